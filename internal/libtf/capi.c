@@ -1,0 +1,119 @@
+//go:build cgo && (linux || darwin)
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE  // dladdr
+#endif
+#include "capi.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct {
+#define MEMBER(result, keyword, name, parameters, arguments) \
+  result(*name) parameters;
+  LIBTF_ALL(MEMBER)
+#undef MEMBER
+} table;
+
+#define TRAMPOLINE(result, keyword, name, parameters, arguments) \
+  result libtf_##name parameters { keyword table.name arguments; }
+LIBTF_ALL(TRAMPOLINE)
+#undef TRAMPOLINE
+
+static const struct {
+  const char* name;
+  void** slot;
+} symbols[] = {
+#define SYMBOL(result, keyword, name, parameters, arguments) \
+  {#name, (void**)&table.name},
+    LIBTF_ALL(SYMBOL)
+#undef SYMBOL
+};
+
+int libtf_open(const char* path, char* text, size_t size) {
+  text[0] = 0;
+  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (library == NULL) {
+    const char* message = dlerror();
+    snprintf(text, size, "%s", message != NULL ? message : "unknown error");
+    return LIBTF_NOT_OPENED;
+  }
+  size_t used = 0;
+  for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
+    void* address = dlsym(library, symbols[i].name);
+    if (address != NULL) {
+      *symbols[i].slot = address;
+    } else if (used < size) {
+      used += (size_t)snprintf(text + used, size - used, "%s%s",
+                               used > 0 ? " " : "", symbols[i].name);
+    }
+  }
+  if (used > 0) return LIBTF_SYMBOLS_MISSING;
+  Dl_info info;
+  if (dladdr((void*)table.TF_Version, &info) != 0 && info.dli_fname != NULL) {
+    snprintf(text, size, "%s", info.dli_fname);
+  }
+  return LIBTF_OPENED;
+}
+
+int libtf_describe(const TF_Tensor* t, int* type, size_t* bytes, void** data,
+                   int64_t* dims) {
+  int rank = table.TF_NumDims(t);
+  for (int i = 0; i < rank && i < 254; i++) dims[i] = table.TF_Dim(t, i);
+  *type = table.TF_TensorType(t);
+  *bytes = table.TF_TensorByteSize(t);
+  *data = table.TF_TensorData(t);
+  return rank;
+}
+
+void libtf_import(TF_Graph* g, const void* graph_def, size_t len,
+                  const char* prefix, TF_Status* s) {
+  TF_Buffer buffer = {graph_def, len, NULL};
+  TF_ImportGraphDefOptions* options = table.TF_NewImportGraphDefOptions();
+  table.TF_ImportGraphDefOptionsSetPrefix(options, prefix);
+  table.TF_GraphImportGraphDef(g, &buffer, options, s);
+  table.TF_DeleteImportGraphDefOptions(options);
+}
+
+static TF_SessionOptions* session_options(const void* config, size_t len,
+                                          TF_Status* s) {
+  TF_SessionOptions* options = table.TF_NewSessionOptions();
+  if (len > 0) table.TF_SetConfig(options, config, len, s);
+  return options;
+}
+
+TF_Session* libtf_new_session(TF_Graph* g, const void* config, size_t len,
+                              TF_Status* s) {
+  TF_Session* session = NULL;
+  TF_SessionOptions* options = session_options(config, len, s);
+  if (table.TF_GetCode(s) == 0) session = table.TF_NewSession(g, options, s);
+  table.TF_DeleteSessionOptions(options);
+  return session;
+}
+
+TF_Session* libtf_load_saved_model(TF_Graph* g, const char* dir,
+                                   const char* const* tags, int num_tags,
+                                   const void* config, size_t len,
+                                   TF_Status* s) {
+  TF_Session* session = NULL;
+  TF_SessionOptions* options = session_options(config, len, s);
+  if (table.TF_GetCode(s) == 0) {
+    session = table.TF_LoadSessionFromSavedModel(options, NULL, dir, tags,
+                                                 num_tags, g, NULL, s);
+  }
+  table.TF_DeleteSessionOptions(options);
+  return session;
+}
+
+void libtf_run(TF_Session* session, const void* run_options, size_t len,
+               const TF_Output* inputs, TF_Tensor* const* input_values,
+               int num_inputs, const TF_Output* outputs,
+               TF_Tensor** output_values, int num_outputs,
+               const TF_Operation* const* targets, int num_targets,
+               TF_Status* s) {
+  TF_Buffer buffer = {run_options, len, NULL};
+  table.TF_SessionRun(session, len > 0 ? &buffer : NULL, inputs, input_values,
+                      num_inputs, outputs, output_values, num_outputs, targets,
+                      num_targets, NULL, s);
+}
