@@ -1,0 +1,128 @@
+package arrayfiles
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+// Format is an output format.
+type Format string
+
+// The output formats.
+const (
+	// NPZ is one .npz file: a zip of .npy arrays, stored without compression.
+	NPZ Format = "npz"
+)
+
+// Formats lists the output formats.
+func Formats() []Format { return []Format{NPZ} }
+
+// Options say how Create deals with what is already there. The zero value
+// refuses to replace anything and writes without a journal.
+type Options struct {
+	// Force replaces an existing output (at Finish, not before) and discards
+	// an interrupted run.
+	Force bool
+	// Identity is everything that determines the output's bytes: model,
+	// weights, presentation, preprocessing, stimuli. It must be a value that
+	// encoding/json can marshal. With an identity a journal is kept and the
+	// run can be resumed; without (nil) an interrupted run leaves nothing of
+	// use.
+	Identity any
+	// Resume continues an interrupted run if there is one (and starts anew if
+	// not). It fails with *ResumeMismatchError where Identity or Layout differ.
+	Resume bool
+	// ForceSize writes even when the disk does not seem to have the room.
+	ForceSize bool
+	// CheckpointBytes and CheckpointInterval say how much may be lost by a
+	// crash: the journal advances when either is reached. Defaults: 256 MiB,
+	// 10 s.
+	CheckpointBytes    int64
+	CheckpointInterval time.Duration
+}
+
+// Writer writes one output. Its methods must not be called concurrently.
+type Writer interface {
+	// WriteRows appends rows to a streamed array (an index into
+	// Layout.Streamed). data holds whole rows in C order and is not retained.
+	// firstRow must be the next row of that array, else ErrOrder; it starts at
+	// Resumed. The arrays may be interleaved; the journal advances when all of
+	// them have the same number of rows. A full disk gives ErrNoSpace.
+	WriteRows(array, firstRow int, data []float32) error
+	// Resumed returns how many rows of every array an interrupted run left
+	// behind, checked; 0 for a new output.
+	Resumed() int
+	// Finish makes the output appear under its name, synced to disk. Before
+	// every row is written it gives ErrIncomplete and changes nothing. The
+	// Writer is closed whether Finish succeeds or not, except after
+	// ErrIncomplete; after an error an output with a journal can be resumed,
+	// one without is removed.
+	Finish(ctx context.Context) error
+	// Suspend stops writing and keeps what a resumed run needs; without a
+	// journal it is Abort. Idempotent, and without effect after Finish.
+	Suspend() error
+	// Abort stops writing and removes everything unfinished. Idempotent, and
+	// without effect after Finish.
+	Abort() error
+}
+
+// Create starts or resumes an output at path. The caller ends it with
+// Finish, Suspend or Abort. Errors: ErrLayout, ErrDataType, ErrTooLarge,
+// ErrExists, ErrUnfinished, ErrBusy, ErrNoSpace, ErrJournal,
+// ErrResumeMismatch.
+func Create(path string, format Format, layout *Layout, options Options) (Writer, error) {
+	if options.CheckpointBytes <= 0 {
+		options.CheckpointBytes = 256 << 20
+	}
+	if options.CheckpointInterval <= 0 {
+		options.CheckpointInterval = 10 * time.Second
+	}
+	var identity json.RawMessage
+	if options.Identity != nil {
+		var err error
+		if identity, err = json.Marshal(options.Identity); err != nil {
+			return nil, fmt.Errorf("%w: identity: %w", ErrLayout, err)
+		}
+	} else if options.Resume {
+		return nil, fmt.Errorf("%w: resuming needs an identity", ErrLayout)
+	}
+	path = filepath.Clean(path)
+	plan, err := newPlan(format, path, layout)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return createFixed(path, plan, identity, options)
+}
+
+// Size returns the bytes that the output will take.
+func (l *Layout) Size(format Format) (int64, error) {
+	plan, err := newPlan(format, "size", l)
+	if err != nil {
+		return 0, err
+	}
+	return plan.size(), nil
+}
+
+func newPlan(format Format, path string, layout *Layout) (*plan, error) {
+	if err := layout.validate(); err != nil {
+		return nil, err
+	}
+	var p *plan
+	var err error
+	switch format {
+	case NPZ:
+		p, err = planNPZ(layout)
+	default:
+		err = fmt.Errorf("%w: format %q; there are %v", ErrLayout, format, Formats())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !p.folder {
+		p.files[0].name = path
+	}
+	return p, nil
+}
