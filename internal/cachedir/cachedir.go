@@ -74,3 +74,13 @@ func Store() (string, error) {
 	}
 	return filepath.Join(root, "savedmodels"), nil
 }
+
+// Checkpoints returns <root>/checkpoints, where downloaded checkpoints live, laid
+// out like the published ones.
+func Checkpoints() (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(root, "checkpoints"), nil
+}

@@ -1,0 +1,284 @@
+// Package convert turns the checkpoint of a ConvRNN into a SavedModel that holds
+// the graph of all its timesteps and its weights.
+//
+//	source, err := convert.Checkpoint("ugrnn_intermediate", "ckpts/ugrnn_intermediate/model.ckpt")
+//	defer source.Close()
+//	manifest, err := convert.Convert(ctx, "ugrnn_intermediate", source, "ugrnn_intermediate.savedmodel", convert.Options{})
+//
+// It is pure Go and needs no TensorFlow. The same weights and options give the
+// same bytes.
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tfconvrnn/go/internal/atomicfile"
+	"github.com/tfconvrnn/go/internal/bundle"
+	"github.com/tfconvrnn/go/internal/manifest"
+	"github.com/tfconvrnn/go/internal/unroll"
+	"github.com/tfconvrnn/go/internal/weights"
+	"github.com/tfconvrnn/go/internal/zoo"
+)
+
+// Errors that callers can test for with errors.Is. Those about checkpoints wrap
+// one of them or an error of the file system.
+var (
+	// ErrUnknownModel means that there is no model of that name.
+	ErrUnknownModel = errors.New("unknown model")
+	// ErrMismatch means that the checkpoint is not one of the model.
+	ErrMismatch = weights.ErrMismatch
+	// ErrCorrupt means that the checkpoint's files are damaged.
+	ErrCorrupt = bundle.ErrCorrupt
+	// ErrNotFound means that the checkpoint's files are not there.
+	ErrNotFound = bundle.ErrNotFound
+	// ErrExists means that the SavedModel is already there.
+	ErrExists = fs.ErrExist
+	// ErrTimes means a number of timesteps that no graph is unrolled for.
+	ErrTimes = errors.New("impossible number of timesteps")
+)
+
+// Source holds the values of a model's variables. The caller closes it.
+type Source = weights.Source
+
+// Checkpoint opens the TensorFlow V2 checkpoint with the given prefix, such as
+// "dir/model.ckpt", for the model. Optimizer slots and global_step are skipped;
+// any other extra, missing or misshapen variable is an error that lists them
+// all and wraps ErrMismatch.
+func Checkpoint(model, prefix string) (Source, error) {
+	m, err := lookup(model)
+	if err != nil {
+		return nil, err
+	}
+	source, err := weights.OpenCheckpoint(prefix, Variables(m))
+	var mismatch *weights.MismatchError
+	if errors.As(err, &mismatch) {
+		for _, other := range zoo.Models() {
+			if mismatch.Fits(Variables(other)) {
+				return nil, fmt.Errorf("%s is a checkpoint of %s: %w", prefix, other.Name, err)
+			}
+		}
+	}
+	return source, err
+}
+
+// Seeded returns untrained weights for the model, the same for the same seed.
+func Seeded(model string, seed uint64) (Source, error) {
+	m, err := lookup(model)
+	if err != nil {
+		return nil, err
+	}
+	return weights.Seeded(seed, Variables(m)), nil
+}
+
+func lookup(model string) (*zoo.Model, error) {
+	m := zoo.Lookup(model)
+	if m == nil {
+		return nil, fmt.Errorf("%w %q", ErrUnknownModel, model)
+	}
+	return m, nil
+}
+
+// Variables returns the checkpoint variables of m.
+func Variables(m *zoo.Model) []weights.Variable {
+	var list []weights.Variable
+	for _, v := range m.Variables() {
+		list = append(list, weights.Variable(v))
+	}
+	return list
+}
+
+// Plan says how the graph computes the model; the results are equal up to
+// rounding.
+type Plan = unroll.Plan
+
+// The plans.
+const (
+	// Plain computes every layer at every timestep for every stimulus, as the
+	// published code does. It is the reference.
+	Plain Plan = unroll.Plain
+	// LightCone computes once what does not depend on the stimulus, or on one
+	// frame of it only.
+	LightCone Plan = unroll.LightCone
+)
+
+// Options steer a conversion; the zero value is the default.
+type Options struct {
+	// Times is the number of timesteps of the graph, the most a presentation can
+	// have. 0 means the most that a standard presentation of the model needs, at
+	// least DefaultTimes.
+	Times int
+	// Plan is LightCone if empty.
+	Plan Plan
+	// MatMulPixels overrides, where not 0, the largest map in pixels on which
+	// convolutions run as matrix products.
+	MatMulPixels int
+	// Overwrite replaces a SavedModel that is there already.
+	Overwrite bool
+	// Progress, if not nil, is called with the number of parameters converted so
+	// far and in all.
+	Progress func(done, total int64)
+}
+
+// DefaultTimes is the least number of timesteps a graph has by default.
+const DefaultTimes = 30
+
+func (o *Options) complete(m *zoo.Model) error {
+	if o.Times == 0 {
+		o.Times = max(DefaultTimes, m.Default.Times, zoo.Neural.Times)
+	}
+	if o.Times < m.Default.Times || o.Times > manifest.MaxTimes {
+		return fmt.Errorf("%w: %d; %s needs at least the %d of its default presentation, and %d are the most", ErrTimes, o.Times, m.Name, m.Default.Times, manifest.MaxTimes)
+	}
+	switch o.Plan {
+	case "":
+		o.Plan = LightCone
+	case Plain, LightCone:
+	default:
+		return fmt.Errorf("unknown plan %q; the plans are %q and %q", o.Plan, LightCone, Plain)
+	}
+	if o.MatMulPixels == 0 {
+		o.MatMulPixels = defaultMatMulPixels
+	}
+	return nil
+}
+
+// defaultMatMulPixels covers the 7×7 maps.
+const defaultMatMulPixels = 49
+
+// Convert writes the SavedModel of the model with the given weights to the
+// directory dir, which must not exist unless Options.Overwrite is set. It holds
+//
+//	saved_model.pb      graph and signatures, tag "serve"
+//	variables/          weights, as a tensor bundle that the SavedModel restores
+//	manifest.json       what the SavedModel holds, and where from
+//
+// The directory appears when all of it is written and synced; after an error or
+// cancellation nothing is left.
+func Convert(ctx context.Context, model string, source Source, dir string, options Options) (*manifest.Manifest, error) {
+	m, err := lookup(model)
+	if err != nil {
+		return nil, err
+	}
+	if err := options.complete(m); err != nil {
+		return nil, err
+	}
+	var result *manifest.Manifest
+	err = atomicfile.Directory(dir, options.Overwrite, func(temporary string) error {
+		result, err = write(ctx, m, source, temporary, options)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("converting %s: %w", model, err)
+	}
+	return result, nil
+}
+
+func write(ctx context.Context, m *zoo.Model, source Source, dir string, options Options) (*manifest.Manifest, error) {
+	network := unroll.Unroll(m, options.Times, options.Plan, unroll.Options{MatMulPixels: options.MatMulPixels})
+	hash, err := writeVariables(ctx, m, network, source, filepath.Join(dir, "variables"), options.Progress)
+	if err != nil {
+		return nil, err
+	}
+	savedModel := newSavedModel(network)
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(savedModel)
+	if err != nil {
+		return nil, err
+	}
+	if err := atomicfile.Write(filepath.Join(dir, "saved_model.pb"), data); err != nil {
+		return nil, err
+	}
+	result := newManifest(network)
+	origin := source.Describe()
+	result.Weights = manifest.Weights{SHA256: hash, Kind: origin.Kind, Untrained: origin.Untrained}
+	if origin.Kind == weights.KindSeeded {
+		result.Weights.Seed = &origin.Seed
+	}
+	result.Files = map[string]string{}
+	for _, name := range []string{"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"} {
+		if result.Files[name], err = manifest.HashFile(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+			return nil, err
+		}
+	}
+	data, err = result.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return result, atomicfile.Write(filepath.Join(dir, manifest.Name), data)
+}
+
+// writeVariables writes the graph's variables and returns the weights' hash.
+func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, source Source, dir string, progress func(done, total int64)) (string, error) {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", err
+	}
+	derived := map[string][]*unroll.Variable{}
+	for _, v := range network.Variables {
+		derived[v.Source] = append(derived[v.Source], v)
+	}
+	writer, err := bundle.Create(filepath.Join(dir, "variables"))
+	if err != nil {
+		return "", err
+	}
+	defer writer.Abort()
+	expected := Variables(m)
+	sort.Slice(expected, func(i, j int) bool { return expected[i].Name < expected[j].Name })
+	var done, total int64
+	for _, v := range expected {
+		total += elements(v.Shape)
+	}
+	hashing := weights.Hashing(source)
+	for _, v := range expected {
+		if err := context.Cause(ctx); err != nil {
+			return "", err
+		}
+		values, err := hashing.Variable(v.Name, v.Shape)
+		if err != nil {
+			return "", err
+		}
+		if err := checkFixed(m, v, values); err != nil {
+			return "", err
+		}
+		for _, d := range derived[v.Name] {
+			shape := make([]int64, len(d.Shape))
+			for i, size := range d.Shape {
+				shape[i] = int64(size)
+			}
+			if err := writer.Add(d.Name, shape, d.Values(values)); err != nil {
+				return "", err
+			}
+		}
+		done += elements(v.Shape)
+		if progress != nil {
+			progress(done, total)
+		}
+	}
+	if err := writer.Finish(); err != nil {
+		return "", err
+	}
+	return hashing.SHA256(expected)
+}
+
+func elements(shape []int) int64 {
+	n := int64(1)
+	for _, d := range shape {
+		n *= int64(d)
+	}
+	return n
+}
+
+// checkFixed refuses a decay that is not 0 in a layer without a cell: the graph
+// leaves such memories out.
+func checkFixed(m *zoo.Model, v weights.Variable, values []float32) error {
+	if v.Trainable || filepath.Base(v.Name) != "memory_decay" || values[0] == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is %g, and must be 0 in %s", ErrMismatch, v.Name, values[0], m.Name)
+}

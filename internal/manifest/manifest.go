@@ -1,0 +1,224 @@
+// Package manifest describes a converted model: what its SavedModel holds, where
+// the weights come from, and how a runtime feeds and fetches it.
+package manifest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Name is the manifest's file name in a SavedModel's directory.
+const Name = "manifest.json"
+
+// Format is the version of the manifest's own form.
+const Format = 1
+
+// maxBytes bounds what is read of a manifest; real ones are below 200 KB.
+const maxBytes = 4 << 20
+
+// ErrInvalid is wrapped by errors about a manifest that cannot be understood.
+var ErrInvalid = errors.New("invalid manifest")
+
+// ErrModified is wrapped by errors about a SavedModel that is not the one its
+// manifest describes.
+var ErrModified = errors.New("SavedModel differs from its manifest")
+
+// Weights says what the variables hold.
+type Weights struct {
+	// SHA256 identifies the values of all variables, whatever they were read from.
+	SHA256 string `json:"sha256"`
+	// Kind is "checkpoint" or "seeded".
+	Kind string  `json:"kind"`
+	Seed *uint64 `json:"seed,omitempty"`
+	// Untrained marks weights that no training produced.
+	Untrained bool `json:"untrained"`
+}
+
+// Timestep says where a layer's output at a timestep is found.
+type Timestep struct {
+	// Tensor is fetched; its first dimension is 1 for "constant", the number of
+	// frames for "frame" and the number of stimuli for "stimulus".
+	Tensor string `json:"tensor"`
+	Kind   string `json:"kind"`
+	// Shown is, for "frame", the timestep whose frame counts.
+	Shown int `json:"shown,omitempty"`
+	// Needs lists the boundaries that the tensor depends on.
+	Needs []int `json:"needs,omitempty"`
+}
+
+// Layer is a layer's outputs.
+type Layer struct {
+	Name      string     `json:"name"`
+	Shape     []int      `json:"shape"`
+	Timesteps []Timestep `json:"timesteps"`
+}
+
+// Boundary is a constant that a run may feed with what an earlier run computed.
+type Boundary struct {
+	Tensor string `json:"tensor"`
+	Shape  []int  `json:"shape"`
+}
+
+// Logits are the logits decoded from a presentation of so many timesteps.
+type Logits struct {
+	Times  int    `json:"times"`
+	Tensor string `json:"tensor"`
+	Needs  []int  `json:"needs,omitempty"`
+}
+
+// Manifest describes a converted model.
+type Manifest struct {
+	Format    int     `json:"format"`
+	Model     string  `json:"model"`
+	Times     int     `json:"times"`
+	Plan      string  `json:"plan"`
+	Weights   Weights `json:"weights"`
+	Converter string  `json:"converter"`
+	// Files holds the SHA-256 of every other file of the SavedModel, by its path
+	// with slashes.
+	Files      map[string]string `json:"files"`
+	Frames     string            `json:"frames"`
+	Schedule   string            `json:"schedule"`
+	Layers     []Layer           `json:"layers"`
+	Logits     []Logits          `json:"logits"`
+	Boundaries []Boundary        `json:"boundaries"`
+}
+
+// Read reads the manifest of the SavedModel in dir. Errors wrap fs.ErrNotExist
+// or ErrInvalid.
+func Read(dir string) (*Manifest, error) {
+	path := filepath.Join(dir, Name)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxBytes {
+		return nil, fmt.Errorf("%w: %s is larger than %d bytes", ErrInvalid, path, maxBytes)
+	}
+	m, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// Parse parses and checks a manifest. Errors wrap ErrInvalid.
+func Parse(data []byte) (*Manifest, error) {
+	m := &Manifest{}
+	if err := json.Unmarshal(data, m); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if m.Format != Format {
+		return nil, fmt.Errorf("%w: its format is %d and this version reads %d; convert the model again", ErrInvalid, m.Format, Format)
+	}
+	return m, m.check()
+}
+
+func (m *Manifest) check() error {
+	needs := func(where string, list []int) error {
+		for _, i := range list {
+			if i < 0 || i >= len(m.Boundaries) {
+				return fmt.Errorf("%w: %s needs boundary %d of %d", ErrInvalid, where, i, len(m.Boundaries))
+			}
+		}
+		return nil
+	}
+	shape := func(where string, dimensions []int) error {
+		elements := 1
+		for _, d := range dimensions {
+			if d < 1 || d > 1<<20 || elements > 1<<28/d {
+				return fmt.Errorf("%w: %s has the shape %v", ErrInvalid, where, dimensions)
+			}
+			elements *= d
+		}
+		return nil
+	}
+	if m.Times < 1 || m.Times > MaxTimes {
+		return fmt.Errorf("%w: %d timesteps", ErrInvalid, m.Times)
+	}
+	for _, l := range m.Layers {
+		if err := shape(l.Name, l.Shape); err != nil {
+			return err
+		}
+		if len(l.Timesteps) != m.Times {
+			return fmt.Errorf("%w: layer %s has %d timesteps of %d", ErrInvalid, l.Name, len(l.Timesteps), m.Times)
+		}
+		for t, step := range l.Timesteps {
+			where := fmt.Sprintf("layer %s at timestep %d", l.Name, t)
+			switch step.Kind {
+			case "constant", "frame", "stimulus":
+			default:
+				return fmt.Errorf("%w: %s is of kind %q", ErrInvalid, where, step.Kind)
+			}
+			if step.Shown < 0 || step.Shown >= m.Times {
+				return fmt.Errorf("%w: %s is of the frame shown at timestep %d", ErrInvalid, where, step.Shown)
+			}
+			if err := needs(where, step.Needs); err != nil {
+				return err
+			}
+		}
+	}
+	for _, l := range m.Logits {
+		if l.Times < 1 || l.Times > m.Times {
+			return fmt.Errorf("%w: logits of %d timesteps", ErrInvalid, l.Times)
+		}
+		if err := needs("logits", l.Needs); err != nil {
+			return err
+		}
+	}
+	for i, b := range m.Boundaries {
+		if err := shape(fmt.Sprintf("boundary %d", i), b.Shape); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MaxTimes bounds the number of timesteps a graph is unrolled for.
+const MaxTimes = 1000
+
+// Bytes returns the manifest as it is written.
+func (m *Manifest) Bytes() ([]byte, error) {
+	data, err := json.MarshalIndent(m, "", " ")
+	return append(data, '\n'), err
+}
+
+// Verify checks that the files of the SavedModel in dir are those that were
+// written. The error wraps ErrModified or comes from reading.
+func (m *Manifest) Verify(dir string) error {
+	for name, want := range m.Files {
+		got, err := HashFile(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil {
+			return fmt.Errorf("%w: %w; convert the model again", ErrModified, err)
+		}
+		if got != want {
+			return fmt.Errorf("%w: %s has SHA-256 %s, not %s; convert the model again", ErrModified, filepath.Join(dir, name), got, want)
+		}
+	}
+	return nil
+}
+
+// HashFile returns the SHA-256 of a file in hexadecimal.
+func HashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

@@ -1,0 +1,319 @@
+package savedmodels
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/tfconvrnn/go/convert"
+	"github.com/tfconvrnn/go/internal/cachedir"
+	"github.com/tfconvrnn/go/internal/manifest"
+	"github.com/tfconvrnn/go/internal/version"
+	"github.com/tfconvrnn/go/internal/zoo"
+)
+
+// ErrNoWeights is wrapped by the error for a model that is neither in the store
+// nor to be converted from a checkpoint; the message says what to do.
+var ErrNoWeights = errors.New("no weights")
+
+// ErrWeights is wrapped by errors about a description of weights that makes no
+// sense.
+var ErrWeights = errors.New("cannot tell which weights")
+
+// CheckpointsEnv names a directory with checkpoints laid out like the published
+// ones: <directory>/<model>/model.ckpt.*.
+const CheckpointsEnv = "TFCONVRNN_CHECKPOINTS"
+
+// Weights says which weights a model is to have. The zero value means the
+// trained ones, wherever they are found.
+type Weights struct {
+	// Checkpoints is a directory with <model>/model.ckpt.*, or a checkpoint's
+	// prefix itself.
+	Checkpoints string
+	// Seeded asks for the untrained weights of Seed.
+	Seeded bool
+	Seed   uint64
+}
+
+// ParseWeights parses "" or "trained" (the trained weights), "seeded:<seed>", or
+// a directory or prefix of checkpoints. The error wraps ErrWeights.
+func ParseWeights(s string) (Weights, error) {
+	seed, seeded := strings.CutPrefix(s, "seeded:")
+	switch {
+	case s == "" || s == "trained":
+		return Weights{}, nil
+	case seeded:
+		n, err := strconv.ParseUint(seed, 10, 64)
+		if err != nil {
+			return Weights{}, fmt.Errorf("%w: %q has no seed; write for example seeded:1", ErrWeights, s)
+		}
+		return Weights{Seeded: true, Seed: n}, nil
+	case s == "seeded":
+		return Weights{}, fmt.Errorf("%w: %q has no seed; write for example seeded:1", ErrWeights, s)
+	}
+	return Weights{Checkpoints: s}, nil
+}
+
+// String returns the form that ParseWeights reads.
+func (w Weights) String() string {
+	switch {
+	case w.Seeded:
+		return fmt.Sprintf("seeded:%d", w.Seed)
+	case w.Checkpoints != "":
+		return w.Checkpoints
+	}
+	return "trained"
+}
+
+// lockRetry is how often a conversion looks whether another one is done.
+const lockRetry = 100 * time.Millisecond
+
+// Store is a directory of converted SavedModels. Any number of processes may use
+// it at once. Its methods are safe for concurrent use.
+type Store struct{ dir string }
+
+// Open returns the store in dir, or in the user's cache directory if dir is
+// empty. The directory need not exist.
+func Open(dir string) (*Store, error) {
+	if dir == "" {
+		var err error
+		if dir, err = cachedir.Store(); err != nil {
+			return nil, err
+		}
+	}
+	return &Store{dir}, nil
+}
+
+// Dir returns the store's directory.
+func (s *Store) Dir() string { return s.dir }
+
+// Request says which SavedModel is wanted.
+type Request struct {
+	Model   string
+	Weights Weights
+	// Times is the number of timesteps of the graph; 0 is the converter's default.
+	Times int
+	// Plan is the converter's default if empty.
+	Plan convert.Plan
+	// Progress is called while converting; it may be nil.
+	Progress func(done, total int64)
+}
+
+// SavedModel is a SavedModel in the store.
+type SavedModel struct {
+	Dir      string
+	Manifest *manifest.Manifest
+}
+
+// Get returns the SavedModel asked for: from the store, or converted from its
+// checkpoint into it. Errors wrap ErrUnknownModel, ErrNoWeights, or those of
+// package convert.
+func (s *Store) Get(ctx context.Context, r Request) (SavedModel, error) {
+	if _, err := Lookup(r.Model); err != nil {
+		return SavedModel{}, err
+	}
+	if r.Plan == "" {
+		r.Plan = convert.LightCone
+	}
+	if r.Times == 0 {
+		r.Times = convert.DefaultTimes
+	}
+	if r.Weights.Seeded {
+		source, err := convert.Seeded(r.Model, r.Weights.Seed)
+		if err != nil {
+			return SavedModel{}, err
+		}
+		return s.getOrConvert(ctx, r, fmt.Sprintf("seeded-%d", r.Weights.Seed), func() (convert.Source, error) { return source, nil })
+	}
+	prefix, err := s.checkpoint(r)
+	if err != nil {
+		return SavedModel{}, err
+	}
+	if prefix == "" {
+		return s.installed(r)
+	}
+	key, err := checkpointKey(prefix)
+	if err != nil {
+		return SavedModel{}, fmt.Errorf("checkpoint of %s: %w", r.Model, err)
+	}
+	return s.getOrConvert(ctx, r, key, func() (convert.Source, error) { return convert.Checkpoint(r.Model, prefix) })
+}
+
+// checkpoint finds the checkpoint's prefix; "" if there is none and none was named.
+func (s *Store) checkpoint(r Request) (string, error) {
+	exists := func(prefix string) bool {
+		_, err := os.Stat(prefix + ".index")
+		return err == nil
+	}
+	if named := r.Weights.Checkpoints; named != "" {
+		prefixes := []string{filepath.Join(named, r.Model, CheckpointName), named, filepath.Join(named, CheckpointName)}
+		for _, prefix := range prefixes {
+			if exists(prefix) {
+				return prefix, nil
+			}
+		}
+		return "", fmt.Errorf("%w for %s: none of %s.index exists; name a directory that holds %s/%s.index and .data-00000-of-00001",
+			ErrNoWeights, r.Model, strings.Join(prefixes, ".index, "), r.Model, CheckpointName)
+	}
+	dirs := []string{}
+	if dir := os.Getenv(CheckpointsEnv); dir != "" {
+		dirs = append(dirs, dir)
+	}
+	if dir, err := cachedir.Checkpoints(); err == nil {
+		dirs = append(dirs, dir)
+	}
+	for _, dir := range dirs {
+		if prefix := filepath.Join(dir, r.Model, CheckpointName); exists(prefix) {
+			return prefix, nil
+		}
+	}
+	return "", nil
+}
+
+// checkpointKey identifies a checkpoint by its index, which holds the checksum
+// of every tensor.
+func checkpointKey(prefix string) (string, error) {
+	f, err := os.Open(prefix + ".index")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	const most = 64 << 20
+	if info.Size() > most {
+		return "", fmt.Errorf("%w: %s is %d bytes long", convert.ErrCorrupt, f.Name(), info.Size())
+	}
+	data := make([]byte, info.Size())
+	if _, err := f.ReadAt(data, 0); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return "checkpoint-" + hex.EncodeToString(sum[:6]), nil
+}
+
+func (r Request) name(key string) string {
+	return fmt.Sprintf("%s-times%d-%s", key, r.Times, r.Plan)
+}
+
+func (s *Store) getOrConvert(ctx context.Context, r Request, key string, open func() (convert.Source, error)) (SavedModel, error) {
+	dir := filepath.Join(s.dir, r.Model, r.name(key))
+	if found, err := current(dir); err == nil {
+		return found, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return SavedModel{}, err
+	}
+	lock := flock.New(filepath.Join(s.dir, r.Model, ".lock"))
+	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
+		return SavedModel{}, fmt.Errorf("waiting for another conversion of %s: %w", r.Model, err)
+	}
+	defer lock.Close()
+	// Another process may have converted it meanwhile.
+	if found, err := current(dir); err == nil {
+		return found, nil
+	}
+	removeLeftovers(filepath.Dir(dir))
+	source, err := open()
+	if err != nil {
+		return SavedModel{}, err
+	}
+	defer source.Close()
+	m, err := convert.Convert(ctx, r.Model, source, dir, convert.Options{
+		Times: r.Times, Plan: r.Plan, Overwrite: true, Progress: r.Progress,
+	})
+	if err != nil {
+		return SavedModel{}, err
+	}
+	return SavedModel{dir, m}, nil
+}
+
+// current returns the SavedModel in dir if this version's converter wrote it.
+func current(dir string) (SavedModel, error) {
+	m, err := manifest.Read(dir)
+	if err != nil {
+		return SavedModel{}, err
+	}
+	if m.Converter != version.Converter {
+		return SavedModel{}, fmt.Errorf("%s was converted by version %s", dir, m.Converter)
+	}
+	return SavedModel{dir, m}, nil
+}
+
+// installed finds the trained model in the store when its checkpoint is gone.
+func (s *Store) installed(r Request) (SavedModel, error) {
+	pattern := filepath.Join(s.dir, r.Model, r.name("checkpoint-*"))
+	dirs, err := filepath.Glob(pattern)
+	if err != nil {
+		return SavedModel{}, err
+	}
+	var found []SavedModel
+	for _, dir := range dirs {
+		if m, err := current(dir); err == nil {
+			found = append(found, m)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return SavedModel{}, fmt.Errorf("%w for %s: there is no SavedModel in %s and no checkpoint; either run 'tfconvrnn-cli download %s', "+
+			"or name a directory that holds %s/%s.index and .data-00000-of-00001 (--weights DIR, or %s), "+
+			"or try the model untrained with --weights seeded:1",
+			ErrNoWeights, r.Model, s.dir, r.Model, r.Model, CheckpointName, CheckpointsEnv)
+	}
+	var names []string
+	for _, m := range found {
+		names = append(names, m.Dir)
+	}
+	return SavedModel{}, fmt.Errorf("%w of %s: the store holds several: %s; name the checkpoint with --weights DIR, or remove some",
+		ErrWeights, r.Model, strings.Join(names, ", "))
+}
+
+// removeLeftovers removes what killed conversions left behind. The caller holds
+// the lock.
+func removeLeftovers(dir string) {
+	leftovers, err := filepath.Glob(filepath.Join(dir, ".*.partial*"))
+	if err != nil {
+		return
+	}
+	for _, path := range leftovers {
+		os.RemoveAll(path)
+	}
+}
+
+// List returns the SavedModels in the store.
+func (s *Store) List() ([]SavedModel, error) {
+	var list []SavedModel
+	for _, m := range zoo.Models() {
+		entries, err := os.ReadDir(filepath.Join(s.dir, m.Name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			dir := filepath.Join(s.dir, m.Name, e.Name())
+			if strings.HasPrefix(e.Name(), ".") || !e.IsDir() {
+				continue
+			}
+			if found, err := manifest.Read(dir); err == nil {
+				list = append(list, SavedModel{dir, found})
+			}
+		}
+	}
+	return list, nil
+}
