@@ -1,0 +1,224 @@
+package images
+
+import (
+	"bytes"
+	"encoding/binary"
+	"iter"
+	"regexp"
+)
+
+// segments yields the marker segments of a JPEG file before its first scan.
+func segments(data []byte) iter.Seq2[byte, []byte] {
+	return func(yield func(byte, []byte) bool) {
+		for offset := 2; offset+4 <= len(data) && data[offset] == 0xff; {
+			marker := data[offset+1]
+			if marker == 0xff { // fill byte
+				offset++
+				continue
+			}
+			if marker == 0x01 || marker >= 0xd0 && marker <= 0xd7 { // without a length
+				offset += 2
+				continue
+			}
+			length := int(binary.BigEndian.Uint16(data[offset+2:]))
+			end := offset + 2 + length
+			if marker == 0xd9 || marker == 0xda || length < 2 || end > len(data) {
+				return
+			}
+			if !yield(marker, data[offset+4:end]) {
+				return
+			}
+			offset = end
+		}
+	}
+}
+
+// withAdobeSegment inserts an Adobe segment into a four-channel JPEG that has
+// none: such files are plain CMYK to libjpeg, but an error to Go's decoder.
+func withAdobeSegment(data []byte) []byte {
+	for marker, segment := range segments(data) {
+		if marker == 0xee && bytes.HasPrefix(segment, []byte("Adobe")) {
+			return data
+		}
+	}
+	adobe := "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+	return bytes.Join([][]byte{data[:2], []byte(adobe), data[2:]}, nil)
+}
+
+// pngChunks yields the chunks of a PNG file.
+func pngChunks(data []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		data = data[min(8, len(data)):]
+		for len(data) >= 12 {
+			length := int64(binary.BigEndian.Uint32(data))
+			if length > int64(len(data)-12) || !yield(string(data[4:8]), data[8:8+length]) {
+				return
+			}
+			data = data[12+length:]
+		}
+	}
+}
+
+// webpChunks yields the chunks of a WebP file.
+func webpChunks(data []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		data = data[min(12, len(data)):]
+		for len(data) >= 8 {
+			length := int64(binary.LittleEndian.Uint32(data[4:]))
+			if length > int64(len(data)-8) || !yield(string(data[:4]), data[8:8+length]) {
+				return
+			}
+			data = data[min(int64(len(data)), 8+length+length%2):]
+		}
+	}
+}
+
+// orientation finds the EXIF orientation of a picture file, or where EXIF has
+// none that of XMP, as Pillow does. It is 1 if there is none or it makes no sense.
+func orientation(format string, data []byte) int {
+	var exif, xmp []byte
+	switch format {
+	case JPEG:
+		for marker, segment := range segments(data) {
+			if marker != 0xe1 {
+				continue
+			}
+			if block, ok := bytes.CutPrefix(segment, []byte("Exif\x00\x00")); ok && exif == nil {
+				exif = block
+			}
+			if block, ok := bytes.CutPrefix(segment, []byte("http://ns.adobe.com/xap/1.0/\x00")); ok && xmp == nil {
+				xmp = block
+			}
+		}
+	case PNG:
+		for kind, chunk := range pngChunks(data) {
+			if kind == "eXIf" {
+				exif = chunk
+			}
+			if block, ok := bytes.CutPrefix(chunk, []byte("XML:com.adobe.xmp\x00\x00")); ok && kind == "iTXt" {
+				xmp = block
+			}
+		}
+	case WebP:
+		for kind, chunk := range webpChunks(data) {
+			switch kind {
+			case "EXIF":
+				exif = bytes.TrimPrefix(chunk, []byte("Exif\x00\x00"))
+			case "XMP ":
+				xmp = chunk
+			}
+		}
+	case TIFF:
+		exif = data
+	}
+	value, found := tiffTag(exif, tagOrientation)
+	if !found {
+		value = xmpOrientation(xmp)
+	}
+	if value < 1 || value > 8 {
+		return 1
+	}
+	return value
+}
+
+var xmpPattern = regexp.MustCompile(`tiff:Orientation(?:="|>)([0-9])`)
+
+func xmpOrientation(xmp []byte) int {
+	if match := xmpPattern.FindSubmatch(xmp); match != nil {
+		return int(match[1][0] - '0')
+	}
+	return 1
+}
+
+const (
+	tagCompression = 0x0103
+	tagPhotometric = 0x0106
+	tagOrientation = 0x0112
+)
+
+// tiffTag reads a number from the first directory of a TIFF structure, which
+// EXIF is too (TIFF 6.0, section 2; Exif 2.32, section 4.6.2).
+func tiffTag(data []byte, tag uint16) (value int, found bool) {
+	if len(data) < 8 {
+		return 0, false
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	switch string(data[:4]) {
+	case "II*\x00":
+	case "MM\x00*":
+		order = binary.BigEndian
+	default:
+		return 0, false
+	}
+	offset := int64(order.Uint32(data[4:]))
+	if offset+2 > int64(len(data)) {
+		return 0, false
+	}
+	count := int(order.Uint16(data[offset:]))
+	entries := data[offset+2:]
+	for range count {
+		if len(entries) < 12 {
+			break
+		}
+		if order.Uint16(entries) == tag && order.Uint32(entries[4:]) == 1 {
+			switch order.Uint16(entries[2:]) {
+			case 1: // BYTE
+				return int(entries[8]), true
+			case 3: // SHORT
+				return int(order.Uint16(entries[8:])), true
+			case 4: // LONG
+				return int(min(order.Uint32(entries[8:]), 1<<16)), true
+			}
+		}
+		entries = entries[12:]
+	}
+	return 0, false
+}
+
+// upright applies the orientation. It returns p itself if there is none.
+func (p *Picture) upright() *Picture {
+	if p.Orientation <= 1 || p.Orientation > 8 {
+		return p
+	}
+	// Where a pixel of the upright picture comes from: axes exchanged, then mirrored.
+	var swap, mirrorX, mirrorY bool
+	switch p.Orientation {
+	case 2:
+		mirrorX = true
+	case 3:
+		mirrorX, mirrorY = true, true
+	case 4:
+		mirrorY = true
+	case 5:
+		swap = true
+	case 6:
+		swap, mirrorY = true, true
+	case 7:
+		swap, mirrorX, mirrorY = true, true, true
+	case 8:
+		swap, mirrorX = true, true
+	}
+	width, height := p.Width, p.Height
+	if swap {
+		width, height = height, width
+	}
+	turned := newPicture(width, height)
+	turned.Format = p.Format
+	for y := range height {
+		for x := range width {
+			fromX, fromY := x, y
+			if swap {
+				fromX, fromY = y, x
+			}
+			if mirrorX {
+				fromX = p.Width - 1 - fromX
+			}
+			if mirrorY {
+				fromY = p.Height - 1 - fromY
+			}
+			from, to := 3*(fromY*p.Width+fromX), 3*(y*width+x)
+			copy(turned.Pix[to:to+3], p.Pix[from:from+3])
+		}
+	}
+	return turned
+}

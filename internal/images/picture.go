@@ -1,0 +1,305 @@
+package images
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"os"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+	"golang.org/x/image/webp"
+)
+
+// Limits on what is decoded, checked before memory for pixels is allocated.
+const (
+	// MaxSide is the largest width or height of a picture, in pixels.
+	MaxSide = 30_000
+	// MaxPixels is the largest area of a picture: the size above which Pillow
+	// refuses a file as a decompression bomb.
+	MaxPixels = 178_956_970
+	// MaxFileSize is the largest file read, in bytes.
+	MaxFileSize = 1 << 30
+)
+
+// A small file may declare any size. Above trustedPixels it must hold at least
+// a byte for every maxPixelsPerByte pixels; DEFLATE, the format's most
+// effective, packs 8256 pixels of a bilevel picture into a byte.
+const (
+	trustedPixels    = 1 << 24
+	maxPixelsPerByte = 10_000
+)
+
+// Formats as they are named in Picture.Format.
+const (
+	PNG  = "PNG"
+	JPEG = "JPEG"
+	GIF  = "GIF"
+	WebP = "WebP"
+	BMP  = "BMP"
+	TIFF = "TIFF"
+)
+
+// Picture is a decoded picture.
+type Picture struct {
+	// Width and Height are in pixels, both at least 1.
+	Width, Height int
+	// Pix holds the pixels in rows from the top, three bytes each: red, green,
+	// blue, without padding: Width·Height·3 bytes.
+	Pix []uint8
+	// Orientation is the EXIF orientation, 1 to 8, that a viewer would still
+	// have to apply; 1 means none. See Options.ApplyOrientation.
+	Orientation int
+	// Format is the file format, such as PNG; empty for FromImage.
+	Format string
+}
+
+// Options change how pictures are read. The zero value reads them as Pillow's
+// Image.open does.
+type Options struct {
+	// ApplyOrientation turns pictures upright by their EXIF orientation, as
+	// Pillow's ImageOps.exif_transpose does. Without it pixels are left as they
+	// are stored and Picture.Orientation tells what is left to be done. TIFF
+	// files are always turned upright, as Pillow does.
+	ApplyOrientation bool
+}
+
+// Open reads the picture file at path. Errors are those of Decode and those of
+// opening the file.
+func Open(path string, options Options) (*Picture, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeBytes(data, path, options)
+}
+
+// Decode reads a picture from r up to its end. Name stands for the picture in
+// error messages. The errors wrap ErrUnreadable, ErrUnsupportedFormat or
+// ErrTooLarge, or are those of r.
+func Decode(r io.Reader, name string, options Options) (*Picture, error) {
+	data, err := readAll(r, name)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeBytes(data, name, options)
+}
+
+// DecodeBytes is Decode for a picture file in memory. It neither changes nor
+// keeps data.
+//
+// Colours are converted as by Pillow's convert("RGB"): an alpha channel is
+// dropped without compositing, palettes are looked up, grey is repeated, the
+// high byte of 16-bit channels is kept, CMYK is multiplied out. Of an animated
+// GIF it is the first frame; see DecodeAnimation.
+func DecodeBytes(data []byte, name string, options Options) (*Picture, error) {
+	format, err := sniff(data, name)
+	if err != nil {
+		return nil, err
+	}
+	config, err := decodeConfig(format, data)
+	if err != nil {
+		return nil, unreadable(name, err)
+	}
+	if err := checkSize(name, config.Width, config.Height, len(data)); err != nil {
+		return nil, err
+	}
+	picture, err := decodePixels(format, data, config)
+	if err != nil {
+		return nil, unreadable(name, err)
+	}
+	picture.Format = format
+	picture.Orientation = orientation(format, data)
+	if options.ApplyOrientation || format == TIFF {
+		picture = picture.upright()
+	}
+	return picture, nil
+}
+
+// FromImage converts an image to a Picture, with the colour conversions of
+// DecodeBytes. The image is copied. It returns an error that wraps ErrTooLarge,
+// or ErrUnreadable for an empty image.
+func FromImage(img image.Image) (*Picture, error) {
+	bounds := img.Bounds()
+	if err := checkSides("image", bounds.Dx(), bounds.Dy()); err != nil {
+		return nil, err
+	}
+	return convert(img), nil
+}
+
+func newPicture(width, height int) *Picture {
+	return &Picture{Width: width, Height: height, Pix: make([]uint8, 3*width*height), Orientation: 1}
+}
+
+func readFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return readAll(file, path)
+}
+
+func readAll(r io.Reader, name string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, MaxFileSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: reading picture: %w", name, err)
+	}
+	if len(data) > MaxFileSize {
+		return nil, fmt.Errorf("%s: %w: files may hold up to %d bytes", name, ErrTooLarge, MaxFileSize)
+	}
+	return data, nil
+}
+
+// sniff tells the format from the first bytes; names and extensions of files
+// often lie.
+func sniff(data []byte, name string) (string, error) {
+	if len(data) == 0 {
+		return "", unreadable(name, errors.New("the file is empty"))
+	}
+	for _, signature := range []struct {
+		format string
+		prefix string
+	}{
+		{PNG, "\x89PNG\r\n\x1a\n"},
+		{JPEG, "\xff\xd8\xff"},
+		{GIF, "GIF87a"},
+		{GIF, "GIF89a"},
+		{BMP, "BM"},
+		{TIFF, "II*\x00"},
+		{TIFF, "MM\x00*"},
+	} {
+		if bytes.HasPrefix(data, []byte(signature.prefix)) {
+			return signature.format, nil
+		}
+	}
+	if isRIFF(data) {
+		return WebP, nil
+	}
+	return "", fmt.Errorf("%s: %w%s; supported are %s", name, ErrUnsupportedFormat, guess(data), supportedFormats)
+}
+
+func isRIFF(data []byte) bool {
+	return len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP"
+}
+
+// guess names formats that people do try, for the error message.
+func guess(data []byte) string {
+	brand := ""
+	if len(data) >= 12 && string(data[4:8]) == "ftyp" {
+		brand = string(data[8:12])
+	}
+	switch {
+	case brand == "avif" || brand == "avis":
+		return " (this is AVIF)"
+	case brand == "heic" || brand == "heix" || brand == "mif1" || brand == "hevc":
+		return " (this is HEIF)"
+	case brand != "":
+		return " (this is a video or other ISO media file)"
+	case bytes.HasPrefix(data, []byte("\x00\x00\x00\x0cjP  ")):
+		return " (this is JPEG 2000)"
+	case bytes.HasPrefix(data, []byte("8BPS")):
+		return " (this is Photoshop)"
+	case bytes.HasPrefix(data, []byte("%PDF")):
+		return " (this is PDF)"
+	case bytes.HasPrefix(data, []byte("II+\x00")), bytes.HasPrefix(data, []byte("MM\x00+")):
+		return " (this is BigTIFF)"
+	case bytes.HasPrefix(data, []byte("\x93NUMPY")):
+		return " (this is a NumPy array)"
+	case bytes.HasPrefix(bytes.TrimSpace(data[:min(len(data), 64)]), []byte("<")):
+		return " (this is SVG, XML or HTML)"
+	}
+	return ""
+}
+
+func decodeConfig(format string, data []byte) (image.Config, error) {
+	r := bytes.NewReader(data)
+	switch format {
+	case PNG:
+		return png.DecodeConfig(r)
+	case JPEG:
+		return jpeg.DecodeConfig(r)
+	case GIF:
+		return gif.DecodeConfig(r)
+	case WebP:
+		return webp.DecodeConfig(r)
+	case BMP:
+		return bmp.DecodeConfig(r)
+	default:
+		return tiff.DecodeConfig(r)
+	}
+}
+
+func checkSides(name string, width, height int) error {
+	if width <= 0 || height <= 0 {
+		return unreadable(name, fmt.Errorf("it is %d×%d pixels, so it is empty", width, height))
+	}
+	if width > MaxSide || height > MaxSide || int64(width)*int64(height) > MaxPixels {
+		return tooLarge(name, width, height)
+	}
+	return nil
+}
+
+func checkSize(name string, width, height, size int) error {
+	if err := checkSides(name, width, height); err != nil {
+		return err
+	}
+	if pixels := width * height; pixels > trustedPixels && pixels/maxPixelsPerByte > size {
+		return unreadable(name, fmt.Errorf("%d bytes cannot hold the declared %d×%d pixels", size, width, height))
+	}
+	return nil
+}
+
+func decodePixels(format string, data []byte, config image.Config) (*Picture, error) {
+	r := bytes.NewReader(data)
+	switch format {
+	case GIF:
+		return decodeGIF(data)
+	case WebP:
+		img, err := webp.Decode(r)
+		if err != nil {
+			return nil, err
+		}
+		return convertWebP(img), nil
+	case JPEG:
+		if config.ColorModel == color.CMYKModel {
+			data = withAdobeSegment(data)
+		}
+	}
+	var img image.Image
+	var err error
+	switch format {
+	case PNG:
+		img, err = png.Decode(r)
+	case JPEG:
+		img, err = jpeg.Decode(bytes.NewReader(data))
+	case BMP:
+		img, err = bmp.Decode(r)
+	default:
+		img, err = tiff.Decode(r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	picture := convert(img)
+	if format == TIFF && faxInverted(data) {
+		for i, v := range picture.Pix {
+			picture.Pix[i] = ^v
+		}
+	}
+	return picture, nil
+}
+
+// faxInverted tells TIFF files compressed as fax whose zero bits are black. The
+// decoder takes them for white, as they are in a fax.
+func faxInverted(data []byte) bool {
+	compression, _ := tiffTag(data, tagCompression)
+	photometric, found := tiffTag(data, tagPhotometric)
+	return (compression == 3 || compression == 4) && found && photometric == 1
+}
