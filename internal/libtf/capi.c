@@ -105,15 +105,3 @@ TF_Session* libtf_load_saved_model(TF_Graph* g, const char* dir,
   table.TF_DeleteSessionOptions(options);
   return session;
 }
-
-void libtf_run(TF_Session* session, const void* run_options, size_t len,
-               const TF_Output* inputs, TF_Tensor* const* input_values,
-               int num_inputs, const TF_Output* outputs,
-               TF_Tensor** output_values, int num_outputs,
-               const TF_Operation* const* targets, int num_targets,
-               TF_Status* s) {
-  TF_Buffer buffer = {run_options, len, NULL};
-  table.TF_SessionRun(session, len > 0 ? &buffer : NULL, inputs, input_values,
-                      num_inputs, outputs, output_values, num_outputs, targets,
-                      num_targets, NULL, s);
-}

@@ -148,11 +148,4 @@ TF_Session* libtf_load_saved_model(TF_Graph* g, const char* dir,
                                    const void* config, size_t len,
                                    TF_Status* s);
 
-void libtf_run(TF_Session* session, const void* run_options, size_t len,
-               const TF_Output* inputs, TF_Tensor* const* input_values,
-               int num_inputs, const TF_Output* outputs,
-               TF_Tensor** output_values, int num_outputs,
-               const TF_Operation* const* targets, int num_targets,
-               TF_Status* s);
-
 #endif

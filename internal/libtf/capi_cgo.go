@@ -10,10 +10,7 @@ package libtf
 */
 import "C"
 
-import (
-	"runtime"
-	"unsafe"
-)
+import "unsafe"
 
 const buildHasCgo = true
 
@@ -169,15 +166,14 @@ func listDevices(session unsafe.Pointer) (devices []Device, err error) {
 	return devices, err
 }
 
-func runSession(session unsafe.Pointer, runOptions []byte, inputs []cOutput, values []unsafe.Pointer, outputs []cOutput, targets []unsafe.Pointer) ([]unsafe.Pointer, error) {
+func runSession(session unsafe.Pointer, inputs []cOutput, values []unsafe.Pointer, outputs []cOutput, targets []unsafe.Pointer) ([]unsafe.Pointer, error) {
 	results := make([]unsafe.Pointer, len(outputs))
 	err := withStatus("run a session", func(s *C.TF_Status) {
-		C.libtf_run((*C.TF_Session)(session), unsafe.Pointer(unsafe.SliceData(runOptions)), C.size_t(len(runOptions)),
+		C.libtf_TF_SessionRun((*C.TF_Session)(session), nil,
 			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(inputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(values))), C.int(len(inputs)),
 			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(results))), C.int(len(outputs)),
-			(**C.TF_Operation)(unsafe.Pointer(unsafe.SliceData(targets))), C.int(len(targets)), s)
+			(**C.TF_Operation)(unsafe.Pointer(unsafe.SliceData(targets))), C.int(len(targets)), nil, s)
 	})
-	runtime.KeepAlive(values)
 	return results, err
 }
 

@@ -40,6 +40,6 @@ func registeredKernels(string) ([]byte, error)                  { return nil, Er
 func loadSavedModel(unsafe.Pointer, string, []string, []byte) (unsafe.Pointer, error) {
 	return nil, ErrNoCgo
 }
-func runSession(unsafe.Pointer, []byte, []cOutput, []unsafe.Pointer, []cOutput, []unsafe.Pointer) ([]unsafe.Pointer, error) {
+func runSession(unsafe.Pointer, []cOutput, []unsafe.Pointer, []cOutput, []unsafe.Pointer) ([]unsafe.Pointer, error) {
 	return nil, ErrNoCgo
 }

@@ -1,7 +1,6 @@
 package libtf
 
 import (
-	"context"
 	"errors"
 	"fmt"
 )
@@ -58,8 +57,7 @@ func (c Code) Error() string {
 }
 
 // Error is a failure that TensorFlow reported, or that this package found
-// before calling TensorFlow. It matches its Code with errors.Is; one with
-// ErrDeadlineExceeded matches context.DeadlineExceeded too.
+// before calling TensorFlow. It matches its Code with errors.Is.
 type Error struct {
 	Operation string // what was attempted, for example "run a session"
 	Code      Code
@@ -73,7 +71,7 @@ func (e *Error) Error() string {
 
 // Is reports whether target is the code of e.
 func (e *Error) Is(target error) bool {
-	return target == e.Code || e.Code == ErrDeadlineExceeded && target == context.DeadlineExceeded
+	return target == e.Code
 }
 
 func invalid(operation, format string, arguments ...any) error {

@@ -1,10 +1,8 @@
 package libtf
 
 import (
-	"context"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -97,10 +95,4 @@ func tensor[T Element](t testing.TB, shape []int64, data ...T) *Tensor {
 	require.NoError(t, err)
 	t.Cleanup(x.Close)
 	return x
-}
-
-func timeout(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
 }

@@ -2,16 +2,12 @@ package libtf
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"time"
 	"unsafe"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // SessionOptions says how a session runs. A nil *SessionOptions means the
@@ -146,11 +142,12 @@ type Feed struct {
 // closes. Feeds are ordered, not a map, because TensorFlow keeps an executor
 // for every order it has seen.
 //
-// A run cannot be interrupted. A context that is already done stops it from
-// starting, a deadline stops it between two nodes, and if the context is
-// cancelled meanwhile the results are thrown away; the error then is the
-// context's. Feeds must agree with what the graph says of their type and
-// shape; TensorFlow itself does not check the latter and may abort.
+// A run cannot be interrupted: TensorFlow's own timeout, tried, only reports
+// at the end of the run that it was too long. A context that is done stops a
+// run from starting; if that happens meanwhile, the results are thrown away.
+// The error then is the context's. Feeds must agree with what the graph says
+// of their type and shape; TensorFlow itself does not check the latter and may
+// abort.
 func (s *Session) Run(ctx context.Context, feeds []Feed, fetches []Output, targets []*Operation) ([]*Tensor, error) {
 	const operation = "run a session"
 	if err := ctx.Err(); err != nil {
@@ -195,18 +192,13 @@ func (s *Session) Run(ctx context.Context, feeds []Feed, fetches []Output, targe
 		}
 		nodes[i] = target.pointer
 	}
-	options, err := runOptions(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pointers, err := runSession(s.handle.pointer, options, inputs, values, outputs, nodes)
+	pointers, err := runSession(s.handle.pointer, inputs, values, outputs, nodes)
 	results := make([]*Tensor, len(pointers))
 	for i, pointer := range pointers {
 		if pointer != nil {
 			results[i] = wrapTensor(pointer)
 		}
 	}
-	runtime.KeepAlive(feeds)
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -235,22 +227,6 @@ func (s *Session) checkFeed(input cOutput, feed Feed) error {
 		return invalid(operation, "feed %q takes shape %v (-1 is any), got %v", feed.Output.Op.name, want, got)
 	}
 	return nil
-}
-
-// runOptions returns a serialised RunOptions with the time that is left, or
-// nil for no deadline. Field 2 of RunOptions is timeout_in_ms, where 0 means
-// none.
-func runOptions(ctx context.Context) ([]byte, error) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return nil, nil
-	}
-	left := time.Until(deadline)
-	if left <= 0 {
-		return nil, context.DeadlineExceeded
-	}
-	milliseconds := uint64((left + time.Millisecond - 1) / time.Millisecond)
-	return protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.VarintType), milliseconds), nil
 }
 
 // Device is something that runs nodes.
@@ -289,7 +265,7 @@ func RegisteredKernelsRaw(op string) ([]byte, error) {
 		return nil, ErrNotLoaded
 	}
 	if strings.ContainsRune(op, 0) {
-		return nil, errors.New("libtf: op name with a zero byte")
+		return nil, invalid("list kernels", "op name %q holds a zero byte", op)
 	}
 	return registeredKernels(op)
 }

@@ -1,0 +1,83 @@
+package libtf
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tfconvrnn/go/internal/tfpb"
+)
+
+func varintField(field protowire.Number, value int64) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(nil, field, protowire.VarintType), uint64(value))
+}
+
+func bytesField(field protowire.Number, value []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(nil, field, protowire.BytesType), value)
+}
+
+func TestConfigThreads(t *testing.T) {
+	for _, good := range [][]byte{
+		nil, varintField(2, 0), varintField(2, 8), varintField(5, -1), varintField(5, 4), bytesField(12, varintField(1, 2)),
+		bytesField(10, varintField(2, -1)),
+	} {
+		assert.NoError(t, checkConfig(good), "%x", good)
+	}
+	for _, bad := range [][]byte{
+		varintField(2, -1), varintField(2, 1<<30), varintField(5, 1<<30), varintField(5, -2),
+		bytesField(12, varintField(1, -1)), append(varintField(2, 1), varintField(2, -1)...),
+		{0xff}, {0x10}, bytesField(12, []byte{8}),
+	} {
+		assert.ErrorIs(t, checkConfig(bad), ErrInvalidArgument, "%x", bad)
+	}
+}
+
+func TestShapesInGraphs(t *testing.T) {
+	list := func(value *tfpb.AttrValue_ListValue) map[string]*tfpb.AttrValue {
+		return map[string]*tfpb.AttrValue{"a": {Value: &tfpb.AttrValue_List{List: value}}}
+	}
+	huge := shapeProto(1<<40, 1<<40)
+	nodes := map[string]*tfpb.NodeDef{
+		"tensor":      constant("bad", huge2(), 1),
+		"shape":       placeholder("bad", Float, huge2()...),
+		"shapes":      node("bad", "X", nil, list(&tfpb.AttrValue_ListValue{Shape: []*tfpb.TensorShapeProto{huge}})),
+		"tensors":     node("bad", "X", nil, list(&tfpb.AttrValue_ListValue{Tensor: []*tfpb.TensorProto{{TensorShape: huge}}})),
+		"many dims":   placeholder("bad", Float, make([]int64, 255)...),
+		"single dim":  placeholder("bad", Float, 1<<62),
+		"with a zero": placeholder("bad", Float, 0, 1<<40, 1<<40),
+	}
+	for name, bad := range nodes {
+		message := graphDef(t, placeholder("good", Float, -1, 224, 224, 3), bad)
+		assert.ErrorContains(t, checkGraphDef(message), `node "bad"`, name)
+
+		function, err := proto.Marshal(bad)
+		require.NoError(t, err)
+		message, err = proto.Marshal(&tfpb.GraphDef{Library: &tfpb.FunctionDefLibrary{Function: [][]byte{bytesField(3, function)}}})
+		require.NoError(t, err)
+		assert.ErrorContains(t, checkGraphDef(message), `node "bad"`, name)
+	}
+	assert.NoError(t, checkGraphDef(graphDef(t, placeholder("good", Float, -1, 224, 224, 3), constant("c", []int64{2}, 1, 2))))
+	assert.NoError(t, checkGraphDef(nil))
+}
+
+func huge2() []int64 { return []int64{1 << 40, 1 << 40} }
+
+func TestDamagedMessagesDoNotPanic(t *testing.T) {
+	whole := bytesField(2, bytesField(2, graphDef(t, placeholder("x", Float, -1, 224), constant("c", []int64{2}, 1, 2))))
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		damaged := append([]byte(nil), whole[:random.IntN(len(whole))+1]...)
+		for range random.IntN(4) {
+			damaged[random.IntN(len(damaged))] = byte(random.Uint32())
+		}
+		assert.NotPanics(t, func() {
+			_ = checkSavedModel(damaged)
+			_ = checkGraphDef(damaged)
+			_ = checkConfig(damaged)
+		})
+	}
+}
