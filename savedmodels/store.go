@@ -317,3 +317,6 @@ func (s *Store) List() ([]SavedModel, error) {
 	}
 	return list, nil
 }
+
+// Plan says how a graph computes its model.
+type Plan = convert.Plan

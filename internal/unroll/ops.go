@@ -2,6 +2,7 @@ package unroll
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/tfconvrnn/go/internal/graph"
 )
@@ -154,7 +155,7 @@ func (b *builder) patchProduct(x value, w weights, macs int64) value {
 	height, width, channels, kernel, depth := x.shape[0], x.shape[1], x.shape[2], w.shape[0], w.shape[3]
 	pixels := height * width
 	reshape := func(t graph.Tensor, shape ...int32) graph.Tensor {
-		s := b.g.Int32s(fmt.Sprintf("shape/%d", shape), shape, len(shape))
+		s := b.g.Int32s("shape/"+joinedNumbers(shape), shape, len(shape))
 		return b.op("Reshape", x, graph.Attributes{"T": float, "Tshape": int32Type}, 0, t, s)
 	}
 	rows := x.tensor
@@ -172,10 +173,14 @@ func (b *builder) patchProduct(x value, w weights, macs int64) value {
 	rows = reshape(rows, -1, inner)
 	matrix := b.g.Add(graph.Spec{
 		Name: b.read(w).Operation() + "/Matrix", Op: "Reshape", Attributes: graph.Attributes{"T": float, "Tshape": int32Type},
-		Inputs: []graph.Tensor{b.read(w), b.g.Int32s(fmt.Sprintf("shape/[%d %d]", inner, depth), []int32{inner, int32(depth)}, 2)},
+		Inputs: []graph.Tensor{b.read(w), b.g.Int32s("shape/"+joinedNumbers([]int32{inner, int32(depth)}), []int32{inner, int32(depth)}, 2)},
 	})
 	product := b.op("MatMul", x, graph.Attributes{"T": float, "transpose_a": graph.Bool(false), "transpose_b": graph.Bool(false)}, macs, rows, matrix)
 	return x.with(reshape(product, -1, int32(height), int32(width), int32(depth)), height, width, depth)
+}
+
+func joinedNumbers(numbers []int32) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(numbers), " ", "x"), "[]")
 }
 
 // patchIndices lists, for every pixel and kernel position in row-major order, the

@@ -1,0 +1,507 @@
+package tfconvrnn
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/manifest"
+)
+
+// ExtractOption says what Extract and Stream compute, and how.
+type ExtractOption func(*extractOptions)
+
+type extractOptions struct {
+	layers        []string
+	presentation  Presentation
+	allTimesteps  bool
+	logits        bool
+	batchSize     int
+	preprocessing string
+	onError       func(index int, s Stimulus, err error) error
+}
+
+// Layers names the layers to extract, in the order wanted; without it, all.
+func Layers(names ...string) ExtractOption {
+	return func(o *extractOptions) { o.layers = append(o.layers, names...) }
+}
+
+// WithPresentation says how stimuli are shown; without it, Default().
+func WithPresentation(p Presentation) ExtractOption {
+	return func(o *extractOptions) { o.presentation = p }
+}
+
+// AllTimesteps reports every layer from timestep 0. Without it convN is reported
+// from timestep N, and the readout from the timestep that is the number of layers.
+func AllTimesteps() ExtractOption {
+	return func(o *extractOptions) { o.allTimesteps = true }
+}
+
+// Logits adds the decoded logits.
+func Logits() ExtractOption {
+	return func(o *extractOptions) { o.logits = true }
+}
+
+// BatchSize sets how many stimuli are computed together; without it, and for 0,
+// it is chosen.
+func BatchSize(n int) ExtractOption {
+	return func(o *extractOptions) { o.batchSize = n }
+}
+
+// NotePreprocessing records in the provenance how pictures became images.
+func NotePreprocessing(p Preprocessing) ExtractOption {
+	return func(o *extractOptions) { o.preprocessing = p.String() }
+}
+
+// OnError is called, one call at a time, when a stimulus cannot be read. If it
+// returns nil the stimulus is marked as failed and the others go on; otherwise
+// what it returns ends the extraction. Without it the first error does.
+func OnError(decide func(index int, s Stimulus, err error) error) ExtractOption {
+	return func(o *extractOptions) { o.onError = decide }
+}
+
+// LayerOutput describes the features of a layer in an extraction.
+type LayerOutput struct {
+	Name string
+	// Timesteps are those reported, in order.
+	Timesteps []int
+	// Milliseconds are the starts of the timesteps.
+	Milliseconds []int
+	// Driven says, for each of Timesteps, whether the first image shown can have
+	// reached the layer; before that its output is its response to nothing but
+	// the blank or the zeros the network starts from.
+	Driven []bool
+	// Shape is the shape at one timestep: [height, width, channels] or [classes].
+	Shape []int
+}
+
+// Size is the number of values at one timestep.
+func (l *LayerOutput) Size() int {
+	size := 1
+	for _, d := range l.Shape {
+		size *= d
+	}
+	return size
+}
+
+// Extraction is a checked plan of what to compute. It is immutable.
+type Extraction struct {
+	model   *Model
+	options extractOptions
+	request *request
+	layers  []LayerOutput
+	times   int
+}
+
+// Plan checks options and returns what an extraction with them puts out, without
+// running anything. Errors wrap ErrUnknownLayer, ErrPresentation or ErrOption.
+func (m *Model) Plan(options ...ExtractOption) (*Extraction, error) {
+	x := &Extraction{model: m}
+	for _, option := range options {
+		option(&x.options)
+	}
+	o := &x.options
+	resolved, err := o.presentation.Resolve(m.info)
+	if err != nil {
+		return nil, err
+	}
+	o.presentation, x.times = resolved, resolved.times
+	if x.times > m.manifest.Times {
+		return nil, fmt.Errorf("%w: %d timesteps, but the converted graph has %d; load the model with WithTimes(%d)",
+			ErrPresentation, x.times, m.manifest.Times, x.times)
+	}
+	if o.batchSize < 0 || o.batchSize > maxBatchSize {
+		return nil, fmt.Errorf("%w: a batch of %d; it must be 1 … %d, or 0 to choose", ErrOption, o.batchSize, maxBatchSize)
+	}
+	if len(o.layers) == 0 {
+		for _, l := range m.info.Layers {
+			o.layers = append(o.layers, l.Name)
+		}
+	}
+	imageOn := resolved.ImageOn()
+	var layers []layerRequest
+	for i, name := range o.layers {
+		info, err := m.info.Layer(name)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(o.layers[:i], name) {
+			return nil, fmt.Errorf("%w: layer %s is asked for twice", ErrOption, name)
+		}
+		first := info.ReportedFrom
+		if o.allTimesteps {
+			first = 0
+		}
+		if first >= x.times {
+			return nil, fmt.Errorf("%w: %s is reported from timestep %d on, and there are %d; ask for more timesteps, or for all timesteps",
+				ErrPresentation, name, first, x.times)
+		}
+		output := LayerOutput{Name: name, Shape: info.Shape}
+		for t := first; t < x.times; t++ {
+			output.Timesteps = append(output.Timesteps, t)
+			output.Milliseconds = append(output.Milliseconds, t*MillisecondsPerTimestep)
+			output.Driven = append(output.Driven, t >= imageOn+info.DrivenFrom)
+		}
+		x.layers = append(x.layers, output)
+		index := slices.IndexFunc(m.manifest.Layers, func(l manifest.Layer) bool { return l.Name == name })
+		if index < 0 {
+			return nil, fmt.Errorf("%w: the manifest in %s lacks layer %s", ErrModified, m.dir, name)
+		}
+		layers = append(layers, layerRequest{&m.manifest.Layers[index], output.Timesteps})
+	}
+	var logits *manifest.Logits
+	if o.logits {
+		index := slices.IndexFunc(m.manifest.Logits, func(l manifest.Logits) bool { return l.Times == x.times })
+		if index < 0 {
+			return nil, fmt.Errorf("%w: the decoder of %s (%s) needs more than %d timesteps", ErrPresentation, m.info.Name, m.info.Decoder, x.times)
+		}
+		logits = &m.manifest.Logits[index]
+	}
+	x.request = m.newRequest(layers, logits)
+	if o.batchSize == 0 {
+		o.batchSize = m.chooseBatchSize(x)
+	}
+	return x, nil
+}
+
+const maxBatchSize = 4096
+
+// defaultBatchSize is where larger batches gain little more on a processor.
+const defaultBatchSize = 8
+
+func (m *Model) chooseBatchSize(*Extraction) int { return defaultBatchSize }
+
+// Layers describes the layers of the extraction, in order. They must not be changed.
+func (x *Extraction) Layers() []LayerOutput { return x.layers }
+
+// Logits says whether decoded logits are computed.
+func (x *Extraction) Logits() bool { return x.options.logits }
+
+// Times is the number of timesteps of the presentation.
+func (x *Extraction) Times() int { return x.times }
+
+// Presentation returns the resolved presentation.
+func (x *Extraction) Presentation() Presentation { return x.options.presentation }
+
+// BatchSize is the number of stimuli computed together.
+func (x *Extraction) BatchSize() int { return x.options.batchSize }
+
+// Provenance says how the features are made.
+func (x *Extraction) Provenance() Provenance {
+	p := x.model.provenance()
+	p.Presentation, p.Times = x.options.presentation.String(), x.times
+	p.Layers, p.AllTimesteps, p.BatchSize = x.options.layers, x.options.allTimesteps, x.options.batchSize
+	p.Preprocessing = x.options.preprocessing
+	if x.options.logits {
+		p.Decoder = x.model.info.Decoder
+	}
+	return p
+}
+
+// Batch holds the features of some consecutive stimuli. Views of its data are
+// valid only until the function it is passed to returns.
+type Batch struct {
+	// First is the position of the first stimulus in the input.
+	First int
+	// Stimuli are the stimuli of the batch.
+	Stimuli []Stimulus
+	// Failed holds, for each of Stimuli, the error that OnError let pass, or nil.
+	Failed []error
+
+	extraction *Extraction
+	result     *result
+	items      []int // position in result of each stimulus, -1 for failed ones
+}
+
+// Feature returns the values of a layer, by its index in the extraction, at a
+// timestep, by its index in LayerOutput.Timesteps, for a stimulus of the batch:
+// Shape in C order. It is nil for failed stimuli. It must not be changed.
+func (b *Batch) Feature(layer, timestep, stimulus int) ([]float32, error) {
+	if b.items[stimulus] < 0 {
+		return nil, nil
+	}
+	l := &b.extraction.request.layers[layer]
+	return b.result.feature(l.layer, l.timesteps[timestep], b.items[stimulus])
+}
+
+// AppendFeatures appends a layer's features of a stimulus, [timesteps, Shape…] in
+// C order, to dst. Those of a failed stimulus are zeros.
+func (b *Batch) AppendFeatures(dst []float32, layer, stimulus int) ([]float32, error) {
+	output := &b.extraction.layers[layer]
+	for t := range output.Timesteps {
+		values, err := b.Feature(layer, t, stimulus)
+		if err != nil {
+			return dst, err
+		}
+		if values == nil {
+			values = make([]float32, output.Size())
+		}
+		dst = append(dst, values...)
+	}
+	return dst, nil
+}
+
+// Logits returns the decoded logits of a stimulus, [1000]. It is nil for failed
+// stimuli and where no logits were asked for. It must not be changed.
+func (b *Batch) Logits(stimulus int) ([]float32, error) {
+	if b.items[stimulus] < 0 || !b.extraction.options.logits {
+		return nil, nil
+	}
+	return b.result.logits(b.items[stimulus], classes)
+}
+
+const classes = 1000
+
+// Stream extracts features of any number of stimuli in constant memory: it passes
+// batches, in order, to sink. Reading the next stimuli, computing and sink overlap.
+// sink is called from the calling goroutine. The first error of any of them ends
+// the stream; a context that is done ends it between two runs.
+func (m *Model) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sink func(*Batch) error, options ...ExtractOption) error {
+	x, err := m.Plan(options...)
+	if err != nil {
+		return err
+	}
+	return x.Stream(ctx, stimuli, sink)
+}
+
+// loadedBatch is a batch whose images are in memory.
+type loadedBatch struct {
+	batch *Batch
+	input *input // nil if all stimuli failed
+}
+
+// Stream runs the extraction; see Model.Stream.
+func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sink func(*Batch) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	group, ctx := errgroup.WithContext(ctx)
+	// One batch waits before and behind the session, so that it never does.
+	loaded := make(chan loadedBatch, 1)
+	computed := make(chan *Batch, 1)
+	group.Go(func() error {
+		defer close(loaded)
+		return x.load(ctx, stimuli, loaded)
+	})
+	group.Go(func() error {
+		defer close(computed)
+		for l := range loaded {
+			err := x.compute(ctx, l)
+			if err != nil {
+				return err
+			}
+			select {
+			case computed <- l.batch:
+			case <-ctx.Done():
+				l.batch.close()
+				return context.Cause(ctx)
+			}
+		}
+		return nil
+	})
+	var sinkErr error
+	for b := range computed {
+		if sinkErr == nil {
+			if sinkErr = sink(b); sinkErr != nil {
+				cancel(sinkErr)
+			}
+		}
+		b.close()
+	}
+	err := group.Wait()
+	for l := range loaded {
+		if l.input != nil {
+			l.input.close()
+		}
+	}
+	if sinkErr != nil {
+		return sinkErr
+	}
+	return err
+}
+
+func (b *Batch) close() {
+	if b.result != nil {
+		b.result.close()
+	}
+}
+
+func (x *Extraction) compute(ctx context.Context, l loadedBatch) error {
+	if l.input == nil {
+		return nil
+	}
+	defer l.input.close()
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	res, err := x.model.run(ctx, x.request, l.input)
+	if err != nil {
+		return err
+	}
+	l.batch.result = res
+	return nil
+}
+
+// load reads stimuli into batches.
+func (x *Extraction) load(ctx context.Context, stimuli iter.Seq[Stimulus], out chan<- loadedBatch) error {
+	first := 0
+	var pending []Stimulus
+	send := func() error {
+		l, err := x.loadBatch(ctx, first, pending)
+		if err != nil {
+			return err
+		}
+		first += len(pending)
+		pending = nil
+		select {
+		case out <- l:
+			return nil
+		case <-ctx.Done():
+			if l.input != nil {
+				l.input.close()
+			}
+			return context.Cause(ctx)
+		}
+	}
+	for s := range stimuli {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		pending = append(pending, s)
+		if len(pending) == x.options.batchSize {
+			if err := send(); err != nil {
+				return err
+			}
+		}
+	}
+	if len(pending) > 0 {
+		return send()
+	}
+	return nil
+}
+
+// loadBatch reads the images of some stimuli and makes a run's input of them:
+// every distinct image once, and the blank if it is shown.
+func (x *Extraction) loadBatch(ctx context.Context, first int, stimuli []Stimulus) (loadedBatch, error) {
+	b := &Batch{First: first, Stimuli: stimuli, Failed: make([]error, len(stimuli)), extraction: x, items: make([]int, len(stimuli))}
+	distinct := map[*Image]int{}
+	var frames []*Image
+	for i, s := range stimuli {
+		if len(s.Frames) == 0 {
+			b.Failed[i] = fmt.Errorf("%w: stimulus %d (%s) has no frames", ErrImages, first+i, s.ID)
+		}
+		for _, frame := range s.Frames {
+			if frame == nil || (frame.load == nil && len(frame.bytes) != imageValues && len(frame.floats) != imageValues) {
+				b.Failed[i] = fmt.Errorf("%w: stimulus %d (%s) has an empty frame", ErrImages, first+i, s.ID)
+				break
+			}
+			if _, ok := distinct[frame]; !ok {
+				distinct[frame] = len(frames)
+				frames = append(frames, frame)
+			}
+		}
+	}
+	images := make([]*Image, len(frames))
+	errs := make([]error, len(frames))
+	workers, _ := errgroup.WithContext(ctx)
+	workers.SetLimit(runtime.GOMAXPROCS(0))
+	for i, frame := range frames {
+		workers.Go(func() error {
+			if ctx.Err() == nil {
+				images[i], errs[i] = frame.loaded()
+			}
+			return nil
+		})
+	}
+	workers.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return loadedBatch{}, err
+	}
+	in, err := x.arrange(b, distinct, images, errs)
+	return loadedBatch{b, in}, err
+}
+
+// arrange decides which stimuli run and lays out their frames and schedule.
+func (x *Extraction) arrange(b *Batch, distinct map[*Image]int, images []*Image, errs []error) (*input, error) {
+	number := make([]int, len(images)) // position of a distinct image in the run
+	for i := range number {
+		number[i] = -1
+	}
+	var shown []*Image
+	needsBlank := false
+	var schedules [][]int
+	for i, s := range b.Stimuli {
+		err := b.Failed[i]
+		for _, frame := range s.Frames {
+			if err == nil {
+				err = errs[distinct[frame]]
+			}
+		}
+		if err != nil {
+			b.items[i] = -1
+			if x.options.onError == nil {
+				return nil, err
+			}
+			if err := x.options.onError(b.First+i, s, err); err != nil {
+				return nil, err
+			}
+			b.Failed[i] = err
+			continue
+		}
+		b.items[i] = len(schedules)
+		schedule := x.options.presentation.Schedule(len(s.Frames))
+		for t, frame := range schedule {
+			if frame == blankFrame {
+				needsBlank = true
+				continue
+			}
+			d := distinct[s.Frames[frame]]
+			if number[d] < 0 {
+				number[d] = len(shown)
+				shown = append(shown, images[d])
+			}
+			schedule[t] = number[d]
+		}
+		schedules = append(schedules, schedule)
+	}
+	if len(schedules) == 0 {
+		return nil, nil
+	}
+	count := len(shown)
+	if needsBlank {
+		count++
+	}
+	frames, err := libtf.AllocateTensor(libtf.Float, []int64{int64(count), ImageSize, ImageSize, 3})
+	if err != nil {
+		return nil, err
+	}
+	data, err := libtf.Data[float32](frames)
+	if err != nil {
+		return nil, err
+	}
+	for i, img := range shown {
+		img.normalizeInto(data[i*imageValues:])
+	}
+	if needsBlank {
+		if err := x.options.presentation.blank.normalizeInto(data[len(shown)*imageValues:]); err != nil {
+			frames.Close()
+			return nil, err
+		}
+	}
+	in := &input{frames: frames, schedule: make([][]int32, x.times)}
+	for t := range in.schedule {
+		row := make([]int32, len(schedules))
+		for i, schedule := range schedules {
+			row[i] = int32(schedule[t])
+			if schedule[t] == blankFrame {
+				row[i] = int32(len(shown))
+			}
+		}
+		in.schedule[t] = row
+	}
+	return in, nil
+}

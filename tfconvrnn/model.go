@@ -1,0 +1,227 @@
+package tfconvrnn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/manifest"
+	"github.com/tfconvrnn/go/internal/version"
+	"github.com/tfconvrnn/go/savedmodels"
+)
+
+// Option changes how Load finds and runs a model.
+type Option func(*loadOptions) error
+
+type loadOptions struct {
+	store    string
+	weights  savedmodels.Weights
+	times    int
+	plan     string
+	runtime  string
+	verify   bool
+	session  sessionOptions
+	progress func(done, total int64)
+}
+
+// WithWeights says which weights: "trained" (the default), "seeded:<seed>" for
+// untrained ones, or a directory with checkpoints laid out like the published
+// ones, <directory>/<model>/model.ckpt.*.
+func WithWeights(description string) Option {
+	return func(o *loadOptions) (err error) {
+		o.weights, err = savedmodels.ParseWeights(description)
+		return err
+	}
+}
+
+// WithStore names the directory of converted SavedModels; the default is in the
+// user's cache directory.
+func WithStore(dir string) Option {
+	return func(o *loadOptions) error { o.store = dir; return nil }
+}
+
+// WithRuntime names the libtensorflow to load, a file or its directory. A process
+// can load only one.
+func WithRuntime(path string) Option {
+	return func(o *loadOptions) error { o.runtime = path; return nil }
+}
+
+// WithTimes asks for a graph of the given number of timesteps, for presentations
+// that are longer than the default graph's 30.
+func WithTimes(times int) Option {
+	return func(o *loadOptions) error { o.times = times; return nil }
+}
+
+// WithPlan chooses how the graph computes the model: "lightcone" (the default) or
+// "plain", the slow reference.
+func WithPlan(plan string) Option {
+	return func(o *loadOptions) error { o.plan = plan; return nil }
+}
+
+// WithVerification checks the SavedModel's files against the checksums of its
+// manifest before loading.
+func WithVerification() Option {
+	return func(o *loadOptions) error { o.verify = true; return nil }
+}
+
+// WithConversionProgress is called with the number of parameters converted so far
+// and in all when the model has to be converted first.
+func WithConversionProgress(report func(done, total int64)) Option {
+	return func(o *loadOptions) error { o.progress = report; return nil }
+}
+
+// Model is a loaded model. Its methods are safe for concurrent use. The caller
+// closes it.
+type Model struct {
+	info     savedmodels.Model
+	dir      string
+	manifest *manifest.Manifest
+	saved    *libtf.SavedModel
+	runtime  *libtf.Runtime
+	session  sessionOptions
+
+	constants constantCache
+
+	closing sync.Mutex
+	closed  bool
+}
+
+// Load loads a model by its published name; see savedmodels.Names. Errors wrap
+// ErrUnknownModel, ErrNoWeights, ErrRuntimeNotFound and others of this package.
+func Load(name string, options ...Option) (*Model, error) {
+	return LoadContext(context.Background(), name, options...)
+}
+
+// LoadContext is Load with a context that cancels a conversion.
+func LoadContext(ctx context.Context, name string, options ...Option) (*Model, error) {
+	o := loadOptions{session: defaultSessionOptions()}
+	for _, option := range options {
+		if err := option(&o); err != nil {
+			return nil, err
+		}
+	}
+	info, err := savedmodels.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	store, err := savedmodels.Open(o.store)
+	if err != nil {
+		return nil, err
+	}
+	found, err := store.Get(ctx, savedmodels.Request{
+		Model: name, Weights: o.weights, Times: o.times, Plan: savedmodels.Plan(o.plan), Progress: o.progress,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if o.verify {
+		if err := found.Manifest.Verify(found.Dir); err != nil {
+			return nil, err
+		}
+	}
+	return open(info, found, o)
+}
+
+func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (*Model, error) {
+	quiet()
+	runtime, err := libtf.Load(o.runtime)
+	if err != nil {
+		return nil, err
+	}
+	config, err := o.session.config(runtime)
+	if err != nil {
+		return nil, err
+	}
+	saved, err := libtf.LoadSavedModel(found.Dir, []string{"serve"}, &libtf.SessionOptions{Config: config})
+	if err != nil {
+		return nil, fmt.Errorf("loading %s from %s: %w", info.Name, found.Dir, err)
+	}
+	m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, runtime: runtime, session: o.session}
+	m.constants.tensors = map[string]*libtf.Tensor{}
+	return m, nil
+}
+
+// quiet keeps libtensorflow from reporting its progress on standard error, unless
+// the user has said what it should log.
+func quiet() {
+	const level = "TF_CPP_MIN_LOG_LEVEL"
+	if _, ok := os.LookupEnv(level); !ok && libtf.Loaded() == nil {
+		os.Setenv(level, "2")
+	}
+}
+
+// Close frees the model; it waits for runs in progress, and calls after it return
+// ErrClosed. Closing again does nothing.
+func (m *Model) Close() error {
+	m.closing.Lock()
+	defer m.closing.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	err := m.saved.Close()
+	m.constants.close()
+	return err
+}
+
+// Info describes the model.
+func (m *Model) Info() savedmodels.Model { return m.info }
+
+// Times is the most timesteps a presentation can have.
+func (m *Model) Times() int { return m.manifest.Times }
+
+// Untrained says whether the weights are seeded ones, which no training produced.
+func (m *Model) Untrained() bool { return m.manifest.Weights.Untrained }
+
+// Dir is the directory of the SavedModel.
+func (m *Model) Dir() string { return m.dir }
+
+// closedError turns the runtime's word for a closed session into ErrClosed.
+func closedError(err error) error {
+	if errors.Is(err, libtf.ErrClosed) {
+		return ErrClosed
+	}
+	return err
+}
+
+// Provenance says how features were made.
+type Provenance struct {
+	Software       string           `json:"software"`
+	TensorFlow     string           `json:"tensorflow"`
+	Model          string           `json:"model"`
+	Weights        manifest.Weights `json:"weights"`
+	Converter      string           `json:"converter"`
+	Plan           string           `json:"plan"`
+	Presentation   string           `json:"presentation"`
+	Times          int              `json:"times"`
+	Layers         []string         `json:"layers"`
+	AllTimesteps   bool             `json:"all_timesteps"`
+	Decoder        string           `json:"decoder,omitempty"`
+	Preprocessing  string           `json:"preprocessing,omitempty"`
+	Precision      string           `json:"precision"`
+	Device         string           `json:"device"`
+	BatchSize      int              `json:"batch_size"`
+	MillisPerTimes int              `json:"milliseconds_per_timestep"`
+}
+
+func (m *Model) provenance() Provenance {
+	return Provenance{
+		Software: "tfconvrnn " + version.Version, TensorFlow: m.runtime.Version(), Model: m.info.Name,
+		Weights: m.manifest.Weights, Converter: m.manifest.Converter, Plan: m.manifest.Plan,
+		Precision: m.session.precision, Device: m.session.device, MillisPerTimes: MillisecondsPerTimestep,
+	}
+}
+
+// RuntimeError returns nil if libtensorflow is loaded or can be, and otherwise
+// the error that Load would return, which says what to do.
+func RuntimeError() error {
+	quiet()
+	_, err := libtf.Load("")
+	if errors.Is(err, libtf.ErrAlreadyLoaded) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,240 @@
+package tfconvrnn
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/manifest"
+)
+
+// request says what to compute, whatever the stimuli.
+type request struct {
+	layers []layerRequest
+	logits *manifest.Logits // nil for none
+	// What follows from them: the tensors to fetch in each run, those that are
+	// the same in every run, and the boundaries to feed.
+	fetches    []string
+	fetchIndex map[string]int
+	constants  []string
+	boundaries []int
+}
+
+type layerRequest struct {
+	layer     *manifest.Layer
+	timesteps []int
+}
+
+func (m *Model) newRequest(layers []layerRequest, logits *manifest.Logits) *request {
+	r := &request{layers: layers, logits: logits, fetchIndex: map[string]int{}}
+	needed := map[int]bool{}
+	fetch := func(tensor string, needs []int) {
+		if _, ok := r.fetchIndex[tensor]; !ok {
+			r.fetchIndex[tensor] = len(r.fetches)
+			r.fetches = append(r.fetches, tensor)
+		}
+		for _, i := range needs {
+			needed[i] = true
+		}
+	}
+	for _, l := range layers {
+		for _, t := range l.timesteps {
+			step := &l.layer.Timesteps[t]
+			if step.Kind == kindConstant {
+				r.constants = append(r.constants, step.Tensor)
+			} else {
+				fetch(step.Tensor, step.Needs)
+			}
+		}
+	}
+	if logits != nil {
+		fetch(logits.Tensor, logits.Needs)
+	}
+	for i := range needed {
+		r.boundaries = append(r.boundaries, i)
+	}
+	sort.Ints(r.boundaries)
+	return r
+}
+
+// The kinds of values in a manifest.
+const (
+	kindConstant = "constant"
+	kindFrame    = "frame"
+)
+
+// constantCache holds what is the same for all stimuli, by tensor name. It is
+// computed when it is first needed.
+type constantCache struct {
+	mu      sync.Mutex
+	tensors map[string]*libtf.Tensor
+}
+
+func (c *constantCache) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.tensors {
+		t.Close()
+	}
+	c.tensors = nil
+}
+
+// get returns the named constants, computing those that are missing in one run.
+func (m *Model) constantTensors(ctx context.Context, names []string) (map[string]*libtf.Tensor, error) {
+	c := &m.constants
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tensors == nil {
+		return nil, ErrClosed
+	}
+	var missing []string
+	for _, name := range names {
+		if c.tensors[name] == nil && !slices.Contains(missing, name) {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		fetches, err := m.outputs(missing)
+		if err != nil {
+			return nil, err
+		}
+		tensors, err := m.saved.Session.Run(ctx, nil, fetches, nil)
+		if err != nil {
+			return nil, closedError(err)
+		}
+		for i, name := range missing {
+			c.tensors[name] = tensors[i]
+		}
+	}
+	found := make(map[string]*libtf.Tensor, len(names))
+	for _, name := range names {
+		found[name] = c.tensors[name]
+	}
+	return found, nil
+}
+
+func (m *Model) outputs(names []string) ([]libtf.Output, error) {
+	outputs := make([]libtf.Output, len(names))
+	for i, name := range names {
+		operation := m.saved.Graph.Operation(name)
+		if operation == nil {
+			m.closing.Lock()
+			closed := m.closed
+			m.closing.Unlock()
+			if closed {
+				return nil, ErrClosed
+			}
+			return nil, fmt.Errorf("%w: the graph in %s has no operation %s", ErrModified, m.dir, name)
+		}
+		outputs[i] = operation.Output(0)
+	}
+	return outputs, nil
+}
+
+// input is what one run is fed: frames [F, 224, 224, 3] and which is shown to
+// which stimulus when, [times][N].
+type input struct {
+	frames   *libtf.Tensor
+	schedule [][]int32
+}
+
+func (in *input) close() { in.frames.Close() }
+
+// result is what one run put out. Its views are valid until close.
+type result struct {
+	request   *request
+	schedule  [][]int32
+	constants map[string]*libtf.Tensor
+	tensors   []*libtf.Tensor
+}
+
+func (r *result) close() { libtf.CloseAll(r.tensors) }
+
+// run computes a request for an input, which stays the caller's.
+func (m *Model) run(ctx context.Context, r *request, in *input) (*result, error) {
+	names := slices.Clone(r.constants)
+	for _, i := range r.boundaries {
+		names = append(names, m.manifest.Boundaries[i].Tensor)
+	}
+	constants, err := m.constantTensors(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	res := &result{request: r, schedule: in.schedule, constants: constants}
+	if len(r.fetches) == 0 {
+		return res, nil
+	}
+	stimuli := len(in.schedule[0])
+	schedule, err := libtf.NewTensor([]int64{int64(len(in.schedule)), int64(stimuli)}, slices.Concat(in.schedule...))
+	if err != nil {
+		return nil, err
+	}
+	defer schedule.Close()
+	feedNames := []string{m.manifest.Frames, m.manifest.Schedule}
+	feedTensors := []*libtf.Tensor{in.frames, schedule}
+	for _, i := range r.boundaries {
+		name := m.manifest.Boundaries[i].Tensor
+		feedNames = append(feedNames, name)
+		feedTensors = append(feedTensors, constants[name])
+	}
+	feedOutputs, err := m.outputs(feedNames)
+	if err != nil {
+		return nil, err
+	}
+	feeds := make([]libtf.Feed, len(feedOutputs))
+	for i := range feeds {
+		feeds[i] = libtf.Feed{Output: feedOutputs[i], Tensor: feedTensors[i]}
+	}
+	fetches, err := m.outputs(r.fetches)
+	if err != nil {
+		return nil, err
+	}
+	res.tensors, err = m.saved.Session.Run(ctx, feeds, fetches, nil)
+	if err != nil {
+		return nil, closedError(err)
+	}
+	return res, nil
+}
+
+// feature returns a layer's output for a stimulus at a timestep, in memory of the
+// result.
+func (r *result) feature(l *manifest.Layer, timestep, stimulus int) ([]float32, error) {
+	step := &l.Timesteps[timestep]
+	size := 1
+	for _, d := range l.Shape {
+		size *= d
+	}
+	item := stimulus
+	var tensor *libtf.Tensor
+	switch step.Kind {
+	case kindConstant:
+		item, tensor = 0, r.constants[step.Tensor]
+	case kindFrame:
+		item, tensor = int(r.schedule[step.Shown][stimulus]), r.tensors[r.request.fetchIndex[step.Tensor]]
+	default:
+		tensor = r.tensors[r.request.fetchIndex[step.Tensor]]
+	}
+	data, err := libtf.Data[float32](tensor)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) < (item+1)*size {
+		return nil, fmt.Errorf("%w: %s has %d values, too few for item %d of %d", ErrModified, step.Tensor, len(data), item, size)
+	}
+	return data[item*size : (item+1)*size], nil
+}
+
+// logits returns the decoded logits of a stimulus, in memory of the result.
+func (r *result) logits(stimulus, classes int) ([]float32, error) {
+	data, err := libtf.Data[float32](r.tensors[r.request.fetchIndex[r.request.logits.Tensor]])
+	if err != nil {
+		return nil, err
+	}
+	if len(data) < (stimulus+1)*classes {
+		return nil, fmt.Errorf("%w: the logits have %d values", ErrModified, len(data))
+	}
+	return data[stimulus*classes : (stimulus+1)*classes], nil
+}

@@ -1,0 +1,53 @@
+package tfconvrnn
+
+import (
+	"fmt"
+	"runtime"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/tfpb"
+)
+
+type sessionOptions struct {
+	device    string
+	precision string
+	threads   int
+}
+
+func defaultSessionOptions() sessionOptions {
+	return sessionOptions{device: "cpu", precision: Float32, threads: runtime.GOMAXPROCS(0)}
+}
+
+// Float32 is the precision of the published models.
+const Float32 = "float32"
+
+// WithThreads limits the processor's cores that a model computes on; the default
+// is all that the process may use.
+func WithThreads(threads int) Option {
+	return func(o *loadOptions) error {
+		if threads < 1 || threads > 4096 {
+			return fmt.Errorf("%w: %d threads", ErrOption, threads)
+		}
+		o.session.threads = threads
+		return nil
+	}
+}
+
+// config returns the serialized ConfigProto of a session.
+func (o sessionOptions) config(*libtf.Runtime) ([]byte, error) {
+	config := &tfpb.ConfigProto{
+		IntraOpParallelismThreads: int32(o.threads),
+		InterOpParallelismThreads: int32(o.threads),
+		AllowSoftPlacement:        true,
+		GraphOptions: &tfpb.GraphOptions{
+			OptimizerOptions: &tfpb.OptimizerOptions{OptLevel: tfpb.OptimizerOptions_L0},
+			// The graph is already what it should be; the optimizer would only
+			// make first runs slower.
+			RewriteOptions: &tfpb.RewriterConfig{DisableMetaOptimizer: true},
+		},
+		DeviceCount: map[string]int32{"GPU": 0},
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(config)
+}
