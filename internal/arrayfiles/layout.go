@@ -27,7 +27,8 @@ type Layout struct {
 	Streamed []Streamed
 	// Columns describe the presentations: stimulus ids, paths, labels ….
 	Columns []Column
-	// Constants are further small arrays. Only NPZ, Zarr and MATLAB store them.
+	// Constants are further small arrays. NetCDF stores only those that name
+	// the dimension of a streamed array as their own single one.
 	Constants []Constant
 	// Attributes are strings about the whole output, such as the provenance.
 	Attributes []Attribute

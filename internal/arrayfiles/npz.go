@@ -155,9 +155,9 @@ func zipDirectory(entries []zipEntry, crcs []uint32, start int64) []byte {
 
 // planNPZ: metadata first, then attributes as scalar strings, then the
 // streamed arrays.
-func planNPZ(layout *Layout) (*plan, error) {
-	p := &plan{format: NPZ, rows: layout.Rows}
-	var file plannedFile
+func planNPZ(path string, layout *Layout) (*plan, error) {
+	p := &plan{}
+	file := plannedFile{name: path}
 	var entries []zipEntry
 	var regionOf []int // per entry: its region, or -1
 	at := int64(0)
@@ -185,15 +185,12 @@ func planNPZ(layout *Layout) (*plan, error) {
 	for i := range layout.Streamed {
 		s := &layout.Streamed[i]
 		header := npyHeader(s.DataType.descr(), append([]int{layout.Rows}, s.RowShape...))
-		rowBytes := int64(s.rowElements()) * int64(s.DataType.Size())
-		size := int64(len(header)) + int64(layout.Rows)*rowBytes
+		r := contiguousRegion(0, 0, s)
+		size := int64(len(header)) + int64(layout.Rows)*r.rowBytes
 		begin(s.Name, size, i)
 		file.sections = append(file.sections, bytesSection(at, header))
-		p.regions = append(p.regions, region{
-			offset: at + int64(len(header)), stride: rowBytes, rowBytes: rowBytes,
-			rowElements: s.rowElements(), dataType: s.DataType, order: binary.LittleEndian,
-			seed: crc32.ChecksumIEEE(header),
-		})
+		r.offset, r.seed = at+int64(len(header)), crc32.ChecksumIEEE(header)
+		p.regions = append(p.regions, r)
 		at += size
 	}
 	if err := uniqueEntries(entries); err != nil {

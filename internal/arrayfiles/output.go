@@ -22,7 +22,7 @@ type output struct {
 
 // openOutput refuses what must not be overwritten, takes the lock and
 // discards what is not resumed.
-func openOutput(path string, folder bool, marker string, journaled bool, options Options) (_ *output, err error) {
+func openOutput(path string, folder bool, marker string, options Options) (_ *output, err error) {
 	parent := filepath.Dir(path)
 	if info, err := os.Stat(parent); err != nil {
 		return nil, fmt.Errorf("folder for the output: %w", err)
@@ -50,7 +50,10 @@ func openOutput(path string, folder bool, marker string, journaled bool, options
 	o := &output{path: path}
 	defer func() {
 		if err != nil {
-			o.giveUp()
+			if o.created {
+				os.RemoveAll(partialPath(path))
+			}
+			o.close()
 		}
 	}()
 	if resume && !partialThere {
@@ -117,13 +120,9 @@ func (o *output) takePartial(folder bool) error {
 	return fmt.Errorf("%s: %w", o.path, ErrBusy)
 }
 
-// giveUp closes, and removes what it had just made.
-func (o *output) giveUp() {
+func (o *output) close() {
 	if o.journal != nil {
 		o.journal.file.Close()
-	}
-	if o.created {
-		os.RemoveAll(partialPath(o.path))
 	}
 	if o.lock != nil {
 		o.lock.Close()

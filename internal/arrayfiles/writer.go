@@ -15,10 +15,20 @@ type Format string
 const (
 	// NPZ is one .npz file: a zip of .npy arrays, stored without compression.
 	NPZ Format = "npz"
+	// NPYFolder is a folder with one folder per layer, as thingsvision writes:
+	// features.npy (n × d) and file_names.txt.
+	NPYFolder Format = "npy"
+	// NetCDF is one netCDF file in the form of Brain-Score's BrainIO.
+	NetCDF Format = "netcdf"
+	// Zarr is a folder: a Zarr store of version 2, compressed, with
+	// consolidated metadata.
+	Zarr Format = "zarr"
+	// MATLAB is a folder with one .mat file (level 5) per layer.
+	MATLAB Format = "mat"
 )
 
 // Formats lists the output formats.
-func Formats() []Format { return []Format{NPZ} }
+func Formats() []Format { return []Format{NPZ, NPYFolder, NetCDF, Zarr, MATLAB} }
 
 // Options say how Create deals with what is already there. The zero value
 // refuses to replace anything and writes without a journal.
@@ -42,6 +52,11 @@ type Options struct {
 	// 10 s.
 	CheckpointBytes    int64
 	CheckpointInterval time.Duration
+	// ChunkRows is the number of presentations in a Zarr chunk, which is also
+	// the least that a crash can cost; 0 chooses chunks of about 8 MiB.
+	ChunkRows int
+	// Uncompressed leaves Zarr chunks as they are, which is faster.
+	Uncompressed bool
 }
 
 // Writer writes one output. Its methods must not be called concurrently.
@@ -90,39 +105,56 @@ func Create(path string, format Format, layout *Layout, options Options) (Writer
 		return nil, fmt.Errorf("%w: resuming needs an identity", ErrLayout)
 	}
 	path = filepath.Clean(path)
-	plan, err := newPlan(format, path, layout)
+	t, s, err := newSink(path, format, layout, options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return createFixed(path, plan, identity, options)
+	return newEngine(path, t, s, identity, options)
 }
 
-// Size returns the bytes that the output will take.
+// Size returns the bytes that the output will take on disk; for Zarr, which
+// compresses, the most that it can take.
 func (l *Layout) Size(format Format) (int64, error) {
-	plan, err := newPlan(format, "size", l)
+	_, s, err := newSink("output", format, l, Options{})
 	if err != nil {
 		return 0, err
 	}
-	return plan.size(), nil
+	return s.size(), nil
 }
 
-func newPlan(format Format, path string, layout *Layout) (*plan, error) {
+// newSink plans an output, without touching the disk.
+func newSink(path string, format Format, layout *Layout, options Options) (target, sink, error) {
 	if err := layout.validate(); err != nil {
-		return nil, err
+		return target{}, nil, err
+	}
+	t := target{format: format, rows: layout.Rows}
+	for i := range layout.Streamed {
+		t.rowElements = append(t.rowElements, layout.Streamed[i].rowElements())
 	}
 	var p *plan
 	var err error
 	switch format {
 	case NPZ:
-		p, err = planNPZ(layout)
+		p, err = planNPZ(path, layout)
+	case NPYFolder:
+		p, err = planNPYFolder(layout)
+	case NetCDF:
+		p, err = planNetCDF(path, layout)
+	case MATLAB:
+		p, err = planMAT(layout)
+	case Zarr:
+		t.folder, t.marker = true, zarrMarker
+		s, err := newZarrSink(path, layout, options)
+		return t, s, err
 	default:
 		err = fmt.Errorf("%w: format %q; there are %v", ErrLayout, format, Formats())
 	}
 	if err != nil {
-		return nil, err
+		return target{}, nil, err
 	}
-	if !p.folder {
-		p.files[0].name = path
+	t.folder, t.marker = p.folder, p.marker
+	for _, f := range p.files {
+		t.files = append(t.files, f.name)
 	}
-	return p, nil
+	return t, newFixedSink(path, p), nil
 }

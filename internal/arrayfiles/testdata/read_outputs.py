@@ -1,0 +1,140 @@
+"""Opens one output in every format with the readers that users have, and
+compares it with the .npz to the last bit.
+
+usage: read_outputs.py FOLDER, which holds features.npz, features.nc,
+features.logits.nc, features.zarr, npy and mat, all of the same layout.
+"""
+
+import csv
+import json
+import pathlib
+import sys
+
+import numpy as np
+import scipy.io
+import xarray as xr
+import zarr
+
+folder = pathlib.Path(sys.argv[1])
+npz = np.load(folder / "features.npz")
+layers = ["conv9", "imnetds"]
+ids = npz["stimulus_id"]
+n = len(ids)
+provenance = str(npz["provenance"])
+checked = []
+
+
+def same(what, got, want):
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape, (what, got.shape, want.shape)
+    if want.dtype.kind in "OUS" or got.dtype.kind in "OUST":
+        assert [str(x) for x in got.ravel()] == [str(x) for x in want.ravel()], what
+    else:
+        assert got.dtype.newbyteorder("=") == want.dtype, (what, got.dtype, want.dtype)
+        assert got.astype(want.dtype).tobytes() == want.tobytes(), what
+    checked.append(what)
+
+
+# NumPy, and numpy.lib.npyio's zip checks.
+import zipfile
+
+assert zipfile.ZipFile(folder / "features.npz").testzip() is None
+same("npz timesteps", npz["conv9/timesteps"], np.arange(3, dtype=np.int32))
+same("npz ms", npz["conv9/ms"], np.arange(3, dtype=np.int32) * 10)
+same("npz driven", npz["conv9/driven"], np.array([False, True, True]))
+json.loads(provenance)
+
+# thingsvision's folder.
+for layer in layers + ["logits", "valid"]:
+    features = np.load(folder / "npy" / layer / "features.npy", mmap_mode="r")
+    same(f"npy {layer}", features, npz[layer].reshape(n, -1))
+    names = (folder / "npy" / layer / "file_names.txt").read_text(encoding="utf-8").split("\n")
+    assert names[-1] == "" and names[:-1] == list(ids), names
+    layout = json.loads((folder / "npy" / layer / "layer.json").read_text(encoding="utf-8"))
+    assert [n] + layout["row_shape"] == list(npz[layer].shape)
+rows = list(csv.DictReader((folder / "npy" / "stimuli.csv").open(encoding="utf-8", newline="")))
+same("npy stimuli.csv", np.array([r["stimulus_id"] for r in rows]), ids)
+same("npy stimuli.csv weight", np.array([float(r["weight"]) for r in rows]), npz["weight"])
+assert json.loads((folder / "npy" / "features.json").read_text(encoding="utf-8"))["attributes"]["provenance"] == provenance
+same("npy constant", np.load(folder / "npy" / "projection" / "indices.npy"), npz["projection/indices"])
+
+# netCDF as Brain-Score reads it.
+for engine in ["netcdf4", "scipy"]:
+    data = xr.load_dataarray(folder / "features.nc", engine=engine)
+    assert data.dims == ("presentation", "neuroid", "time_bin"), data.dims
+    for layer in layers:
+        want = npz[layer]  # [N, T, ...]
+        want = np.moveaxis(want.reshape(n, want.shape[1], -1), 1, 2)
+        part = data.values[:, np.asarray(data["layer"]).astype(str) == layer, :]
+        same(f"netCDF {engine} {layer}", part, want)
+    for column in ["stimulus_id", "weight", "flag", "valid"]:
+        same(f"netCDF {engine} {column}", data[column].values, npz[column])
+        assert data[column].dims == ("presentation",)
+    same(f"netCDF {engine} count", data["count"].values, npz["count"].astype(np.int32))
+    same(f"netCDF {engine} bins", data["time_bin_start"].values, npz["conv9/ms"])
+    same(f"netCDF {engine} bins", data["time_bin_end"].values, npz["conv9/ms"] + 10)
+    for coordinate in ["neuroid_id", "neuroid_num", "model", "layer", "region", "channel", "channel_x", "channel_y"]:
+        assert data[coordinate].dims == ("neuroid",), coordinate
+    assert len(set(data["neuroid_id"].values.tolist())) == data.sizes["neuroid"]
+    assert str(data["neuroid_id"].values[0]) == "ugrnn_shallow.conv9.0"
+    assert str(data["region"].values[0]) == "IT" and str(data["region"].values[-1]) == ""
+    # A unit found through its coordinates is the unit of the array.
+    unit = (data["layer"].values.astype(str) == "conv9") & (data["channel"].values == 3) & (data["channel_x"].values == 1) & (data["channel_y"].values == 0)
+    same(f"netCDF {engine} unit", data.values[:, unit, :][:, 0], npz["conv9"][:, :, 1, 0, 3])
+    assert data["first_driven_ms"].values[0] == 10 and data["first_driven_ms"].values[-1] == -1
+    order = list(data.coords)
+    assert order.index("time_bin_start") < order.index("time_bin_end"), order
+    with xr.open_dataset(folder / "features.nc", engine=engine) as dataset:
+        assert list(dataset.data_vars) == ["data"], dataset
+        assert dataset.attrs["identifier"] == "ugrnn_shallow-test"
+        assert dataset.attrs["stimulus_set_identifier"] == "test"
+        assert dataset.attrs["provenance"] == provenance
+    # What BrainIO does on loading: every coordinate becomes a level.
+    for dim in data.dims:
+        levels = [name for name, c in data.coords.items() if c.dims == (dim,)]
+        data = data.set_index({dim: levels}, append=True)
+    assert data.sel(stimulus_id="astronaut").sizes["neuroid"] == data.sizes["neuroid"]
+    logits = xr.load_dataarray(folder / "features.logits.nc", engine=engine)
+    same(f"netCDF {engine} logits", logits.values, npz["logits"])
+    same(f"netCDF {engine} class names", logits["class_name"].values, npz["class_name"])
+
+# Zarr with zarr itself and xarray.
+store = zarr.open_group(str(folder / "features.zarr"), mode="r", zarr_format=2)
+for layer in layers + ["logits", "valid", "stimulus_id", "weight", "count", "flag", "class_name"]:
+    same(f"zarr {layer}", store[layer][...], npz[layer])
+same("zarr constant", store["projection_indices"][...], npz["projection/indices"])
+for consolidated in [True, False]:
+    with xr.open_zarr(folder / "features.zarr", consolidated=consolidated, chunks=None) as dataset:
+        for layer in layers + ["logits"]:
+            same(f"zarr xarray {layer}", dataset[layer].values, npz[layer])
+        assert dataset["conv9"].dims == ("presentation", "timestep", "conv9_height", "conv9_width", "conv9_channel")
+        assert set(dataset["conv9"].coords) >= {"stimulus_id", "weight", "timestep", "ms", "conv9_driven", "valid"}, dataset["conv9"]
+        same("zarr xarray timestep", dataset["timestep"].values, npz["conv9/timesteps"])
+        same("zarr xarray ids", dataset["stimulus_id"].values, ids)
+        same("zarr xarray driven", dataset["conv9_driven"].values, npz["conv9/driven"])
+        same("zarr xarray selection", dataset["conv9"].sel(timestep=2).values, npz["conv9"][:, 2])
+        assert dataset.attrs["provenance"] == provenance
+        assert dataset["conv9"].attrs["region"] == "IT"
+
+# MATLAB files.
+for layer in layers + ["logits", "valid"]:
+    mat = scipy.io.loadmat(folder / "mat" / f"{layer}.mat")
+    got = mat["features"].transpose()
+    want = npz[layer]
+    if want.ndim == 1:
+        got = got.ravel()
+    if layer == "valid":
+        got = got.astype(bool)
+    same(f"mat {layer}", got, want)
+    # Beyond the Basic Multilingual Plane, .mat holds U+FFFD.
+    plain = np.array(["".join(c if ord(c) < 0x10000 else "\ufffd" for c in x) for x in ids])
+    same(f"mat {layer} ids", np.array([x[0] if len(x) else "" for x in mat["stimulus_id"].ravel()]), plain)
+    same(f"mat {layer} weight", mat["weight"].ravel(), npz["weight"])
+    same(f"mat {layer} constant", mat["projection_indices"].transpose(), npz["projection/indices"])
+    assert mat["provenance"][0] == provenance and mat["layer"][0] == layer
+    if layer == "conv9":
+        same("mat ms", mat["ms"].ravel(), npz["conv9/ms"])
+        same("mat driven", mat["driven"].ravel().astype(bool), npz["conv9/driven"])
+        assert mat["region"][0] == "IT"
+
+print(f"{len(checked)} comparisons")
