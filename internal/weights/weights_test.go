@@ -1,9 +1,12 @@
 package weights_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -95,6 +98,38 @@ func TestWriteCheckpointRoundTrip(t *testing.T) {
 	got, err := weights.SHA256(again, expected)
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
+}
+
+// TestTensorFlowReadsSeededCheckpoint has TensorFlow itself read what WriteCheckpoint wrote.
+func TestTensorFlowReadsSeededCheckpoint(t *testing.T) {
+	python := os.Getenv("TFCONVRNN_TF_PYTHON")
+	if python == "" {
+		t.Skip("set TFCONVRNN_TF_PYTHON to a Python that can import tensorflow to run this test")
+	}
+	expected := variablesOf(t, "timedecay_shallow")
+	source := weights.Seeded(3, expected)
+	prefix := filepath.Join(t.TempDir(), "model.ckpt")
+	require.NoError(t, weights.WriteCheckpoint(prefix, source, expected))
+	var stderr bytes.Buffer
+	cmd := exec.Command(python, "../../scripts/check_checkpoint_tf.py", prefix)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr.String())
+
+	digests := map[string]string{}
+	for line := range bytes.Lines(out) {
+		var v struct {
+			Name, SHA256 string
+		}
+		require.NoError(t, json.Unmarshal(line, &v))
+		digests[v.Name] = v.SHA256
+	}
+	require.Len(t, digests, len(expected))
+	for _, v := range expected {
+		values, err := source.Variable(v.Name, v.Shape)
+		require.NoError(t, err)
+		assert.Equal(t, fmt.Sprintf("%x", weights.DigestOf(values)), digests[v.Name], v.Name)
+	}
 }
 
 var small = []weights.Variable{
