@@ -31,7 +31,7 @@ func variablesOf(t testing.TB, model string) []weights.Variable {
 }
 
 // The checkpoint was written by TensorFlow's Saver from weights made elsewhere: see the README of
-// testdata/golden.
+// testdata/golden/timedecay_shallow.
 func TestCheckpointByTensorFlowHoldsSeededValues(t *testing.T) {
 	expected := variablesOf(t, "timedecay_shallow")
 	checkpoint, err := weights.OpenCheckpoint(golden, expected)
