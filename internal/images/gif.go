@@ -246,14 +246,14 @@ func decodeAnimation(data []byte, name string) (*Animation, error) {
 	}
 	config, err := gif.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
-		return nil, unreadable(name, err)
+		return nil, unreadable(name, explain(GIF, data, err))
 	}
 	if err := checkSize(name, config.Width, config.Height, len(data)); err != nil {
 		return nil, err
 	}
 	frames, patched, err := scanGIF(data, len(data))
 	if err != nil {
-		return nil, unreadable(name, err)
+		return nil, unreadable(name, explain(GIF, data, err))
 	}
 	area := 0
 	for _, frame := range frames {
@@ -265,9 +265,9 @@ func decodeAnimation(data []byte, name string) (*Animation, error) {
 	if area > trustedPixels && area/maxPixelsPerByte > len(data) {
 		return nil, unreadable(name, fmt.Errorf("%d bytes cannot hold frames of %d pixels", len(data), area))
 	}
-	decoded, err := gif.DecodeAll(bytes.NewReader(patched))
+	decoded, err := guarded(func() (*gif.GIF, error) { return gif.DecodeAll(bytes.NewReader(patched)) })
 	if err != nil {
-		return nil, unreadable(name, err)
+		return nil, unreadable(name, explain(GIF, data, err))
 	}
 	if len(decoded.Image) == 0 || len(decoded.Image) != len(frames) {
 		return nil, unreadable(name, fmt.Errorf("%d frames found, %d decoded", len(frames), len(decoded.Image)))

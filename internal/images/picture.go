@@ -2,6 +2,7 @@ package images
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
@@ -103,16 +104,16 @@ func DecodeBytes(data []byte, name string, options Options) (*Picture, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := decodeConfig(format, data)
+	config, err := guarded(func() (image.Config, error) { return decodeConfig(format, data) })
 	if err != nil {
-		return nil, unreadable(name, err)
+		return nil, unreadable(name, explain(format, data, err))
 	}
 	if err := checkSize(name, config.Width, config.Height, len(data)); err != nil {
 		return nil, err
 	}
-	picture, err := decodePixels(format, data, config)
+	picture, err := guarded(func() (*Picture, error) { return decodePixels(format, data, config) })
 	if err != nil {
-		return nil, unreadable(name, err)
+		return nil, unreadable(name, explain(format, data, err))
 	}
 	picture.Format = format
 	picture.Orientation = orientation(format, data)
@@ -218,6 +219,36 @@ func guess(data []byte) string {
 	return ""
 }
 
+// guarded turns a panic of a decoder into an error: a damaged picture must not
+// end an overnight run.
+func guarded[T any](decode func() (T, error)) (result T, err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("the decoder failed: %v", reason)
+		}
+	}()
+	return decode()
+}
+
+// explain adds to a decoder's error what it does not say.
+func explain(format string, data []byte, err error) error {
+	var (
+		unsupportedJPEG jpeg.UnsupportedError
+		unsupportedPNG  png.UnsupportedError
+		unsupportedTIFF tiff.UnsupportedError
+	)
+	switch {
+	case format == WebP && len(data) > 20 && string(data[12:16]) == "VP8X" && data[20]&2 != 0:
+		return fmt.Errorf("animated WebP is not supported: save it as GIF, or its frames as PNG (%w)", err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the %s data is cut short: %w", format, err)
+	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG), errors.As(err, &unsupportedTIFF),
+		errors.Is(err, bmp.ErrUnsupported):
+		return fmt.Errorf("%w: save it as an RGB PNG", err)
+	}
+	return err
+}
+
 func decodeConfig(format string, data []byte) (image.Config, error) {
 	r := bytes.NewReader(data)
 	switch format {
@@ -262,6 +293,9 @@ func decodePixels(format string, data []byte, config image.Config) (*Picture, er
 	case GIF:
 		return decodeGIF(data)
 	case WebP:
+		if int64(binary.LittleEndian.Uint32(data[4:]))+8 > int64(len(data)) {
+			return nil, io.ErrUnexpectedEOF // the decoder does not miss the last bytes
+		}
 		img, err := webp.Decode(r)
 		if err != nil {
 			return nil, err

@@ -91,6 +91,9 @@ func ParsePreprocessing(name string) (Preprocessing, error) {
 		if err1 != nil || err2 != nil {
 			return p, fmt.Errorf("%w %q: degrees have to be numbers", ErrPreprocessing, name)
 		}
+		if err := p.validateDegrees(); err != nil {
+			return p, err
+		}
 		if rest = fit; !found {
 			rest = "resize256-crop224"
 		}
@@ -142,6 +145,10 @@ func (p Preprocessing) Validate() error {
 	if p.StimulusDegrees == 0 && p.FieldDegrees == 0 {
 		return nil
 	}
+	return p.validateDegrees()
+}
+
+func (p Preprocessing) validateDegrees() error {
 	for _, degrees := range []float64{p.StimulusDegrees, p.FieldDegrees} {
 		if !(degrees > 0 && degrees <= 360) {
 			return fmt.Errorf("%w: %v visual degrees; they are above 0 and up to 360", ErrPreprocessing, degrees)
