@@ -213,9 +213,10 @@ func cached() []string {
 	gpuFirst := hasNvidiaDriver()
 	var candidates []candidate
 	for _, entry := range entries {
-		version, variant, ok := strings.Cut(entry.Name(), "-")
-		numbers, isVersion := parseVersion(version)
-		if !ok || !isVersion || variant != cachedir.CPU && variant != cachedir.GPU {
+		dash := max(strings.LastIndexByte(entry.Name(), '-'), 0)
+		version, variant := entry.Name()[:dash], strings.TrimPrefix(entry.Name()[dash:], "-")
+		numbers, ok := parseVersion(version)
+		if !ok || variant != cachedir.CPU && variant != cachedir.GPU {
 			continue
 		}
 		candidates = append(candidates, candidate{filepath.Join(root, entry.Name()), version == Version, numbers, (variant == cachedir.GPU) == gpuFirst})
@@ -255,13 +256,14 @@ func hasNvidiaDriver() bool {
 	return false
 }
 
-func parseVersion(text string) ([]int, bool) {
-	text, _, _ = strings.Cut(text, "-") // 2.22.0-rc1
-	var numbers []int
+// parseVersion returns the numbers that lead the parts of a version such as
+// 2.21.0, 2.22.0-rc1 or 2.22.0rc1.
+func parseVersion(text string) (numbers []int, ok bool) {
 	for part := range strings.SplitSeq(text, ".") {
-		number, err := strconv.Atoi(part)
-		if err != nil || number < 0 {
-			return nil, false
+		digits := len(part) - len(strings.TrimLeft(part, "0123456789"))
+		number, err := strconv.Atoi(part[:digits])
+		if err != nil {
+			break
 		}
 		numbers = append(numbers, number)
 	}

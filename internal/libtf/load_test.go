@@ -321,3 +321,36 @@ func TestWithoutCgo(t *testing.T) {
 	require.NoError(t, err, "%s", text)
 	assert.True(t, strings.Contains(string(text), "ErrNoCgo"), "%s", text)
 }
+
+func TestParseVersion(t *testing.T) {
+	for text, want := range map[string][]int{
+		"2.21.0": {2, 21, 0}, "2.22.0-rc1": {2, 22, 0}, "2.22.0rc1": {2, 22, 0}, "2.22": {2, 22},
+	} {
+		got, ok := parseVersion(text)
+		assert.True(t, ok, text)
+		assert.Equal(t, want, got, text)
+	}
+	for _, bad := range []string{"", "2", "x.y", "-2.1", "2.", "99999999999999999999.1"} {
+		_, ok := parseVersion(bad)
+		assert.False(t, ok, bad)
+	}
+}
+
+func TestCachedOrder(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("TFCONVRNN_CACHE", cache)
+	root := filepath.Join(cache, "runtime")
+	assert.Equal(t, []string{filepath.Join(root, Version+"-cpu")}, cached())
+	for _, name := range []string{"2.9.0-cpu", "2.30.0-rc1-cpu", Version + "-gpu", Version + "-cpu", "2.30.0-tpu", "junk", ".install-1", "-cpu"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(root, name), 0o755))
+	}
+	first, second := Version+"-cpu", Version+"-gpu"
+	if hasNvidiaDriver() {
+		first, second = second, first
+	}
+	var names []string
+	for _, dir := range cached() {
+		names = append(names, filepath.Base(dir))
+	}
+	assert.Equal(t, []string{first, second, "2.30.0-rc1-cpu", "2.9.0-cpu"}, names)
+}

@@ -1,0 +1,214 @@
+package runtimeinstall
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zip"
+)
+
+// maxLibraryBytes bounds what one library may take when unpacked: three times
+// what the largest takes now.
+const maxLibraryBytes = 4 << 30
+
+// Where the libraries are in the archives. Nothing else is written, and only
+// to the names here, so no name in an archive can lead elsewhere.
+//
+// A wheel holds tensorflow/libtensorflow_cc.so.2 and …_framework.so.2
+// (….2.dylib on macOS). A tarball holds lib/libtensorflow.so.2.21.0 and
+// …_framework.so.2.21.0 with symbolic links from .so.2 and .so.
+var (
+	wheelLibrary   = regexp.MustCompile(`^tensorflow/(libtensorflow_(?:cc|framework))(\.so\.2|\.2\.dylib)$`)
+	wheelMetadata  = regexp.MustCompile(`^tensorflow[a-z_]*-([0-9][0-9A-Za-z.]*)\.dist-info/METADATA$`)
+	tarballLibrary = regexp.MustCompile(`^lib/(libtensorflow(?:_framework)?)(?:\.so\.(2\.[0-9A-Za-z.]+)|\.(2\.[0-9A-Za-z.]+)\.dylib)$`)
+)
+
+type extracted struct {
+	version string
+	files   []File
+}
+
+// extractor writes libraries into a directory.
+type extractor struct {
+	ctx      context.Context
+	dir      string
+	maxBytes int64
+	report   func(done, total int64)
+	done     int64
+	total    int64
+	files    []File
+}
+
+// extract takes the two libraries out of a wheel or tarball, into contentDir
+// below work, synced to disk.
+func extract(ctx context.Context, name, work string, maxBytes int64, report func(done, total int64)) (extracted, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return extracted{}, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return extracted{}, err
+	}
+	x := &extractor{ctx: ctx, dir: filepath.Join(work, contentDir), maxBytes: maxBytes, report: report}
+	if err := os.Mkdir(x.dir, 0o755); err != nil {
+		return extracted{}, err
+	}
+	magic := make([]byte, 4)
+	if _, err := file.ReadAt(magic, 0); err != nil {
+		return extracted{}, fmt.Errorf("%w: %w", ErrArchive, err)
+	}
+	var version string
+	switch {
+	case string(magic) == "PK\x03\x04":
+		version, err = x.wheel(file, info.Size())
+	case magic[0] == 0x1f && magic[1] == 0x8b:
+		version, err = x.tarball(file)
+	default:
+		err = fmt.Errorf("%w: it is neither a wheel (zip) nor a .tar.gz", ErrArchive)
+	}
+	if err != nil {
+		return extracted{}, err
+	}
+	if len(x.files) != 2 {
+		return extracted{}, fmt.Errorf("%w: it does not hold libtensorflow and libtensorflow_framework for this project (%d of 2 found)",
+			ErrArchive, len(x.files))
+	}
+	if version == "" {
+		return extracted{}, fmt.Errorf("%w: it does not say its version", ErrArchive)
+	}
+	slices.SortFunc(x.files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	return extracted{version, x.files}, nil
+}
+
+func (x *extractor) wheel(file io.ReaderAt, size int64) (version string, err error) {
+	archive, err := zip.NewReader(file, size)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrArchive, err)
+	}
+	for _, entry := range archive.File {
+		if m := wheelMetadata.FindStringSubmatch(entry.Name); m != nil {
+			version = m[1]
+		}
+		if wheelLibrary.MatchString(entry.Name) {
+			if entry.UncompressedSize64 > uint64(x.maxBytes) {
+				return "", x.tooLarge(entry.Name)
+			}
+			x.total += int64(entry.UncompressedSize64)
+		}
+	}
+	for _, entry := range archive.File {
+		m := wheelLibrary.FindStringSubmatch(entry.Name)
+		if m == nil || !entry.Mode().IsRegular() {
+			continue
+		}
+		content, err := entry.Open()
+		if err != nil {
+			return "", fmt.Errorf("%w: %s: %w", ErrArchive, entry.Name, err)
+		}
+		err = x.library(m[1]+m[2], content)
+		if err := errors.Join(err, content.Close()); err != nil {
+			return "", err
+		}
+	}
+	return version, nil
+}
+
+func (x *extractor) tarball(file io.Reader) (version string, err error) {
+	unzipped, err := gzip.NewReader(bufio.NewReaderSize(file, 1<<20))
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrArchive, err)
+	}
+	// Twice, for two libraries; the headers beside them are small.
+	limited := io.LimitReader(unzipped, 2*x.maxBytes+1<<30)
+	archive := tar.NewReader(limited)
+	for {
+		entry, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			// gzip's checksum comes after tar's end.
+			if _, err := io.Copy(io.Discard, limited); err != nil {
+				return "", fmt.Errorf("%w: %w", ErrArchive, err)
+			}
+			return version, nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("%w: %w", ErrArchive, err)
+		}
+		if err := x.ctx.Err(); err != nil {
+			return "", err
+		}
+		m := tarballLibrary.FindStringSubmatch(path.Clean(entry.Name))
+		if m == nil || entry.Typeflag != tar.TypeReg {
+			continue
+		}
+		if entry.Size > x.maxBytes {
+			return "", x.tooLarge(entry.Name)
+		}
+		name := m[1] + ".so.2"
+		if version = m[2]; version == "" {
+			name, version = m[1]+".2.dylib", m[3]
+		}
+		if err := x.library(name, archive); err != nil {
+			return "", err
+		}
+	}
+}
+
+func (x *extractor) tooLarge(name string) error {
+	return fmt.Errorf("%w: %s takes more than %d bytes", ErrArchive, name, x.maxBytes)
+}
+
+// sourceReader tells what comes from the archive from what comes from the disk.
+type sourceReader struct {
+	io.Reader
+	err error
+}
+
+func (r *sourceReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
+}
+
+func (x *extractor) library(name string, content io.Reader) error {
+	for _, f := range x.files {
+		if f.Name == name {
+			return fmt.Errorf("%w: it holds %s twice", ErrArchive, name)
+		}
+	}
+	file, err := os.OpenFile(filepath.Join(x.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	hash := sha256.New()
+	source := &sourceReader{Reader: io.LimitReader(content, x.maxBytes+1)}
+	size, err := copyContext(x.ctx, io.MultiWriter(file, hash), source, func(n int64) { x.report(x.done+n, x.total) })
+	if source.err != nil {
+		err = fmt.Errorf("%w: %s: %w", ErrArchive, name, source.err)
+	}
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if size > x.maxBytes {
+		return x.tooLarge(name)
+	}
+	x.done += size
+	x.files = append(x.files, File{Name: name, Size: size, SHA256: hex.EncodeToString(hash.Sum(nil))})
+	return nil
+}
