@@ -39,10 +39,16 @@ func lockFile(file *os.File) error {
 	return nil // file systems without locks are written to all the same
 }
 
-// diskError turns the ways of saying that the disk is full into ErrNoSpace.
+// diskError turns the ways of saying that the disk is full into ErrNoSpace,
+// and a file system's refusal of long files into ErrTooLarge.
 func diskError(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	switch {
+	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrTooLarge):
+		return err
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return fmt.Errorf("%w: %w; make room and resume", ErrNoSpace, err)
+	case errors.Is(err, unix.EFBIG):
+		return fmt.Errorf("%w and file system: %w", ErrTooLarge, err)
 	}
 	return err
 }

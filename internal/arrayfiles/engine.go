@@ -88,9 +88,16 @@ func journalPath(path string) string { return path + ".journal" }
 
 func newEngine(path string, t target, s sink, identity json.RawMessage, options Options) (_ Writer, err error) {
 	w := &engine{target: t, path: path, sink: s, options: options, received: make([]int, len(t.rowElements))}
-	fingerprint, err := s.fingerprint()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if !exists(partialPath(path)) { // before anything that takes long
+		if err := w.checkSpace(s.size()); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	fingerprint := ""
+	if identity != nil {
+		if fingerprint, err = s.fingerprint(); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	header := journalHeader{Version: journalVersion, Format: t.format, Layout: fingerprint, Identity: identity}
 
@@ -135,9 +142,8 @@ func (w *engine) start(entries []journalEntry, header journalHeader) error {
 	if err := w.sink.open(w.lock); err != nil {
 		return err
 	}
-	if need, free := w.sink.size()-w.sink.used(), freeSpace(filepath.Dir(w.path)); !w.options.ForceSize && free >= 0 && need > free {
-		return fmt.Errorf("%w: %s are needed, %s are free; choose another place, fewer layers or a reduction",
-			ErrNoSpace, humanize.IBytes(uint64(need)), humanize.IBytes(uint64(free)))
+	if err := w.checkSpace(w.sink.size() - w.sink.used()); err != nil {
+		return err
 	}
 	if err := w.sink.begin(); err != nil {
 		return err
@@ -152,6 +158,15 @@ func (w *engine) start(entries []journalEntry, header journalHeader) error {
 		return err
 	}
 	return nil
+}
+
+func (w *engine) checkSpace(need int64) error {
+	free := freeSpace(filepath.Dir(w.path))
+	if w.options.ForceSize || free < 0 || need <= free {
+		return nil
+	}
+	return fmt.Errorf("%w: %s are needed, %s are free; choose another place, fewer layers or a reduction",
+		ErrNoSpace, humanize.IBytes(uint64(need)), humanize.IBytes(uint64(free)))
 }
 
 // resume reads back what the journal vouches for and stops at the first entry

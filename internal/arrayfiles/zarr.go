@@ -33,19 +33,27 @@ const (
 
 // zarrArray is the content of .zarray.
 type zarrArray struct {
-	Chunks     []int         `json:"chunks"`
-	Compressor *zarrCodec    `json:"compressor"`
-	DType      string        `json:"dtype"`
-	FillValue  *int          `json:"fill_value"` // null: xarray would take any value for missing
-	Filters    []interface{} `json:"filters"`
-	Order      string        `json:"order"`
-	Shape      []int         `json:"shape"`
-	Format     int           `json:"zarr_format"`
+	Chunks     []int        `json:"chunks"`
+	Compressor *zarrCodec   `json:"compressor"`
+	DType      string       `json:"dtype"`
+	FillValue  *int         `json:"fill_value"` // null: xarray would take any value for missing
+	Filters    []zarrFilter `json:"filters"`
+	Order      string       `json:"order"`
+	Shape      []int        `json:"shape"`
+	Format     int          `json:"zarr_format"`
 }
 
 type zarrCodec struct {
 	ID    string `json:"id"`
 	Level int    `json:"level"`
+}
+
+// zarrFilter is numcodecs' shuffle: first the first byte of every element,
+// then the second of every element, and so on. Features compress twice as
+// fast with it, and further.
+type zarrFilter struct {
+	ID          string `json:"id"`
+	ElementSize int    `json:"elementsize"`
 }
 
 // zarrSink collects rows until a chunk is full and writes it whole.
@@ -59,6 +67,7 @@ type zarrSink struct {
 	encoder   *zstd.Encoder // nil: uncompressed
 	dataBytes int64
 	scratch   []byte
+	shuffled  []byte
 	packed    []byte
 
 	mu       sync.Mutex
@@ -129,13 +138,13 @@ func (b *zarrBuilder) addFile(name string, content []byte) {
 }
 
 // array adds an array's metadata and returns its folder's name.
-func (b *zarrBuilder) array(name, dtype string, shape, chunks []int, dimensions []string, attributes map[string]any) (string, error) {
+func (b *zarrBuilder) array(name, dtype string, shape, chunks []int, filters []zarrFilter, dimensions []string, attributes map[string]any) (string, error) {
 	name = zarrName(name)
 	if b.names[name] {
 		return "", fmt.Errorf("%w: two Zarr arrays would be called %q", ErrLayout, name)
 	}
 	b.names[name] = true
-	if err := b.addJSON(name+"/.zarray", zarrArray{Chunks: chunks, Compressor: b.codec, DType: dtype, Order: "C", Shape: shape, Format: 2}); err != nil {
+	if err := b.addJSON(name+"/.zarray", zarrArray{Chunks: chunks, Compressor: b.codec, DType: dtype, Filters: filters, Order: "C", Shape: shape, Format: 2}); err != nil {
 		return "", err
 	}
 	if attributes == nil {
@@ -168,7 +177,7 @@ func (b *zarrBuilder) constant(name string, shape []int, dimensions []string, va
 	for i, d := range shape {
 		chunks[i], indices[i] = max(d, 1), "0"
 	}
-	folder, err := b.array(name, descr, shape, chunks, dimensions, nil)
+	folder, err := b.array(name, descr, shape, chunks, nil, dimensions, nil)
 	if err != nil || elements == 0 {
 		return err
 	}
@@ -290,7 +299,11 @@ func (b *zarrBuilder) build(layout *Layout) error {
 		}
 		shape := append([]int{layout.Rows}, s.RowShape...)
 		chunks := append([]int{b.sink.chunkRows}, s.RowShape...)
-		folder, err := b.array(s.Name, s.DataType.descr(), shape, chunks, dimensions, attributes)
+		var filters []zarrFilter
+		if size := s.DataType.Size(); b.codec != nil && size > 1 {
+			filters = []zarrFilter{{"shuffle", size}}
+		}
+		folder, err := b.array(s.Name, s.DataType.descr(), shape, chunks, filters, dimensions, attributes)
 		if err != nil {
 			return err
 		}
@@ -476,6 +489,13 @@ func (z *zarrSink) writeChunk(a *zarrStream, rows []float32) error {
 		clear(raw[count*int(a.region.rowBytes):])
 	}
 	if z.encoder != nil {
+		if element := a.region.dataType.Size(); element > 1 {
+			if cap(z.shuffled) < size {
+				z.shuffled = make([]byte, size)
+			}
+			shuffle(z.shuffled[:size], raw, element)
+			raw = z.shuffled[:size]
+		}
 		z.packed = z.compress(raw, z.packed)
 		raw = z.packed
 	}
@@ -485,6 +505,25 @@ func (z *zarrSink) writeChunk(a *zarrStream, rows []float32) error {
 	a.sum = crc32.Update(a.sum, crc32.IEEETable, raw)
 	a.rows += count
 	return nil
+}
+
+// shuffle gathers byte k of every element, for each k; see zarrFilter.
+func shuffle(dst, src []byte, element int) {
+	n := len(src) / element
+	if element == 4 {
+		a, b, c, d := dst[:n], dst[n:2*n], dst[2*n:3*n], dst[3*n:4*n]
+		for i := range n {
+			e := src[4*i : 4*i+4]
+			a[i], b[i], c[i], d[i] = e[0], e[1], e[2], e[3]
+		}
+		return
+	}
+	for k := range element {
+		plane := dst[k*n : (k+1)*n]
+		for i := range plane {
+			plane[i] = src[i*element+k]
+		}
+	}
 }
 
 // readBack sums the files of whole chunks.
