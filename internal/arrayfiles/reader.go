@@ -25,7 +25,7 @@ const maxDeflateRatio = 1032
 type File struct {
 	mu     sync.Mutex
 	path   string
-	file   *os.File
+	file   source
 	arrays []*Array
 	err    map[string]error // entries whose headers could not be read
 	closed bool
@@ -57,7 +57,14 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := newFile(path, file)
+	var f *File
+	stat, err := file.Stat()
+	if err == nil && !stat.Mode().IsRegular() {
+		err = fmt.Errorf("%w: not a regular file", ErrFormat)
+	}
+	if err == nil {
+		f, err = newFile(path, file, stat.Size())
+	}
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -65,16 +72,14 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
-func newFile(path string, file *os.File) (*File, error) {
-	stat, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !stat.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: not a regular file", ErrFormat)
-	}
+// source is an open file, or bytes in a test.
+type source interface {
+	io.ReaderAt
+	io.Closer
+}
+
+func newFile(path string, file source, size int64) (*File, error) {
 	f := &File{path: path, file: file, err: map[string]error{}}
-	size := stat.Size()
 	var magic [6]byte
 	n, err := file.ReadAt(magic[:], 0)
 	if err != nil && err != io.EOF {

@@ -260,6 +260,11 @@ func TestFloat16(t *testing.T) {
 	}
 }
 
+// memory is a source without a file.
+type memory struct{ *bytes.Reader }
+
+func (memory) Close() error { return nil }
+
 func FuzzReadArrays(f *testing.F) {
 	entries, err := os.ReadDir("testdata")
 	require.NoError(f, err)
@@ -271,9 +276,7 @@ func FuzzReadArrays(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		path := filepath.Join(t.TempDir(), "fuzz")
-		require.NoError(t, os.WriteFile(path, content, 0o600))
-		file, err := Open(path)
+		file, err := newFile("fuzz", memory{bytes.NewReader(content)}, int64(len(content)))
 		if err != nil {
 			return
 		}
