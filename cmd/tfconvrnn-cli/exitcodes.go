@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/convert"
+	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/images"
+	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/savedmodels"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInput       = 3
+	exitMissing     = 4
+	exitInterrupted = 130
+)
+
+func newExitCodes() *cobra.Command {
+	return &cobra.Command{
+		Use:   "exit-codes",
+		Short: "Exit codes and what they mean",
+		Long: `Exit codes:
+
+  0    done
+  1    failed, for a reason that has no code of its own: the disk, the network, …
+  2    wrong usage: unknown command, flag, model, layer or area, an impossible
+       presentation or option
+  3    an input cannot be used: a picture, array or checkpoint that is missing,
+       damaged or of a wrong kind
+  4    something has to be installed first: the TensorFlow runtime, a model's
+       weights, or a device or precision that this machine lacks
+  130  interrupted (Ctrl-C or SIGTERM); nothing half-written is left`,
+	}
+}
+
+// A usageError is a fault of the command line itself.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usage(err error) error { return usageError{err} }
+
+func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
+
+// An inputError is about an input that the command line names.
+type inputError struct{ error }
+
+func (e inputError) Unwrap() error { return e.error }
+
+func inputf(format string, args ...any) error { return inputError{fmt.Errorf(format, args...)} }
+
+// A silentError sets the exit code when what is wrong has been printed already.
+type silentError struct{ code int }
+
+func (e silentError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+var (
+	usageCauses = []error{
+		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrWeights, tfconvrnn.ErrPresentation,
+		tfconvrnn.ErrOption, images.ErrPreprocessing, convert.ErrUnknownModel, convert.ErrTimes,
+	}
+	inputCauses = []error{
+		tfconvrnn.ErrUnreadable, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
+		arrayfiles.ErrFormat, arrayfiles.ErrDataType, arrayfiles.ErrRank, arrayfiles.ErrFortranOrder, arrayfiles.ErrNoArray,
+		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound,
+	}
+	missingCauses = []error{savedmodels.ErrNoWeights, tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
+)
+
+func exitCode(ctx context.Context, err error) int {
+	is := func(causes []error) bool {
+		for _, cause := range causes {
+			if errors.Is(err, cause) {
+				return true
+			}
+		}
+		return false
+	}
+	var silent silentError
+	var load *libtf.LoadError
+	var used usageError
+	var input inputError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &silent):
+		return silent.code
+	case ctx.Err() != nil:
+		return exitInterrupted
+	case errors.As(err, &load) || is(missingCauses):
+		return exitMissing
+	case errors.As(err, &used) || is(usageCauses):
+		return exitUsage
+	case errors.As(err, &input) || is(inputCauses):
+		return exitInput
+	}
+	return exitFailure
+}
+
+// report prints err, if any, and returns the exit code.
+func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer) int {
+	code := exitCode(ctx, err)
+	var silent silentError
+	var used usageError
+	switch {
+	case err == nil || errors.As(err, &silent):
+	case code == exitInterrupted:
+		fmt.Fprintf(stderr, "%s: interrupted\n", program)
+	default:
+		fmt.Fprintf(stderr, "%s: %s\n", program, describe(err))
+		if errors.As(err, &used) {
+			fmt.Fprintf(stderr, "See \"%s --help\".\n", cmd.CommandPath())
+		}
+	}
+	return code
+}
+
+// describe returns an error's message: one line, and where a library has been
+// looked for in several places a line for each and the remedy.
+func describe(err error) string {
+	var load *libtf.LoadError
+	if errors.As(err, &load) {
+		return strings.TrimPrefix(load.Error(), "libtf: ")
+	}
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
+}

@@ -1,0 +1,25 @@
+// Command tfconvrnn-cli extracts features of images from the published ConvRNNs.
+//
+//	tfconvrnn-cli runtime install
+//	tfconvrnn-cli extract --model ugrnn_intermediate --weights seeded:1 --layers conv9,conv10 --out features.npz PICTURES…
+//
+// Each command is a file of this package: it turns flags into one call of the
+// library and prints what that returns. Results go to standard output or to files,
+// progress and warnings to standard error. "tfconvrnn-cli help exit-codes" lists
+// the exit codes.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal asks to stop and tidy up; with the handler gone, a second
+	// one kills.
+	context.AfterFunc(ctx, stop)
+	os.Exit(Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/runtimeinstall"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+// needRuntime makes sure that the TensorFlow runtime is loaded. Where there is
+// none it installs it: without asking if the user said so, or in continuous
+// integration, and after asking on a terminal.
+func needRuntime(cmd *cobra.Command, c *console, yes bool) error {
+	err := tfconvrnn.RuntimeError()
+	// A library that the environment names is the user's choice, which another
+	// one in the cache would not replace.
+	if !errors.Is(err, tfconvrnn.ErrRuntimeNotFound) || os.Getenv(libtf.Env) != "" {
+		return err
+	}
+	ci, _ := strconv.ParseBool(os.Getenv("CI"))
+	if !yes && !ci {
+		if !isTerminal(cmd.InOrStdin()) || !c.terminal {
+			return err
+		}
+		c.print("The TensorFlow runtime (libtensorflow " + runtimeinstall.Version + ") is not installed. Install it now? [Y/n] ")
+		agreed, askErr := readAnswer(cmd.Context(), cmd.InOrStdin())
+		if askErr != nil {
+			return askErr
+		}
+		if !agreed {
+			return err
+		}
+	}
+	if _, err := installRuntime(cmd.Context(), c, runtimeinstall.Options{}); err != nil {
+		return err
+	}
+	return tfconvrnn.RuntimeError()
+}
+
+// readAnswer reads yes, no, or an empty line for yes.
+func readAnswer(ctx context.Context, in io.Reader) (bool, error) {
+	line := make(chan string, 1)
+	go func() {
+		text, _ := bufio.NewReader(in).ReadString('\n')
+		line <- text
+	}()
+	select {
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	case text := <-line:
+		if text == "" { // end of input
+			return false, nil
+		}
+		answer := strings.ToLower(strings.TrimSpace(text))
+		return answer == "" || answer == "y" || answer == "yes", nil
+	}
+}
+
+// installRuntime installs the runtime and shows its progress.
+func installRuntime(ctx context.Context, c *console, options runtimeinstall.Options) (runtimeinstall.Result, error) {
+	labels := map[string]string{
+		runtimeinstall.StageWait:     "waiting for another installation",
+		runtimeinstall.StageDownload: "downloading libtensorflow",
+		runtimeinstall.StageVerify:   "verifying",
+		runtimeinstall.StageExtract:  "extracting",
+	}
+	var stage string
+	var current *task
+	options.Progress = func(now string, done, total int64) {
+		if now != stage {
+			if current != nil {
+				current.end()
+			}
+			stage = now
+			c.note("%s …", labels[now])
+			current = c.start(labels[now], unitBytes, total)
+		}
+		current.set(done, total)
+	}
+	result, err := runtimeinstall.Install(ctx, options)
+	if current != nil {
+		current.end()
+	}
+	if err != nil {
+		return result, err
+	}
+	if result.AlreadyInstalled {
+		c.note("libtensorflow %s is already installed in %s", result.Manifest.Version, result.Dir)
+	} else {
+		c.note("libtensorflow %s is installed in %s", result.Manifest.Version, result.Dir)
+	}
+	return result, nil
+}
+
+// loadModel loads a model, installs the runtime and converts weights if need be,
+// and warns of untrained ones. The caller closes the model.
+func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int) (*tfconvrnn.Model, error) {
+	options, err := f.loadOptions(times)
+	if err != nil {
+		return nil, err
+	}
+	if err := needRuntime(cmd, c, f.yes); err != nil {
+		return nil, err
+	}
+	var conversion *task
+	options = append(options, tfconvrnn.WithConversionProgress(func(done, total int64) {
+		if conversion == nil {
+			c.note("converting %s …", f.model)
+			conversion = c.start("converting", unitParameters, total)
+		}
+		conversion.set(done, total)
+	}))
+	model, err := tfconvrnn.LoadContext(cmd.Context(), f.model, options...)
+	if conversion != nil {
+		conversion.end()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if model.Untrained() {
+		c.warn("%s has untrained weights (%s): good for trying things out, not for science", f.model, f.weights)
+	}
+	return model, nil
+}
+
+// plural returns "1 image", "2 images".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return fmt.Sprintf("%d %s", n, noun)
+	}
+	if stem, ok := strings.CutSuffix(noun, "us"); ok {
+		return fmt.Sprintf("%d %si", n, stem)
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+)
+
+// lineInterval is how often progress is reported where there is no terminal.
+const lineInterval = 10 * time.Second
+
+// A console shows progress and warnings on standard error: a bar on a terminal,
+// else a line now and then. It is safe for concurrent use.
+type console struct {
+	out      io.Writer
+	terminal bool
+	quiet    bool
+
+	mu   sync.Mutex
+	bars *mpb.Progress // nil while no bar is shown
+}
+
+func newConsole(out io.Writer, quiet bool) *console {
+	return &console{out: out, terminal: isTerminal(out), quiet: quiet}
+}
+
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// warn prints a line, also if quiet.
+func (c *console) warn(format string, args ...any) {
+	c.print(fmt.Sprintf(program+": warning: "+format+"\n", args...))
+}
+
+// note prints a line unless quiet.
+func (c *console) note(format string, args ...any) {
+	if !c.quiet {
+		c.print(fmt.Sprintf(format+"\n", args...))
+	}
+}
+
+func (c *console) print(line string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bars != nil {
+		_, _ = c.bars.Write([]byte(line)) // above the bar
+		return
+	}
+	_, _ = io.WriteString(c.out, line)
+}
+
+// A unit says what a task counts.
+type unit string
+
+const (
+	unitImages     unit = "images"
+	unitParameters unit = "parameters"
+	unitBytes      unit = "bytes"
+)
+
+func (u unit) format(n int64) string {
+	switch u {
+	case unitBytes:
+		return humanize.Bytes(uint64(max(0, n)))
+	case unitParameters:
+		return humanize.SIWithDigits(float64(n), 1, "")
+	}
+	return fmt.Sprint(n)
+}
+
+// A task is something whose progress is shown until end is called.
+type task struct {
+	console *console
+	label   string
+	unit    unit
+	begun   time.Time
+
+	mu       sync.Mutex
+	bar      *mpb.Bar
+	lastLine time.Time
+	done     int64
+}
+
+// start begins to show a task; total may be 0 if it is not known yet. Only one
+// task is shown at a time.
+func (c *console) start(label string, u unit, total int64) *task {
+	t := &task{console: c, label: label, unit: u, begun: time.Now(), lastLine: time.Now()}
+	if c.quiet || !c.terminal {
+		return t
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bars = mpb.New(mpb.WithOutput(c.out), mpb.WithWidth(80))
+	counters, speed := decor.CountersNoUnit("%d / %d "+string(u)), decor.AverageSpeed(0, "%.1f "+string(u)+"/s")
+	switch u {
+	case unitBytes:
+		counters, speed = decor.CountersKiloByte("% .1f / % .1f"), decor.AverageSpeed(decor.SizeB1000(0), "% .1f")
+	case unitParameters:
+		counters, speed = decor.Name(""), decor.Name("")
+	}
+	t.bar = c.bars.AddBar(total,
+		mpb.PrependDecorators(decor.Name(label+" "), counters),
+		mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), speed, decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")),
+	)
+	return t
+}
+
+// set says how far the task is.
+func (t *task) set(done, total int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.done = done
+	if t.bar != nil {
+		t.bar.SetTotal(total, false)
+		t.bar.SetCurrent(done)
+		return
+	}
+	now := time.Now()
+	if t.console.quiet || now.Sub(t.lastLine) < lineInterval {
+		return
+	}
+	t.lastLine = now
+	elapsed := now.Sub(t.begun)
+	line := t.label + ": " + t.unit.format(done)
+	if total > 0 {
+		line += " of " + t.unit.format(total)
+	}
+	line += " " + string(t.unit)
+	if t.unit == unitImages {
+		line += fmt.Sprintf(", %.2f images/s", float64(done)/elapsed.Seconds())
+	}
+	if done > 0 && total > done {
+		left := time.Duration(float64(elapsed) / float64(done) * float64(total-done))
+		line += fmt.Sprintf(", %s left", left.Round(time.Second))
+	}
+	t.console.note("%s", line)
+}
+
+// end removes the bar. It may be called more than once.
+func (t *task) end() {
+	t.mu.Lock()
+	bar := t.bar
+	t.bar = nil
+	t.mu.Unlock()
+	if bar == nil {
+		return
+	}
+	bar.Abort(true)
+	t.console.mu.Lock()
+	bars := t.console.bars
+	t.console.bars = nil
+	t.console.mu.Unlock()
+	bars.Wait()
+}

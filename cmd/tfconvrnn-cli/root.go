@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tfconvrnn/go/internal/version"
+)
+
+const program = "tfconvrnn-cli"
+
+// Main runs the command line args, without the program's name, and returns the
+// exit code. It ends early, tidily, when ctx is done.
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(joinBooleanAliases(args))
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	command, err := root.ExecuteContextC(ctx)
+	return report(ctx, command, err, stderr)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   program,
+		Short: "Features of images from the published ConvRNNs",
+		Long: `Features of images from the 20 published ConvRNNs: convolutional networks with
+recurrent cells, unrolled in timesteps of 10 ms.
+
+Start with "` + program + ` models", "` + program + ` doctor" and "` + program + ` extract --help".`,
+		Version:           version.Version,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              unknownSubcommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetGlobalNormalizationFunc(normalizeFlag)
+	root.AddCommand(
+		newExtract(), newExitCodes(),
+	)
+	return root
+}
+
+// unknownSubcommand is the Args of commands that only hold others.
+func unknownSubcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return usagef("unknown command %q; did you mean %s?", args[0], strings.Join(near, ", "))
+	}
+	return usagef("unknown command %q", args[0])
+}
+
+// group returns a command that only holds others.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: unknownSubcommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// usageArgs makes the errors of an Args function usage errors.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usage(err)
+		}
+		return nil
+	}
+}
+
+// oneModel is the Args of commands that take a model's name.
+func oneModel(cmd *cobra.Command, args []string) error {
+	switch len(args) {
+	case 1:
+		return nil
+	case 0:
+		return usagef("which model? %s models lists them", program)
+	}
+	return usagef("one model at a time; %d arguments are too many", len(args))
+}
+
+// publishedFlags are the flags of the published run_model.py under other names
+// here. Besides, underscores and hyphens in flags are the same.
+var publishedFlags = map[string]string{
+	"model-name": "model",
+	"out-layers": "layers",
+	"image-pres": "presentation",
+	"ckpt-dir":   "weights",
+	"resize":     "preprocess",
+}
+
+func normalizeFlag(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	name = strings.ReplaceAll(name, "_", "-")
+	if own, ok := publishedFlags[name]; ok {
+		name = own
+	}
+	return pflag.NormalizedName(name)
+}
+
+// publishedBooleans take their value as a separate argument in run_model.py,
+// which pflag takes for an input.
+var publishedBooleans = []string{"--include_all_times", "--include_logits"}
+
+func joinBooleanAliases(args []string) []string {
+	var joined []string
+	for i := 0; i < len(args); i++ {
+		if args[i] == "--" {
+			return append(joined, args[i:]...)
+		}
+		if slices.Contains(publishedBooleans, args[i]) && i+1 < len(args) && slices.Contains([]string{"true", "false"}, strings.ToLower(args[i+1])) {
+			joined = append(joined, args[i]+"="+args[i+1])
+			i++
+			continue
+		}
+		joined = append(joined, args[i])
+	}
+	return joined
+}

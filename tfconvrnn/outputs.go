@@ -1,0 +1,58 @@
+package tfconvrnn
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tfconvrnn/go/savedmodels"
+)
+
+// Outputs returns the resolved presentation and the layers that an extraction with
+// the given options puts out, as Model.Plan does, but needs neither the model's
+// weights nor the runtime. Errors wrap ErrUnknownLayer, ErrPresentation or
+// ErrOption.
+func Outputs(model savedmodels.Model, options ...ExtractOption) (Presentation, []LayerOutput, error) {
+	var o extractOptions
+	for _, option := range options {
+		option(&o)
+	}
+	resolved, err := o.presentation.Resolve(model)
+	if err != nil {
+		return resolved, nil, err
+	}
+	if o.batchSize < 0 || o.batchSize > maxBatchSize {
+		return resolved, nil, fmt.Errorf("%w: a batch of %d; it must be 1 … %d, or 0 to choose", ErrOption, o.batchSize, maxBatchSize)
+	}
+	if len(o.layers) == 0 {
+		for _, l := range model.Layers {
+			o.layers = append(o.layers, l.Name)
+		}
+	}
+	imageOn := resolved.ImageOn()
+	var outputs []LayerOutput
+	for i, name := range o.layers {
+		layer, err := model.Layer(name)
+		if err != nil {
+			return resolved, nil, err
+		}
+		if slices.Contains(o.layers[:i], name) {
+			return resolved, nil, fmt.Errorf("%w: layer %s is asked for twice", ErrOption, name)
+		}
+		first := layer.ReportedFrom
+		if o.allTimesteps {
+			first = 0
+		}
+		if first >= resolved.times {
+			return resolved, nil, fmt.Errorf("%w: %s is reported from timestep %d on, and there are %d; ask for more timesteps, or for all timesteps",
+				ErrPresentation, name, first, resolved.times)
+		}
+		output := LayerOutput{Name: name, Shape: layer.Shape}
+		for t := first; t < resolved.times; t++ {
+			output.Timesteps = append(output.Timesteps, t)
+			output.Milliseconds = append(output.Milliseconds, t*MillisecondsPerTimestep)
+			output.Driven = append(output.Driven, t >= imageOn+layer.DrivenFrom)
+		}
+		outputs = append(outputs, output)
+	}
+	return resolved, outputs, nil
+}
