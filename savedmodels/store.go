@@ -269,10 +269,10 @@ func (s *Store) installed(r Request) (SavedModel, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return SavedModel{}, fmt.Errorf("%w for %s: there is no SavedModel in %s and no checkpoint; either run 'tfconvrnn-cli download %s', "+
-			"or name a directory that holds %s/%s.index and .data-00000-of-00001 (--weights DIR, or %s), "+
+		return SavedModel{}, fmt.Errorf("%w for %s: there is no SavedModel in %s and no checkpoint; "+
+			"get %s/%s/%s.index and .data-00000-of-00001 and name the directory that holds %s/%s.* (--weights DIR, or %s), "+
 			"or try the model untrained with --weights seeded:1",
-			ErrNoWeights, r.Model, s.dir, r.Model, r.Model, CheckpointName, CheckpointsEnv)
+			ErrNoWeights, r.Model, s.dir, PublishedURL, r.Model, CheckpointName, r.Model, CheckpointName, CheckpointsEnv)
 	}
 	var names []string
 	for _, m := range found {

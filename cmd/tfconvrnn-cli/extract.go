@@ -282,7 +282,7 @@ func (r *extractReport) print(out io.Writer) {
 		if len(a.Timesteps) > 0 {
 			timesteps = fmt.Sprintf("timesteps %d…%d", a.Timesteps[0], a.Timesteps[len(a.Timesteps)-1])
 		}
-		fmt.Fprintf(table, "  %s\t%v\t%s\n", a.Name, a.Shape, timesteps)
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", a.Name, shapeText(a.Shape), timesteps)
 	}
 	table.Flush()
 	fmt.Fprintf(out, "presentation %s\n", r.Presentation)

@@ -50,7 +50,11 @@ func checkOutput(file string, force bool) error {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	folder := filepath.Dir(filepath.Clean(file))
+	return checkFolder(filepath.Dir(filepath.Clean(file)))
+}
+
+// checkFolder finds out whether files can be made in a folder.
+func checkFolder(folder string) error {
 	probe, err := os.CreateTemp(folder, ".tfconvrnn-*.tmp")
 	if err != nil {
 		var path *fs.PathError

@@ -44,7 +44,8 @@ Start with "` + program + ` models", "` + program + ` doctor" and "` + program +
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.SetGlobalNormalizationFunc(normalizeFlag)
 	root.AddCommand(
-		newExtract(), newExitCodes(),
+		newModels(), newInfo(), newConvert(), newExtract(), newClassify(),
+		newRuntime(), newDoctor(), newCheckpoint(), newVersion(), newExitCodes(),
 	)
 	return root
 }

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/internal/imagenet"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+type classifyCommand struct {
+	modelFlags
+	presentationFlags
+	inputFlags
+	top    int
+	asJSON bool
+}
+
+func newClassify() *cobra.Command {
+	c := &classifyCommand{}
+	cmd := &cobra.Command{
+		Use:   "classify --model MODEL [flags] INPUT…",
+		Short: "Print the likeliest ImageNet classes of images",
+		Long: `Print the likeliest of ImageNet's 1000 classes, with the softmax of the logits that
+the model's decoder reads out. An INPUT is what extract takes.
+
+The models' authors do not state the order of the 1000 outputs; it is taken to be
+that of the sorted WordNet ids.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: c.run,
+	}
+	c.modelFlags.register(cmd)
+	c.presentationFlags.register(cmd)
+	c.inputFlags.register(cmd)
+	cmd.Flags().IntVar(&c.top, "top", 5, "number of classes printed for each image")
+	addJSON(cmd, &c.asJSON)
+	return cmd
+}
+
+// classification is the classes of an image, the likeliest first.
+type classification struct {
+	Stimulus string        `json:"stimulus"`
+	Classes  []probability `json:"classes"`
+}
+
+type probability struct {
+	Index int `json:"index"`
+	imagenet.Class
+	Probability float64 `json:"probability"`
+}
+
+func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
+	info, err := c.lookup()
+	if err != nil {
+		return err
+	}
+	if c.top < 1 || c.top > imagenet.Classes {
+		return usagef("--top %d: it is 1 … %d", c.top, imagenet.Classes)
+	}
+	preprocessing, err := c.preprocessing()
+	if err != nil {
+		return err
+	}
+	presentation, err := c.presentation(cmd, info, preprocessing)
+	if err != nil {
+		return err
+	}
+	times := presentation.Times(info)
+	readout := info.Layers[len(info.Layers)-1].Name
+	options := []tfconvrnn.ExtractOption{
+		tfconvrnn.Layers(readout), tfconvrnn.AllTimesteps(), tfconvrnn.WithPresentation(presentation), tfconvrnn.BatchSize(c.batch), tfconvrnn.Logits(),
+	}
+	if _, _, err := tfconvrnn.Outputs(info, options...); err != nil {
+		return err
+	}
+	if _, err := c.loadOptions(times); err != nil {
+		return err
+	}
+	con := newConsole(cmd.ErrOrStderr(), c.quiet)
+	set, err := openStimuli(args, &c.inputFlags, preprocessing, con)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	model, err := loadModel(cmd, con, &c.modelFlags, times)
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	progress := con.start("classifying", unitImages, int64(set.count()))
+	defer progress.end()
+	results := []classification{}
+	err = model.Stream(cmd.Context(), set.all(), func(b *tfconvrnn.Batch) error {
+		for i, s := range b.Stimuli {
+			logits, err := b.Logits(i)
+			if err != nil {
+				return err
+			}
+			results = append(results, classification{s.ID, topClasses(logits, c.top)})
+		}
+		progress.set(int64(b.First+len(b.Stimuli)), int64(set.count()))
+		return nil
+	}, options...)
+	progress.end()
+	if err != nil {
+		return err
+	}
+	if c.asJSON {
+		return printJSON(cmd.OutOrStdout(), results)
+	}
+	return printClasses(cmd.OutOrStdout(), results)
+}
+
+func printClasses(out io.Writer, results []classification) error {
+	for _, r := range results {
+		fmt.Fprintln(out, r.Stimulus)
+		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		for _, p := range r.Classes {
+			fmt.Fprintf(table, "  %5.1f %%\t%s\t%s\n", 100*p.Probability, p.WordNetID, p.Name())
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// topClasses returns the n classes of the largest softmax, the lower index first
+// where they are equal.
+func topClasses(logits []float32, n int) []probability {
+	largest := float64(slices.Max(logits))
+	var sum float64
+	list := make([]probability, len(logits))
+	for i, v := range logits {
+		e := math.Exp(float64(v) - largest)
+		sum += e
+		list[i] = probability{Index: i, Class: imagenet.At(i), Probability: e}
+	}
+	slices.SortStableFunc(list, func(a, b probability) int {
+		switch {
+		case a.Probability > b.Probability:
+			return -1
+		case a.Probability < b.Probability:
+			return 1
+		}
+		return 0
+	})
+	list = list[:min(n, len(list))]
+	for i := range list {
+		list[i].Probability /= sum
+	}
+	return list
+}

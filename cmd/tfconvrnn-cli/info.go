@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/convert"
+	"github.com/tfconvrnn/go/savedmodels"
+)
+
+// modelInfo is what info prints.
+type modelInfo struct {
+	savedmodels.Model
+	Signatures signatureInfo `json:"signatures"`
+}
+
+// signatureInfo names what a converted model offers to TensorFlow.
+type signatureInfo struct {
+	Tag          string `json:"tag"`
+	Serving      string `json:"serving"`
+	Presentation string `json:"presentation"`
+	// Layers and Logits are the patterns of the second signature's outputs.
+	Layers string `json:"layers"`
+	Logits string `json:"logits"`
+}
+
+func newInfo() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:               "info MODEL",
+		Short:             "Describe a model: layers, shapes, times, brain areas, signatures",
+		Args:              oneModel,
+		ValidArgsFunction: completeOneModel,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			model, err := savedmodels.Lookup(args[0])
+			if err != nil {
+				return err
+			}
+			info := modelInfo{model, signatureInfo{
+				convert.Tag, convert.ServingSignature, convert.PresentationSignature, "<layer>/t<timestep>", "logits/times<timesteps>",
+			}}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), info)
+			}
+			return info.print(cmd.OutOrStdout())
+		},
+	}
+	addJSON(cmd, &asJSON)
+	return cmd
+}
+
+func (i *modelInfo) print(out io.Writer) error {
+	shown := "throughout"
+	if i.Default.ImageOff < i.Default.Times {
+		shown = fmt.Sprintf("until timestep %d", i.Default.ImageOff)
+	}
+	fmt.Fprintf(out, "%s: %s cells, %s (%s parameters)\n", i.Name, i.Cell, i.Depth, humanize.SIWithDigits(float64(i.Parameters), 1, ""))
+	fmt.Fprintf(out, "published accuracy    top-1 %.2f %%, top-5 %.2f %%\n", i.Top1, i.Top5)
+	fmt.Fprintf(out, "decoder               %s\n", i.Decoder)
+	fmt.Fprintf(out, "default presentation  %d timesteps of 10 ms, the image is shown %s\n", i.Default.Times, shown)
+	fmt.Fprintf(out, "checkpoint            %s.*\n\n", i.URL)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "LAYER\tSHAPE\tDRIVEN FROM\tREPORTED\tAREAS")
+	for _, l := range i.Layers {
+		fmt.Fprintf(table, "%s\t%s\tt=%d\tt=%d…%d\t%s\n", l.Name, shapeText(l.Shape), l.DrivenFrom, l.ReportedFrom, i.Default.Times-1, strings.Join(l.Areas, ", "))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	s := i.Signatures
+	fmt.Fprintf(out, `
+Signatures of the converted model (tag %q):
+  %s: images [N, 224, 224, 3] in 0 … 1 → logits [N, 1000], default presentation
+  %s: frames [F, 224, 224, 3], normalized, and schedule [timesteps, N] of
+    frame numbers → %s, %s
+`, s.Tag, s.Serving, s.Presentation, s.Layers, s.Logits)
+	return nil
+}
+
+// shapeText writes a shape as NumPy does.
+func shapeText(shape []int) string {
+	parts := make([]string, len(shape))
+	for i, d := range shape {
+		parts[i] = fmt.Sprint(d)
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
+}

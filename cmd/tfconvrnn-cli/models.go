@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/internal/manifest"
+	"github.com/tfconvrnn/go/savedmodels"
+)
+
+func newModels() *cobra.Command {
+	var installed, asJSON bool
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "models",
+		Short: "List the published models, with their accuracies, or the converted ones",
+		Long: `List the 20 published models: recurrent cell, layers, decoder, default
+presentation, trained parameters and published ImageNet accuracies. With
+--installed, list the converted models of the store.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if installed {
+				return printInstalled(cmd.OutOrStdout(), dir, asJSON)
+			}
+			models := savedmodels.Catalogue()
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), models)
+			}
+			return printModels(cmd.OutOrStdout(), models)
+		},
+	}
+	cmd.Flags().BoolVar(&installed, "installed", false, "list the converted models of the store")
+	cmd.Flags().StringVar(&dir, "store", "", "`DIR` of converted models (default: in the user's cache)")
+	addJSON(cmd, &asJSON)
+	return cmd
+}
+
+func printModels(out io.Writer, models []savedmodels.Model) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "MODEL\tCELL\tLAYERS\tDECODER\tTIMESTEPS\tIMAGE OFF\tPARAMETERS\tTOP-1 %\tTOP-5 %")
+	for _, m := range models {
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%d\t%s\t%s\t%.2f\t%.2f\n", m.Name, m.Cell, len(m.Layers), m.Decoder,
+			m.Default.Times, imageOff(m.Default), humanize.SIWithDigits(float64(m.Parameters), 1, ""), m.Top1, m.Top5)
+	}
+	return table.Flush()
+}
+
+// imageOff names the timestep at which the image goes off.
+func imageOff(p savedmodels.Presentation) string {
+	if p.ImageOff >= p.Times {
+		return "never"
+	}
+	return fmt.Sprint(p.ImageOff)
+}
+
+// installedModel is a converted model as it is listed.
+type installedModel struct {
+	Model     string           `json:"model"`
+	Weights   manifest.Weights `json:"weights"`
+	Times     int              `json:"times"`
+	Plan      string           `json:"plan"`
+	Converter string           `json:"converter"`
+	Bytes     int64            `json:"bytes"`
+	Dir       string           `json:"dir"`
+}
+
+func describeSavedModel(m savedmodels.SavedModel) (installedModel, error) {
+	bytes, err := folderSize(m.Dir)
+	return installedModel{m.Manifest.Model, m.Manifest.Weights, m.Manifest.Times, m.Manifest.Plan, m.Manifest.Converter, bytes, m.Dir}, err
+}
+
+// folderSize returns the bytes of the files in a folder.
+func folderSize(dir string) (int64, error) {
+	var total int64
+	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			total += info.Size()
+		}
+		return err
+	})
+	return total, err
+}
+
+// weightsName says which weights a converted model has, in a few words.
+func weightsName(w manifest.Weights) string {
+	switch {
+	case w.Seed != nil:
+		return fmt.Sprintf("seeded:%d (untrained)", *w.Seed)
+	case w.Untrained:
+		return w.Kind + " (untrained)"
+	}
+	return w.Kind + " " + w.SHA256[:min(12, len(w.SHA256))]
+}
+
+func printInstalled(out io.Writer, dir string, asJSON bool) error {
+	store, err := savedmodels.Open(dir)
+	if err != nil {
+		return err
+	}
+	found, err := store.List()
+	if err != nil {
+		return err
+	}
+	list := []installedModel{} // not null in JSON
+	for _, m := range found {
+		described, err := describeSavedModel(m)
+		if err != nil {
+			return err
+		}
+		list = append(list, described)
+	}
+	if asJSON {
+		return printJSON(out, list)
+	}
+	if len(list) == 0 {
+		fmt.Fprintf(out, "no converted models in %s\n", store.Dir())
+		return nil
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "MODEL\tWEIGHTS\tTIMESTEPS\tPLAN\tSIZE\tDIRECTORY")
+	for _, m := range list {
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", m.Model, weightsName(m.Weights), m.Times, m.Plan, humanize.Bytes(uint64(m.Bytes)), m.Dir)
+	}
+	return table.Flush()
+}

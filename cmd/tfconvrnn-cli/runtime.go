@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/runtimeinstall"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+func newRuntime() *cobra.Command {
+	return group("runtime", "Install or describe the TensorFlow runtime", newRuntimeInstall(), newRuntimeInfo())
+}
+
+func newRuntimeInstall() *cobra.Command {
+	var options runtimeinstall.Options
+	var quiet, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "install",
+		Short: "Put libtensorflow " + runtimeinstall.Version + " into the cache directory",
+		Long: `Put libtensorflow ` + runtimeinstall.Version + ` into the cache directory, where all commands and the library
+find it. It comes from TensorFlow's Python wheel, which pip downloads from
+whatever index this machine is set up for, or from a wheel or C tarball that
+--file or --url names. Only the two libraries are kept; checksums are verified.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if options.File != "" && options.URL != "" {
+				return usagef("give --file or --url, not both")
+			}
+			if options.File == "" && options.URL == "" && (options.SHA256 != "" || options.SkipChecksum) {
+				return usagef("--sha256 and --skip-checksum are for --file and --url; what pip downloads has a fixed checksum")
+			}
+			result, err := installRuntime(cmd.Context(), newConsole(cmd.ErrOrStderr(), quiet), options)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), map[string]any{
+					"dir": result.Dir, "already_installed": result.AlreadyInstalled, "manifest": result.Manifest,
+				})
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), result.Dir)
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&options.GPU, "gpu", false, "take the build with CUDA support (CUDA itself is not installed)")
+	flags.StringVar(&options.File, "file", "", "wheel or C tarball `FILE` to take the libraries from")
+	flags.StringVar(&options.URL, "url", "", "`URL` of a wheel or C tarball")
+	flags.StringVar(&options.SHA256, "sha256", "", "expected SHA-256 of the file or URL, in `HEX`")
+	flags.BoolVar(&options.SkipChecksum, "skip-checksum", false, "take a file or URL without a checksum and whatever its version is")
+	flags.StringVar(&options.Python, "python", "", "`INTERPRETER` whose pip downloads the wheel")
+	flags.BoolVar(&options.Force, "force", false, "install again what is installed")
+	addQuiet(cmd, &quiet)
+	addJSON(cmd, &asJSON)
+	return cmd
+}
+
+// runtimeInfo describes the runtime that commands use.
+type runtimeInfo struct {
+	Version string `json:"version"`
+	Path    string `json:"path"`
+	// Installed is the record of what "runtime install" put there, nil for
+	// libraries from elsewhere.
+	Installed *runtimeinstall.Manifest `json:"installed,omitempty"`
+}
+
+func newRuntimeInfo() *cobra.Command {
+	var verify, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "info",
+		Short: "Say which TensorFlow runtime is used",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := tfconvrnn.RuntimeError(); err != nil {
+				return err
+			}
+			loaded := libtf.Loaded()
+			info := runtimeInfo{Version: loaded.Version(), Path: loaded.Path()}
+			if verify {
+				m, err := runtimeinstall.Verify(cmd.Context(), filepath.Dir(info.Path))
+				if err != nil {
+					return err
+				}
+				info.Installed = &m
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), info)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "TensorFlow %s\n%s\n", info.Version, info.Path)
+			if info.Installed != nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "intact: as installed from %s\n", info.Installed.Source)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&verify, "verify", false, "read the libraries and compare them with what was installed")
+	addJSON(cmd, &asJSON)
+	return cmd
+}

@@ -1,0 +1,45 @@
+// Package imagenet names the 1000 classes of the ImageNet challenge.
+//
+// The names are WordNet's (WordNet 3.0, copyright 2006 by Princeton University; see
+// LICENSE.WordNet). The order is that of the sorted WordNet ids: the usual one,
+// though the models' authors do not state theirs.
+package imagenet
+
+import (
+	_ "embed"
+	"strings"
+	"sync"
+)
+
+//go:embed classes.tsv
+var table string
+
+// Classes is the number of classes.
+const Classes = 1000
+
+// Class is a class of the ImageNet challenge.
+type Class struct {
+	// WordNetID is the synset's id, such as n01440764.
+	WordNetID string `json:"wordnet_id"`
+	// Names are its words, separated by commas, the commonest first.
+	Names string `json:"names"`
+}
+
+// Name returns the first of the class's names.
+func (c Class) Name() string {
+	name, _, _ := strings.Cut(c.Names, ",")
+	return name
+}
+
+var classes = sync.OnceValue(func() []Class {
+	lines := strings.Split(strings.TrimSpace(table), "\n")[1:] // without the heading
+	list := make([]Class, len(lines))
+	for i, line := range lines {
+		fields := strings.Split(line, "\t")
+		list[i] = Class{WordNetID: fields[1], Names: fields[2]}
+	}
+	return list
+})
+
+// At returns the class of an index of the models' outputs, 0 … Classes-1.
+func At(index int) Class { return classes()[index] }
