@@ -26,6 +26,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/tfconvrnn/go/internal/cachedir"
+	"github.com/tfconvrnn/go/internal/fetchfile"
 )
 
 // Version is the version of TensorFlow that is installed.
@@ -46,7 +47,7 @@ var (
 	// ErrPip says that pip could not be run or could not download the wheel.
 	ErrPip = errors.New("pip cannot download the wheel")
 	// ErrDownload says that a URL could not be downloaded.
-	ErrDownload = errors.New("download failed")
+	ErrDownload = fetchfile.ErrDownload
 	// ErrNotInstalled says that a directory holds no finished installation.
 	ErrNotInstalled = errors.New("no runtime is installed there")
 )
