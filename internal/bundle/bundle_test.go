@@ -399,3 +399,23 @@ func BenchmarkReadInto(b *testing.B) {
 		require.NoError(b, r.ReadInto(name, dst))
 	}
 }
+
+func TestReadIndex(t *testing.T) {
+	prefix := filepath.Join(t.TempDir(), "model.ckpt")
+	w, err := Create(prefix)
+	require.NoError(t, err)
+	require.NoError(t, w.Add("a", []int64{3}, []float32{1, 2, 3}))
+	require.NoError(t, w.Add("b", []int64{2, 1}, []float32{4, 5}))
+	require.NoError(t, w.Finish())
+	require.NoError(t, os.Remove(prefix+".data-00000-of-00001"))
+	index, err := ReadIndex(prefix)
+	require.NoError(t, err)
+	require.Len(t, index.Entries, 2)
+	assert.Equal(t, "b", index.Entries[1].Name)
+	assert.Equal(t, []ShardFile{{"model.ckpt.data-00000-of-00001", 20}}, index.Shards)
+	_, err = ReadIndex(prefix + "x")
+	assert.ErrorIs(t, err, ErrNotFound)
+	require.NoError(t, os.Truncate(prefix+".index", 50))
+	_, err = ReadIndex(prefix)
+	assert.ErrorIs(t, err, ErrCorrupt)
+}

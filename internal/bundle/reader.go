@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -65,6 +66,8 @@ type Reader struct {
 	stored  []*tensor // everything that has bytes, in the order in which it lies in the shards
 	close   sync.Once
 	closed  error
+	// indexOnly leaves the data files alone.
+	indexOnly bool
 }
 
 // Open opens the bundle with the given prefix, such as "dir/model.ckpt". It reads and checks the
@@ -242,20 +245,11 @@ func (r *Reader) openShards(shards int32) error {
 	for _, t := range r.stored {
 		s := r.shards[int32(t.Shard)]
 		if s == nil {
-			path := dataPath(r.prefix, int32(t.Shard), shards)
-			f, err := os.Open(path)
-			if errors.Is(err, fs.ErrNotExist) {
-				return notFound(path, ", to which "+indexPath(r.prefix)+" refers")
-			} else if err != nil {
-				return fmt.Errorf("open checkpoint: %w", err)
+			var err error
+			if s, err = r.openShard(int32(t.Shard), shards); err != nil {
+				return err
 			}
-			s = &shard{path: path, file: f}
 			r.shards[int32(t.Shard)] = s
-			info, err := f.Stat()
-			if err != nil {
-				return fmt.Errorf("open checkpoint: %w", err)
-			}
-			s.size = info.Size()
 		}
 		if t.Offset > s.size || t.Size > s.size-t.Offset {
 			return corrupt(s.path, s.size, "the file ends here, but tensor %q has %d bytes at byte %d", t.Name, t.Size, t.Offset)
@@ -268,6 +262,25 @@ func (r *Reader) openShards(shards int32) error {
 		}
 	}
 	return nil
+}
+
+func (r *Reader) openShard(number, shards int32) (*shard, error) {
+	path := dataPath(r.prefix, number, shards)
+	if r.indexOnly {
+		return &shard{path: path, size: math.MaxInt64}, nil
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notFound(path, ", to which "+indexPath(r.prefix)+" refers")
+	} else if err != nil {
+		return nil, fmt.Errorf("open checkpoint: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open checkpoint: %w", err)
+	}
+	return &shard{path: path, size: info.Size(), file: f}, nil
 }
 
 // gather finds the slices of the partitioned tensor t and checks that they fill it exactly.

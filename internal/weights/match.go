@@ -121,6 +121,12 @@ func isBookkeeping(name string) bool {
 	return false
 }
 
+// MatchIndex checks what the index of a checkpoint says against the expected variables, as
+// [OpenCheckpoint] does, without the checkpoint's data. The error is a [*MismatchError].
+func MatchIndex(prefix string, i *bundle.Index, expected []Variable) error {
+	return match(prefix, i.Entries, index(expected))
+}
+
 // match compares a checkpoint with a model.
 func match(prefix string, entries []bundle.Entry, expected map[string]Variable) error {
 	stored := make(map[string]bool, len(entries))
