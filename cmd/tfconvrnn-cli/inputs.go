@@ -201,44 +201,44 @@ func findPictures(folder string) ([]string, error) {
 }
 
 // distinguish makes equal IDs different: by more of the path that they come from,
-// and where that is the same too by a number.
+// and where one thing is shown several times by a number.
 func distinguish(ids, origins []string) {
-	components := make([][]string, len(origins))
+	paths := make([]string, len(origins))
 	for i, origin := range origins {
 		if absolute, err := filepath.Abs(origin); err == nil {
 			origin = absolute
 		}
-		components[i] = strings.Split(filepath.ToSlash(filepath.Clean(origin)), "/")
+		paths[i] = filepath.ToSlash(filepath.Clean(origin))
 	}
-	for {
-		groups := map[string][]int{}
-		for i, id := range ids {
-			groups[id] = append(groups[id], i)
-		}
-		changed := false
-		for _, group := range groups {
-			if len(group) < 2 {
+	for longer := true; longer; {
+		longer = false
+		for _, group := range groupEqual(ids) {
+			if !slices.ContainsFunc(group, func(i int) bool { return paths[i] != paths[group[0]] }) {
 				continue
 			}
 			for _, i := range group {
-				used := strings.Count(ids[i], "/") + 1
-				if used < len(components[i])-1 {
-					ids[i] = strings.Join(components[i][len(components[i])-used-1:], "/")
-					changed = true
+				components := strings.Split(strings.TrimPrefix(paths[i], "/"), "/")
+				if used := strings.Count(ids[i], "/") + 1; used < len(components) {
+					ids[i] = strings.Join(components[len(components)-used-1:], "/")
+					longer = true
 				}
 			}
-		}
-		if !changed {
-			for id, group := range groups {
-				for n, i := range group {
-					if n > 0 {
-						ids[i] = fmt.Sprintf("%s#%d", id, n+1)
-					}
-				}
-			}
-			return
 		}
 	}
+	for id, group := range groupEqual(ids) {
+		for n, i := range group[1:] {
+			ids[i] = fmt.Sprintf("%s#%d", id, n+2)
+		}
+	}
+}
+
+// groupEqual returns the positions of each string.
+func groupEqual(list []string) map[string][]int {
+	groups := map[string][]int{}
+	for i, s := range list {
+		groups[s] = append(groups[s], i)
+	}
+	return groups
 }
 
 // pictureReader reads picture files and warns, once, of orientations that are not
