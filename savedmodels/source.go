@@ -20,8 +20,8 @@ func (s *Store) Source(model string, w Weights) (convert.Source, error) {
 		return nil, err
 	}
 	if prefix == "" {
-		return nil, fmt.Errorf("%w for %s: there is no checkpoint; name a directory that holds %s/%s.index and .data-00000-of-00001 (--weights DIR, or %s), "+
-			"or try the model untrained with --weights seeded:1", ErrNoWeights, model, model, CheckpointName, CheckpointsEnv)
+		return nil, fmt.Errorf("%w for %s: there is no checkpoint; get it with \"tfconvrnn-cli download %s\", or name a directory that holds %s/%s.index and .data-00000-of-00001 (--weights DIR, or %s), "+
+			"or try the model untrained with --weights seeded:1", ErrNoWeights, model, model, model, CheckpointName, CheckpointsEnv)
 	}
 	return convert.Checkpoint(model, prefix)
 }

@@ -143,6 +143,9 @@ func (s *Store) Get(ctx context.Context, r Request) (SavedModel, error) {
 		return s.installed(r)
 	}
 	key, err := checkpointKey(prefix)
+	if errors.Is(err, fs.ErrNotExist) && r.Weights.Checkpoints == "" {
+		return s.installed(r) // it was converted and discarded just now
+	}
 	if err != nil {
 		return SavedModel{}, fmt.Errorf("checkpoint of %s: %w", r.Model, err)
 	}
@@ -201,8 +204,11 @@ func checkpointKey(prefix string) (string, error) {
 		return "", err
 	}
 	sum := sha256.Sum256(data)
-	return "checkpoint-" + hex.EncodeToString(sum[:6]), nil
+	return keyOf(hex.EncodeToString(sum[:])), nil
 }
+
+// keyOf returns the key of a checkpoint whose index has the given SHA-256.
+func keyOf(sum string) string { return "checkpoint-" + sum[:12] }
 
 func (r Request) name(key string) string {
 	return fmt.Sprintf("%s-times%d-%s", key, r.Times, r.Plan)
@@ -270,9 +276,9 @@ func (s *Store) installed(r Request) (SavedModel, error) {
 		return found[0], nil
 	case 0:
 		return SavedModel{}, fmt.Errorf("%w for %s: there is no SavedModel in %s and no checkpoint; "+
-			"get %s/%s/%s.index and .data-00000-of-00001 and name the directory that holds %s/%s.* (--weights DIR, or %s), "+
+			"get it with \"tfconvrnn-cli download %s\", or name a directory that holds %s/%s.* (--weights DIR, or %s), "+
 			"or try the model untrained with --weights seeded:1",
-			ErrNoWeights, r.Model, s.dir, PublishedURL, r.Model, CheckpointName, r.Model, CheckpointName, CheckpointsEnv)
+			ErrNoWeights, r.Model, s.dir, r.Model, r.Model, CheckpointName, CheckpointsEnv)
 	}
 	var names []string
 	for _, m := range found {

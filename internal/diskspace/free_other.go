@@ -1,0 +1,6 @@
+//go:build !unix
+
+package diskspace
+
+// Free returns -1: it cannot be told here.
+func Free(string) int64 { return -1 }
