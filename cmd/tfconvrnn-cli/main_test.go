@@ -365,3 +365,25 @@ func TestProgressLines(t *testing.T) {
 	quiet.warn("shown")
 	assert.Equal(t, "tfconvrnn-cli: warning: shown\n", out.String())
 }
+
+func TestOutputsEqualPlan(t *testing.T) {
+	if _, err := runtimePath(); err != nil {
+		require.NotEqual(t, "1", os.Getenv(requireEnv), "%v", err)
+		t.Skip("needs libtensorflow:", err)
+	}
+	model, err := tfconvrnn.Load("timedecay_shallow", tfconvrnn.WithWeights("seeded:1"), tfconvrnn.WithStore(t.TempDir()))
+	require.NoError(t, err)
+	defer model.Close()
+	for _, options := range [][]tfconvrnn.ExtractOption{
+		nil,
+		{tfconvrnn.Layers("conv5", "imnetds"), tfconvrnn.WithPresentation(tfconvrnn.Neural())},
+		{tfconvrnn.AllTimesteps(), tfconvrnn.WithPresentation(tfconvrnn.Episodes(9, tfconvrnn.Episode{On: 3, Off: 5}))},
+	} {
+		x, err := model.Plan(options...)
+		require.NoError(t, err)
+		presentation, outputs, err := tfconvrnn.Outputs(model.Info(), options...)
+		require.NoError(t, err)
+		assert.Equal(t, x.Layers(), outputs)
+		assert.Equal(t, x.Presentation(), presentation)
+	}
+}

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/internal/atomicfile"
+	"github.com/tfconvrnn/go/internal/plotting"
+)
+
+type plotCommand struct {
+	out, format              string
+	kinds, layers, timesteps []string
+	stimuli                  []string
+	top, channels, most, dpi int
+	force, quiet, asJSON     bool
+	selected                 []string // kinds; none for all that is possible
+	options                  plotting.Options
+}
+
+// plotKinds are the kinds of figures, in the order of an HTML page.
+var plotKinds = []string{"probabilities", "dynamics", "rdm", "mosaic", "animation"}
+
+var plotFormats = []string{"png", "svg", "html", "gif"}
+
+func newPlot() *cobra.Command {
+	p := &plotCommand{}
+	cmd := &cobra.Command{
+		Use:   "plot FEATURES --out FILE [flags]",
+		Short: "Draw extracted features",
+		Long: `Draw the features in an output of extract (.npz or .zarr) as PNG, SVG, an HTML page
+or an animated GIF. The kinds of figures:
+
+  probabilities  the likeliest classes over time: softmax of imnetds
+  dynamics       mean response of each layer over time, ± 1 standard deviation
+                 between stimuli
+  rdm            representational dissimilarity, 1 - Pearson's correlation, of
+                 each two stimuli, by layer and time
+  mosaic         feature maps of a stimulus, by layer and time
+  animation      the same, moving (.gif, .html)
+
+A PNG or SVG shows one kind (dynamics unless --kind says another), a GIF the
+animation, an HTML page all that the output allows.`,
+		Example: `  ` + program + ` plot features.npz --out features.html
+  ` + program + ` plot features.npz --kind rdm --layers conv8,conv10 --out rdm.svg
+  ` + program + ` plot features.npz --stimuli cat.jpg --out cat.gif`,
+		Args: p.args,
+		RunE: p.run,
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&p.out, "out", "o", "", "`FILE` to write: .png, .svg, .html or .gif")
+	flags.StringVar(&p.format, "format", "", "its `FORMAT`, if the name does not tell it: "+strings.Join(plotFormats, ", "))
+	flags.StringArrayVar(&p.kinds, "kind", nil, "comma-separated `KINDS` of figures: "+strings.Join(plotKinds, ", "))
+	flags.StringArrayVar(&p.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
+	flags.StringArrayVar(&p.stimuli, "stimuli", nil, "`STIMULUS` by name or number; repeat it for several (default: all, or the first ones)")
+	flags.StringArrayVar(&p.timesteps, "timesteps", nil, "comma-separated `TIMESTEPS` of matrices and feature maps (default: eight)")
+	flags.IntVar(&p.top, "top", 5, "number of classes of probabilities")
+	flags.IntVar(&p.channels, "channels", 16, "number of feature maps of a layer")
+	flags.IntVar(&p.most, "max-stimuli", 100, "most stimuli of dissimilarity matrices; of more, so many are taken, evenly spaced")
+	flags.IntVar(&p.dpi, "dpi", 144, "resolution of PNG and GIF in dots per inch")
+	flags.BoolVar(&p.force, "force", false, "replace an existing file")
+	addQuiet(cmd, &p.quiet)
+	addJSON(cmd, &p.asJSON)
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(plotKinds, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(plotFormats, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (p *plotCommand) args(_ *cobra.Command, args []string) error {
+	switch len(args) {
+	case 1:
+		return nil
+	case 0:
+		return usagef("which features? name an .npz or .zarr that extract wrote")
+	}
+	return usagef("one output at a time; %d arguments are too many", len(args))
+}
+
+// plotReport is what plot prints.
+type plotReport struct {
+	Output  string   `json:"output"`
+	Format  string   `json:"format"`
+	Bytes   int      `json:"bytes"`
+	Figures []string `json:"figures"`
+	Skipped []string `json:"skipped,omitempty"`
+}
+
+func (p *plotCommand) run(cmd *cobra.Command, args []string) error {
+	if p.out == "" {
+		return usagef("where to? give --out FILE, for example --out features.html")
+	}
+	if err := p.parse(); err != nil {
+		return err
+	}
+	if err := checkOutput(p.out, p.force); err != nil {
+		return err
+	}
+	source, err := plotting.Open(args[0])
+	if err != nil {
+		return inputError{err}
+	}
+	defer source.Close()
+	c := newConsole(cmd.ErrOrStderr(), p.quiet)
+	data, report, err := p.render(cmd.Context(), c, source)
+	if err != nil {
+		return plotError(err)
+	}
+	if err := atomicfile.Write(p.out, data); err != nil {
+		return err
+	}
+	report.Output, report.Format, report.Bytes = p.out, p.format, len(data)
+	if p.asJSON {
+		return printJSON(cmd.OutOrStdout(), report)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", p.out, strings.Join(report.Figures, ", "))
+	return nil
+}
+
+// plotError tells faults of the command line from those of the input.
+func plotError(err error) error {
+	for _, cause := range []error{plotting.ErrOption, plotting.ErrNoLayer, plotting.ErrNoStimulus, plotting.ErrNoTimestep} {
+		if errors.Is(err, cause) {
+			return usage(err)
+		}
+	}
+	for _, cause := range []error{plotting.ErrImpossible, plotting.ErrInconsistent, plotting.ErrUnsupported} {
+		if errors.Is(err, cause) {
+			return inputError{err}
+		}
+	}
+	return err
+}
+
+// parse checks the flags against one another.
+func (p *plotCommand) parse() error {
+	p.format = strings.ToLower(p.format)
+	if p.format == "" {
+		p.format = strings.TrimPrefix(strings.ToLower(filepath.Ext(p.out)), ".")
+		if p.format == "htm" {
+			p.format = "html"
+		}
+		if !slices.Contains(plotFormats, p.format) {
+			return usagef("--out %s: the name does not tell the format; end it in .png, .svg, .html or .gif, or say --format", p.out)
+		}
+	}
+	if !slices.Contains(plotFormats, p.format) {
+		return usagef("unknown format %q; there are %s", p.format, strings.Join(plotFormats, ", "))
+	}
+	p.selected = splitList(p.kinds)
+	for _, kind := range p.selected {
+		if !slices.Contains(plotKinds, kind) {
+			return usagef("unknown kind %q; there are %s", kind, strings.Join(plotKinds, ", "))
+		}
+	}
+	moving := slices.Contains(p.selected, "animation")
+	switch p.format {
+	case "gif":
+		if len(p.selected) > 1 || len(p.selected) == 1 && !moving {
+			return usagef("a GIF holds the animation; for %s choose .png, .svg or .html", p.selected[0])
+		}
+		p.selected = []string{"animation"}
+	case "png", "svg":
+		if moving {
+			return usagef("an animation needs .gif or .html")
+		}
+		if len(p.selected) > 1 {
+			return usagef("a %s holds one kind of figure; for several choose .html", strings.ToUpper(p.format))
+		}
+		if len(p.selected) == 0 {
+			p.selected = []string{"dynamics"}
+		}
+	}
+	for _, v := range []struct {
+		name  string
+		value int
+	}{{"top", p.top}, {"channels", p.channels}, {"max-stimuli", p.most}} {
+		if v.value < 1 {
+			return usagef("--%s %d: it is at least 1", v.name, v.value)
+		}
+	}
+	p.options = plotting.Options{Layers: splitList(p.layers), Stimuli: p.stimuli, Top: p.top, Channels: p.channels, MaxStimuli: p.most}
+	for _, text := range splitList(p.timesteps) {
+		t, err := strconv.Atoi(text)
+		if err != nil || t < 0 {
+			return usagef("--timesteps: %q is no timestep; they are 0, 1, …", text)
+		}
+		p.options.Timesteps = append(p.options.Timesteps, t)
+	}
+	return nil
+}
+
+// render draws what was asked for.
+func (p *plotCommand) render(ctx context.Context, c *console, source *plotting.Source) ([]byte, *plotReport, error) {
+	report := &plotReport{Figures: []string{}}
+	kinds, optional := p.selected, false
+	if len(kinds) == 0 {
+		kinds, optional = plotKinds, true
+	}
+	var figures []*plotting.Figure
+	var animations []*plotting.Animation
+	for _, kind := range kinds {
+		figure, animation, err := p.draw(ctx, c, source, kind)
+		if optional && errors.Is(err, plotting.ErrImpossible) {
+			c.note("without %s: %s", kind, describe(err))
+			report.Skipped = append(report.Skipped, kind)
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if figure != nil {
+			figures = append(figures, figure)
+		}
+		if animation != nil {
+			animations = append(animations, animation)
+		}
+		report.Figures = append(report.Figures, kind)
+	}
+	var out bytes.Buffer
+	var err error
+	switch {
+	case len(report.Figures) == 0:
+		return nil, nil, fmt.Errorf("%w: no kind of figure", plotting.ErrImpossible)
+	case p.format == "html":
+		err = plotting.NewPage(source, figures, animations).Write(ctx, &out, p.dpi)
+	case p.format == "gif":
+		err = animations[0].WriteGIF(ctx, &out, p.dpi)
+	case p.format == "svg":
+		err = figures[0].WriteSVG(&out)
+	default:
+		err = figures[0].WritePNG(&out, p.dpi)
+	}
+	return out.Bytes(), report, err
+}
+
+func (p *plotCommand) draw(ctx context.Context, c *console, source *plotting.Source, kind string) (*plotting.Figure, *plotting.Animation, error) {
+	options := p.options
+	progress := c.start(kind, unitImages, 0)
+	defer progress.end()
+	options.Progress = progress.set
+	var figure *plotting.Figure
+	var animation *plotting.Animation
+	var err error
+	switch kind {
+	case "probabilities":
+		figure, err = plotting.Probabilities(ctx, source, options)
+	case "dynamics":
+		figure, err = plotting.Dynamics(ctx, source, options)
+	case "rdm":
+		figure, err = plotting.RDMs(ctx, source, options)
+	case "mosaic":
+		figure, err = plotting.FeatureMaps(ctx, source, options)
+	default:
+		animation, err = plotting.Animate(ctx, source, options)
+	}
+	return figure, animation, err
+}
