@@ -1,0 +1,142 @@
+package gpukernels
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/internal/cachedir"
+	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/tfpb"
+	"github.com/tfconvrnn/go/internal/unroll"
+	"github.com/tfconvrnn/go/internal/zoo"
+)
+
+var update = flag.Bool("update", false, "write kernels.json from the GPU build that is installed")
+
+// gpuRuntimeEnv names the GPU build's directory where it is not in the cache.
+const gpuRuntimeEnv = "TFCONVRNN_GPU_LIBTENSORFLOW"
+
+// inChildEnv is set in the process that loads the GPU build: a process can load
+// only one libtensorflow, and other tests load the CPU build.
+const inChildEnv = "TFCONVRNN_GPUKERNELS_CHILD"
+
+// TestRecordedKernels compares kernels.json with what the GPU build registers.
+func TestRecordedKernels(t *testing.T) {
+	dir := os.Getenv(gpuRuntimeEnv)
+	if dir == "" {
+		var err error
+		dir, err = cachedir.Runtime(libtf.Version, cachedir.GPU)
+		require.NoError(t, err)
+		if _, err := os.Stat(dir); err != nil {
+			t.Skipf("the GPU build of libtensorflow (1.2 GB) is not installed: run tfconvrnn-cli runtime install --gpu, or set %s", gpuRuntimeEnv)
+		}
+	}
+	if os.Getenv(inChildEnv) == "" {
+		command := exec.Command(os.Args[0], "-test.run=^TestRecordedKernels$", "-test.v", fmt.Sprintf("-update=%v", *update))
+		command.Env = append(os.Environ(), inChildEnv+"=1", libtf.Env+"="+dir, "TF_CPP_MIN_LOG_LEVEL=2")
+		output, err := command.CombinedOutput()
+		require.NoError(t, err, "%s", output)
+		require.Contains(t, string(output), "--- PASS: TestRecordedKernels", "the child ran it")
+		return
+	}
+	_, err := libtf.Load("")
+	require.NoError(t, err)
+	gpu, err := IsGPUBuild()
+	require.NoError(t, err)
+	require.True(t, gpu, "%s is not a GPU build", dir)
+	kernels, err := FromRuntime(KnownOps())
+	require.NoError(t, err)
+	text, err := kernels.encode()
+	require.NoError(t, err)
+	if *update {
+		require.NoError(t, os.WriteFile("kernels.json", text, 0o644))
+		return
+	}
+	require.True(t, bytes.Equal(text, recorded), "kernels.json differs from what this build registers; run go test ./internal/gpukernels -update")
+}
+
+// TestGPUReadiness shows that a GPU would compute all that counts in the graphs
+// of all models, in both plans and all precisions.
+func TestGPUReadiness(t *testing.T) {
+	kernels, err := Recorded()
+	require.NoError(t, err)
+	for _, m := range zoo.Models() {
+		for _, plan := range []unroll.Plan{unroll.Plain, unroll.LightCone} {
+			def, fetches := Hot(unroll.Unroll(m, 30, plan, unroll.Options{MatMulPixels: 49}))
+			for _, precision := range []tfpb.DataType{tfpb.DataType_DT_FLOAT, tfpb.DataType_DT_HALF, tfpb.DataType_DT_BFLOAT16} {
+				t.Run(fmt.Sprintf("%s/%s/%s", m.Name, plan, typeName(precision)), func(t *testing.T) {
+					report, err := Audit(InPrecision(def, precision), fetches, kernels)
+					require.NoError(t, err)
+					for _, use := range report.Fallbacks() {
+						t.Errorf("%s (%d operations) has no GPU kernel", use.Name(), use.Nodes)
+					}
+					for _, c := range report.Stalls() {
+						if ExpectedStall(c) != "" {
+							assert.Equal(t, 1, c.Edges)
+							continue
+						}
+						t.Errorf("%s → %s goes back from the GPU (%d times)", c.From, c.To, c.Edges)
+					}
+					conv := slices.IndexFunc(report.Uses, func(u Use) bool { return u.Op == "Conv2D" })
+					require.GreaterOrEqual(t, conv, 0, "the graph is one of the model")
+					assert.Equal(t, OnGPU, report.Uses[conv].Place)
+					for _, use := range report.Uses {
+						if use.Place == OnHost && strings.Contains(use.Name(), "float") && use.Op != "Shape" && use.Op != "VarHandleOp" {
+							t.Errorf("%s stays on the host", use.Name())
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestAudit(t *testing.T) {
+	kernels, err := Recorded()
+	require.NoError(t, err)
+	typed := func(name string, t tfpb.DataType) map[string]*tfpb.AttrValue {
+		return map[string]*tfpb.AttrValue{name: {Value: &tfpb.AttrValue_Type{Type: t}}}
+	}
+	def := &tfpb.GraphDef{Node: []*tfpb.NodeDef{
+		{Name: "x", Op: "Placeholder", Attr: typed("dtype", tfpb.DataType_DT_FLOAT)},
+		{Name: "double", Op: "Elu", Input: []string{"x"}, Attr: typed("T", tfpb.DataType_DT_DOUBLE)},
+		{Name: "sum", Op: "AddV2", Input: []string{"double", "x:0", "^unknown"}, Attr: typed("T", tfpb.DataType_DT_FLOAT)},
+		{Name: "unknown", Op: "NoSuchOp"},
+		{Name: "fine", Op: "Relu", Input: []string{"x"}, Attr: typed("T", tfpb.DataType_DT_FLOAT)},
+	}}
+	report, err := Audit(def, []string{"double:0"}, kernels)
+	require.NoError(t, err)
+	require.Len(t, report.Fallbacks(), 1, "an Elu of doubles is not recorded")
+	assert.Equal(t, "Elu T=double", report.Fallbacks()[0].Name())
+	require.Len(t, report.Stalls(), 1)
+	assert.Equal(t, Copy{From: "Placeholder dtype=float", To: "Elu T=double", Type: "float", Back: true, Edges: 1}, report.Stalls()[0])
+
+	report, err = Audit(def, []string{"fine"}, kernels)
+	require.NoError(t, err)
+	assert.Empty(t, report.Fallbacks())
+	assert.Empty(t, report.Copies)
+	assert.Len(t, report.Uses, 2)
+
+	_, err = Audit(def, []string{"sum"}, kernels)
+	assert.ErrorContains(t, err, "NoSuchOp")
+	_, err = Audit(def, []string{"nonesuch"}, kernels)
+	assert.ErrorContains(t, err, "nonesuch")
+}
+
+func TestArgument(t *testing.T) {
+	concat := signatures["ConcatV2"].inputs
+	assert.Equal(t, "values", argument(concat, 0, 4))
+	assert.Equal(t, "values", argument(concat, 2, 4))
+	assert.Equal(t, "axis", argument(concat, 3, 4))
+	assert.Equal(t, "output", argument(signatures["Split"].outputs, 3, 4))
+	assert.Equal(t, "", argument(nil, 0, 0))
+}
