@@ -221,7 +221,7 @@ func OpenAnimation(path string) (*Animation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeAnimation(data, path)
+	return DecodeAnimationBytes(data, path)
 }
 
 // DecodeAnimation reads all frames of a GIF from r; a still GIF is one of one
@@ -233,10 +233,12 @@ func DecodeAnimation(r io.Reader, name string) (*Animation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeAnimation(data, name)
+	return DecodeAnimationBytes(data, name)
 }
 
-func decodeAnimation(data []byte, name string) (*Animation, error) {
+// DecodeAnimationBytes is DecodeAnimation for a file in memory. It neither changes
+// nor keeps data.
+func DecodeAnimationBytes(data []byte, name string) (*Animation, error) {
 	format, err := sniff(data, name)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,28 @@
+// Package stimuli finds stimuli wherever experimenters keep them and hands them
+// over one by one, so that a set of any size needs little memory.
+//
+//	set, err := stimuli.Open(ctx, stimuli.Options{Inputs: []string{"pictures/", "more.csv"}})
+//	...
+//	defer set.Close()
+//	err = extraction.Stream(ctx, set.From(0), sink)
+//
+// An input is
+//
+//   - a picture, or an animated GIF;
+//   - a video, read through ffmpeg;
+//   - a folder, with all pictures and videos below it in the order of their
+//     paths: the folder that a picture lies in becomes the column "class";
+//   - a pattern such as "pictures/*.png";
+//   - a table, .csv or .tsv, with a column "path" or "stimulus_path" (relative to
+//     the table) and optionally "stimulus_id"; its other columns are carried
+//     along. With a column "timestep" rows of equal stimulus_id are the frames of
+//     one sequence, each shown from its timestep to that of the next;
+//   - an array, .npy or .npz, of shape [N, 224, 224, 3], or [N, T, 224, 224, 3]
+//     for N sequences of T frames: uint8, or floating point 0 … 1 or 0 … 255;
+//   - "-", a list of such inputs on standard input, one a line.
+//
+// Every stimulus has an id. Ids that a table gives must differ. Others are made
+// of the file's name (its path within a folder, "name[i]" for arrays); where two
+// are equal they are made different by more of their paths, and by "#2" and so
+// on where one file is named twice.
+package stimuli

@@ -1,0 +1,324 @@
+package stimuli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/tfconvrnn/go/internal/images"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+// placed puts the row of a table, if any, before an error about a file.
+func placed(where string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if where != "" {
+		err = fmt.Errorf("%s: %w", where, err)
+	}
+	return inputError{err}
+}
+
+// read reads a file, and compares it with what was hashed before.
+func (s *Set) read(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, images.MaxFileSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > images.MaxFileSize {
+		return nil, fmt.Errorf("%s: %w: files may hold up to %d bytes", path, images.ErrTooLarge, images.MaxFileSize)
+	}
+	if want, ok := s.files.Load(path); ok {
+		if sum := sha256.Sum256(data); sum != want.([sha256.Size]byte) {
+			return nil, fmt.Errorf("%s: %w", path, ErrChanged)
+		}
+	}
+	return data, nil
+}
+
+// fileHash returns the SHA-256 of a file, which it reads once.
+func (s *Set) fileHash(ctx context.Context, path string) (sum [sha256.Size]byte, err error) {
+	if known, ok := s.files.Load(path); ok {
+		return known.([sha256.Size]byte), nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return sum, err
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, &contextReader{ctx, file}); err != nil {
+		return sum, fmt.Errorf("%s: %w", path, err)
+	}
+	sum = [sha256.Size]byte(hash.Sum(nil))
+	s.files.Store(path, sum)
+	return sum, nil
+}
+
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *contextReader) Read(p []byte) (int, error) {
+	if err := context.Cause(r.ctx); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+// picture reads a picture file and prepares it.
+func (s *Set) picture(path string) ([]uint8, error) {
+	data, err := s.read(path)
+	if err != nil {
+		return nil, err
+	}
+	picture, err := images.DecodeBytes(data, path, images.Options{ApplyOrientation: s.options.Preprocessing.ApplyOrientation})
+	if err != nil {
+		return nil, err
+	}
+	if picture.Orientation > 1 {
+		s.orientation.Do(func() {
+			s.warn("%s has an EXIF orientation (%d) that is not applied, and perhaps others have; --exif-orientation apply turns them upright", path, picture.Orientation)
+		})
+	}
+	return s.prepare(path, picture)
+}
+
+func (s *Set) prepare(path string, picture *images.Picture) ([]uint8, error) {
+	pixels, err := s.preprocessing.Apply(picture)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return pixels, nil
+}
+
+// pictureFile is a still picture, read when it is shown.
+type pictureFile struct{ path, where string }
+
+func (p *pictureFile) image(s *Set) *tfconvrnn.Image {
+	return tfconvrnn.LazyImage(func() ([]uint8, error) {
+		pixels, err := s.picture(p.path)
+		return pixels, placed(p.where, err)
+	})
+}
+
+func (p *pictureFile) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
+	return tfconvrnn.Stimulus{Frames: []*tfconvrnn.Image{p.image(s)}}, nil
+}
+
+func (p *pictureFile) hash(ctx context.Context, s *Set) (string, error) {
+	return hashOfFile(ctx, s, p.path, p.where)
+}
+
+func hashOfFile(ctx context.Context, s *Set, path, where string) (string, error) {
+	sum, err := s.fileHash(ctx, path)
+	return hex.EncodeToString(sum[:]), placed(where, err)
+}
+
+// frames makes images of frames, the same for consecutive frames that are equal,
+// so that they are computed once.
+type frames struct{ images []*tfconvrnn.Image }
+
+func (f *frames) add(pixels, before []uint8) {
+	if len(f.images) > 0 && slices.Equal(pixels, before) {
+		f.images = append(f.images, f.images[len(f.images)-1])
+		return
+	}
+	f.images = append(f.images, tfconvrnn.LazyImage(func() ([]uint8, error) { return pixels, nil }))
+}
+
+// animationFile is an animated GIF as a sequence.
+type animationFile struct{ path, where string }
+
+func (a *animationFile) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
+	sequence, err := a.frames(s)
+	return tfconvrnn.Stimulus{Frames: sequence}, placed(a.where, err)
+}
+
+func (a *animationFile) frames(s *Set) ([]*tfconvrnn.Image, error) {
+	data, err := s.read(a.path)
+	if err != nil {
+		return nil, err
+	}
+	animation, err := images.DecodeAnimationBytes(data, a.path)
+	if err != nil {
+		return nil, err
+	}
+	var f frames
+	var before []uint8
+	for i, picture := range animation.Frames() {
+		if i == s.options.MaxFrames {
+			break
+		}
+		pixels, err := s.prepare(a.path, picture)
+		if err != nil {
+			return nil, err
+		}
+		f.add(pixels, before)
+		before = pixels
+	}
+	return f.images, nil
+}
+
+func (a *animationFile) hash(ctx context.Context, s *Set) (string, error) {
+	return hashOfFile(ctx, s, a.path, a.where)
+}
+
+// videoFile is a video as a sequence.
+type videoFile struct{ path, where string }
+
+func (v *videoFile) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
+	var f frames
+	var before []uint8
+	err := s.video(v.path, func(picture *images.Picture) error {
+		pixels, err := s.prepare(v.path, picture)
+		if err == nil {
+			f.add(pixels, before)
+			before = pixels
+		}
+		return err
+	})
+	return tfconvrnn.Stimulus{Frames: f.images}, placed(v.where, err)
+}
+
+func (v *videoFile) hash(ctx context.Context, s *Set) (string, error) {
+	return hashOfFile(ctx, s, v.path, v.where)
+}
+
+// sequenceFiles is a sequence of picture files. Without timesteps each is one
+// frame; with them frame t is the one that appeared last at or before timestep t.
+type sequenceFiles struct {
+	paths, wheres []string
+	timesteps     []int
+}
+
+func (q *sequenceFiles) where(i int) string {
+	if i < len(q.wheres) {
+		return q.wheres[i]
+	}
+	return ""
+}
+
+func (q *sequenceFiles) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
+	var sequence []*tfconvrnn.Image
+	ofPath := map[string]*tfconvrnn.Image{}
+	image := func(i int) *tfconvrnn.Image {
+		if ofPath[q.paths[i]] == nil {
+			ofPath[q.paths[i]] = (&pictureFile{q.paths[i], q.where(i)}).image(s)
+		}
+		return ofPath[q.paths[i]]
+	}
+	if q.timesteps == nil {
+		for i := range min(len(q.paths), s.options.MaxFrames) {
+			sequence = append(sequence, image(i))
+		}
+		return tfconvrnn.Stimulus{Frames: sequence}, nil
+	}
+	shown := 0
+	for t := range s.options.MaxFrames {
+		if shown+1 < len(q.paths) && q.timesteps[shown+1] == t {
+			shown++
+		}
+		sequence = append(sequence, image(shown))
+	}
+	return tfconvrnn.Stimulus{Frames: sequence}, nil
+}
+
+func (q *sequenceFiles) hash(ctx context.Context, s *Set) (string, error) {
+	hash := sha256.New()
+	for i, path := range q.paths {
+		sum, err := s.fileHash(ctx, path)
+		if err != nil {
+			return "", placed(q.where(i), err)
+		}
+		hash.Write(sum[:])
+		if q.timesteps != nil {
+			_ = binary.Write(hash, binary.LittleEndian, int64(q.timesteps[i]))
+		}
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// Hashes returns the SHA-256 of every stimulus's content, in hexadecimal digits:
+// of the file's bytes; for a sequence of files of the hashes of its files, with
+// their timesteps as 64-bit little-endian integers if a table gives them; for an
+// array of the stimulus's values, uint8 or little-endian float32. Files are read,
+// several at a time, when it is first called. From then on a file that is not
+// what it was is an error that wraps ErrChanged when it is shown. A file that is
+// not there has the hash "missing" if AllowMissing is set.
+func (s *Set) Hashes(ctx context.Context) ([]string, error) {
+	s.hashing.Lock()
+	defer s.hashing.Unlock()
+	if s.hashes != nil {
+		return s.hashes, nil
+	}
+	hashes := make([]string, len(s.sources))
+	err := eachInParallel(ctx, len(hashes), func(ctx context.Context, i int) (err error) {
+		hashes[i], err = s.sources[i].hash(ctx, s)
+		if s.options.AllowMissing && errors.Is(err, os.ErrNotExist) {
+			hashes[i], err = missing, nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.hashes = hashes
+	return hashes, nil
+}
+
+const missing = "missing"
+
+// Fingerprint returns one SHA-256 of all stimuli's ids and contents, in
+// hexadecimal digits; see Hashes.
+func (s *Set) Fingerprint(ctx context.Context) (string, error) {
+	hashes, err := s.Hashes(ctx)
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.New()
+	for i, id := range s.ids {
+		fmt.Fprintf(hash, "%q %s\n", id, hashes[i])
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// eachInParallel calls work for 0 … n-1 on all processors; the first error ends it.
+func eachInParallel(ctx context.Context, n int, work func(ctx context.Context, i int) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var group sync.WaitGroup
+	next := make(chan int)
+	for range parallel() {
+		group.Go(func() {
+			for i := range next {
+				if err := work(ctx, i); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	for i := 0; i < n && ctx.Err() == nil; i++ {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+		}
+	}
+	close(next)
+	group.Wait()
+	return context.Cause(ctx)
+}

@@ -1,0 +1,360 @@
+package stimuli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/tfconvrnn/go/internal/images"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+// Options say what the stimuli are. Only Inputs is needed.
+type Options struct {
+	// Inputs are files, folders, patterns, tables, arrays, or "-"; see the
+	// package's documentation.
+	Inputs []string
+	// Stdin is read where an input is "-".
+	Stdin io.Reader
+	// Preprocessing says how pictures become 224×224.
+	Preprocessing tfconvrnn.Preprocessing
+	// Array is the name of the array in .npz files that hold several.
+	Array string
+	// Animate takes an animated GIF for a sequence of frames; otherwise it is its
+	// first frame.
+	Animate bool
+	// FolderSequences takes every folder that holds pictures for one stimulus:
+	// the sequence of its pictures, by name, with numbers in the order of their
+	// values.
+	FolderSequences bool
+	// MaxFrames is the most frames of a sequence that are read, since a
+	// presentation shows no more; 0 means 1000.
+	MaxFrames int
+	// FramesPerSecond is the rate at which videos are sampled; 0 means 100, a
+	// frame for each timestep.
+	FramesPerSecond float64
+	// FFmpeg is the program that reads videos; empty means ffmpeg of the PATH.
+	FFmpeg string
+	// AllowMissing leaves files that are not there for the time when they are
+	// shown; otherwise Open reports them.
+	AllowMissing bool
+	// Warn is called with what the user should know. It may be called from
+	// several goroutines. May be nil.
+	Warn func(message string)
+}
+
+// Limits on what inputs may ask for.
+const (
+	defaultMaxFrames       = 1000
+	defaultFramesPerSecond = 100
+	maxStimuli             = 20_000_000
+)
+
+// Input says where some stimuli come from, without a directory, for provenance.
+type Input struct {
+	Name string `json:"name"`
+	// Kind is "picture", "animation", "video", "folder", "table", or the array's
+	// type and "array".
+	Kind    string `json:"kind"`
+	Stimuli int    `json:"stimuli"`
+}
+
+// Column is a property of all stimuli. Values is []string, []float64 or []int64,
+// one for each stimulus; what an input lacks is "" or NaN.
+type Column struct {
+	Name   string
+	Values any
+}
+
+// Set is the stimuli of all inputs. It may be used from several goroutines, but
+// arrays are read fastest in order. The caller closes it.
+type Set struct {
+	options       Options
+	preprocessing images.Preprocessing
+	inputs        []Input
+	ids           []string
+	paths         []string
+	sources       []source
+	columns       []Column
+	pictures      bool
+	sequences     bool
+	timed         bool
+	closers       []func() error
+
+	// ctx ends with Close, and with it the ffmpeg that may still run.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	hashing sync.Mutex
+	hashes  []string // of the stimuli; nil before Hashes
+	files   sync.Map // path → hash, once Hashes is done
+
+	orientation sync.Once
+}
+
+// source is where a stimulus comes from.
+type source interface {
+	// stimulus returns the stimulus without an id. What is wrong with it may also
+	// come up when its frames are loaded.
+	stimulus(s *Set) (tfconvrnn.Stimulus, error)
+	// hash returns the SHA-256 of the content, in hexadecimal digits.
+	hash(ctx context.Context, s *Set) (string, error)
+}
+
+// Open finds the stimuli. It reads tables, the headers of arrays and, to know
+// their range, the values of floating-point arrays, but no picture. Errors wrap
+// ErrInput, one of tfconvrnn's about an impossible preprocessing, or ctx's.
+func Open(ctx context.Context, options Options) (_ *Set, err error) {
+	preprocessing, err := images.ParsePreprocessing(options.Preprocessing.Name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", tfconvrnn.ErrOption, err)
+	}
+	if options.MaxFrames <= 0 {
+		options.MaxFrames = defaultMaxFrames
+	}
+	if options.FramesPerSecond <= 0 {
+		options.FramesPerSecond = defaultFramesPerSecond
+	}
+	s := &Set{options: options, preprocessing: preprocessing}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if len(options.Inputs) == 0 {
+		return nil, inputf("no input; name pictures, videos, folders, tables (.csv, .tsv), or arrays (.npy, .npz) of shape [N, 224, 224, 3]")
+	}
+	f := finder{set: s}
+	for _, input := range options.Inputs {
+		if err := f.input(ctx, input); err != nil {
+			return nil, err
+		}
+	}
+	if len(s.ids) == 0 {
+		return nil, inputf("the inputs hold no stimulus")
+	}
+	if err := f.finish(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes the inputs' files and ends what reads them. It is idempotent.
+func (s *Set) Close() error {
+	s.cancel()
+	var err error
+	for _, closeFile := range s.closers {
+		err = errors.Join(err, closeFile())
+	}
+	s.closers = nil
+	return err
+}
+
+// Len is the number of stimuli.
+func (s *Set) Len() int { return len(s.ids) }
+
+// IDs returns the stimuli's ids, all different. They must not be changed.
+func (s *Set) IDs() []string { return s.ids }
+
+// Inputs describes the inputs. It must not be changed.
+func (s *Set) Inputs() []Input { return s.inputs }
+
+// Name names the set after its inputs.
+func (s *Set) Name() string {
+	if len(s.inputs) == 1 {
+		return s.inputs[0].Name
+	}
+	return fmt.Sprintf("%s and %d more", s.inputs[0].Name, len(s.inputs)-1)
+}
+
+// Pictures says whether any stimulus goes through the preprocessing: all do but
+// those of arrays.
+func (s *Set) Pictures() bool { return s.pictures }
+
+// Sequences says whether any stimulus may have more than one frame.
+func (s *Set) Sequences() bool { return s.sequences }
+
+// Timed says whether a table gives the timesteps at which frames appear. Then
+// every timestep has its own frame, and the presentation must show each for one
+// timestep.
+func (s *Set) Timed() bool { return s.timed }
+
+// Columns returns the properties of the stimuli: stimulus_id, stimulus_path (as
+// the inputs name it), class if there are folders, and all columns of tables.
+// Columns of tables whose cells are all whole numbers, or all numbers, are
+// []int64 and []float64. They must not be changed.
+func (s *Set) Columns() []Column { return s.columns }
+
+// From yields the stimuli from number first on. A stimulus that cannot be read
+// is yielded with a frame that gives the error when it is loaded.
+func (s *Set) From(first int) iter.Seq[tfconvrnn.Stimulus] {
+	return func(yield func(tfconvrnn.Stimulus) bool) {
+		for i := max(first, 0); i < len(s.sources); i++ {
+			stimulus, err := s.sources[i].stimulus(s)
+			if err != nil {
+				stimulus = tfconvrnn.Stimulus{Frames: []*tfconvrnn.Image{failing(err)}}
+			}
+			stimulus.ID = s.ids[i]
+			if !yield(stimulus) {
+				return
+			}
+		}
+	}
+}
+
+func failing(err error) *tfconvrnn.Image {
+	return tfconvrnn.LazyImage(func() ([]uint8, error) { return nil, err })
+}
+
+func (s *Set) warn(format string, args ...any) {
+	if s.options.Warn != nil {
+		s.options.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+// block is the columns of some consecutive stimuli.
+type block struct {
+	first  int
+	names  []string
+	values [][]string // one slice for each name
+}
+
+// assemble makes columns of the whole set out of blocks.
+func (s *Set) assemble(blocks []block) {
+	s.columns = []Column{{"stimulus_id", s.ids}, {"stimulus_path", s.paths}}
+	var names []string
+	for _, b := range blocks {
+		for _, name := range b.names {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	for _, name := range names {
+		values := make([]string, len(s.ids))
+		for _, b := range blocks {
+			if at := slices.Index(b.names, name); at >= 0 {
+				copy(values[b.first:], b.values[at])
+			}
+		}
+		column := Column{name, values}
+		if name != classColumn {
+			column.Values = typed(values)
+		}
+		s.columns = append(s.columns, column)
+	}
+}
+
+// typed makes numbers of a column if all cells are: []int64 if all are whole
+// numbers, []float64 if all are decimal or empty. Cells that a number would not
+// print alike, such as 007, keep a column text.
+func typed(values []string) any {
+	whole := make([]int64, 0, len(values))
+	for _, v := range values {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || strconv.FormatInt(n, 10) != v {
+			break
+		}
+		whole = append(whole, n)
+	}
+	if len(whole) == len(values) {
+		return whole
+	}
+	decimal := make([]float64, 0, len(values))
+	some := false
+	for _, v := range values {
+		if v == "" || strings.EqualFold(v, "nan") {
+			decimal = append(decimal, math.NaN())
+			continue
+		}
+		n, err := strconv.ParseFloat(v, 64)
+		digits := strings.TrimLeft(v, "+-")
+		padded := len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9'
+		exact := strings.ContainsAny(v, ".eE") || math.Abs(n) <= 1<<53
+		if err != nil || padded || !exact || strings.Trim(v, "0123456789+-.eE") != "" {
+			return values
+		}
+		decimal = append(decimal, n)
+		some = true
+	}
+	if !some {
+		return values
+	}
+	return decimal
+}
+
+// distinguish makes equal IDs different: by more of the path that they come from,
+// and where that is the same too by a number. Those of fixed stay as they are.
+func distinguish(ids, origins []string, fixed func(i int) bool) {
+	for changed := true; changed; {
+		changed = false
+		several := map[string]bool{} // whether an id stands for different files
+		origin := map[string]string{}
+		for i, id := range ids {
+			if first, ok := origin[id]; !ok {
+				origin[id] = origins[i]
+			} else if first != origins[i] {
+				several[id] = true
+			}
+		}
+		for i, id := range ids {
+			if !several[id] || fixed(i) {
+				continue
+			}
+			components := pathComponents(origins[i])
+			used := strings.Count(id, "/") + 1
+			if used < len(components)-1 {
+				ids[i] = strings.Join(components[len(components)-used-1:], "/")
+				changed = true
+			}
+		}
+	}
+	count := counts(ids)
+	next := map[string]int{}
+	taken := map[string]bool{}
+	for i, id := range ids {
+		if fixed(i) {
+			taken[id] = true
+		}
+	}
+	for i, id := range ids {
+		if fixed(i) {
+			continue
+		}
+		for taken[ids[i]] {
+			next[id]++
+			if n := next[id] + 1; count[fmt.Sprintf("%s#%d", id, n)] == 0 {
+				ids[i] = fmt.Sprintf("%s#%d", id, n)
+			}
+		}
+		taken[ids[i]] = true
+	}
+}
+
+func counts(ids []string) map[string]int {
+	count := make(map[string]int, len(ids))
+	for _, id := range ids {
+		count[id]++
+	}
+	return count
+}
+
+func pathComponents(origin string) []string {
+	if absolute, err := filepath.Abs(origin); err == nil {
+		origin = absolute
+	}
+	return strings.Split(filepath.ToSlash(filepath.Clean(origin)), "/")
+}
+
+// validText tells whether a name can be stored in every output format.
+func validText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

@@ -1,0 +1,297 @@
+package stimuli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Limits on tables, which also bound the memory that they take.
+const (
+	maxTableBytes   = 1 << 30
+	maxTableColumns = 1000
+	maxCellBytes    = 4096
+	maxTimestep     = 1_000_000
+)
+
+// The columns of a table with a meaning of their own.
+const (
+	idColumn       = "stimulus_id"
+	pathColumn     = "stimulus_path"
+	shortPath      = "path"
+	timestepColumn = "timestep"
+)
+
+// tableRow is what a row of a table says about its stimulus.
+type tableRow struct {
+	line     int
+	id       string
+	path     string
+	timestep int
+	cells    []string // of the other columns
+}
+
+// table adds the stimuli of a CSV or TSV file.
+func (f *finder) table(ctx context.Context, name string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err != nil {
+		return err
+	} else if info.Size() > maxTableBytes {
+		return fmt.Errorf("%s: %w: larger than %d bytes", name, ErrTable, maxTableBytes)
+	}
+	columns, rows, err := readTable(ctx, io.LimitReader(file, maxTableBytes), strings.EqualFold(filepath.Ext(name), ".tsv"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if len(rows) == 0 {
+		return fmt.Errorf("%s: %w: it has no rows", name, ErrTable)
+	}
+	b := block{first: len(f.set.ids), names: columns.others, values: make([][]string, len(columns.others))}
+	if columns.timestep >= 0 {
+		err = f.timedRows(name, rows, &b)
+	} else {
+		err = f.plainRows(name, rows, columns.id >= 0, &b)
+	}
+	if err != nil {
+		return err
+	}
+	f.blocks = append(f.blocks, b)
+	return nil
+}
+
+func tablePlace(name string, line int) string { return fmt.Sprintf("%s, line %d", name, line) }
+
+// resolve returns the file that a table names.
+func resolve(table, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(table), filepath.FromSlash(name))
+}
+
+func (f *finder) plainRows(name string, rows []tableRow, given bool, b *block) error {
+	f.untimed = true
+	for _, row := range rows {
+		where := tablePlace(name, row.line)
+		src, _ := f.file(resolve(name, row.path), where)
+		id := row.id
+		if !given {
+			id = row.path
+		}
+		if err := f.add(id, row.path, where, given, src); err != nil {
+			return err
+		}
+		for c := range b.values {
+			b.values[c] = append(b.values[c], row.cells[c])
+		}
+	}
+	return nil
+}
+
+// timedRows makes one stimulus of the rows of each id, in the order in which the
+// ids first appear.
+func (f *finder) timedRows(name string, rows []tableRow, b *block) error {
+	f.set.timed, f.set.sequences, f.set.pictures = true, true, true
+	ofID := map[string][]tableRow{}
+	var ids []string
+	for _, row := range rows {
+		if ofID[row.id] == nil {
+			ids = append(ids, row.id)
+		}
+		ofID[row.id] = append(ofID[row.id], row)
+	}
+	for _, id := range ids {
+		frames := ofID[id]
+		slices.SortStableFunc(frames, func(x, y tableRow) int { return x.timestep - y.timestep })
+		if frames[0].timestep != 0 {
+			return fmt.Errorf("%s: %w: stimulus %q begins at timestep %d; its first frame must be shown from timestep 0 on, if only a blank picture",
+				tablePlace(name, frames[0].line), ErrTable, id, frames[0].timestep)
+		}
+		src := &sequenceFiles{}
+		for i, row := range frames {
+			if i > 0 && row.timestep == frames[i-1].timestep {
+				return fmt.Errorf("%s: %w: stimulus %q has two frames at timestep %d, also on line %d",
+					tablePlace(name, row.line), ErrTable, id, row.timestep, frames[i-1].line)
+			}
+			if hasSuffix(row.path, videoSuffixes) {
+				return fmt.Errorf("%s: %w: %s is a video, not one picture of a sequence", tablePlace(name, row.line), ErrTable, row.path)
+			}
+			src.paths = append(src.paths, resolve(name, row.path))
+			src.wheres = append(src.wheres, tablePlace(name, row.line))
+			src.timesteps = append(src.timesteps, row.timestep)
+		}
+		if err := f.add(id, frames[0].path, tablePlace(name, frames[0].line), true, src); err != nil {
+			return err
+		}
+		for c := range b.values { // the first frame speaks for all
+			b.values[c] = append(b.values[c], frames[0].cells[c])
+		}
+	}
+	return nil
+}
+
+// tableColumns are the positions of the columns with a meaning, -1 for none, and
+// the names of the others.
+type tableColumns struct {
+	id, path, timestep int
+	others             []string
+	positions          []int // of others
+}
+
+// readTable reads a table. Its errors name lines.
+func readTable(ctx context.Context, r io.Reader, tabs bool) (tableColumns, []tableRow, error) {
+	buffered := bufio.NewReaderSize(r, 1<<16)
+	if mark, _ := buffered.Peek(3); bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
+		_, _ = buffered.Discard(3)
+	}
+	reader := csv.NewReader(buffered)
+	reader.ReuseRecord = true
+	if tabs {
+		reader.Comma = '\t'
+		reader.LazyQuotes = true // tab-separated files rarely quote
+	} else if start, _ := buffered.Peek(1 << 12); usesSemicolons(start) {
+		reader.Comma = ';'
+	}
+	header, err := reader.Read()
+	if err != nil {
+		return tableColumns{}, nil, tableError(err)
+	}
+	columns, err := parseHeader(slices.Clone(header))
+	if err != nil {
+		return columns, nil, err
+	}
+	var rows []tableRow
+	// Few values differ in most columns: equal cells share memory.
+	shared := map[string]string{}
+	for {
+		record, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return columns, rows, nil
+		}
+		if err != nil {
+			return columns, nil, tableError(err)
+		}
+		line, _ := reader.FieldPos(0)
+		row, err := columns.row(record, line, shared)
+		if err != nil {
+			return columns, nil, fmt.Errorf("line %d: %w: %w", line, ErrTable, err)
+		}
+		if rows = append(rows, row); len(rows) > maxStimuli {
+			return columns, nil, fmt.Errorf("line %d: %w: more than %d rows", line, ErrTable, maxStimuli)
+		}
+		if len(rows)%4096 == 0 {
+			if err := context.Cause(ctx); err != nil {
+				return columns, nil, err
+			}
+		}
+	}
+}
+
+// usesSemicolons tells tables of programs set to a language whose decimal sign is
+// the comma.
+func usesSemicolons(start []byte) bool {
+	line, _, _ := bytes.Cut(start, []byte("\n"))
+	return bytes.Count(line, []byte(";")) > bytes.Count(line, []byte(","))
+}
+
+func tableError(err error) error {
+	var parse *csv.ParseError
+	switch {
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: it is empty", ErrTable)
+	case errors.As(err, &parse):
+		return fmt.Errorf("line %d: %w: %w", parse.Line, ErrTable, parse.Err)
+	}
+	return err
+}
+
+func parseHeader(header []string) (tableColumns, error) {
+	columns := tableColumns{id: -1, path: -1, timestep: -1}
+	if len(header) > maxTableColumns {
+		return columns, fmt.Errorf("line 1: %w: %d columns; %d are the most", ErrTable, len(header), maxTableColumns)
+	}
+	seen := map[string]bool{}
+	for i, name := range header {
+		name = strings.TrimSpace(name)
+		header[i] = name
+		switch {
+		case len(name) > 200 || !validText(name):
+			return columns, fmt.Errorf("line 1: %w: the name of column %d is not text of up to 200 bytes", ErrTable, i+1)
+		case name == "":
+			continue // such as a data frame's index, written without a name
+		case seen[name]:
+			return columns, fmt.Errorf("line 1: %w: two columns are called %q", ErrTable, name)
+		}
+		seen[name] = true
+	}
+	columns.id = slices.Index(header, idColumn)
+	columns.timestep = slices.Index(header, timestepColumn)
+	if columns.path = slices.Index(header, pathColumn); columns.path < 0 {
+		columns.path = slices.Index(header, shortPath)
+	}
+	if columns.path < 0 {
+		return columns, fmt.Errorf("line 1: %w: it has no column %s or %s (it has: %s)", ErrTable, shortPath, pathColumn, strings.Join(header, ", "))
+	}
+	if columns.timestep >= 0 && columns.id < 0 {
+		return columns, fmt.Errorf("line 1: %w: with a column %s it needs a column %s", ErrTable, timestepColumn, idColumn)
+	}
+	for i, name := range header {
+		if name != "" && i != columns.id && i != columns.path && i != columns.timestep {
+			columns.others = append(columns.others, name)
+			columns.positions = append(columns.positions, i)
+		}
+	}
+	return columns, nil
+}
+
+func (c *tableColumns) row(record []string, line int, shared map[string]string) (tableRow, error) {
+	row := tableRow{line: line, cells: make([]string, len(c.others))}
+	for i, cell := range record {
+		if len(cell) > maxCellBytes {
+			return row, fmt.Errorf("a cell of %d bytes in column %d; %d are the most", len(cell), i+1, maxCellBytes)
+		}
+		if !validText(cell) {
+			return row, fmt.Errorf("column %d is not UTF-8 text", i+1)
+		}
+	}
+	if row.path = strings.TrimSpace(strings.Clone(record[c.path])); row.path == "" {
+		return row, errors.New("the path is empty")
+	}
+	if c.id >= 0 {
+		if row.id = strings.Clone(record[c.id]); row.id == "" {
+			return row, fmt.Errorf("the %s is empty", idColumn)
+		}
+	}
+	if c.timestep >= 0 {
+		n, err := strconv.Atoi(strings.TrimSpace(record[c.timestep]))
+		if err != nil || n < 0 || n > maxTimestep {
+			return row, fmt.Errorf("the timestep is %q, not a whole number from 0 on", record[c.timestep])
+		}
+		row.timestep = n
+	}
+	for i, position := range c.positions {
+		cell := record[position]
+		text, ok := shared[cell]
+		if !ok {
+			text = strings.Clone(cell)
+			if len(shared) < 1<<16 {
+				shared[text] = text
+			}
+		}
+		row.cells[i] = text
+	}
+	return row, nil
+}
