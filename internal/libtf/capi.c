@@ -6,6 +6,7 @@
 #include "capi.h"
 
 #include <dlfcn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,6 +32,10 @@ static const struct {
 #undef SYMBOL
 };
 
+// Of C++, and so not of the stable API: absent from some builds.
+static void (*set_tensor_float_32)(bool allowed);
+static bool (*get_tensor_float_32)(void);
+
 int libtf_open(const char* path, char* text, size_t size) {
   text[0] = 0;
   void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -50,11 +55,21 @@ int libtf_open(const char* path, char* text, size_t size) {
     }
   }
   if (used > 0) return LIBTF_SYMBOLS_MISSING;
+  *(void**)&set_tensor_float_32 =
+      dlsym(library, "_ZN3tsl32enable_tensor_float_32_executionEb");
+  *(void**)&get_tensor_float_32 =
+      dlsym(library, "_ZN3tsl33tensor_float_32_execution_enabledEv");
   Dl_info info;
   if (dladdr((void*)table.TF_Version, &info) != 0 && info.dli_fname != NULL) {
     snprintf(text, size, "%s", info.dli_fname);
   }
   return LIBTF_OPENED;
+}
+
+int libtf_tensor_float_32(int allowed) {
+  if (set_tensor_float_32 == NULL || get_tensor_float_32 == NULL) return -1;
+  if (allowed >= 0) set_tensor_float_32(allowed != 0);
+  return get_tensor_float_32();
 }
 
 int libtf_describe(const TF_Tensor* t, int* type, size_t* bytes, void** data,

@@ -130,6 +130,11 @@ enum {
 // the thread. On success text is the file that was opened.
 int libtf_open(const char* path, char* text, size_t size);
 
+// libtf_tensor_float_32 allows (1) or forbids (0) that GPUs compute float32
+// products in TensorFloat-32, or only asks (-1), and returns what holds now, -1 if
+// the library cannot tell.
+int libtf_tensor_float_32(int allowed);
+
 // The rest bundles the calls that make one step, so that Go crosses into C
 // once a step and no buffer struct with a Go pointer in it is passed.
 

@@ -31,6 +31,8 @@ func open(path string) (openResult, string) {
 	return openResult(result), C.GoString(&text[0])
 }
 
+func tensorFloat32(allowed int) int { return int(C.libtf_tensor_float_32(C.int(allowed))) }
+
 func version() string { return C.GoString(C.libtf_TF_Version()) }
 
 // withStatus runs f with a fresh TF_Status and turns that into an error.
