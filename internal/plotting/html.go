@@ -1,0 +1,102 @@
+package plotting
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"html/template"
+	"io"
+	"path/filepath"
+)
+
+// A Page is an HTML page of figures. All is within the one file; it loads nothing.
+type Page struct {
+	source     *Source
+	figures    []*Figure
+	animations []*Animation
+}
+
+// NewPage returns a page about s with figures in the given order, then animations.
+func NewPage(s *Source, figures []*Figure, animations []*Animation) *Page {
+	return &Page{s, figures, animations}
+}
+
+// The figures have their titles and captions within.
+var pageTemplate = template.Must(template.New("page").Parse(`<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Title}}</title>
+<style>
+body { font: 15px/1.5 Arial, Helvetica, sans-serif; color: #222; background: #fff; max-width: 1200px; margin: 2em auto; padding: 0 1em; }
+h1 { font-size: 1.4em; margin-bottom: .3em; }
+dl { display: grid; grid-template-columns: max-content auto; gap: .15em 1.2em; color: #444; font-size: .9em; }
+dt { color: #666; } dd { margin: 0; overflow-wrap: anywhere; }
+nav { margin: 1em 0; } nav a { color: #0072B2; margin-right: 1em; }
+figure { margin: 1.5em 0; padding-top: 1em; border-top: 1px solid #e4e4e4; overflow-x: auto; }
+img { max-width: 100%; height: auto; }
+</style>
+</head>
+<body>
+<h1>{{.Title}}</h1>
+<dl>{{range .About}}<dt>{{.Name}}</dt><dd>{{.Value}}</dd>
+{{end}}</dl>
+<nav>{{range .Figures}}<a href="#{{.Name}}">{{.Title}}</a>{{end}}</nav>
+{{range .Figures}}<figure id="{{.Name}}"><img src="{{.Data}}" alt="{{.Title}}. {{.Caption}}"></figure>
+{{end}}</body>
+</html>
+`))
+
+type pageFigure struct {
+	Name, Title, Caption string
+	Data                 template.URL
+}
+
+type pageFact struct{ Name, Value string }
+
+// Write writes the page; animations at a resolution in dots per inch. Errors:
+// ErrOption, ctx's, and the writer's.
+func (p *Page) Write(ctx context.Context, w io.Writer, dpi int) error {
+	page := struct {
+		Title   string
+		About   []pageFact
+		Figures []pageFigure
+	}{Title: filepath.Base(p.source.path)}
+	about := p.source.about
+	weights := ""
+	if about.Untrained {
+		weights = "untrained"
+	}
+	for _, f := range []pageFact{
+		{"model", about.Model}, {"weights", weights}, {"presentation", about.Presentation}, {"preprocessing", about.Preprocessing},
+		{"stimuli", plural(len(p.source.stimuli), "stimulus")}, {"made by", about.Software},
+	} {
+		if f.Value != "" {
+			page.About = append(page.About, f)
+		}
+	}
+	add := func(name, title, caption, mime string, data []byte) {
+		// All of the URL is made here.
+		url := template.URL("data:" + mime + ";base64," + base64.StdEncoding.EncodeToString(data))
+		page.Figures = append(page.Figures, pageFigure{name, title, caption, url})
+	}
+	for _, f := range p.figures {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		var svg bytes.Buffer
+		if err := f.WriteSVG(&svg); err != nil {
+			return err
+		}
+		add(f.Name, f.Title, f.Caption, "image/svg+xml", svg.Bytes())
+	}
+	for _, a := range p.animations {
+		var moving bytes.Buffer
+		if err := a.WriteGIF(ctx, &moving, dpi); err != nil {
+			return err
+		}
+		add("animation", a.Title+" over time", a.Caption, "image/gif", moving.Bytes())
+	}
+	return pageTemplate.Execute(w, page)
+}
