@@ -77,6 +77,19 @@ func (p Presentation) WithEpisodes(episodes ...Episode) Presentation {
 	return p
 }
 
+// WithTimestepsPerFrame returns the presentation with a stimulus's frames shown one
+// after the other, each for so many timesteps from the first episode's beginning
+// on, whether an episode shows it or the blank hides it; the blank follows the last.
+// For 0 the first frame is shown throughout.
+func (p Presentation) WithTimestepsPerFrame(timesteps int) Presentation {
+	p.timestepsPerFrame = timesteps
+	return p
+}
+
+// TimestepsPerFrame is how long each frame of a stimulus is shown, or 0 if its
+// first frame is shown throughout.
+func (p Presentation) TimestepsPerFrame() int { return p.timestepsPerFrame }
+
 // Blank returns the blank.
 func (p Presentation) Blank() Blank { return p.blank }
 
@@ -151,11 +164,12 @@ func (p Presentation) Schedule(frames int) []int {
 	for t := range schedule {
 		schedule[t] = blankFrame
 	}
+	first := p.ImageOn()
 	for _, e := range p.episodes {
 		for t := e.On; t < e.Off; t++ {
 			frame := 0
 			if p.timestepsPerFrame > 0 {
-				frame = t / p.timestepsPerFrame
+				frame = (t - first) / p.timestepsPerFrame
 			}
 			if frame < frames {
 				schedule[t] = frame
