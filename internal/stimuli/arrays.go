@@ -79,7 +79,7 @@ func (f *finder) array(ctx context.Context, name string) (kind string, err error
 	}
 	s.sequences = s.sequences || rank == 5
 	for i := range info.Shape[0] {
-		if err := f.add(fmt.Sprintf("%s[%d]", baseName(name), i), fmt.Sprintf("%s[%d]", name, i), name, false, &arrayRow{source, i}); err != nil {
+		if err := f.add(fmt.Sprintf("%s[%d]", baseName(name), i), fmt.Sprintf("%s[%d]", name, i), fmt.Sprintf("%s[%d]", public(name), i), name, false, &arrayRow{source, i}); err != nil {
 			return "", err
 		}
 	}

@@ -38,6 +38,7 @@ func hasSuffix(name string, suffixes []string) bool {
 // finder collects stimuli.
 type finder struct {
 	set     *Set
+	origins []string
 	fixed   []bool // whether the id was given, not made
 	where   []string
 	blocks  []block
@@ -45,8 +46,9 @@ type finder struct {
 	untimed bool
 }
 
-// add adds a stimulus. where names the place that asks for it.
-func (f *finder) add(id, origin, where string, fixed bool, src source) error {
+// add adds a stimulus: its id, where it comes from, how that is told to others,
+// and the place that asks for it.
+func (f *finder) add(id, origin, shown, where string, fixed bool, src source) error {
 	s := f.set
 	if len(s.ids) == maxStimuli {
 		return inputf("%s: more than %d stimuli", where, maxStimuli)
@@ -54,14 +56,23 @@ func (f *finder) add(id, origin, where string, fixed bool, src source) error {
 	if !validText(id) {
 		return inputf("%s: the name %q is not UTF-8 text", where, id)
 	}
-	s.ids, s.paths, s.sources = append(s.ids, id), append(s.paths, filepath.ToSlash(origin)), append(s.sources, src)
-	f.fixed, f.where = append(f.fixed, fixed), append(f.where, where)
+	s.ids, s.paths, s.sources = append(s.ids, id), append(s.paths, shown), append(s.sources, src)
+	f.origins, f.fixed, f.where = append(f.origins, origin), append(f.fixed, fixed), append(f.where, where)
 	return nil
 }
 
 // describe adds a summary of the stimuli since first.
 func (f *finder) describe(name, kind string, first int) {
 	f.set.inputs = append(f.set.inputs, Input{baseName(name), kind, len(f.set.ids) - first})
+}
+
+// public is the path that is told to others: as it was given, but without folders
+// that lead away from the working folder, which say nothing to them.
+func public(name string) string {
+	if clean := filepath.ToSlash(filepath.Clean(name)); filepath.IsLocal(name) && clean != "." {
+		return clean
+	}
+	return baseName(name)
 }
 
 func baseName(name string) string {
@@ -110,7 +121,7 @@ func (f *finder) input(ctx context.Context, input string) error {
 	}
 	f.untimed = true
 	src, kind := f.file(input, "")
-	if err := f.add(baseName(input), input, input, false, src); err != nil {
+	if err := f.add(baseName(input), input, public(input), input, false, src); err != nil {
 		return err
 	}
 	f.describe(input, kind, first)
@@ -246,7 +257,7 @@ func (f *finder) folder(ctx context.Context, folder string) error {
 		return inputError{err}
 	}
 	if len(found) == 0 {
-		return inputf("%s: no pictures or videos in this folder (%s)", folder, strings.Join(slices.Concat(pictureSuffixes, videoSuffixes), " "))
+		return inputf("%s: no pictures in this folder (%s)", folder, strings.Join(slices.Concat(pictureSuffixes, videoSuffixes), " "))
 	}
 	slices.Sort(found)
 	first := len(f.set.ids)
@@ -258,7 +269,7 @@ func (f *finder) folder(ctx context.Context, folder string) error {
 			class, _ := path.Split(name)
 			classes = append(classes, strings.TrimSuffix(class, "/"))
 			src, _ := f.file(filepath.Join(folder, filepath.FromSlash(name)), "")
-			if err = f.add(name, filepath.Join(folder, name), folder, false, src); err != nil {
+			if err = f.add(name, filepath.Join(folder, name), path.Join(public(folder), name), folder, false, src); err != nil {
 				break
 			}
 		}
@@ -308,7 +319,7 @@ func (f *finder) sequences(folder string, found []string) (classes []string, err
 		}
 		classes = append(classes, class)
 		f.set.pictures, f.set.sequences = true, true
-		if err := f.add(id, filepath.Join(folder, below), folder, false, &sequenceFiles{paths: frames}); err != nil {
+		if err := f.add(id, filepath.Join(folder, below), path.Join(public(folder), below), folder, false, &sequenceFiles{paths: frames}); err != nil {
 			return nil, err
 		}
 	}
@@ -331,7 +342,7 @@ func (f *finder) finish() error {
 		}
 		given[id] = i
 	}
-	distinguish(s.ids, s.paths, func(i int) bool { return f.fixed[i] })
+	distinguish(s.ids, f.origins, func(i int) bool { return f.fixed[i] })
 	if !s.options.AllowMissing {
 		for i, src := range s.sources {
 			if err := present(src); err != nil {

@@ -190,7 +190,7 @@ func (s *Set) Sequences() bool { return s.sequences }
 func (s *Set) Timed() bool { return s.timed }
 
 // Columns returns the properties of the stimuli: stimulus_id, stimulus_path (as
-// the inputs name it), class if there are folders, and all columns of tables.
+// the inputs name it, without folders that lead away from the working folder), class if there are folders, and all columns of tables.
 // Columns of tables whose cells are all whole numbers, or all numbers, are
 // []int64 and []float64. They must not be changed.
 func (s *Set) Columns() []Column { return s.columns }

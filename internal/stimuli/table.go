@@ -91,7 +91,7 @@ func (f *finder) plainRows(name string, rows []tableRow, given bool, b *block) e
 		if !given {
 			id = row.path
 		}
-		if err := f.add(id, row.path, where, given, src); err != nil {
+		if err := f.add(id, resolve(name, row.path), row.path, where, given, src); err != nil {
 			return err
 		}
 		for c := range b.values {
@@ -133,7 +133,7 @@ func (f *finder) timedRows(name string, rows []tableRow, b *block) error {
 			src.wheres = append(src.wheres, tablePlace(name, row.line))
 			src.timesteps = append(src.timesteps, row.timestep)
 		}
-		if err := f.add(id, frames[0].path, tablePlace(name, frames[0].line), true, src); err != nil {
+		if err := f.add(id, src.paths[0], frames[0].path, tablePlace(name, frames[0].line), true, src); err != nil {
 			return err
 		}
 		for c := range b.values { // the first frame speaks for all
