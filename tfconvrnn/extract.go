@@ -21,6 +21,8 @@ type extractOptions struct {
 	presentation  Presentation
 	allTimesteps  bool
 	logits        bool
+	onlyLogits    bool
+	everyLayer    bool
 	batchSize     int
 	preprocessing string
 	onError       func(index int, s Stimulus, err error) error
@@ -118,7 +120,7 @@ func (m *Model) Plan(options ...ExtractOption) (*Extraction, error) {
 	if o.batchSize < 0 || o.batchSize > maxBatchSize {
 		return nil, fmt.Errorf("%w: a batch of %d; it must be 1 … %d, or 0 to choose", ErrOption, o.batchSize, maxBatchSize)
 	}
-	if len(o.layers) == 0 {
+	if len(o.layers) == 0 && !o.onlyLogits {
 		for _, l := range m.info.Layers {
 			o.layers = append(o.layers, l.Name)
 		}
@@ -163,6 +165,9 @@ func (m *Model) Plan(options ...ExtractOption) (*Extraction, error) {
 		logits = &m.manifest.Logits[index]
 	}
 	x.request = m.newRequest(layers, logits)
+	if o.everyLayer {
+		x.request.addEveryLayer(m.manifest, x.times)
+	}
 	if o.batchSize == 0 {
 		o.batchSize = m.chooseBatchSize(x)
 	}
@@ -277,6 +282,7 @@ type loadedBatch struct {
 
 // Stream runs the extraction; see Model.Stream.
 func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sink func(*Batch) error) error {
+	defer x.request.streaming.start()()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	group, ctx := errgroup.WithContext(ctx)

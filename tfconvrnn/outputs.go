@@ -23,7 +23,7 @@ func Outputs(model savedmodels.Model, options ...ExtractOption) (Presentation, [
 	if o.batchSize < 0 || o.batchSize > maxBatchSize {
 		return resolved, nil, fmt.Errorf("%w: a batch of %d; it must be 1 … %d, or 0 to choose", ErrOption, o.batchSize, maxBatchSize)
 	}
-	if len(o.layers) == 0 {
+	if len(o.layers) == 0 && !o.onlyLogits {
 		for _, l := range model.Layers {
 			o.layers = append(o.layers, l.Name)
 		}

@@ -21,6 +21,10 @@ type request struct {
 	fetchIndex map[string]int
 	constants  []string
 	boundaries []int
+	// targets are computed without being fetched.
+	targets []string
+
+	inSession, streaming clock
 }
 
 type layerRequest struct {
@@ -159,12 +163,14 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (*result, error)
 	for _, i := range r.boundaries {
 		names = append(names, m.manifest.Boundaries[i].Tensor)
 	}
+	stop := r.inSession.start()
 	constants, err := m.constantTensors(ctx, names)
+	stop()
 	if err != nil {
 		return nil, err
 	}
 	res := &result{request: r, schedule: in.schedule, constants: constants}
-	if len(r.fetches) == 0 {
+	if len(r.fetches)+len(r.targets) == 0 {
 		return res, nil
 	}
 	stimuli := len(in.schedule[0])
@@ -192,7 +198,13 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (*result, error)
 	if err != nil {
 		return nil, err
 	}
-	res.tensors, err = m.saved.Session.Run(ctx, feeds, fetches, nil)
+	targets, err := m.operations(r.targets)
+	if err != nil {
+		return nil, err
+	}
+	stop = r.inSession.start()
+	res.tensors, err = m.saved.Session.Run(ctx, feeds, fetches, targets)
+	stop()
 	if err != nil {
 		return nil, closedError(err)
 	}
