@@ -24,6 +24,7 @@ type loadOptions struct {
 	runtime  string
 	verify   bool
 	session  sessionOptions
+	gpu      gpuOptions
 	progress func(done, total int64)
 }
 
@@ -82,6 +83,7 @@ type Model struct {
 	saved    *libtf.SavedModel
 	runtime  *libtf.Runtime
 	session  sessionOptions
+	gpu      gpuOptions
 
 	constants constantCache
 
@@ -135,11 +137,15 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 	if err != nil {
 		return nil, err
 	}
-	saved, err := libtf.LoadSavedModel(found.Dir, []string{"serve"}, &libtf.SessionOptions{Config: config})
+	config, device, err := o.gpu.prepare(runtime, config)
+	if err != nil {
+		return nil, err
+	}
+	saved, err := loadOn(device, found.Dir, &libtf.SessionOptions{Config: config})
 	if err != nil {
 		return nil, fmt.Errorf("loading %s from %s: %w", info.Name, found.Dir, err)
 	}
-	m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, runtime: runtime, session: o.session}
+	m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, runtime: runtime, session: o.session, gpu: o.gpu}
 	m.constants.tensors = map[string]*libtf.Tensor{}
 	return m, nil
 }
@@ -203,6 +209,7 @@ type Provenance struct {
 	Preprocessing  string           `json:"preprocessing,omitempty"`
 	Precision      string           `json:"precision"`
 	Device         string           `json:"device"`
+	TF32           bool             `json:"tf32,omitempty"`
 	BatchSize      int              `json:"batch_size"`
 	MillisPerTimes int              `json:"milliseconds_per_timestep"`
 }
@@ -211,7 +218,7 @@ func (m *Model) provenance() Provenance {
 	return Provenance{
 		Software: "tfconvrnn " + version.Version, TensorFlow: m.runtime.Version(), Model: m.info.Name,
 		Weights: m.manifest.Weights, Converter: m.manifest.Converter, Plan: m.manifest.Plan,
-		Precision: m.session.precision, Device: m.session.device, MillisPerTimes: MillisecondsPerTimestep,
+		Precision: m.session.precision, Device: m.session.device, TF32: m.gpu.use && m.gpu.tf32, MillisPerTimes: MillisecondsPerTimestep,
 	}
 }
 
