@@ -1,0 +1,84 @@
+package cuda
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func write(t *testing.T, root, name, content string) {
+	t.Helper()
+	path := filepath.Join(root, name)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
+}
+
+func TestLook(t *testing.T) {
+	root := t.TempDir()
+	environment := map[string]string{}
+	env := func(name string) (string, bool) { value, ok := environment[name]; return value, ok }
+
+	s := look(root, env, "")
+	assert.Equal(t, State{Missing: Libraries}, s)
+	assert.False(t, s.HasDriver())
+	assert.Contains(t, s.Problem(), "no NVIDIA driver on this machine")
+
+	write(t, root, "usr/lib/x86_64-linux-gnu/libcuda.so.1", "")
+	s = look(root, env, "")
+	assert.Contains(t, s.Problem(), "no NVIDIA driver is loaded")
+	require.NoError(t, os.Remove(filepath.Join(root, "usr/lib/x86_64-linux-gnu/libcuda.so.1")))
+
+	write(t, root, "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n")
+	write(t, root, "dev/nvidia1", "")
+	write(t, root, "dev/nvidia0", "")
+	write(t, root, "dev/nvidiactl", "")
+	s = look(root, env, "")
+	assert.Equal(t, "550.54.15", s.Driver)
+	assert.Equal(t, []string{"nvidia0", "nvidia1"}, s.Devices)
+	assert.Contains(t, s.Problem(), "libcuda.so.1 is not found")
+
+	write(t, root, "etc/ld.so.cache", "glibc-ld.so.cache1.1\x00libcuda.so.1\x00/usr/lib/libcuda.so.1\x00libcudnn.so.9\x00/opt/libcudnn.so.9\x00")
+	s = look(root, env, "")
+	assert.True(t, s.HasDriver())
+	assert.NotContains(t, s.Missing, "libcudnn.so.9", "it is in the loader's cache")
+	assert.Contains(t, s.Problem(), "libcudart.so.12")
+
+	libraries := t.TempDir()
+	for _, name := range Libraries {
+		write(t, libraries, name, "")
+	}
+	environment["LD_LIBRARY_PATH"] = "/nowhere:" + libraries
+	s = look(root, env, "")
+	assert.Empty(t, s.Missing)
+	assert.Empty(t, s.Problem())
+
+	environment["CUDA_VISIBLE_DEVICES"] = "-1"
+	assert.Contains(t, look(root, env, "").Problem(), "hides all GPUs")
+	environment["CUDA_VISIBLE_DEVICES"] = "0"
+	assert.Empty(t, look(root, env, "").Problem())
+}
+
+func TestLookBesideTheRuntime(t *testing.T) {
+	packages := t.TempDir()
+	for _, name := range Libraries {
+		write(t, packages, filepath.Join("nvidia", "x", "lib", name), "")
+	}
+	env := func(string) (string, bool) { return "", false }
+	assert.Empty(t, look(t.TempDir(), env, filepath.Join(packages, "tensorflow")).Missing)
+	assert.NotEmpty(t, look(t.TempDir(), env, "").Missing)
+}
+
+func TestLookHere(t *testing.T) {
+	s := Look("")
+	if _, err := os.Stat("/proc/driver/nvidia/version"); err != nil {
+		if _, err := os.Stat("/dev/dxg"); err != nil {
+			assert.False(t, s.HasDriver())
+			assert.NotEmpty(t, s.Problem())
+			return
+		}
+	}
+	assert.NotEmpty(t, s.Driver)
+}
