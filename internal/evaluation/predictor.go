@@ -1,0 +1,91 @@
+package evaluation
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+type modelPredictor struct {
+	extraction    *tfconvrnn.Extraction
+	preprocessing tfconvrnn.Preprocessing
+	failures      bool
+	buffer        []float32
+}
+
+// ModelPredictor runs a model on picture files; options are those of the
+// presentation and the batch size. With skipUnreadable, pictures that cannot be read
+// are marked as failed; otherwise the first ends the evaluation. The model stays the
+// caller's. Errors are those of Model.Plan.
+func ModelPredictor(m *tfconvrnn.Model, p tfconvrnn.Preprocessing, skipUnreadable bool, options ...tfconvrnn.ExtractOption) (Predictor, error) {
+	layers := m.Info().Layers
+	options = append([]tfconvrnn.ExtractOption{
+		tfconvrnn.Layers(layers[len(layers)-1].Name), tfconvrnn.AllTimesteps(), tfconvrnn.Logits(), tfconvrnn.NotePreprocessing(p),
+	}, options...)
+	if skipUnreadable {
+		options = append(options, tfconvrnn.OnError(func(int, tfconvrnn.Stimulus, error) error { return nil }))
+	}
+	x, err := m.Plan(options...)
+	if err != nil {
+		return nil, err
+	}
+	return &modelPredictor{extraction: x, preprocessing: p, failures: skipUnreadable}, nil
+}
+
+// Timesteps implements Predictor.
+func (p *modelPredictor) Timesteps() []Timestep {
+	output := p.extraction.Layers()[0]
+	var timesteps []Timestep
+	for i, t := range output.Timesteps {
+		timesteps = append(timesteps, Timestep{t, output.Milliseconds[i], output.Driven[i]})
+	}
+	return timesteps
+}
+
+// Describe implements Predictor.
+func (p *modelPredictor) Describe() string {
+	provenance := p.extraction.Provenance()
+	text, err := json.Marshal([]string{
+		provenance.Model, provenance.Weights.SHA256, provenance.Presentation, provenance.Preprocessing, provenance.Precision,
+	})
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Predict implements Predictor.
+func (p *modelPredictor) Predict(ctx context.Context, pictures iter.Seq[Picture], sink func(Prediction) error) error {
+	stimuli := func(yield func(tfconvrnn.Stimulus) bool) {
+		for picture := range pictures {
+			img, err := tfconvrnn.FileImage(picture.File, p.preprocessing)
+			if err != nil {
+				img = tfconvrnn.LazyImage(func() ([]uint8, error) { return nil, err })
+			}
+			if !yield(tfconvrnn.Stimulus{ID: picture.ID, Frames: []*tfconvrnn.Image{img}}) {
+				return
+			}
+		}
+	}
+	return p.extraction.Stream(ctx, stimuli, func(b *tfconvrnn.Batch) error {
+		for i := range b.Stimuli {
+			prediction := Prediction{Failed: b.Failed[i]}
+			if prediction.Failed == nil {
+				var err error
+				if p.buffer, err = b.AppendFeatures(p.buffer[:0], 0, i); err != nil {
+					return err
+				}
+				if prediction.Logits, err = b.Logits(i); err != nil {
+					return err
+				}
+				prediction.Readout = p.buffer
+			}
+			if err := sink(prediction); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
