@@ -39,7 +39,7 @@ type finding struct {
 }
 
 func newDoctor() *cobra.Command {
-	var asJSON, verify bool
+	var asJSON, verify, gpuKernels bool
 	var store string
 	cmd := &cobra.Command{
 		Use:   "doctor",
@@ -49,6 +49,9 @@ the cache directory, the store of converted models, disk space. Says what is wro
 and what to do. Exits with code 4 if nothing can be extracted.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if gpuKernels {
+				return runGPUKernels(cmd, asJSON)
+			}
 			findings := diagnose(cmd, store, verify)
 			if asJSON {
 				if err := printJSON(cmd.OutOrStdout(), findings); err != nil {
@@ -67,6 +70,7 @@ and what to do. Exits with code 4 if nothing can be extracted.`,
 	}
 	cmd.Flags().StringVar(&store, "store", "", "`DIR` of converted models (default: in the user's cache)")
 	cmd.Flags().BoolVar(&verify, "verify", false, "also read the runtime's libraries and converted models and compare their checksums")
+	cmd.Flags().BoolVar(&gpuKernels, "gpu-kernels", false, "instead show that all models' graphs would run wholly on a GPU, from the kernels that TensorFlow's GPU build lists")
 	addJSON(cmd, &asJSON)
 	return cmd
 }
@@ -110,6 +114,7 @@ func diagnose(cmd *cobra.Command, storeDir string, verify bool) []finding {
 		} else {
 			add("devices", stateOK, strings.Join(devices, ", "), "")
 		}
+		findings = append(findings, cudaFindings()...)
 	}
 	features, slow := processorFeatures()
 	if slow {

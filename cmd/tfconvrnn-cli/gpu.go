@@ -1,0 +1,221 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/convert"
+	"github.com/tfconvrnn/go/internal/cachedir"
+	"github.com/tfconvrnn/go/internal/cuda"
+	"github.com/tfconvrnn/go/internal/gpukernels"
+	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/tfpb"
+	"github.com/tfconvrnn/go/internal/unroll"
+	"github.com/tfconvrnn/go/internal/zoo"
+)
+
+// cudaFindings says whether models can run on a GPU. Without one that is no fault.
+func cudaFindings() []finding {
+	loaded := libtf.Loaded()
+	if loaded == nil {
+		return nil
+	}
+	state := cuda.Look(filepath.Dir(loaded.Path()))
+	gpuBuild, err := gpukernels.IsGPUBuild()
+	if err != nil {
+		return []finding{{"CUDA", stateWarning, err.Error(), ""}}
+	}
+	var words []string
+	if gpuBuild {
+		words = append(words, "GPU build of TensorFlow")
+	} else {
+		words = append(words, "CPU build of TensorFlow")
+	}
+	if state.Driver != "" {
+		words = append(words, "driver "+state.Driver)
+	} else {
+		words = append(words, "no NVIDIA driver")
+	}
+	words = append(words, plural(len(state.Devices), "GPU device"))
+	if state.Restricted {
+		words = append(words, fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q", state.Visible))
+	}
+	if len(state.Missing) > 0 && (gpuBuild || state.HasDriver()) {
+		words = append(words, "not found: "+strings.Join(state.Missing, " "))
+	}
+	f := finding{Name: "CUDA", State: stateInfo, Detail: strings.Join(words, ", ")}
+	switch {
+	case gpuBuild && state.Problem() == "":
+		f.State = stateOK
+	case gpuBuild && state.Driver != "":
+		f.State, f.Remedy = stateWarning, state.Problem()
+	case !gpuBuild && state.HasDriver():
+		f.Remedy = "to compute on the GPU run " + program + " runtime install --gpu"
+	}
+	return []finding{f}
+}
+
+// gpuKernelReport is what doctor --gpu-kernels prints.
+type gpuKernelReport struct {
+	// Source says where the list of kernels is from.
+	Source string           `json:"source"`
+	Graphs []gpuGraphReport `json:"graphs"`
+	// Ready says that no operation of any graph falls back to the CPU.
+	Ready bool `json:"ready"`
+}
+
+type gpuGraphReport struct {
+	Model     string             `json:"model"`
+	Plan      string             `json:"plan"`
+	Precision string             `json:"precision"`
+	Report    *gpukernels.Report `json:"report"`
+}
+
+// gpuPrecisions are those in which graphs may compute on a GPU.
+var gpuPrecisions = []struct {
+	name  string
+	dtype tfpb.DataType
+}{{"float32", tfpb.DataType_DT_FLOAT}, {"float16", tfpb.DataType_DT_HALF}, {"bfloat16", tfpb.DataType_DT_BFLOAT16}}
+
+// runGPUKernels tells for every op of every model's graphs whether the GPU build
+// has a GPU kernel. The GPU build need not be the one in use, nor a GPU be there.
+func runGPUKernels(cmd *cobra.Command, asJSON bool) error {
+	kernels, source, err := gpuKernelRegistry()
+	if err != nil {
+		return err
+	}
+	result := gpuKernelReport{Source: source, Ready: true}
+	for _, m := range zoo.Models() {
+		for _, plan := range []unroll.Plan{unroll.Plain, unroll.LightCone} {
+			if err := cmd.Context().Err(); err != nil {
+				return err
+			}
+			def, fetches := gpukernels.Hot(unroll.Unroll(m, convert.DefaultTimes, plan, unroll.Options{MatMulPixels: 49}))
+			for _, p := range gpuPrecisions {
+				report, err := gpukernels.Audit(gpukernels.InPrecision(def, p.dtype), fetches, kernels)
+				if err != nil {
+					return fmt.Errorf("%s, plan %s: %w", m.Name, plan, err)
+				}
+				result.Graphs = append(result.Graphs, gpuGraphReport{m.Name, string(plan), p.name, report})
+				result.Ready = result.Ready && len(report.Fallbacks()) == 0 && len(unexpectedStalls(report)) == 0
+			}
+		}
+	}
+	if asJSON {
+		err = printJSON(cmd.OutOrStdout(), result)
+	} else {
+		err = result.print(cmd.OutOrStdout())
+	}
+	if err == nil && !result.Ready {
+		return silentError{exitFailure}
+	}
+	return err
+}
+
+// gpuKernelRegistry asks the GPU build of TensorFlow: the one that the environment
+// names, or else the one in the cache. Without one it takes the recorded kernels.
+func gpuKernelRegistry() (registry gpukernels.Registry, source string, err error) {
+	path := os.Getenv(libtf.Env)
+	if path == "" {
+		dir, err := cachedir.Runtime(libtf.Version, cachedir.GPU)
+		if err != nil {
+			return nil, "", err
+		}
+		if _, err := os.Stat(dir); err == nil {
+			path = dir
+		}
+	}
+	if path != "" {
+		loaded, err := libtf.Load(path)
+		if err != nil {
+			return nil, "", err
+		}
+		gpuBuild, err := gpukernels.IsGPUBuild()
+		if err != nil {
+			return nil, "", err
+		}
+		if gpuBuild {
+			registry, err := gpukernels.FromRuntime(gpukernels.KnownOps())
+			return registry, loaded.Path() + " (TensorFlow " + loaded.Version() + ")", err
+		}
+	}
+	registry, err = gpukernels.Recorded()
+	return registry, "the list recorded from TensorFlow " + libtf.Version + "; to ask a GPU build itself run " + program + " runtime install --gpu first", err
+}
+
+func unexpectedStalls(r *gpukernels.Report) []gpukernels.Copy {
+	var list []gpukernels.Copy
+	for _, c := range r.Stalls() {
+		if gpukernels.ExpectedStall(c) == "" {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// print shows the ops of all graphs together; faults with the graph they are in.
+func (r gpuKernelReport) print(out io.Writer) error {
+	fmt.Fprintf(out, "GPU kernels from %s\n", r.Source)
+	type row struct {
+		place gpukernels.Place
+		nodes int
+	}
+	rows := map[string]*row{}
+	var names []string
+	var faults []error
+	for _, g := range r.Graphs {
+		where := g.Model + ", plan " + g.Plan + ", " + g.Precision
+		for _, use := range g.Report.Uses {
+			if rows[use.Name()] == nil {
+				rows[use.Name()] = &row{place: use.Place}
+				names = append(names, use.Name())
+			}
+			rows[use.Name()].nodes += use.Nodes
+		}
+		for _, use := range g.Report.Fallbacks() {
+			faults = append(faults, fmt.Errorf("%s: %s (%s) has no GPU kernel", where, use.Name(), plural(use.Nodes, "operation")))
+		}
+		for _, c := range unexpectedStalls(g.Report) {
+			faults = append(faults, fmt.Errorf("%s: %s goes back from the GPU to %s", where, c.From, c.To))
+		}
+	}
+	headings := map[gpukernels.Place]string{
+		gpukernels.OnGPU:  "On the GPU:",
+		gpukernels.OnHost: "In host memory on purpose, by the GPU kernels themselves (shapes, axes, small indices, handles):",
+		gpukernels.OnCPU:  "Without a GPU kernel:",
+	}
+	sort.Strings(names)
+	for _, place := range []gpukernels.Place{gpukernels.OnGPU, gpukernels.OnHost, gpukernels.OnCPU} {
+		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		heading := false
+		for _, name := range names {
+			if rows[name].place != place {
+				continue
+			}
+			if !heading {
+				fmt.Fprintf(table, "\n%s\n", headings[place])
+				heading = true
+			}
+			op, types, _ := strings.Cut(name, " ")
+			fmt.Fprintf(table, "  %s\t%s\t%d\n", op, types, rows[name].nodes)
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(out, "\n%s checked: ", plural(len(r.Graphs), "graph"))
+	if err := errors.Join(faults...); err != nil {
+		_, err = fmt.Fprintf(out, "not ready\n%v\n", err)
+		return err
+	}
+	_, err := fmt.Fprintln(out, "nothing falls back to the CPU")
+	return err
+}
