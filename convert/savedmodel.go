@@ -113,6 +113,10 @@ func newManifest(n *unroll.Network) *manifest.Manifest {
 		marks = append(marks, b.Tensor)
 		m.Boundaries = append(m.Boundaries, manifest.Boundary{Tensor: b.Tensor.Operation(), Shape: b.Shape})
 	}
+	for _, k := range n.KnownFrames {
+		marks = append(marks, k.Tensor)
+		m.Known = append(m.Known, manifest.KnownFrames{Tensor: k.Tensor.Operation(), Source: k.Source.Operation(), Shape: k.Shape})
+	}
 	for i := range n.Model.Layers {
 		for _, f := range n.Features[i] {
 			fetches = append(fetches, f.Compact)
@@ -123,22 +127,33 @@ func newManifest(n *unroll.Network) *manifest.Manifest {
 			fetches = append(fetches, t)
 		}
 	}
-	needs := n.Graph.Reached(fetches, marks)
+	reached := n.Graph.Reached(fetches, marks)
+	next := func() (needs, known []int) {
+		for _, mark := range reached[0] {
+			if mark < len(n.Boundaries) {
+				needs = append(needs, mark)
+			} else {
+				known = append(known, mark-len(n.Boundaries))
+			}
+		}
+		reached = reached[1:]
+		return needs, known
+	}
 	for i := range n.Model.Layers {
 		l := &n.Model.Layers[i]
 		layer := manifest.Layer{Name: l.Name, Shape: l.Shape}
 		for _, f := range n.Features[i] {
+			needs, known := next()
 			layer.Timesteps = append(layer.Timesteps, manifest.Timestep{
-				Tensor: f.Compact.Operation(), Kind: f.Kind.String(), Shown: f.Shown, Needs: needs[0],
+				Tensor: f.Compact.Operation(), Kind: f.Kind.String(), Shown: f.Shown, Needs: needs, Known: known,
 			})
-			needs = needs[1:]
 		}
 		m.Layers = append(m.Layers, layer)
 	}
 	for times, t := range n.Logits {
 		if t.Exists() {
-			m.Logits = append(m.Logits, manifest.Logits{Times: times, Tensor: t.Operation(), Needs: needs[0]})
-			needs = needs[1:]
+			needs, known := next()
+			m.Logits = append(m.Logits, manifest.Logits{Times: times, Tensor: t.Operation(), Needs: needs, Known: known})
 		}
 	}
 	return m

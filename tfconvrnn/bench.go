@@ -31,26 +31,26 @@ func EveryLayer() ExtractOption {
 
 // addEveryLayer makes targets of all that a presentation of so many timesteps has.
 func (r *request) addEveryLayer(m *manifest.Manifest, times int) {
-	add := func(tensor string, needs []int) {
+	add := func(tensor string, needs, known []int) {
 		if !slices.Contains(r.fetches, tensor) && !slices.Contains(r.targets, tensor) {
 			r.targets = append(r.targets, tensor)
 		}
 		r.boundaries = append(r.boundaries, needs...)
+		r.known = append(r.known, known...)
 	}
 	for _, l := range m.Layers {
 		for _, step := range l.Timesteps[:times] {
 			if step.Kind != kindConstant {
-				add(step.Tensor, step.Needs)
+				add(step.Tensor, step.Needs, step.Known)
 			}
 		}
 	}
 	for _, l := range m.Logits {
 		if l.Times == times {
-			add(l.Tensor, l.Needs)
+			add(l.Tensor, l.Needs, l.Known)
 		}
 	}
-	slices.Sort(r.boundaries)
-	r.boundaries = slices.Compact(r.boundaries)
+	r.settle(m)
 }
 
 // operations returns the named operations of the graph.
@@ -107,7 +107,7 @@ func (x *Extraction) Cost() (Cost, error) {
 	once := graph.MACs(def, slices.Concat(r.constants, boundaries), nil)
 	return Cost{
 		PerStimulus: macs["stimulus"], PerFrame: macs[kindFrame], Once: once[kindConstant],
-		Blank: slices.Contains(x.options.presentation.Schedule(1), blankFrame),
+		Blank: slices.Contains(x.options.presentation.Schedule(1), blankFrame) && len(x.model.manifest.Known) == 0,
 	}, nil
 }
 

@@ -477,9 +477,14 @@ func (x *Extraction) arrange(b *Batch, distinct map[*Image]int, images []*Image,
 	if len(schedules) == 0 {
 		return nil, nil
 	}
+	in := &input{schedule: make([][]int32, x.times)}
 	count := len(shown)
 	if needsBlank {
-		count++
+		if blank := x.options.presentation.blank; count > 0 && x.model.keepsBlank(blank) {
+			in.blank = &blank
+		} else {
+			count++
+		}
 	}
 	frames, err := libtf.AllocateTensor(libtf.Float, []int64{int64(count), ImageSize, ImageSize, 3})
 	if err != nil {
@@ -492,13 +497,13 @@ func (x *Extraction) arrange(b *Batch, distinct map[*Image]int, images []*Image,
 	for i, img := range shown {
 		img.normalizeInto(data[i*imageValues:])
 	}
-	if needsBlank {
+	if count > len(shown) {
 		if err := x.options.presentation.blank.normalizeInto(data[len(shown)*imageValues:]); err != nil {
 			frames.Close()
 			return nil, err
 		}
 	}
-	in := &input{frames: frames, schedule: make([][]int32, x.times)}
+	in.frames = frames
 	for t := range in.schedule {
 		row := make([]int32, len(schedules))
 		for i, schedule := range schedules {

@@ -146,7 +146,7 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 		return nil, fmt.Errorf("loading %s from %s: %w", info.Name, found.Dir, err)
 	}
 	m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, runtime: runtime, session: o.session, gpu: o.gpu}
-	m.constants.tensors = map[string]*libtf.Tensor{}
+	m.constants.tensors, m.constants.blanks = map[string]*libtf.Tensor{}, map[Blank]map[string]*libtf.Tensor{}
 	return m, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sort"
 	"sync"
 
 	"github.com/tfconvrnn/go/internal/libtf"
@@ -21,6 +20,10 @@ type request struct {
 	fetchIndex map[string]int
 	constants  []string
 	boundaries []int
+	// known lists the places for values of known frames, knownSources what is fed
+	// there, and the fetches that hold one item per frame.
+	known        []int
+	knownSources []string
 	// targets are computed without being fetched.
 	targets []string
 
@@ -34,15 +37,13 @@ type layerRequest struct {
 
 func (m *Model) newRequest(layers []layerRequest, logits *manifest.Logits) *request {
 	r := &request{layers: layers, logits: logits, fetchIndex: map[string]int{}}
-	needed := map[int]bool{}
-	fetch := func(tensor string, needs []int) {
+	fetch := func(tensor string, needs, known []int) {
 		if _, ok := r.fetchIndex[tensor]; !ok {
 			r.fetchIndex[tensor] = len(r.fetches)
 			r.fetches = append(r.fetches, tensor)
 		}
-		for _, i := range needs {
-			needed[i] = true
-		}
+		r.boundaries = append(r.boundaries, needs...)
+		r.known = append(r.known, known...)
 	}
 	for _, l := range layers {
 		for _, t := range l.timesteps {
@@ -50,18 +51,32 @@ func (m *Model) newRequest(layers []layerRequest, logits *manifest.Logits) *requ
 			if step.Kind == kindConstant {
 				r.constants = append(r.constants, step.Tensor)
 			} else {
-				fetch(step.Tensor, step.Needs)
+				fetch(step.Tensor, step.Needs, step.Known)
+			}
+			if step.Kind == kindFrame {
+				r.knownSources = append(r.knownSources, step.Tensor)
 			}
 		}
 	}
 	if logits != nil {
-		fetch(logits.Tensor, logits.Needs)
+		fetch(logits.Tensor, logits.Needs, logits.Known)
 	}
-	for i := range needed {
-		r.boundaries = append(r.boundaries, i)
-	}
-	sort.Ints(r.boundaries)
+	r.settle(m.manifest)
 	return r
+}
+
+// settle removes duplicates and puts the feeds in a fixed order: TensorFlow keeps
+// an executor for every order it has seen.
+func (r *request) settle(man *manifest.Manifest) {
+	slices.Sort(r.boundaries)
+	r.boundaries = slices.Compact(r.boundaries)
+	slices.Sort(r.known)
+	r.known = slices.Compact(r.known)
+	for _, i := range r.known {
+		r.knownSources = append(r.knownSources, man.Known[i].Source)
+	}
+	slices.Sort(r.knownSources)
+	r.knownSources = slices.Compact(r.knownSources)
 }
 
 // The kinds of values in a manifest.
@@ -75,7 +90,13 @@ const (
 type constantCache struct {
 	mu      sync.Mutex
 	tensors map[string]*libtf.Tensor
+	// blanks holds, for each blank shown so far, per-frame values of it.
+	blanks map[Blank]map[string]*libtf.Tensor
 }
+
+// maxBlanks bounds the blanks whose values are kept; further ones are computed
+// like any frame.
+const maxBlanks = 8
 
 func (c *constantCache) close() {
 	c.mu.Lock()
@@ -83,10 +104,16 @@ func (c *constantCache) close() {
 	for _, t := range c.tensors {
 		t.Close()
 	}
-	c.tensors = nil
+	for _, blank := range c.blanks {
+		for _, t := range blank {
+			t.Close()
+		}
+	}
+	c.tensors, c.blanks = nil, nil
 }
 
-// get returns the named constants, computing those that are missing in one run.
+// constantTensors returns the named constants, computing those that are missing in
+// one run.
 func (m *Model) constantTensors(ctx context.Context, names []string) (map[string]*libtf.Tensor, error) {
 	c := &m.constants
 	c.mu.Lock()
@@ -94,9 +121,57 @@ func (m *Model) constantTensors(ctx context.Context, names []string) (map[string
 	if c.tensors == nil {
 		return nil, ErrClosed
 	}
+	return m.complete(ctx, c.tensors, names, nil)
+}
+
+// blankTensors returns the named per-frame values of a blank, computing those that
+// are missing in one run.
+func (m *Model) blankTensors(ctx context.Context, blank Blank, names []string) (map[string]*libtf.Tensor, error) {
+	c := &m.constants
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blanks == nil {
+		return nil, ErrClosed
+	}
+	if c.blanks[blank] == nil {
+		c.blanks[blank] = map[string]*libtf.Tensor{}
+	}
+	return m.complete(ctx, c.blanks[blank], names, func() ([]libtf.Feed, error) {
+		frame, err := libtf.AllocateTensor(libtf.Float, []int64{1, ImageSize, ImageSize, 3})
+		if err != nil {
+			return nil, err
+		}
+		data, err := libtf.Data[float32](frame)
+		if err == nil {
+			err = blank.normalizeInto(data)
+		}
+		if err != nil {
+			frame.Close()
+			return nil, err
+		}
+		outputs, err := m.outputs([]string{m.manifest.Frames})
+		if err != nil {
+			frame.Close()
+			return nil, err
+		}
+		return []libtf.Feed{{Output: outputs[0], Tensor: frame}}, nil
+	})
+}
+
+// keepsBlank says whether values of the blank are, or can be, kept.
+func (m *Model) keepsBlank(blank Blank) bool {
+	c := &m.constants
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(m.manifest.Known) > 0 && (c.blanks[blank] != nil || len(c.blanks) < maxBlanks)
+}
+
+// complete adds the named tensors that are missing in have. The caller holds the
+// cache's lock.
+func (m *Model) complete(ctx context.Context, have map[string]*libtf.Tensor, names []string, feeds func() ([]libtf.Feed, error)) (map[string]*libtf.Tensor, error) {
 	var missing []string
 	for _, name := range names {
-		if c.tensors[name] == nil && !slices.Contains(missing, name) {
+		if have[name] == nil && !slices.Contains(missing, name) {
 			missing = append(missing, name)
 		}
 	}
@@ -105,17 +180,28 @@ func (m *Model) constantTensors(ctx context.Context, names []string) (map[string
 		if err != nil {
 			return nil, err
 		}
-		tensors, err := m.saved.Session.Run(ctx, nil, fetches, nil)
+		var fed []libtf.Feed
+		if feeds != nil {
+			if fed, err = feeds(); err != nil {
+				return nil, err
+			}
+			defer func() {
+				for _, f := range fed {
+					f.Tensor.Close()
+				}
+			}()
+		}
+		tensors, err := m.saved.Session.Run(ctx, fed, fetches, nil)
 		if err != nil {
 			return nil, closedError(err)
 		}
 		for i, name := range missing {
-			c.tensors[name] = tensors[i]
+			have[name] = tensors[i]
 		}
 	}
 	found := make(map[string]*libtf.Tensor, len(names))
 	for _, name := range names {
-		found[name] = c.tensors[name]
+		found[name] = have[name]
 	}
 	return found, nil
 }
@@ -139,10 +225,12 @@ func (m *Model) outputs(names []string) ([]libtf.Output, error) {
 }
 
 // input is what one run is fed: frames [F, 224, 224, 3] and which is shown to
-// which stimulus when, [times][N].
+// which stimulus when, [times][N]. Where blank is set, frame F is that blank, whose
+// values are known from an earlier run.
 type input struct {
 	frames   *libtf.Tensor
 	schedule [][]int32
+	blank    *Blank
 }
 
 func (in *input) close() { in.frames.Close() }
@@ -152,6 +240,8 @@ type result struct {
 	request   *request
 	schedule  [][]int32
 	constants map[string]*libtf.Tensor
+	blank     map[string]*libtf.Tensor // what is known of frame blankItem
+	blankItem int
 	tensors   []*libtf.Tensor
 }
 
@@ -165,11 +255,15 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (*result, error)
 	}
 	stop := r.inSession.start()
 	constants, err := m.constantTensors(ctx, names)
+	res := &result{request: r, schedule: in.schedule, constants: constants, blankItem: -1}
+	if err == nil && in.blank != nil {
+		res.blankItem = int(in.frames.Shape()[0])
+		res.blank, err = m.blankTensors(ctx, *in.blank, r.knownSources)
+	}
 	stop()
 	if err != nil {
 		return nil, err
 	}
-	res := &result{request: r, schedule: in.schedule, constants: constants}
 	if len(r.fetches)+len(r.targets) == 0 {
 		return res, nil
 	}
@@ -185,6 +279,12 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (*result, error)
 		name := m.manifest.Boundaries[i].Tensor
 		feedNames = append(feedNames, name)
 		feedTensors = append(feedTensors, constants[name])
+	}
+	if in.blank != nil {
+		for _, i := range r.known {
+			feedNames = append(feedNames, m.manifest.Known[i].Tensor)
+			feedTensors = append(feedTensors, res.blank[m.manifest.Known[i].Source])
+		}
 	}
 	feedOutputs, err := m.outputs(feedNames)
 	if err != nil {
@@ -226,6 +326,9 @@ func (r *result) feature(l *manifest.Layer, timestep, stimulus int) ([]float32, 
 		item, tensor = 0, r.constants[step.Tensor]
 	case kindFrame:
 		item, tensor = int(r.schedule[step.Shown][stimulus]), r.tensors[r.request.fetchIndex[step.Tensor]]
+		if item == r.blankItem {
+			item, tensor = 0, r.blank[step.Tensor]
+		}
 	default:
 		tensor = r.tensors[r.request.fetchIndex[step.Tensor]]
 	}

@@ -48,8 +48,10 @@ type Timestep struct {
 	Kind   string `json:"kind"`
 	// Shown is, for "frame", the timestep whose frame counts.
 	Shown int `json:"shown,omitempty"`
-	// Needs lists the boundaries that the tensor depends on.
+	// Needs lists the boundaries that the tensor depends on, Known the known
+	// frames.
 	Needs []int `json:"needs,omitempty"`
+	Known []int `json:"known,omitempty"`
 }
 
 // Layer is a layer's outputs.
@@ -70,6 +72,15 @@ type Logits struct {
 	Times  int    `json:"times"`
 	Tensor string `json:"tensor"`
 	Needs  []int  `json:"needs,omitempty"`
+	Known  []int  `json:"known,omitempty"`
+}
+
+// KnownFrames is a place to feed values of frames that an earlier run computed:
+// items of Source. They are numbered in the schedule behind the frames that are fed.
+type KnownFrames struct {
+	Tensor string `json:"tensor"`
+	Source string `json:"source"`
+	Shape  []int  `json:"shape"`
 }
 
 // Manifest describes a converted model.
@@ -88,6 +99,7 @@ type Manifest struct {
 	Layers     []Layer           `json:"layers"`
 	Logits     []Logits          `json:"logits"`
 	Boundaries []Boundary        `json:"boundaries"`
+	Known      []KnownFrames     `json:"known_frames"`
 }
 
 // Read reads the manifest of the SavedModel in dir. Errors wrap fs.ErrNotExist
@@ -126,10 +138,15 @@ func Parse(data []byte) (*Manifest, error) {
 }
 
 func (m *Manifest) check() error {
-	needs := func(where string, list []int) error {
-		for _, i := range list {
+	needs := func(where string, boundaries, known []int) error {
+		for _, i := range boundaries {
 			if i < 0 || i >= len(m.Boundaries) {
 				return fmt.Errorf("%w: %s needs boundary %d of %d", ErrInvalid, where, i, len(m.Boundaries))
+			}
+		}
+		for _, i := range known {
+			if i < 0 || i >= len(m.Known) {
+				return fmt.Errorf("%w: %s needs known frames %d of %d", ErrInvalid, where, i, len(m.Known))
 			}
 		}
 		return nil
@@ -164,7 +181,7 @@ func (m *Manifest) check() error {
 			if step.Shown < 0 || step.Shown >= m.Times {
 				return fmt.Errorf("%w: %s is of the frame shown at timestep %d", ErrInvalid, where, step.Shown)
 			}
-			if err := needs(where, step.Needs); err != nil {
+			if err := needs(where, step.Needs, step.Known); err != nil {
 				return err
 			}
 		}
@@ -173,7 +190,12 @@ func (m *Manifest) check() error {
 		if l.Times < 1 || l.Times > m.Times {
 			return fmt.Errorf("%w: logits of %d timesteps", ErrInvalid, l.Times)
 		}
-		if err := needs("logits", l.Needs); err != nil {
+		if err := needs("logits", l.Needs, l.Known); err != nil {
+			return err
+		}
+	}
+	for i, k := range m.Known {
+		if err := shape(fmt.Sprintf("known frames %d", i), k.Shape); err != nil {
 			return err
 		}
 	}

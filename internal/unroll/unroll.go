@@ -75,6 +75,14 @@ type Boundary struct {
 	Shape  []int
 }
 
+// KnownFrames is a place where values of frames can be given that were computed
+// before: fed with items of Source, they follow those of the frames that are fed.
+// The blank, which most runs show, is then not computed in each.
+type KnownFrames struct {
+	Tensor, Source graph.Tensor
+	Shape          []int // of one item
+}
+
 // Network is a model's graph of all timesteps.
 type Network struct {
 	Model *zoo.Model
@@ -91,6 +99,7 @@ type Network struct {
 	// DefaultLogits are Logits for the model's default presentation.
 	DefaultLogits graph.Tensor
 	Boundaries    []Boundary
+	KnownFrames   []KnownFrames
 }
 
 // Options vary how a plan computes; the zero value is the default.
@@ -202,6 +211,7 @@ func (b *builder) network(outputs [][]value) *Network {
 	n.DefaultLogits = n.Logits[b.model.Default.Times]
 	n.Variables = b.variables
 	n.Boundaries = b.boundaries
+	n.KnownFrames = b.known
 	return n
 }
 

@@ -40,6 +40,8 @@ type builder struct {
 	reads      map[string]graph.Tensor
 	boundaries []Boundary
 	boundaryOf map[graph.Tensor]graph.Tensor
+	known      []KnownFrames
+	knownOf    map[graph.Tensor]graph.Tensor
 
 	frames   graph.Tensor
 	schedule graph.Tensor
@@ -53,8 +55,8 @@ type builder struct {
 
 func newBuilder(m *zoo.Model, times int, plan Plan, options Options) *builder {
 	b := &builder{
-		g: graph.New(), model: m, plan: plan, times: times, options: options,
-		shapes: map[string][]int{}, reads: map[string]graph.Tensor{}, boundaryOf: map[graph.Tensor]graph.Tensor{},
+		g: graph.New(), model: m, plan: plan, times: times, options: options, layerName: "initial",
+		shapes: map[string][]int{}, reads: map[string]graph.Tensor{}, boundaryOf: map[graph.Tensor]graph.Tensor{}, knownOf: map[graph.Tensor]graph.Tensor{},
 	}
 	for _, v := range m.Variables() {
 		b.shapes[v.Name] = v.Shape
@@ -235,6 +237,30 @@ func (b *builder) boundary(v value) graph.Tensor {
 	return t
 }
 
+// withKnown appends the values of known frames to those of the fed frames.
+func (b *builder) withKnown(v value) graph.Tensor {
+	if b.plan == Plain {
+		return v.tensor
+	}
+	if t, ok := b.knownOf[v.tensor]; ok {
+		return t
+	}
+	scope := fmt.Sprintf("known_frames/%d", len(b.known))
+	given := b.g.Add(graph.Spec{
+		Name: scope, Op: "PlaceholderWithDefault",
+		Inputs:     []graph.Tensor{b.g.Zeros("none", append([]int{0}, v.shape...)...)},
+		Attributes: graph.Attributes{"dtype": float, "shape": graph.Shape(append([]int{-1}, v.shape...)...)},
+	})
+	all := b.g.Add(graph.Spec{
+		Name: scope + "/all", Op: "ConcatV2",
+		Inputs:     []graph.Tensor{v.tensor, given, b.g.Int32s("axis0", []int32{0})},
+		Attributes: graph.Attributes{"N": graph.Int(2), "T": float, "Tidx": int32Type},
+	})
+	b.known = append(b.known, KnownFrames{Tensor: given, Source: v.tensor, Shape: v.shape})
+	b.knownOf[v.tensor] = all
+	return all
+}
+
 // gather picks for every stimulus the frame shown at v.shown.
 func (b *builder) gather(v value) value {
 	row := b.g.Add(graph.Spec{
@@ -246,7 +272,7 @@ func (b *builder) gather(v value) value {
 	})
 	spec := graph.Spec{
 		Name: fmt.Sprintf("%s/t%d/GatherV2", b.layerName, b.timestep), Op: "GatherV2",
-		Inputs:     []graph.Tensor{v.tensor, row, b.g.Int32s("axis0", []int32{0})},
+		Inputs:     []graph.Tensor{b.withKnown(v), row, b.g.Int32s("axis0", []int32{0})},
 		Attributes: graph.Attributes{"Tparams": float, "Tindices": int32Type, "Taxis": int32Type, "batch_dims": graph.Int(0)},
 	}
 	if b.throttle.Exists() {
