@@ -82,7 +82,9 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	con := newConsole(cmd.ErrOrStderr(), c.quiet)
-	set, err := openStimuli(args, &c.inputFlags, preprocessing, con)
+	set, err := openStimuli(cmd.Context(), args, &c.inputFlags, stimulusOptions{
+		stdin: cmd.InOrStdin(), preprocessing: preprocessing, times: times, timestepsPerFrame: c.framesPerImage,
+	}, con)
 	if err != nil {
 		return err
 	}
@@ -92,10 +94,10 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer model.Close()
-	progress := con.start("classifying", unitImages, int64(set.count()))
+	progress := con.start("classifying", unitImages, int64(set.Len()))
 	defer progress.end()
 	results := []classification{}
-	err = model.Stream(cmd.Context(), set.all(), func(b *tfconvrnn.Batch) error {
+	err = model.Stream(cmd.Context(), set.From(0), func(b *tfconvrnn.Batch) error {
 		for i, s := range b.Stimuli {
 			logits, err := b.Logits(i)
 			if err != nil {
@@ -103,7 +105,7 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 			}
 			results = append(results, classification{s.ID, topClasses(logits, c.top)})
 		}
-		progress.set(int64(b.First+len(b.Stimuli)), int64(set.count()))
+		progress.set(int64(b.First+len(b.Stimuli)), int64(set.Len()))
 		return nil
 	}, options...)
 	progress.end()

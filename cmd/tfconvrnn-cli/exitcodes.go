@@ -13,6 +13,8 @@ import (
 	"github.com/tfconvrnn/go/internal/arrayfiles"
 	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/reduce"
+	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -41,7 +43,8 @@ func newExitCodes() *cobra.Command {
        damaged or of a wrong kind
   4    something has to be installed first: the TensorFlow runtime, a model's
        weights, or a device or precision that this machine lacks
-  130  interrupted (Ctrl-C or SIGTERM); nothing half-written is left`,
+  130  interrupted (Ctrl-C or SIGTERM); nothing half-written has an output's name,
+       and "extract --resume" goes on from what was finished`,
 	}
 }
 
@@ -69,14 +72,14 @@ func (e silentError) Error() string { return fmt.Sprintf("exit code %d", e.code)
 var (
 	usageCauses = []error{
 		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrWeights, tfconvrnn.ErrPresentation,
-		tfconvrnn.ErrOption, images.ErrPreprocessing, convert.ErrUnknownModel, convert.ErrTimes,
+		tfconvrnn.ErrOption, images.ErrPreprocessing, reduce.ErrReduction, reduce.ErrShape, convert.ErrUnknownModel, convert.ErrTimes,
 	}
 	inputCauses = []error{
 		tfconvrnn.ErrUnreadable, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
-		arrayfiles.ErrFormat, arrayfiles.ErrDataType, arrayfiles.ErrRank, arrayfiles.ErrFortranOrder, arrayfiles.ErrNoArray,
+		stimuli.ErrInput, arrayfiles.ErrFormat, arrayfiles.ErrDataType, arrayfiles.ErrRank, arrayfiles.ErrFortranOrder, arrayfiles.ErrNoArray,
 		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound,
 	}
-	missingCauses = []error{savedmodels.ErrNoWeights, tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
+	missingCauses = []error{stimuli.ErrNoFFmpeg, savedmodels.ErrNoWeights, tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
 )
 
 func exitCode(ctx context.Context, err error) int {

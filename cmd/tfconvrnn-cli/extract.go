@@ -2,8 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -11,6 +18,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/reduce"
+	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -21,8 +30,12 @@ type extractCommand struct {
 	inputFlags
 	layers, areas            []string
 	allTimes, logits         bool
+	reduce                   []string
+	dataType                 string
 	out, format              string
 	force, forceSize, dryRun bool
+	resume                   bool
+	onError                  string
 	asJSON                   bool
 }
 
@@ -33,9 +46,7 @@ func newExtract() *cobra.Command {
 		Short: "Write features of images to a file",
 		Long: `Write features of images to a file.
 
-An INPUT is a picture (PNG, JPEG, GIF, WebP, BMP, TIFF), a folder of pictures
-(with those below it, sorted), or an .npy or .npz array of shape
-[N, 224, 224, 3]: uint8, used as it is, or float32, 0 … 1 or 0 … 255.
+` + inputHelp + `
 
 An .npz output holds
   <layer>             float32 [N, timesteps, height, width, channels]; imnetds [N, timesteps, 1000]
@@ -43,19 +54,31 @@ An .npz output holds
   <layer>/ms          their starts in milliseconds
   <layer>/driven      whether an image can have reached the layer by then
   logits              [N, 1000], with --include-logits
-  stimuli             the names of the N images
+  valid               [N], with --on-error skip: whether the stimulus could be read
+  stimuli             the names of the N images, and the columns of tables
   provenance          how the features were made, as JSON
+The other formats hold the same: netCDF (.nc) as Brain-Score reads it, with all
+timesteps from 0; Zarr (.zarr); a folder of .npy as thingsvision writes; a folder
+of .mat. An --out without a suffix gets .npz, or .zarr above 4 GB.
 
 convN is reported from timestep N on, imnetds from the number of layers, unless
 --include-all-times asks for everything from timestep 0. With --presentation
 default or neural, --times and --image-off change only what they name.
+
+--reduce makes layers smaller: gap (mean over space), pool(k) (means over k×k
+fields) or sparse(d,seed) (random projection to d dimensions), for all layers or,
+as in conv5=gap, for one.
+
+An interrupted run goes on with --resume and then ends in the same bytes. It must
+be the same command: model, weights, presentation, preprocessing, stimuli.
 
 Coming from run_model.py: its flags work too: --model_name, --out_layers,
 --image_pres, --image_off, --times, --ckpt_dir, --gpu (number of a GPU),
 --include_all_times True, --include_logits True. As there, the default layer is
 imnetds.`,
 		Example: `  ` + program + ` extract --model ugrnn_intermediate --weights seeded:1 --layers conv9,conv10 --out features.npz pictures/
-  ` + program + ` extract --model rgc_intermediate --areas V4,IT --presentation neural --out features.npz images.npy`,
+  ` + program + ` extract --model rgc_intermediate --areas V4,IT --presentation neural --out features.npz images.npy
+  ` + program + ` extract --model ugrnn_intermediate --areas IT --on-ms 0 --off-ms 100 --total-ms 260 --blank gray --out it.nc stimuli.csv`,
 		Args: cobra.ArbitraryArgs,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveDefault
@@ -70,13 +93,19 @@ imnetds.`,
 	flags.StringArrayVar(&e.areas, "areas", nil, "brain `AREAS` whose best-matching layers to take: V4, pIT, cIT, aIT, IT")
 	flags.BoolVar(&e.allTimes, "include-all-times", false, "report all layers from timestep 0")
 	flags.BoolVar(&e.logits, "include-logits", false, "add the decoded logits")
+	flags.StringArrayVar(&e.reduce, "reduce", nil, "`REDUCTION` of the features: gap, pool(k) or sparse(d,seed), for all layers or as LAYER=REDUCTION; repeat it for several layers")
+	flags.StringVar(&e.dataType, "dtype", "float32", "`TYPE` of the features in the output: float32 or float16")
 	flags.StringVarP(&e.out, "out", "o", "", "`FILE` to write: .npz, .nc (netCDF), .zarr, .npy or .mat (folders)")
 	flags.StringVar(&e.format, "format", "", "its `FORMAT`, if the name does not tell it: npz, npy, netcdf, zarr, mat")
 	flags.BoolVar(&e.force, "force", false, "replace an existing output")
 	flags.BoolVar(&e.forceSize, "force-size", false, "write even if the disk does not seem to have the room")
+	flags.BoolVar(&e.resume, "resume", false, "go on with an interrupted run, if there is one")
+	flags.StringVar(&e.onError, "on-error", "fail", "what to do with a stimulus that cannot be read: fail, or skip (its features are NaN, and the output holds a mask)")
 	flags.BoolVar(&e.dryRun, "dry-run", false, "only print what would be computed and how large the output would be")
 	addJSON(cmd, &e.asJSON)
 	_ = cmd.RegisterFlagCompletionFunc("layers", e.completeLayers)
+	_ = cmd.RegisterFlagCompletionFunc("dtype", cobra.FixedCompletions([]string{"float32", "float16"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("on-error", cobra.FixedCompletions([]string{"fail", "skip"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("areas", cobra.FixedCompletions([]string{"V4", "pIT", "cIT", "aIT", "IT"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -93,114 +122,113 @@ func (e *extractCommand) completeLayers(*cobra.Command, []string, string) ([]str
 
 // extractReport is what extract prints.
 type extractReport struct {
-	Output       string        `json:"output,omitempty"`
-	Format       string        `json:"format"`
-	Bytes        int64         `json:"bytes"`
-	DryRun       bool          `json:"dry_run,omitempty"`
-	Model        string        `json:"model"`
-	Untrained    bool          `json:"untrained"`
-	Presentation string        `json:"presentation"`
-	Times        int           `json:"times"`
-	Stimuli      int           `json:"stimuli"`
-	Arrays       []arrayReport `json:"arrays"`
-	Seconds      float64       `json:"seconds,omitempty"`
-	ImagesPerSec float64       `json:"images_per_second,omitempty"`
+	Output       string            `json:"output,omitempty"`
+	Format       string            `json:"format"`
+	Bytes        int64             `json:"bytes"`
+	DryRun       bool              `json:"dry_run,omitempty"`
+	Model        string            `json:"model"`
+	Untrained    bool              `json:"untrained"`
+	Presentation string            `json:"presentation"`
+	Times        int               `json:"times"`
+	Stimuli      int               `json:"stimuli"`
+	Arrays       []arrayReport     `json:"arrays"`
+	Resumed      int               `json:"resumed,omitempty"` // stimuli of an interrupted run
+	Skipped      []skippedStimulus `json:"skipped,omitempty"`
+	Seconds      float64           `json:"seconds,omitempty"`
+	ImagesPerSec float64           `json:"images_per_second,omitempty"`
 }
 
 type arrayReport struct {
 	Name      string `json:"name"`
+	DataType  string `json:"data_type"`
 	Shape     []int  `json:"shape"`
 	Timesteps []int  `json:"timesteps,omitempty"`
+	Reduction string `json:"reduction,omitempty"`
 }
 
-func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
-	info, err := e.lookup()
-	if err != nil {
-		return err
-	}
-	layers, err := selectLayers(info, e.layers, e.areas)
-	if err != nil {
-		return err
-	}
-	preprocessing, err := e.preprocessing()
-	if err != nil {
-		return err
-	}
-	presentation, err := e.presentation(cmd, info, preprocessing)
-	if err != nil {
-		return err
-	}
-	options := []tfconvrnn.ExtractOption{tfconvrnn.Layers(layers...), tfconvrnn.WithPresentation(presentation), tfconvrnn.BatchSize(e.batch)}
-	if e.allTimes {
-		options = append(options, tfconvrnn.AllTimesteps())
-	}
-	if e.logits {
-		options = append(options, tfconvrnn.Logits())
-	}
-	_, outputs, err := tfconvrnn.Outputs(info, options...)
-	if err != nil {
-		return err
-	}
-	times := presentation.Times(info)
-	if _, err := e.loadOptions(times); err != nil {
-		return err
-	}
-	if e.out == "" && !e.dryRun {
-		return usagef("where to? give --out FILE, for example --out features.npz")
-	}
-	format, err := outputFormat(e.out, e.format)
-	if err != nil {
-		return err
-	}
-	if !e.dryRun {
-		if err := checkOutput(e.out, e.force); err != nil {
-			return err
-		}
-	}
+// skippedStimulus is one that could not be read.
+type skippedStimulus struct {
+	Row      int    `json:"row"`
+	Stimulus string `json:"stimulus"`
+	Error    string `json:"error"`
+}
+
+// extractPlan is what the command line asks for, checked as far as it can be
+// without the model.
+type extractPlan struct {
+	info          savedmodels.Model
+	presentation  tfconvrnn.Presentation
+	times         int
+	options       []tfconvrnn.ExtractOption
+	specification *reduce.Specification
+	dataType      arrayfiles.DataType
+	format        arrayfiles.Format
+	preprocessing tfconvrnn.Preprocessing
+	resuming      bool
+}
+
+func (e *extractCommand) run(cmd *cobra.Command, args []string) error {
 	c := newConsole(cmd.ErrOrStderr(), e.quiet)
-	set, err := openStimuli(args, &e.inputFlags, preprocessing, c)
+	plan, err := e.plan(cmd)
+	if err != nil {
+		return err
+	}
+	set, err := e.openSet(cmd, args, plan, c)
 	if err != nil {
 		return err
 	}
 	defer set.Close()
-	if set.pictures {
-		options = append(options, tfconvrnn.NotePreprocessing(preprocessing))
+	if err := e.extractOptions(cmd, plan, set, c); err != nil {
+		return err
 	}
-	p := &provenance{Inputs: set.inputs}
-	if set.pictures {
-		p.ExifOrientation = e.orientation
+	_, outputs, err := tfconvrnn.Outputs(plan.info, plan.options...)
+	if err != nil {
+		return err
+	}
+	content := &outputContent{
+		model: plan.info, logits: e.logits, mask: e.onError == "skip", dataType: plan.dataType, set: set,
+		hashes: make([]string, set.Len()), about: &provenance{Inputs: set.Inputs(), DataType: plan.dataType.String()},
+	}
+	if content.layers, err = reducedLayers(outputs, plan.specification); err != nil {
+		return err
+	}
+	content.about.Reductions = reductionNames(content.layers)
+	size, err := e.settleOutput(plan, content)
+	if err != nil {
+		return err
 	}
 	if e.dryRun {
-		return e.printPlan(cmd.OutOrStdout(), info, presentation, outputs, set, format, p)
+		return e.printPlan(cmd.OutOrStdout(), plan, content, size)
 	}
+	if content.hashes, err = set.Hashes(cmd.Context()); err != nil {
+		return err
+	}
+	if content.about.StimuliSHA256, err = set.Fingerprint(cmd.Context()); err != nil {
+		return err
+	}
+	if set.Pictures() {
+		content.about.ExifOrientation = e.orientation
+	}
+	content.about.BlankSHA256 = blankHash(e.blank)
 
-	model, err := loadModel(cmd, c, &e.modelFlags, times)
+	model, err := loadModel(cmd, c, &e.modelFlags, plan.times)
 	if err != nil {
 		return err
 	}
 	defer model.Close()
-	extraction, err := model.Plan(options...)
-	if err != nil {
-		return err
-	}
-	p.Provenance = extraction.Provenance()
-	layout, err := newLayout(info, extraction.Layers(), e.logits, set, format, p)
-	if err != nil {
-		return err
-	}
-	size, err := layout.Size(format)
-	if err != nil {
-		return err
-	}
-	c.note("%s: %s, %s, %s …", e.out, plural(set.count(), "stimulus"), plural(times, "timestep"), humanize.Bytes(uint64(size)))
+	c.note("%s: %s, %s, %s …", e.out, plural(set.Len(), "stimulus"), plural(plan.times, "timestep"), humanize.Bytes(uint64(size)))
 	begun := time.Now()
-	if err := e.write(cmd.Context(), c, extraction, set, layout, format); err != nil {
+	run := &extractRun{command: e, plan: plan, content: content, console: c}
+	if err := run.do(cmd.Context(), model); err != nil {
 		return err
 	}
-	r := newExtractReport(info, presentation, layout, format, size)
-	r.Output, r.Untrained = e.out, model.Untrained()
+	r, err := newExtractReport(plan, content, size)
+	if err != nil {
+		return err
+	}
+	r.Output, r.Untrained, r.Resumed, r.Skipped = e.out, model.Untrained(), run.resumed, run.skipped
 	r.Seconds = time.Since(begun).Seconds()
-	r.ImagesPerSec = float64(set.count()) / r.Seconds
+	r.ImagesPerSec = float64(set.Len()-run.resumed) / r.Seconds
 	if e.asJSON {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
@@ -208,43 +236,291 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	return nil
 }
 
-// write computes and writes the features. After an error nothing is left.
-func (e *extractCommand) write(ctx context.Context, c *console, x *tfconvrnn.Extraction, set *stimulusSet, layout *arrayfiles.Layout, format arrayfiles.Format) error {
-	writer, err := arrayfiles.Create(e.out, format, layout, arrayfiles.Options{Force: e.force, ForceSize: e.forceSize})
+// plan checks the flags.
+func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
+	p := &extractPlan{}
+	var err error
+	if p.info, err = e.lookup(); err != nil {
+		return nil, err
+	}
+	layers, err := selectLayers(p.info, e.layers, e.areas)
+	if err != nil {
+		return nil, err
+	}
+	if p.specification, err = reduce.ParseSpecification(e.reduce); err != nil {
+		return nil, err
+	}
+	switch e.dataType {
+	case "float32":
+		p.dataType = arrayfiles.Float32
+	case "float16":
+		p.dataType = arrayfiles.Float16
+	default:
+		return nil, usagef("--dtype is float32 or float16, not %q", e.dataType)
+	}
+	if e.onError != "fail" && e.onError != "skip" {
+		return nil, usagef("--on-error is fail or skip, not %q", e.onError)
+	}
+	if p.preprocessing, err = e.preprocessing(); err != nil {
+		return nil, err
+	}
+	if p.presentation, err = e.presentation(cmd, p.info, p.preprocessing); err != nil {
+		return nil, err
+	}
+	p.times = p.presentation.Times(p.info)
+	if p.format, err = outputFormat(e.out, e.format); err != nil {
+		return nil, err
+	}
+	if p.format == arrayfiles.NetCDF && p.dataType == arrayfiles.Float16 {
+		return nil, usagef("netCDF has no float16; choose another format, or --dtype float32")
+	}
+	p.options = []tfconvrnn.ExtractOption{tfconvrnn.Layers(layers...), tfconvrnn.WithPresentation(p.presentation), tfconvrnn.BatchSize(e.batch)}
+	if e.logits {
+		p.options = append(p.options, tfconvrnn.Logits())
+	}
+	check := p.options
+	if e.allTimes {
+		check = append(slices.Clone(check), tfconvrnn.AllTimesteps())
+	}
+	if _, _, err := tfconvrnn.Outputs(p.info, check...); err != nil {
+		return nil, err
+	}
+	if _, err := e.loadOptions(p.times); err != nil {
+		return nil, err
+	}
+	if e.out == "" && !e.dryRun {
+		return nil, usagef("where to? give --out FILE, for example --out features.npz")
+	}
+	if p.format != "" {
+		return p, e.checkOutput(p)
+	}
+	return p, nil
+}
+
+// checkOutput finds out whether the output can be written.
+func (e *extractCommand) checkOutput(p *extractPlan) (err error) {
+	if e.dryRun {
+		return nil
+	}
+	if p.resuming, err = checkUnfinished(e.out, e.resume, e.force); err != nil {
+		return err
+	}
+	if p.resuming {
+		return checkFolder(filepath.Dir(filepath.Clean(e.out)))
+	}
+	return checkOutput(e.out, e.force)
+}
+
+// openSet opens the stimuli.
+func (e *extractCommand) openSet(cmd *cobra.Command, args []string, p *extractPlan, c *console) (*stimuli.Set, error) {
+	return openStimuli(cmd.Context(), args, &e.inputFlags, stimulusOptions{
+		stdin: cmd.InOrStdin(), preprocessing: p.preprocessing, times: p.times,
+		timestepsPerFrame: e.framesPerImage, allowMissing: e.onError == "skip",
+	}, c)
+}
+
+// extractOptions completes the options by what the stimuli and the format demand.
+func (e *extractCommand) extractOptions(cmd *cobra.Command, p *extractPlan, set *stimuli.Set, c *console) (err error) {
+	if set.Timed() && e.framesPerImage > 1 {
+		return usagef("a table with timesteps says when images appear; leave out --frames-per-image")
+	}
+	if set.Sequences() && e.framesPerImage == 0 {
+		if p.presentation, err = e.sequence(cmd, p.info, p.preprocessing, 1); err != nil {
+			return err
+		}
+		p.options = append(p.options, tfconvrnn.WithPresentation(p.presentation))
+		if !set.Timed() {
+			c.note("each image of a sequence is shown for 1 timestep of 10 ms; --frames-per-image changes that")
+		}
+	}
+	if p.format == arrayfiles.NetCDF && !e.allTimes {
+		e.allTimes = true
+		c.note("netCDF: all timesteps from 0 are included, as its readers expect")
+	}
+	if e.allTimes {
+		p.options = append(p.options, tfconvrnn.AllTimesteps())
+	}
+	if set.Pictures() {
+		p.options = append(p.options, tfconvrnn.NotePreprocessing(p.preprocessing))
+	}
+	return nil
+}
+
+// settleOutput chooses the format if nobody has, and returns the size that the
+// output will have, for which it makes sure that there is room.
+func (e *extractCommand) settleOutput(p *extractPlan, content *outputContent) (int64, error) {
+	chosen := p.format == ""
+	if chosen {
+		p.format = arrayfiles.NPZ
+	}
+	size, err := content.size(p.format)
+	if err != nil {
+		return 0, err
+	}
+	if chosen && size > largeOutput {
+		p.format = arrayfiles.Zarr
+		if size, err = content.size(p.format); err != nil {
+			return 0, err
+		}
+	}
+	if chosen && e.out != "" {
+		e.out += "." + string(p.format)
+		if err := e.checkOutput(p); err != nil {
+			return 0, err
+		}
+	}
+	if e.dryRun || e.forceSize || p.resuming {
+		return size, nil
+	}
+	return size, checkSpace(e.out, size)
+}
+
+// size is the bytes that the output will have.
+func (o *outputContent) size(format arrayfiles.Format) (int64, error) {
+	layout, err := o.layout(format)
+	if err != nil {
+		return 0, err
+	}
+	return layout.Size(format)
+}
+
+// blankHash returns the SHA-256 of the file that a blank names, or "".
+func blankHash(blank string) string {
+	data, err := os.ReadFile(blank)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(data))
+}
+
+// extractRun computes and writes the features.
+type extractRun struct {
+	command *extractCommand
+	plan    *extractPlan
+	content *outputContent
+	console *console
+
+	resumed int
+	skipped []skippedStimulus
+}
+
+// skipMessages is the number of stimuli that cannot be read of which each is
+// reported when it is met.
+const skipMessages = 20
+
+// do computes and writes the features. After an error what is finished can be
+// resumed; if nothing is, nothing is left.
+func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
+	e := r.command
+	options := r.plan.options
+	if e.batch == 0 && r.plan.resuming {
+		options = append(options, tfconvrnn.BatchSize(interruptedBatch(e.out)))
+	}
+	if e.onError == "skip" {
+		options = append(options, tfconvrnn.OnError(r.skip))
+	}
+	extraction, err := model.Plan(options...)
 	if err != nil {
 		return err
 	}
-	defer writer.Abort() // no effect after Finish
-	sink := newFeatureWriter(writer, len(x.Layers()), x.Logits())
-	progress := c.start("extracting", unitImages, int64(set.count()))
-	defer progress.end()
-	err = x.Stream(ctx, set.all(), func(b *tfconvrnn.Batch) error {
-		if err := sink.write(b); err != nil {
-			return err
-		}
-		progress.set(int64(b.First+len(b.Stimuli)), int64(set.count()))
-		return nil
+	r.content.about.Provenance = extraction.Provenance()
+	layout, err := r.content.layout(r.plan.format)
+	if err != nil {
+		return err
+	}
+	writer, err := arrayfiles.Create(e.out, r.plan.format, layout, arrayfiles.Options{
+		Force: e.force, ForceSize: e.forceSize, Resume: e.resume,
+		Identity: newIdentity(r.content.about, e.onError, r.content.set.IDs(), r.content.hashes),
 	})
 	if err != nil {
 		return err
 	}
-	return writer.Finish(ctx)
+	defer writer.Abort() // no effect after Finish and Suspend
+	r.resumed = writer.Resumed()
+	if r.resumed > 0 {
+		r.console.note("going on after %s", plural(r.resumed, "stimulus"))
+	}
+	written, err := r.stream(ctx, extraction, writer)
+	if err == nil {
+		err = writer.Finish(ctx)
+	}
+	if err != nil && written > 0 {
+		if suspendErr := writer.Suspend(); suspendErr == nil {
+			r.console.print(fmt.Sprintf("%s: %s: what is finished is kept; go on with --resume\n", program, e.out))
+		}
+	}
+	return err
 }
 
-func (e *extractCommand) printPlan(out io.Writer, info savedmodels.Model, presentation tfconvrnn.Presentation, layers []tfconvrnn.LayerOutput, set *stimulusSet, format arrayfiles.Format, p *provenance) error {
-	layout, err := newLayout(info, layers, e.logits, set, format, p)
-	if err != nil {
-		return err
+// stream runs the extraction from the batch on in which the first stimulus lies
+// that is not written: the same batches give the same bits.
+func (r *extractRun) stream(ctx context.Context, x *tfconvrnn.Extraction, writer arrayfiles.Writer) (written int, err error) {
+	count := r.content.set.Len()
+	if written = r.resumed; written == count {
+		return written, nil
 	}
-	size, err := layout.Size(format)
+	first := r.resumed / x.BatchSize() * x.BatchSize()
+	sink, err := newFeatureWriter(writer, r.content, first)
 	if err != nil {
-		return err
+		return written, err
 	}
+	progress := r.console.start("extracting", unitImages, int64(count))
+	defer progress.end()
+	progress.set(int64(first), int64(count))
+	err = x.Stream(ctx, r.content.set.From(first), func(b *tfconvrnn.Batch) error {
+		r.note(b, first)
+		if err := sink.write(b); err != nil {
+			return err
+		}
+		written = max(written, first+b.First+len(b.Stimuli))
+		progress.set(int64(written), int64(count))
+		return nil
+	})
+	return written, err
+}
+
+// skip lets a stimulus pass that cannot be read.
+func (r *extractRun) skip(_ int, _ tfconvrnn.Stimulus, err error) error {
+	if errors.Is(err, stimuli.ErrNoFFmpeg) || errors.Is(err, stimuli.ErrChanged) || errors.Is(err, context.Canceled) {
+		return err // not a fault of the stimulus
+	}
+	return nil
+}
+
+// note reports the stimuli of a batch that were skipped.
+func (r *extractRun) note(b *tfconvrnn.Batch, first int) {
+	for i, err := range b.Failed {
+		row := first + b.First + i
+		if err == nil || row < r.resumed {
+			continue
+		}
+		r.skipped = append(r.skipped, skippedStimulus{row, b.Stimuli[i].ID, describe(err)})
+		if len(r.skipped) <= skipMessages {
+			r.console.warn("skipped %s: %s", b.Stimuli[i].ID, describe(err))
+		}
+	}
+}
+
+// interruptedBatch returns the batch size of an interrupted run, or 0.
+func interruptedBatch(out string) int {
+	var before struct {
+		BatchSize int `json:"batch_size"`
+	}
+	if text, err := arrayfiles.ReadIdentity(out); err != nil || json.Unmarshal(text, &before) != nil || before.BatchSize < 1 {
+		return 0
+	}
+	return before.BatchSize
+}
+
+func (e *extractCommand) printPlan(out io.Writer, plan *extractPlan, content *outputContent, size int64) error {
 	weights, err := savedmodels.ParseWeights(e.weights)
 	if err != nil {
 		return err
 	}
-	r := newExtractReport(info, presentation, layout, format, size)
+	r, err := newExtractReport(plan, content, size)
+	if err != nil {
+		return err
+	}
 	r.Output, r.DryRun, r.Untrained = e.out, true, weights.Seeded
 	if e.asJSON {
 		return printJSON(out, r)
@@ -253,18 +529,22 @@ func (e *extractCommand) printPlan(out io.Writer, info savedmodels.Model, presen
 	return nil
 }
 
-func newExtractReport(info savedmodels.Model, p tfconvrnn.Presentation, layout *arrayfiles.Layout, format arrayfiles.Format, size int64) *extractReport {
+func newExtractReport(plan *extractPlan, content *outputContent, size int64) (*extractReport, error) {
+	layout, err := content.layout(plan.format)
+	if err != nil {
+		return nil, err
+	}
 	r := &extractReport{
-		Format: string(format), Bytes: size, Model: info.Name, Presentation: p.String(), Times: p.Times(info), Stimuli: layout.Rows,
+		Format: string(plan.format), Bytes: size, Model: plan.info.Name, Presentation: plan.presentation.String(), Times: plan.times, Stimuli: layout.Rows,
 	}
 	for _, s := range layout.Streamed {
-		a := arrayReport{Name: s.Name, Shape: append([]int{layout.Rows}, s.RowShape...)}
+		a := arrayReport{Name: s.Name, DataType: s.DataType.String(), Shape: append([]int{layout.Rows}, s.RowShape...), Reduction: content.about.Reductions[s.Name]}
 		if s.Layer != nil {
 			a.Timesteps = s.Layer.Timesteps
 		}
 		r.Arrays = append(r.Arrays, a)
 	}
-	return r
+	return r, nil
 }
 
 func (r *extractReport) print(out io.Writer) {
@@ -278,16 +558,27 @@ func (r *extractReport) print(out io.Writer) {
 	fmt.Fprintf(out, "%s: %s of %s, %s%s (%s)\n", name, plural(r.Stimuli, "stimulus"), r.Model, about, humanize.Bytes(uint64(r.Bytes)), r.Format)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, a := range r.Arrays {
-		timesteps := ""
+		notes := ""
 		if len(a.Timesteps) > 0 {
-			timesteps = fmt.Sprintf("timesteps %d…%d", a.Timesteps[0], a.Timesteps[len(a.Timesteps)-1])
+			notes = fmt.Sprintf("timesteps %d…%d", a.Timesteps[0], a.Timesteps[len(a.Timesteps)-1])
 		}
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", a.Name, shapeText(a.Shape), timesteps)
+		for _, note := range []string{a.Reduction, strings.Replace(a.DataType, "float32", "", 1)} {
+			if note != "" {
+				notes = strings.TrimPrefix(notes+", "+note, ", ")
+			}
+		}
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", a.Name, shapeText(a.Shape), notes)
 	}
 	table.Flush()
 	fmt.Fprintf(out, "presentation %s\n", r.Presentation)
 	if r.Untrained {
 		fmt.Fprintln(out, "untrained weights")
+	}
+	if len(r.Skipped) > 0 {
+		fmt.Fprintf(out, "%s could not be read; see the mask \"valid\"\n", plural(len(r.Skipped), "stimulus"))
+	}
+	if r.Resumed > 0 {
+		fmt.Fprintf(out, "%s from before the interruption\n", plural(r.Resumed, "stimulus"))
 	}
 	if !r.DryRun {
 		fmt.Fprintf(out, "%.1f s, %.2f images/s\n", r.Seconds, r.ImagesPerSec)

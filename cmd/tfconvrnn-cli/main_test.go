@@ -316,12 +316,6 @@ func TestJoinBooleanAliases(t *testing.T) {
 	assert.Equal(t, []string{"--include_logits"}, joinBooleanAliases([]string{"--include_logits"}))
 }
 
-func TestDistinguish(t *testing.T) {
-	ids := []string{"1.png", "1.png", "2.png", "2.png", "3.png"}
-	distinguish(ids, []string{"/x/a/1.png", "/x/b/1.png", "/x/2.png", "/x/2.png", "/y/3.png"})
-	assert.Equal(t, []string{"a/1.png", "b/1.png", "2.png", "2.png#2", "3.png"}, ids)
-}
-
 func TestTopClasses(t *testing.T) {
 	logits := make([]float32, 1000)
 	logits[7], logits[3], logits[999] = 1000, 1000, 1001 // would overflow if not shifted

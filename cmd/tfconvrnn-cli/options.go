@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -117,6 +118,9 @@ type presentationFlags struct {
 	name            string
 	times, imageOff int
 	blank           string
+	onMS, offMS     []int
+	totalMS         int
+	framesPerImage  int
 }
 
 func (f *presentationFlags) register(cmd *cobra.Command) {
@@ -124,44 +128,42 @@ func (f *presentationFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.name, "presentation", "default", "how images are shown, as a `NAME`: default (as in training), constant (needs --times), neural (260 ms, off at 100 ms) or custom (needs --times and --image-off)")
 	flags.IntVar(&f.times, "times", 0, "number of timesteps of 10 ms")
 	flags.IntVar(&f.imageOff, "image-off", 0, "timestep at which the image goes off")
-	flags.StringVar(&f.blank, "blank", "published", "what is shown then: published (0.5 after normalization, as in training), gray, black, white, R,G,B (each 0 … 255) or a picture `FILE`")
+	flags.IntSliceVar(&f.onMS, "on-ms", nil, "`MILLISECONDS` at which the image comes on (default 0); several for several episodes")
+	flags.IntSliceVar(&f.offMS, "off-ms", nil, "`MILLISECONDS` at which the image goes off, for each --on-ms; the last may be left out")
+	flags.IntVar(&f.totalMS, "total-ms", 0, "length of the presentation in `MILLISECONDS`, instead of --times")
+	flags.IntVar(&f.framesPerImage, "frames-per-image", 0, "timesteps for which each image of a sequence is shown (default 1)")
+	flags.StringVar(&f.blank, "blank", "published", "what is shown else: published (0.5 after normalization, as in training), gray, black, white, R,G,B (each 0 … 255), #rrggbb or a picture `FILE`")
 	_ = cmd.RegisterFlagCompletionFunc("presentation", cobra.FixedCompletions([]string{"default", "constant", "neural", "custom"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // neuralPresentation is that of tfconvrnn.Neural.
 var neuralPresentation = savedmodels.Presentation{Times: 26, ImageOff: 10}
 
-// presentation returns the resolved presentation. Explicit times and image-off
-// change the default and neural ones, as in run_model.py.
+// presentation returns the resolved presentation of single images, or of sequences
+// if --frames-per-image is given. Explicit times and image-off change the default
+// and neural ones, as in run_model.py.
 func (f *presentationFlags) presentation(cmd *cobra.Command, model savedmodels.Model, p tfconvrnn.Preprocessing) (tfconvrnn.Presentation, error) {
-	timesSet, offSet := cmd.Flags().Changed("times"), cmd.Flags().Changed("image-off")
-	var shown tfconvrnn.Presentation
-	switch f.name {
-	case "default":
-		shown = tfconvrnn.Default()
-		if timesSet || offSet {
-			shown = f.changed(model.Default, timesSet, offSet)
+	if cmd.Flags().Changed("frames-per-image") && f.framesPerImage < 1 {
+		return tfconvrnn.Presentation{}, usagef("--frames-per-image %d: an image is shown for at least 1 timestep", f.framesPerImage)
+	}
+	return f.sequence(cmd, model, p, f.framesPerImage)
+}
+
+// sequence returns the resolved presentation of sequences whose images are shown
+// for so many timesteps each; 0 shows the first image of each.
+func (f *presentationFlags) sequence(cmd *cobra.Command, model savedmodels.Model, p tfconvrnn.Preprocessing, timestepsPerFrame int) (tfconvrnn.Presentation, error) {
+	shown, err := f.base(cmd, model)
+	if err != nil {
+		return shown, err
+	}
+	if timestepsPerFrame > 0 {
+		explicit := f.name != "default" || cmd.Flags().Changed("image-off") || len(f.onMS)+len(f.offMS) > 0
+		if explicit {
+			shown = shown.WithTimestepsPerFrame(timestepsPerFrame)
+		} else {
+			// The default switches single images off, not sequences.
+			shown = tfconvrnn.Sequence(shown.Times(model), timestepsPerFrame)
 		}
-	case "neural":
-		shown = tfconvrnn.Neural()
-		if timesSet || offSet {
-			shown = f.changed(neuralPresentation, timesSet, offSet)
-		}
-	case "constant":
-		if offSet {
-			return shown, usagef("a constant image never goes off; leave out --image-off, or use --presentation custom")
-		}
-		if !timesSet {
-			return shown, usagef("--presentation constant needs --times, the number of timesteps")
-		}
-		shown = tfconvrnn.Constant(f.times)
-	case "custom":
-		if !timesSet || !offSet {
-			return shown, usagef("--presentation custom needs --times and --image-off")
-		}
-		shown = tfconvrnn.Custom(f.times, f.imageOff)
-	default:
-		return shown, usagef("unknown presentation %q; there are default, constant, neural and custom", f.name)
 	}
 	blank, err := parseBlank(f.blank, p)
 	if err != nil {
@@ -170,12 +172,96 @@ func (f *presentationFlags) presentation(cmd *cobra.Command, model savedmodels.M
 	return shown.WithBlank(blank).Resolve(model)
 }
 
+// timesteps returns milliseconds as timesteps.
+func timesteps(flag string, ms int) (int, error) {
+	if ms%tfconvrnn.MillisecondsPerTimestep != 0 {
+		return 0, usagef("--%s %d: a timestep is %d ms, so it must be a multiple of that", flag, ms, tfconvrnn.MillisecondsPerTimestep)
+	}
+	return ms / tfconvrnn.MillisecondsPerTimestep, nil
+}
+
+// base returns the presentation without blank and sequence.
+func (f *presentationFlags) base(cmd *cobra.Command, model savedmodels.Model) (shown tfconvrnn.Presentation, err error) {
+	timesSet, offSet := cmd.Flags().Changed("times"), cmd.Flags().Changed("image-off")
+	times := f.times
+	if cmd.Flags().Changed("total-ms") {
+		if timesSet {
+			return shown, usagef("give --times or --total-ms, not both")
+		}
+		if times, err = timesteps("total-ms", f.totalMS); err != nil {
+			return shown, err
+		}
+		timesSet = true
+	}
+	if len(f.onMS)+len(f.offMS) > 0 {
+		if offSet || f.name != "default" && f.name != "custom" {
+			return shown, usagef("--on-ms and --off-ms describe a presentation of their own; leave out --presentation and --image-off")
+		}
+		if !timesSet {
+			times = model.Default.Times
+		}
+		return f.episodes(times)
+	}
+	switch f.name {
+	case "default":
+		if shown = tfconvrnn.Default(); timesSet || offSet {
+			shown = f.changed(model.Default, times, timesSet, offSet)
+		}
+	case "neural":
+		if shown = tfconvrnn.Neural(); timesSet || offSet {
+			shown = f.changed(neuralPresentation, times, timesSet, offSet)
+		}
+	case "constant":
+		if offSet {
+			return shown, usagef("a constant image never goes off; leave out --image-off, or use --presentation custom")
+		}
+		if !timesSet {
+			return shown, usagef("--presentation constant needs --times, the number of timesteps")
+		}
+		shown = tfconvrnn.Constant(times)
+	case "custom":
+		if !timesSet || !offSet {
+			return shown, usagef("--presentation custom needs --times and --image-off")
+		}
+		shown = tfconvrnn.Custom(times, f.imageOff)
+	default:
+		return shown, usagef("unknown presentation %q; there are default, constant, neural and custom", f.name)
+	}
+	return shown, nil
+}
+
+// episodes returns the presentation that --on-ms and --off-ms describe.
+func (f *presentationFlags) episodes(times int) (tfconvrnn.Presentation, error) {
+	on := f.onMS
+	if len(on) == 0 {
+		on = []int{0}
+	}
+	if len(f.offMS) != len(on) && len(f.offMS) != len(on)-1 {
+		return tfconvrnn.Presentation{}, usagef("the image comes on %d times and goes off %d times; give --off-ms for each --on-ms, except perhaps the last", len(on), len(f.offMS))
+	}
+	var list []tfconvrnn.Episode
+	for i, ms := range on {
+		episode := tfconvrnn.Episode{Off: times}
+		var err error
+		if episode.On, err = timesteps("on-ms", ms); err != nil {
+			return tfconvrnn.Presentation{}, err
+		}
+		if i < len(f.offMS) {
+			if episode.Off, err = timesteps("off-ms", f.offMS[i]); err != nil {
+				return tfconvrnn.Presentation{}, err
+			}
+		}
+		list = append(list, episode)
+	}
+	return tfconvrnn.Episodes(times, list...), nil
+}
+
 // changed returns a standard presentation with other times, another image-off, or
 // both.
-func (f *presentationFlags) changed(standard savedmodels.Presentation, timesSet, offSet bool) tfconvrnn.Presentation {
+func (f *presentationFlags) changed(standard savedmodels.Presentation, newTimes int, timesSet, offSet bool) tfconvrnn.Presentation {
 	times, off := standard.Times, standard.ImageOff
 	if timesSet {
-		times = f.times
+		times = newTimes
 		if standard.ImageOff >= standard.Times || off > times { // never off
 			off = times
 		}
@@ -197,6 +283,9 @@ func parseBlank(s string, p tfconvrnn.Preprocessing) (tfconvrnn.Blank, error) {
 	case "white":
 		return tfconvrnn.ColorBlank(1, 1, 1)
 	}
+	if rgb, err := hex.DecodeString(strings.TrimPrefix(s, "#")); err == nil && len(s) == 7 && len(rgb) == 3 {
+		return tfconvrnn.ColorBlank(float64(rgb[0])/255, float64(rgb[1])/255, float64(rgb[2])/255)
+	}
 	if parts := strings.Split(s, ","); len(parts) == 3 {
 		var rgb [3]float64
 		valid := true
@@ -212,7 +301,7 @@ func parseBlank(s string, p tfconvrnn.Preprocessing) (tfconvrnn.Blank, error) {
 	}
 	stimuli, err := tfconvrnn.ReadImagesAs(p, s)
 	if err != nil {
-		return tfconvrnn.Blank{}, inputf("--blank is neither published, gray, black, white, R,G,B nor a picture: %w", err)
+		return tfconvrnn.Blank{}, inputf("--blank is neither published, gray, black, white, R,G,B, #rrggbb nor a picture: %w", err)
 	}
 	return tfconvrnn.ImageBlank("image("+stimuli[0].ID+")", stimuli[0].Frames[0]), nil
 }

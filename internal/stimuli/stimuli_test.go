@@ -500,3 +500,13 @@ func BenchmarkHashes(b *testing.B) {
 		}
 	}
 }
+
+func TestDistinguish(t *testing.T) {
+	free := func(int) bool { return false }
+	ids := []string{"1.png", "1.png", "2.png", "2.png", "3.png"}
+	distinguish(ids, []string{"/x/a/1.png", "/x/b/1.png", "/x/2.png", "/x/2.png", "/y/3.png"}, free)
+	assert.Equal(t, []string{"a/1.png", "b/1.png", "2.png", "2.png#2", "3.png"}, ids)
+	ids = []string{"1.png", "1.png", "1.png#2", "1.png"}
+	distinguish(ids, []string{"/1.png", "/1.png", "/1.png#2", "/1.png"}, func(i int) bool { return i == 1 })
+	assert.Equal(t, []string{"1.png#3", "1.png", "1.png#2", "1.png#4"}, ids)
+}
