@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"sync"
 
 	"gonum.org/v1/gonum/blas/blas32"
 )
@@ -127,36 +128,42 @@ func (s *Source) rdms(ctx context.Context, l *Layer, columns []column, stimuli [
 	heldDefined := make([]bool, block*len(times))
 	other := make([]float32, len(times)*size)
 	otherDefined := make([]bool, len(times))
-	compare := func(a, b int, x []float32, xDefined []bool, y []float32, yDefined []bool) {
-		for i, k := range at {
-			d := math.NaN()
-			if xDefined[i] && yDefined[i] {
-				d = 0
-				if a != b {
-					d = max(0, 1-blas32.DDot(vector(x[i*size:(i+1)*size]), vector(y[i*size:(i+1)*size])))
-				}
-			}
-			matrices[k][a*n+b], matrices[k][b*n+a] = d, d
-		}
-	}
 	width := len(times) * size
+	// compare fills in the dissimilarities of stimulus a, standardized in x, and
+	// the first count of those held, which begin with stimulus first.
+	compare := func(a int, x []float32, xDefined []bool, first, count int) {
+		var wait sync.WaitGroup
+		for i, k := range at { // each has its own matrix
+			wait.Go(func() {
+				for b := range count {
+					d := math.NaN()
+					if xDefined[i] && heldDefined[b*len(times)+i] {
+						d = 0
+						if a != first+b {
+							y := held[b*width+i*size : b*width+(i+1)*size]
+							d = max(0, 1-blas32.DDot(vector(x[i*size:(i+1)*size]), vector(y)))
+						}
+					}
+					matrices[k][a*n+first+b], matrices[k][(first+b)*n+a] = d, d
+				}
+			})
+		}
+		wait.Wait()
+	}
 	for first := 0; first < n; first += block {
 		in := min(block, n-first)
 		for a := range in {
-			if err := read(stimuli[first+a], held[a*width:(a+1)*width], heldDefined[a*len(times):(a+1)*len(times)]); err != nil {
+			x, defined := held[a*width:(a+1)*width], heldDefined[a*len(times):(a+1)*len(times)]
+			if err := read(stimuli[first+a], x, defined); err != nil {
 				return nil, err
 			}
-			for b := range a + 1 {
-				compare(first+a, first+b, held[a*width:(a+1)*width], heldDefined[a*len(times):], held[b*width:(b+1)*width], heldDefined[b*len(times):])
-			}
+			compare(first+a, x, defined, first, a+1)
 		}
-		for b := first + in; b < n; b++ {
-			if err := read(stimuli[b], other, otherDefined); err != nil {
+		for a := first + in; a < n; a++ {
+			if err := read(stimuli[a], other, otherDefined); err != nil {
 				return nil, err
 			}
-			for a := range in {
-				compare(first+a, b, held[a*width:(a+1)*width], heldDefined[a*len(times):], other, otherDefined)
-			}
+			compare(a, other, otherDefined, first, in)
 		}
 	}
 	return matrices, nil

@@ -2,6 +2,7 @@ package plotting
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -379,8 +380,8 @@ func openZarr(root string) (*Source, error) {
 	return s, nil
 }
 
-// zarrNames lists a store's arrays, numbers in names in their order: conv9 before
-// conv10.
+// zarrNames lists a store's arrays, by number where their names end in one: conv9
+// before conv10.
 func zarrNames(root string) ([]string, error) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
@@ -395,10 +396,7 @@ func zarrNames(root string) ([]string, error) {
 	slices.SortFunc(names, func(a, b string) int {
 		stemA, numberA := splitNumber(a)
 		stemB, numberB := splitNumber(b)
-		if stemA != stemB {
-			return strings.Compare(a, b)
-		}
-		return numberA - numberB
+		return cmp.Or(strings.Compare(stemA, stemB), cmp.Compare(numberA, numberB), strings.Compare(a, b))
 	})
 	return names, nil
 }
