@@ -44,7 +44,7 @@ Start with "` + program + ` models", "` + program + ` doctor" and "` + program +
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.SetGlobalNormalizationFunc(normalizeFlag)
 	root.AddCommand(
-		newModels(), newInfo(), newConvert(), newExtract(), newClassify(), newPlot(),
+		newModels(), newInfo(), newConvert(), newExtract(), newClassify(), newPlot(), newPresentation(),
 		newRuntime(), newDoctor(), newCheckpoint(), newVersion(), newExitCodes(),
 	)
 	return root
