@@ -44,7 +44,7 @@ const (
 
 // header returns what lies above and below the body.
 func (f *Figure) header(st *styles) (subtitle, caption []string, above, below vg.Length) {
-	width := f.width
+	width := 0.88 * f.width // the font that shows an SVG may be wider
 	subtitle = wrap(f.Subtitle, st.subtitle, width)
 	caption = wrap(f.Caption, st.note, width)
 	above = margin + titleHeight + lineHeight*vg.Length(len(subtitle)) + 6
@@ -118,10 +118,11 @@ func (f *Figure) WriteSVG(w io.Writer) error {
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return err
 	}
-	// Liberation Sans has the widths of Arial, which other systems have instead;
-	// and the images within are PNG, whatever vgsvg says.
+	// Liberation Sans has the widths of Arial, which other systems have instead.
+	// The images within are PNG, whatever vgsvg says, and fill their rectangles.
 	s := strings.NewReplacer(
 		"font-family:Liberation Sans;", "font-family:'Liberation Sans',Arial,Helvetica,sans-serif;",
+		"<image ", `<image preserveAspectRatio="none" `,
 		"data:image/jpg;base64,", "data:image/png;base64,",
 	).Replace(b.String())
 	_, err := io.WriteString(w, s)

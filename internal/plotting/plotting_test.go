@@ -243,6 +243,8 @@ func TestWhatIsWrittenIsValid(t *testing.T) {
 	assert.Contains(t, string(all["dynamics.svg"]), ">not driven</text>")
 	assert.Contains(t, string(all["rdm.svg"]), ">1 − r</text>")
 	assert.Contains(t, string(all["rdm.svg"]), ">40 ms</text>")
+	assert.Equal(t, strings.Count(string(all["rdm.svg"]), "<image "), strings.Count(string(all["rdm.svg"]), `preserveAspectRatio="none"`),
+		"colour bars are stretched")
 	assert.Contains(t, string(all["probabilities.svg"]), ">probability</text>")
 }
 
