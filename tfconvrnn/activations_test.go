@@ -70,3 +70,22 @@ func TestActivations(t *testing.T) {
 	_, err = m.CheckActivations(t.Context())
 	assert.NoError(t, err)
 }
+
+func TestLoadSavedModel(t *testing.T) {
+	requireRuntime(t)
+	byName, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(t.TempDir()))
+	require.NoError(t, err)
+	defer byName.Close()
+	m, err := LoadSavedModel(t.Context(), byName.Dir(), WithVerification())
+	require.NoError(t, err)
+	defer m.Close()
+	assert.Equal(t, byName.Info(), m.Info())
+	assert.True(t, m.Untrained())
+	_, err = LoadSavedModel(t.Context(), t.TempDir())
+	assert.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, os.WriteFile(filepath.Join(byName.Dir(), "saved_model.pb"), []byte("x"), 0o644))
+	_, err = LoadSavedModel(t.Context(), byName.Dir(), WithVerification())
+	assert.ErrorIs(t, err, ErrModified)
+	_, err = LoadSavedModel(t.Context(), byName.Dir(), WithTimes(0), WithThreads(-1))
+	assert.ErrorIs(t, err, ErrOption)
+}

@@ -17,8 +17,9 @@ type classifyCommand struct {
 	modelFlags
 	presentationFlags
 	inputFlags
-	top    int
-	asJSON bool
+	top      int
+	overTime bool
+	asJSON   bool
 }
 
 func newClassify() *cobra.Command {
@@ -29,6 +30,9 @@ func newClassify() *cobra.Command {
 		Long: `Print the likeliest of ImageNet's 1000 classes, with the softmax of the logits that
 the model's decoder reads out. An INPUT is what extract takes.
 
+With --over-time, print what the readout says at every timestep as well, before the
+decoder chooses.
+
 The models' authors do not state the order of the 1000 outputs; it is taken to be
 that of the sorted WordNet ids.`,
 		Args: cobra.ArbitraryArgs,
@@ -38,6 +42,7 @@ that of the sorted WordNet ids.`,
 	c.presentationFlags.register(cmd)
 	c.inputFlags.register(cmd)
 	cmd.Flags().IntVar(&c.top, "top", 5, "number of classes printed for each image")
+	cmd.Flags().BoolVar(&c.overTime, "over-time", false, "print the classes at every timestep too")
 	addJSON(cmd, &c.asJSON)
 	return cmd
 }
@@ -46,6 +51,16 @@ that of the sorted WordNet ids.`,
 type classification struct {
 	Stimulus string        `json:"stimulus"`
 	Classes  []probability `json:"classes"`
+	// OverTime is the same for the readout at every timestep.
+	OverTime []timestepClasses `json:"over_time,omitempty"`
+}
+
+type timestepClasses struct {
+	Timestep     int `json:"timestep"`
+	Milliseconds int `json:"milliseconds"`
+	// Driven says whether the image can have reached the readout.
+	Driven  bool          `json:"driven"`
+	Classes []probability `json:"classes"`
 }
 
 type probability struct {
@@ -75,7 +90,8 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 	options := []tfconvrnn.ExtractOption{
 		tfconvrnn.Layers(readout), tfconvrnn.AllTimesteps(), tfconvrnn.WithPresentation(presentation), tfconvrnn.BatchSize(c.batch), tfconvrnn.Logits(),
 	}
-	if _, _, err := tfconvrnn.Outputs(info, options...); err != nil {
+	_, outputs, err := tfconvrnn.Outputs(info, options...)
+	if err != nil {
 		return err
 	}
 	if _, err := c.loadOptions(times); err != nil {
@@ -103,7 +119,13 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 			if err != nil {
 				return err
 			}
-			results = append(results, classification{s.ID, topClasses(logits, c.top)})
+			one := classification{Stimulus: s.ID, Classes: topClasses(logits, c.top)}
+			if c.overTime {
+				if one.OverTime, err = c.trajectory(b, i, outputs[0]); err != nil {
+					return err
+				}
+			}
+			results = append(results, one)
 		}
 		progress.set(int64(b.First+len(b.Stimuli)), int64(set.Len()))
 		return nil
@@ -118,12 +140,36 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 	return printClasses(cmd.OutOrStdout(), results)
 }
 
+// trajectory returns the classes at every timestep.
+func (c *classifyCommand) trajectory(b *tfconvrnn.Batch, stimulus int, readout tfconvrnn.LayerOutput) ([]timestepClasses, error) {
+	var list []timestepClasses
+	for i, t := range readout.Timesteps {
+		values, err := b.Feature(0, i, stimulus)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, timestepClasses{t, readout.Milliseconds[i], readout.Driven[i], topClasses(values, c.top)})
+	}
+	return list, nil
+}
+
 func printClasses(out io.Writer, results []classification) error {
 	for _, r := range results {
 		fmt.Fprintln(out, r.Stimulus)
 		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		for _, p := range r.Classes {
 			fmt.Fprintf(table, "  %5.1f %%\t%s\t%s\n", 100*p.Probability, p.WordNetID, p.Name())
+		}
+		for _, t := range r.OverTime {
+			fmt.Fprintf(table, "  %d ms", t.Milliseconds)
+			if !t.Driven {
+				fmt.Fprint(table, "\t(not yet driven)\n")
+				continue
+			}
+			for _, p := range t.Classes {
+				fmt.Fprintf(table, "\t%.1f %% %s", 100*p.Probability, p.Name())
+			}
+			fmt.Fprintln(table)
 		}
 		if err := table.Flush(); err != nil {
 			return err

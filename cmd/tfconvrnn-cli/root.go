@@ -45,6 +45,7 @@ Start with "` + program + ` models", "` + program + ` doctor" and "` + program +
 	root.SetGlobalNormalizationFunc(normalizeFlag)
 	root.AddCommand(
 		newModels(), newInfo(), newConvert(), newExtract(), newClassify(), newPlot(), newPresentation(),
+		newDownload(), newVerify(), newRemove(), newCollectGarbage(), newEvaluate(),
 		newRuntime(), newDoctor(), newCheckpoint(), newVersion(), newExitCodes(),
 	)
 	return root

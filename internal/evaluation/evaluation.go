@@ -359,7 +359,7 @@ func (r *Result) Verdict() string {
 	}
 	text := fmt.Sprintf("top-1 accuracy is at chance level (%.1f %%) under the assumed order of classes (%s)", 100*Chance, r.Order)
 	if r.Decoded.Top1.High > 5 {
-		text += fmt.Sprintf("; %d pictures are too few to tell more", r.Images)
+		text += fmt.Sprintf("; with so few pictures (%d) more cannot be told", r.Images)
 	}
 	if r.Reordered > 10 && r.Reordered > 2*r.Decoded.Top1.High {
 		text += fmt.Sprintf("; in another order it would be up to %.0f %%, so the order is probably wrong (--class-order)", r.Reordered)

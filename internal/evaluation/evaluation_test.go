@@ -173,7 +173,7 @@ func TestVerdict(t *testing.T) {
 
 	result, err = Run(t.Context(), pictures(10), constant, Options{})
 	require.NoError(t, err)
-	assert.Contains(t, result.Verdict(), "10 pictures are too few")
+	assert.Contains(t, result.Verdict(), "so few pictures (10)")
 
 	failing := &guesser{times: 1, output: constant.output, fail: func(int) error { return errors.New("x") }}
 	result, err = Run(t.Context(), pictures(10), failing, Options{})
