@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/manifest"
@@ -88,7 +89,7 @@ type Model struct {
 	constants constantCache
 
 	closing sync.Mutex
-	closed  bool
+	closed  atomic.Bool
 }
 
 // Load loads a model by its published name; see savedmodels.Names. Errors wrap
@@ -160,14 +161,14 @@ func quiet() {
 }
 
 // Close frees the model; it waits for runs in progress, and calls after it return
-// ErrClosed. Closing again does nothing.
+// ErrClosed, as does a Stream in progress after the batch it is at, whose values
+// stay valid until then. Closing again does nothing.
 func (m *Model) Close() error {
 	m.closing.Lock()
 	defer m.closing.Unlock()
-	if m.closed {
+	if m.closed.Swap(true) {
 		return nil
 	}
-	m.closed = true
 	err := m.saved.Close()
 	m.constants.close()
 	return err

@@ -92,15 +92,46 @@ type constantCache struct {
 	tensors map[string]*libtf.Tensor
 	// blanks holds, for each blank shown so far, per-frame values of it.
 	blanks map[Blank]map[string]*libtf.Tensor
+	// users counts the results that view the tensors: closing the model must not
+	// free what a sink is reading.
+	users  int
+	closed bool
 }
 
 // maxBlanks bounds the blanks whose values are kept; further ones are computed
 // like any frame.
 const maxBlanks = 8
 
+// hold keeps all tensors until release.
+func (c *constantCache) hold() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	c.users++
+	return nil
+}
+
+func (c *constantCache) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.users--
+	c.freeUnused()
+}
+
+// close frees the tensors when nothing holds them any more.
 func (c *constantCache) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closed = true
+	c.freeUnused()
+}
+
+func (c *constantCache) freeUnused() {
+	if !c.closed || c.users > 0 {
+		return
+	}
 	for _, t := range c.tensors {
 		t.Close()
 	}
@@ -211,10 +242,7 @@ func (m *Model) outputs(names []string) ([]libtf.Output, error) {
 	for i, name := range names {
 		operation := m.saved.Graph.Operation(name)
 		if operation == nil {
-			m.closing.Lock()
-			closed := m.closed
-			m.closing.Unlock()
-			if closed {
+			if m.closed.Load() {
 				return nil, ErrClosed
 			}
 			return nil, fmt.Errorf("%w: the graph in %s has no operation %s", ErrModified, m.dir, name)
@@ -243,19 +271,31 @@ type result struct {
 	blank     map[string]*libtf.Tensor // what is known of frame blankItem
 	blankItem int
 	tensors   []*libtf.Tensor
+	cache     *constantCache // held
 }
 
-func (r *result) close() { libtf.CloseAll(r.tensors) }
+func (r *result) close() {
+	libtf.CloseAll(r.tensors)
+	r.cache.release()
+}
 
 // run computes a request for an input, which stays the caller's.
-func (m *Model) run(ctx context.Context, r *request, in *input) (*result, error) {
+func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err error) {
+	if err := m.constants.hold(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			m.constants.release()
+		}
+	}()
 	names := slices.Clone(r.constants)
 	for _, i := range r.boundaries {
 		names = append(names, m.manifest.Boundaries[i].Tensor)
 	}
 	stop := r.inSession.start()
 	constants, err := m.constantTensors(ctx, names)
-	res := &result{request: r, schedule: in.schedule, constants: constants, blankItem: -1}
+	res := &result{request: r, schedule: in.schedule, constants: constants, blankItem: -1, cache: &m.constants}
 	if err == nil && in.blank != nil {
 		res.blankItem = int(in.frames.Shape()[0])
 		res.blank, err = m.blankTensors(ctx, *in.blank, r.knownSources)
