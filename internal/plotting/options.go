@@ -12,7 +12,8 @@ import (
 type Options struct {
 	// Layers to show; nil for all that this kind of figure can show.
 	Layers []string
-	// Stimuli to show, by id or by number (0, 1, …). Nil: Dynamics takes all,
+	// Stimuli to show, by id or by number (0, 1, …). Nil: of those that could be
+	// read when features were extracted, Dynamics takes all,
 	// RDMs at most MaxStimuli, evenly spaced, Probabilities the first six, and
 	// FeatureMaps and Animate the first one.
 	Stimuli []string
@@ -99,12 +100,18 @@ func (s *Source) selectLayers(names []string, fits func(*Layer) bool, need strin
 	return selected, nil
 }
 
-// selectStimuli returns the numbers of the stimuli asked for, or all of them.
+// selectStimuli returns the numbers of the stimuli asked for, or of all that could
+// be read when features were extracted.
 func (s *Source) selectStimuli(names []string) ([]int, error) {
 	if len(names) == 0 {
-		all := make([]int, len(s.stimuli))
-		for i := range all {
-			all[i] = i
+		var all []int
+		for i := range s.stimuli {
+			if s.readable(i) {
+				all = append(all, i)
+			}
+		}
+		if len(all) == 0 {
+			return nil, fmt.Errorf("%s: %w: none of its stimuli could be read when it was made", s.path, ErrImpossible)
 		}
 		return all, nil
 	}
@@ -122,12 +129,18 @@ func (s *Source) selectStimuli(names []string) ([]int, error) {
 			}
 			i = n
 		}
+		if !s.readable(i) {
+			return nil, fmt.Errorf("%s: %w: %s could not be read when features were extracted", s.path, ErrNoStimulus, printable(s.stimuli[i]))
+		}
 		if !slices.Contains(selected, i) {
 			selected = append(selected, i)
 		}
 	}
 	return selected, nil
 }
+
+// readable tells whether a stimulus has features.
+func (s *Source) readable(stimulus int) bool { return s.valid == nil || s.valid[stimulus] }
 
 // spaced returns at most n of the values, evenly spaced, with both ends.
 func spaced[T any](values []T, n int) []T {

@@ -519,6 +519,39 @@ func TestOutputsWithoutWhatAFigureNeeds(t *testing.T) {
 	assert.NoError(t, err, "grey cells")
 }
 
+func TestSkippedStimuliAreLeftOut(t *testing.T) {
+	layout := madeUp(4)
+	layout.Streamed = append(layout.Streamed, arrayfiles.Streamed{Name: "valid", DataType: arrayfiles.Bool})
+	skip := func(array, stimulus int, row []float32) {
+		for i := range row {
+			switch {
+			case array == 4:
+				row[i] = 1
+				if stimulus == 0 {
+					row[i] = 0
+				}
+			case stimulus == 0:
+				row[i] = float32(math.NaN())
+			}
+		}
+	}
+	for _, format := range []arrayfiles.Format{arrayfiles.NPZ, arrayfiles.Zarr} {
+		s := open(t, write(t, filepath.Join(t.TempDir(), "x"), format, layout, arrayfiles.Options{}, skip))
+		stimuli, err := s.selectStimuli(nil)
+		require.NoError(t, err)
+		assert.Equal(t, []int{1, 2, 3}, stimuli)
+		f, err := Dynamics(t.Context(), s, Options{})
+		require.NoError(t, err)
+		assert.Contains(t, f.Caption, "mean of 3 stimuli")
+		_, err = FeatureMaps(t.Context(), s, Options{Stimuli: []string{"0"}})
+		require.ErrorIs(t, err, ErrNoStimulus)
+		assert.ErrorContains(t, err, "could not be read")
+		s.valid = make([]bool, 4)
+		_, err = RDMs(t.Context(), s, Options{})
+		assert.ErrorIs(t, err, ErrImpossible)
+	}
+}
+
 func TestOneStimulusOneTimestep(t *testing.T) {
 	layout := madeUp(1)
 	layout.Streamed = []arrayfiles.Streamed{

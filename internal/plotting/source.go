@@ -22,6 +22,7 @@ type Source struct {
 	path     string
 	layers   []*Layer
 	stimuli  []string
+	valid    []bool // whether a stimulus could be read; nil: all of them
 	about    About
 	closeAll func() error
 }
@@ -139,6 +140,9 @@ func (s *Source) check() error {
 	if len(s.stimuli) == 0 {
 		return fmt.Errorf("%s: %w: no stimuli", s.path, ErrInconsistent)
 	}
+	if s.valid != nil && len(s.valid) != len(s.stimuli) {
+		return fmt.Errorf("%s: %w: the mask \"valid\" has %d values for %d stimuli", s.path, ErrInconsistent, len(s.valid), len(s.stimuli))
+	}
 	for _, l := range s.layers {
 		fail := func(format string, args ...any) error {
 			return fmt.Errorf("%s: layer %s: %w: %s", s.path, l.Name, ErrInconsistent, fmt.Sprintf(format, args...))
@@ -191,12 +195,12 @@ func newLayer(path, name string, shape []int, stimuli int, timesteps []int64) (*
 	return l, nil
 }
 
-// setDriven takes integers for booleans.
-func (l *Layer) setDriven(values []int64) {
-	l.Driven = l.Driven[:0]
-	for _, v := range values {
-		l.Driven = append(l.Driven, v != 0)
+func booleans(values []int64) []bool {
+	b := make([]bool, len(values))
+	for i, v := range values {
+		b[i] = v != 0
 	}
+	return b
 }
 
 func (l *Layer) setMilliseconds(values []int64) {
@@ -267,7 +271,7 @@ func openNPZ(path string) (_ *Source, err error) {
 			if err != nil {
 				return nil, err
 			}
-			l.setDriven(values)
+			l.Driven = booleans(values)
 		}
 		l.rows = npzRows{array}
 		s.layers = append(s.layers, l)
@@ -276,6 +280,13 @@ func openNPZ(path string) (_ *Source, err error) {
 		if s.stimuli, err = npzStimuli(file, path, rows); err != nil {
 			return nil, err
 		}
+	}
+	if slices.Contains(names, "valid") {
+		mask, err := npzIntegers(file, "valid")
+		if err != nil {
+			return nil, err
+		}
+		s.valid = booleans(mask)
 	}
 	if slices.Contains(names, "provenance") {
 		text, err := npzText(file, "provenance")

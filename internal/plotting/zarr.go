@@ -301,6 +301,21 @@ func openZarr(root string) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{about: readAbout(group.Provenance)}
+	integers := func(name string) ([]int64, error) {
+		if !slices.Contains(names, name) {
+			return nil, fs.ErrNotExist
+		}
+		a, err := openZarrArray(filepath.Join(root, name))
+		if err != nil {
+			return nil, err
+		}
+		return a.integers()
+	}
+	if mask, err := integers("valid"); err == nil {
+		s.valid = booleans(mask)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	rows := -1
 	for _, name := range names {
 		var attributes zarrAttributes
@@ -323,16 +338,6 @@ func openZarr(root string) (*Source, error) {
 			rows = array.shape[0]
 		}
 		time := attributes.Dimensions[1]
-		integers := func(name string) ([]int64, error) {
-			if !slices.Contains(names, name) {
-				return nil, fs.ErrNotExist
-			}
-			a, err := openZarrArray(filepath.Join(root, name))
-			if err != nil {
-				return nil, err
-			}
-			return a.integers()
-		}
 		timesteps, err := integers(time)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%s: layer %s: %w: the array %q with its timesteps is missing", root, attributes.Layer, ErrInconsistent, time)
@@ -351,7 +356,7 @@ func openZarr(root string) (*Source, error) {
 			}
 		}
 		if driven, err := integers(name + "_driven"); err == nil {
-			l.setDriven(driven)
+			l.Driven = booleans(driven)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
