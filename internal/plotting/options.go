@@ -13,12 +13,12 @@ type Options struct {
 	// Layers to show; nil for all that this kind of figure can show.
 	Layers []string
 	// Stimuli to show, by id or by number (0, 1, …). Nil: of those that could be
-	// read when features were extracted, Dynamics takes all,
-	// RDMs at most MaxStimuli, evenly spaced, Probabilities the first six, and
-	// FeatureMaps and Animate the first one.
+	// read when features were extracted, Dynamics takes all, RDMs at most
+	// MaxStimuli, evenly spaced, Probabilities the first six, and FeatureMaps and
+	// Animate the first one.
 	Stimuli []string
-	// Timesteps to show, of RDMs and FeatureMaps; nil for eight, evenly spaced
-	// from where the first of the layers is driven.
+	// Timesteps to show, of RDMs, FeatureMaps and Animate. Nil: Animate shows all,
+	// the others eight, evenly spaced from where the first of the layers is driven.
 	Timesteps []int
 	// Top is the number of classes for each stimulus; 0 for 5.
 	Top int
