@@ -146,9 +146,7 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 	if err != nil {
 		return nil, fmt.Errorf("loading %s from %s: %w", info.Name, found.Dir, err)
 	}
-	m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, runtime: runtime, session: o.session, gpu: o.gpu}
-	m.constants.tensors, m.constants.blanks = map[string]*libtf.Tensor{}, map[Blank]map[string]*libtf.Tensor{}
-	return m, nil
+	return &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, runtime: runtime, session: o.session, gpu: o.gpu}, nil
 }
 
 // quiet keeps libtensorflow from reporting its progress on standard error, unless

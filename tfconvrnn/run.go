@@ -144,25 +144,25 @@ func (c *constantCache) freeUnused() {
 }
 
 // constantTensors returns the named constants, computing those that are missing in
-// one run.
+// one run. The caller holds the cache, for as long as it uses them.
 func (m *Model) constantTensors(ctx context.Context, names []string) (map[string]*libtf.Tensor, error) {
 	c := &m.constants
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tensors == nil {
-		return nil, ErrClosed
+		c.tensors = map[string]*libtf.Tensor{}
 	}
 	return m.complete(ctx, c.tensors, names, nil)
 }
 
 // blankTensors returns the named per-frame values of a blank, computing those that
-// are missing in one run.
+// are missing in one run. The caller holds the cache, for as long as it uses them.
 func (m *Model) blankTensors(ctx context.Context, blank Blank, names []string) (map[string]*libtf.Tensor, error) {
 	c := &m.constants
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.blanks == nil {
-		return nil, ErrClosed
+		c.blanks = map[Blank]map[string]*libtf.Tensor{}
 	}
 	if c.blanks[blank] == nil {
 		c.blanks[blank] = map[string]*libtf.Tensor{}
