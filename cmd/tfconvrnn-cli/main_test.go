@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,13 +82,15 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", condition)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, negated bool, args []string){
-			"exits":   exits,
-			"arrays":  listArrays,
-			"npy":     makeArray,
-			"picture": makePicture,
-			"cut":     cutFile,
-			"flip":    flipByte,
-			"waitfor": waitForFile,
+			"exits":     exits,
+			"arrays":    listArrays,
+			"npy":       makeArray,
+			"picture":   makePicture,
+			"cut":       cutFile,
+			"flip":      flipByte,
+			"waitfor":   waitForFile,
+			"waitrows":  waitForRows,
+			"sameArray": sameArray,
 		},
 	})
 }
@@ -261,6 +264,35 @@ func waitForFile(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	ts.Fatalf("%s did not appear", args[0])
+}
+
+// waitrows FILE waits until more than metadata is in an unfinished .npz, which has
+// its full size from the beginning.
+func waitForRows(ts *testscript.TestScript, _ bool, args []string) {
+	for range 600 {
+		if data, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && len(data)-bytes.Count(data, []byte{0}) > 1<<20 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("%s did not grow", args[0])
+}
+
+// sameArray FILE FILE ARRAY demands equal values of an array in two .npz.
+func sameArray(ts *testscript.TestScript, negated bool, args []string) {
+	var values [2][]float32
+	for i, name := range args[:2] {
+		f, err := arrayfiles.Open(ts.MkAbs(name))
+		ts.Check(err)
+		array, err := f.Array(args[2])
+		ts.Check(err)
+		values[i], err = array.Float32s(0, array.Info().Rows())
+		ts.Check(err)
+		ts.Check(f.Close())
+	}
+	if slices.Equal(values[0], values[1]) == negated {
+		ts.Fatalf("equal: %v", !negated)
+	}
 }
 
 // run runs a command line in this process.

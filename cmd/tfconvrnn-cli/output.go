@@ -230,9 +230,9 @@ func (o *outputContent) addColumns(layout *arrayfiles.Layout, format arrayfiles.
 	for _, name := range reservedNames {
 		taken[name] = true
 	}
-	ofLayer := func(name string) bool {
-		return slices.ContainsFunc(layout.Streamed, func(s arrayfiles.Streamed) bool {
-			return name == s.Name || strings.HasPrefix(name, s.Name+"_")
+	ofLayer := func(name string) bool { // also of layers that are not extracted, so that names do not depend on it
+		return slices.ContainsFunc(o.model.Layers, func(l savedmodels.Layer) bool {
+			return name == l.Name || strings.HasPrefix(name, l.Name+"_")
 		})
 	}
 	for _, column := range o.set.Columns() {

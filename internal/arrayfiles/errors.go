@@ -68,11 +68,16 @@ type ResumeMismatchError struct {
 	Differences []Difference
 }
 
-// Error names every differing field with both values.
+// Error names the differing fields, up to twelve of them, with both values.
 func (e *ResumeMismatchError) Error() string {
-	parts := make([]string, len(e.Differences))
+	const most = 12
+	var parts []string
 	for i, d := range e.Differences {
-		parts[i] = fmt.Sprintf("%s was %s, is now %s", d.Field, shorten(d.Before), shorten(d.Now))
+		if i == most {
+			parts = append(parts, fmt.Sprintf("and %d more", len(e.Differences)-most))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s was %s, is now %s", d.Field, shorten(d.Before), shorten(d.Now)))
 	}
 	return fmt.Sprintf("%s: %v: %s; resume with the earlier settings or start anew with force",
 		e.Path, ErrResumeMismatch, strings.Join(parts, "; "))
