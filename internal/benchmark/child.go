@@ -1,0 +1,196 @@
+package benchmark
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+// What children measure, followed by a colon and the contestant and, for memory,
+// another one and the batch size.
+const (
+	measureMemory = "memory"
+	measureFirst  = "first"
+)
+
+// firstRepeats is how many processes the time to the first result is taken from.
+const firstRepeats = 3
+
+// childReport is a line that a child prints.
+type childReport struct {
+	PeakRSSBytes int64 `json:"peak_rss_bytes,omitempty"`
+	// First comes when the first features are there.
+	First bool `json:"first,omitempty"`
+	// Other is how many seconds the second request took.
+	Other float64 `json:"other_seconds,omitempty"`
+}
+
+var errChild = errors.New("a measuring process failed")
+
+// Child does a measurement that needs a process of its own, whose first action it
+// should be, and prints it on out for the process that asked for it.
+func Child(ctx context.Context, o Options, measurement string, out io.Writer) error {
+	parts := strings.Split(measurement+"::", ":")
+	kind, name := parts[0], parts[1]
+	if batch, err := strconv.Atoi(parts[2]); err == nil {
+		o.Batch = batch
+	}
+	for _, c := range contestants {
+		if c.name != name {
+			continue
+		}
+		options := append(slices.Clone(o.Load), tfconvrnn.WithPlan(c.plan))
+		switch kind {
+		case measureMemory:
+			return childMemory(ctx, o, c.everyLayer, options, json.NewEncoder(out))
+		case measureFirst:
+			return childFirst(ctx, o, c.everyLayer, options, json.NewEncoder(out))
+		}
+	}
+	return fmt.Errorf("%w: unknown measurement %q", errChild, measurement)
+}
+
+func childMemory(ctx context.Context, o Options, everyLayer bool, load []tfconvrnn.Option, out *json.Encoder) error {
+	m, err := tfconvrnn.LoadContext(ctx, o.Model, load...)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	x, err := plan(m, o, everyLayer)
+	if err != nil {
+		return err
+	}
+	images, err := tfconvrnn.FromUint8(pictures(x.BatchSize()))
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		if err := x.Stream(ctx, slices.Values(images), discard); err != nil {
+			return err
+		}
+	}
+	peak, err := peakRSS()
+	if err != nil {
+		return err
+	}
+	return out.Encode(childReport{PeakRSSBytes: peak})
+}
+
+func childFirst(ctx context.Context, o Options, everyLayer bool, load []tfconvrnn.Option, out *json.Encoder) error {
+	m, err := tfconvrnn.LoadContext(ctx, o.Model, load...)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	images, err := tfconvrnn.FromUint8(pictures(1))
+	if err != nil {
+		return err
+	}
+	o.Batch = 1
+	request := func(f Fetches, done func() error) error {
+		o.Fetches = f
+		x, err := plan(m, o, everyLayer)
+		if err != nil {
+			return err
+		}
+		return x.Stream(ctx, slices.Values(images), func(*tfconvrnn.Batch) error { return done() })
+	}
+	if err := request(o.Fetches, func() error { return out.Encode(childReport{First: true}) }); err != nil {
+		return err
+	}
+	var names []string
+	for _, l := range m.Info().Layers {
+		names = append(names, l.Name)
+	}
+	var other time.Duration
+	begun := time.Now()
+	err = request(otherFetches(o.Fetches, names), func() error {
+		other = time.Since(begun)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return out.Encode(childReport{Other: other.Seconds()})
+}
+
+// otherFetches returns fetches that differ: all layers, or, of all, the last two
+// and the logits.
+func otherFetches(f Fetches, all []string) Fetches {
+	if len(f.Layers) < len(all) {
+		return Fetches{Layers: all}
+	}
+	return Fetches{Layers: all[max(0, len(all)-2):], Logits: !f.Logits}
+}
+
+// measureChildren fills in what processes of their own measure.
+func (c *contestant) measureChildren(ctx context.Context, o Options) error {
+	_, report, err := runChild(ctx, o, fmt.Sprintf("%s:%s:%d", measureMemory, c.Name, o.Batch))
+	if err != nil {
+		return err
+	}
+	c.PeakRSSBytes = report.PeakRSSBytes
+	if c.Name == PlainEveryLayer {
+		return nil
+	}
+	var first, other []float64
+	for range firstRepeats {
+		elapsed, report, err := runChild(ctx, o, measureFirst+":"+c.Name)
+		if err != nil {
+			return err
+		}
+		first, other = append(first, elapsed.Seconds()), append(other, report.Other)
+	}
+	c.FirstResult = &FirstResult{spreadOf(first).Median, spreadOf(other).Median}
+	return nil
+}
+
+// runChild returns what a child printed last, and how long its first features took
+// from the start of the process.
+func runChild(ctx context.Context, o Options, measurement string) (first time.Duration, last childReport, err error) {
+	cmd := o.Child(ctx, measurement)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, last, err
+	}
+	begun := time.Now()
+	if err := cmd.Start(); err != nil {
+		return 0, last, fmt.Errorf("%w: %w", errChild, err)
+	}
+	lines := json.NewDecoder(io.LimitReader(out, 1<<20))
+	var decodeErr error
+	for {
+		var r childReport
+		if decodeErr = lines.Decode(&r); decodeErr != nil {
+			break
+		}
+		if r.First {
+			first = time.Since(begun)
+			continue
+		}
+		last = r
+	}
+	// A child that prints more than is read must not wait for ever.
+	_, _ = io.Copy(io.Discard, out)
+	if err := cmd.Wait(); err != nil {
+		if ctx.Err() != nil {
+			return 0, last, context.Cause(ctx)
+		}
+		return 0, last, fmt.Errorf("%w: %s: %w: %s", errChild, measurement, err, strings.TrimSpace(stderr.String()))
+	}
+	if decodeErr != io.EOF || last == (childReport{}) {
+		return 0, last, fmt.Errorf("%w: %s printed something else than was expected", errChild, measurement)
+	}
+	return first, last, nil
+}

@@ -1,0 +1,7 @@
+//go:build !darwin
+
+package benchmark
+
+func systemProcessorName() string { return "" }
+
+func maxRSS() (int64, error) { return 0, errMemory }
