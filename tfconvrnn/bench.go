@@ -69,7 +69,7 @@ type Cost struct {
 	// PerStimulus is computed for every stimulus of a run, PerFrame for every
 	// distinct frame, and Once for the first run only.
 	PerStimulus, PerFrame, Once int64
-	// Blank says that the blank is one of the frames.
+	// Blank says that the blank is one of the frames of every run.
 	Blank bool
 }
 
@@ -105,10 +105,15 @@ func (x *Extraction) Cost() (Cost, error) {
 	}
 	macs := graph.MACs(def, slices.Concat(r.fetches, r.targets), boundaries)
 	once := graph.MACs(def, slices.Concat(r.constants, boundaries), nil)
-	return Cost{
+	c := Cost{
 		PerStimulus: macs["stimulus"], PerFrame: macs[kindFrame], Once: once[kindConstant],
-		Blank: slices.Contains(x.options.presentation.Schedule(1), blankFrame) && len(x.model.manifest.Known) == 0,
-	}, nil
+		Blank: slices.Contains(x.options.presentation.Schedule(1), blankFrame),
+	}
+	if c.Blank && len(x.model.manifest.Known) > 0 {
+		c.Blank = false
+		c.Once += graph.MACs(def, r.knownSources, nil)[kindFrame]
+	}
+	return c, nil
 }
 
 // Statistics say how the time of an extraction's streams was spent.
