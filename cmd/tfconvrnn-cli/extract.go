@@ -404,6 +404,9 @@ type extractRun struct {
 	skipped []skippedStimulus
 }
 
+// checkpointInterval is how much of the computing a crash costs at most.
+const checkpointInterval = 3 * time.Second
+
 // skipMessages is the number of stimuli that cannot be read of which each is
 // reported when it is met.
 const skipMessages = 20
@@ -429,7 +432,7 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 		return err
 	}
 	writer, err := arrayfiles.Create(e.out, r.plan.format, layout, arrayfiles.Options{
-		Force: e.force, ForceSize: e.forceSize, Resume: e.resume,
+		Force: e.force, ForceSize: e.forceSize, Resume: e.resume, CheckpointInterval: checkpointInterval,
 		Identity: newIdentity(r.content.about, e.onError, r.content.set.IDs(), r.content.hashes),
 	})
 	if err != nil {
