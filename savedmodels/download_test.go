@@ -70,7 +70,7 @@ func newPlace(t *testing.T, from string, models ...string) *place {
 	p := &place{store: store, checkpoints: filepath.Join(root, "checkpoints")}
 	p.options = DownloadOptions{
 		Models: models, From: from, Checkpoints: p.checkpoints,
-		fetch: fetchfile.Options{Pause: time.Millisecond, StallTimeout: 300 * time.Millisecond, Tries: 4},
+		fetch: fetchfile.Options{Pause: time.Millisecond, StallTimeout: 700 * time.Millisecond, Tries: 4},
 	}
 	return p
 }
@@ -259,6 +259,7 @@ func TestNoSpace(t *testing.T) {
 }
 
 func TestLockFile(t *testing.T) {
+	t.Parallel()
 	other := t.TempDir()
 	require.NoError(t, checkpointserver.WriteSeeded(other, one, 2))
 	p := newPlace(t, published, one)
@@ -327,13 +328,14 @@ func TestDamagedCheckpointIsReplaced(t *testing.T) {
 // model, or a clear error and no half-installed one, and the next try, of a good
 // server, succeeds.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	data, index := read(t, one, dataName), read(t, one, indexName)
 	flipped := func(content []byte, at int) []byte {
 		content = append([]byte(nil), content...)
 		content[at] ^= 0x10
 		return content
 	}
-	random := rand.New(rand.NewPCG(1, 6))
+	random := &lockedRandom{random: rand.New(rand.NewPCG(1, 6))}
 	always := func(fault checkpointserver.Fault) func(*checkpointserver.Server) checkpointserver.Fault {
 		return func(*checkpointserver.Server) checkpointserver.Fault { return fault }
 	}
@@ -427,6 +429,7 @@ func TestFaults(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			server := checkpointserver.New(published)
 			defer server.Close()
 			server.Fault = test.fault(server)
@@ -453,6 +456,18 @@ func TestFaults(t *testing.T) {
 			assert.Equal(t, []string{one}, savedModels)
 		})
 	}
+}
+
+// lockedRandom is for several goroutines.
+type lockedRandom struct {
+	mu     sync.Mutex
+	random *rand.Rand
+}
+
+func (r *lockedRandom) IntN(n int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.random.IntN(n)
 }
 
 func md5Of(data []byte) string {
@@ -505,6 +520,7 @@ func TestRedirectFromHTTPSIsNotFollowedToHTTP(t *testing.T) {
 }
 
 func TestOneModelDoesNotKeepOthers(t *testing.T) {
+	t.Parallel()
 	server := checkpointserver.New(published)
 	defer server.Close()
 	p := newPlace(t, server.URL, one, "gru_shallow", "simplernn_shallow")
@@ -547,6 +563,7 @@ func TestDownloadIsCancelled(t *testing.T) {
 
 // TestDownloadAtOnce has several downloads of the same models at once.
 func TestDownloadAtOnce(t *testing.T) {
+	t.Parallel()
 	server := checkpointserver.New(published)
 	defer server.Close()
 	p := newPlace(t, server.URL, one, "simplernn_shallow")
@@ -603,6 +620,7 @@ func startChild(t *testing.T, from, root string, models []string, environment ..
 // TestKilled kills 30 downloads of four models at random times: whatever is there
 // is whole, and in the end a download completes.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	const kills = 30
 	server := checkpointserver.New(published)
 	defer server.Close()
@@ -639,6 +657,7 @@ func TestKilled(t *testing.T) {
 
 // TestProxy downloads through the proxy that the environment names.
 func TestProxy(t *testing.T) {
+	t.Parallel()
 	var seen atomic.Int32
 	files := checkpointserver.New(published)
 	defer files.Close()
@@ -657,6 +676,7 @@ func TestProxy(t *testing.T) {
 
 // TestBitFlips flips a bit at each of 1,000 random offsets of a checkpoint.
 func TestBitFlips(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	prefix := filepath.Join(dir, CheckpointName)
 	data, index := read(t, one, dataName), read(t, one, indexName)
