@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -106,7 +107,7 @@ type Manifest struct {
 // or ErrInvalid.
 func Read(dir string) (*Manifest, error) {
 	path := filepath.Join(dir, Name)
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +165,17 @@ func (m *Manifest) check() error {
 	if m.Times < 1 || m.Times > MaxTimes {
 		return fmt.Errorf("%w: %d timesteps", ErrInvalid, m.Times)
 	}
+	// Without these Verify would prove nothing; with others it would read elsewhere.
+	for _, name := range []string{"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"} {
+		if m.Files[name] == "" {
+			return fmt.Errorf("%w: it lacks the hash of %s", ErrInvalid, name)
+		}
+	}
+	for name := range m.Files {
+		if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
+			return fmt.Errorf("%w: the file %q is outside the SavedModel", ErrInvalid, name)
+		}
+	}
 	for _, l := range m.Layers {
 		if err := shape(l.Name, l.Shape); err != nil {
 			return err
@@ -178,7 +190,7 @@ func (m *Manifest) check() error {
 			default:
 				return fmt.Errorf("%w: %s is of kind %q", ErrInvalid, where, step.Kind)
 			}
-			if step.Shown < 0 || step.Shown >= m.Times {
+			if step.Shown < 0 || step.Shown > t {
 				return fmt.Errorf("%w: %s is of the frame shown at timestep %d", ErrInvalid, where, step.Shown)
 			}
 			if err := needs(where, step.Needs, step.Known); err != nil {
@@ -231,9 +243,22 @@ func (m *Manifest) Verify(dir string) error {
 	return nil
 }
 
-// HashFile returns the SHA-256 of a file in hexadecimal.
+// openRegular opens a file unless it is a pipe or a device, which could block or
+// never end.
+func openRegular(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %s is no regular file", ErrInvalid, path)
+	}
+	return os.Open(path)
+}
+
+// HashFile returns the SHA-256 of a regular file in hexadecimal.
 func HashFile(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return "", err
 	}
