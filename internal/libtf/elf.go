@@ -1,6 +1,7 @@
 package libtf
 
 import (
+	"bytes"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -77,7 +78,7 @@ func checkELF(file string, seen map[string]bool) error {
 	if end > uint64(info.Size()) {
 		return fmt.Errorf("%w: %s has %d bytes of %d", ErrTruncated, file, info.Size(), end)
 	}
-	needed, err := library.ImportedLibraries()
+	needed, err := neededLibraries(library)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrFormat, file, err)
 	}
@@ -94,4 +95,46 @@ func checkELF(file string, seen map[string]bool) error {
 		}
 	}
 	return nil
+}
+
+// neededLibraries returns the DT_NEEDED entries. Unlike ImportedLibraries it does
+// not read the whole string table, which in libtensorflow is 200 MB of symbols.
+func neededLibraries(library *elf.File) ([]string, error) {
+	dynamic := library.SectionByType(elf.SHT_DYNAMIC)
+	if dynamic == nil {
+		return nil, nil
+	}
+	const most = 1 << 20
+	if int(dynamic.Link) >= len(library.Sections) || dynamic.Size > most {
+		return nil, fmt.Errorf("its dynamic section is damaged")
+	}
+	entries, err := dynamic.Data()
+	if err != nil {
+		return nil, err
+	}
+	table := library.Sections[dynamic.Link]
+	word := 8
+	if library.Class == elf.ELFCLASS32 {
+		word = 4
+	}
+	number := func(b []byte) uint64 {
+		if word == 4 {
+			return uint64(library.ByteOrder.Uint32(b))
+		}
+		return library.ByteOrder.Uint64(b)
+	}
+	var names []string
+	for ; len(entries) >= 2*word; entries = entries[2*word:] {
+		if elf.DynTag(number(entries)) != elf.DT_NEEDED {
+			continue
+		}
+		name := make([]byte, 4096)
+		n, err := table.ReadAt(name, int64(number(entries[word:])))
+		end := bytes.IndexByte(name[:n], 0)
+		if end < 0 {
+			return nil, fmt.Errorf("the name of a needed library cannot be read: %w", errors.Join(err, io.ErrUnexpectedEOF))
+		}
+		names = append(names, string(name[:end]))
+	}
+	return names, nil
 }
