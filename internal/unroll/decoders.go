@@ -13,7 +13,7 @@ func (b *builder) decode(trajectory []value, logits []graph.Tensor) {
 	}
 	if b.model.Decoder == zoo.Last {
 		for t, v := range trajectory {
-			b.enter("decoder", t, nil)
+			b.enter("decoder", t, nil, nil)
 			name(t+1, b.broadcast(v))
 		}
 		return
@@ -32,7 +32,7 @@ func (b *builder) decode(trajectory []value, logits []graph.Tensor) {
 		threshold = b.read(b.kernel("decoder_threshold"))
 	}
 	for t := zoo.FirstDecodedTimestep; t < b.times; t++ {
-		b.enter("decoder", t, nil)
+		b.enter("decoder", t, nil, nil)
 		readout := b.broadcast(trajectory[t])
 		probabilities := op("Softmax", graph.Attributes{"T": float}, op("Mul", graph.Attributes{"T": float}, readout, beta))
 		now := op("Max", graph.Attributes{"T": float, "Tidx": int32Type, "keep_dims": graph.Bool(true)}, probabilities, b.g.Int32s("axis1_vector", []int32{1}, 1))

@@ -118,7 +118,7 @@ func Unroll(m *zoo.Model, times int, plan Plan, options Options) *Network {
 		index[m.Layers[i].Name] = i
 	}
 	outputs := make([][]value, times)
-	states := make([][]value, layers)
+	states, older := make([][]value, layers), make([][]value, layers)
 	for i := range m.Layers {
 		states[i] = b.initialState(&m.Layers[i])
 	}
@@ -135,7 +135,7 @@ func Unroll(m *zoo.Model, times int, plan Plan, options Options) *Network {
 		}
 		for i := range m.Layers {
 			l := &m.Layers[i]
-			b.enter(l.Name, t, states[i])
+			b.enter(l.Name, t, states[i], older[i])
 			var input value
 			if l.Input == "" {
 				input = b.frame(t)
@@ -146,6 +146,7 @@ func Unroll(m *zoo.Model, times int, plan Plan, options Options) *Network {
 			for j, name := range l.Feedback {
 				feedback[j] = previous(name)
 			}
+			older[i] = states[i]
 			outputs[t][i], states[i] = b.layer(l, input, feedback, states[i])
 		}
 	}
@@ -218,7 +219,7 @@ func (b *builder) network(outputs [][]value) *Network {
 // feature names a layer's output at timestep t.
 func (b *builder) feature(l *zoo.Layer, t int, v value) Feature {
 	f := Feature{Kind: v.kind, Shown: v.shown}
-	b.enter(l.Name, t, nil)
+	b.enter(l.Name, t, nil, nil)
 	identity := func(name string, x graph.Tensor) graph.Tensor {
 		return b.g.Add(graph.Spec{Name: name, Op: "Identity", Inputs: []graph.Tensor{x}, Attributes: graph.Attributes{"T": float}})
 	}

@@ -50,7 +50,8 @@ type builder struct {
 	// What is being built.
 	layerName string
 	timestep  int
-	throttle  graph.Tensor
+	throttle  graph.Tensor // the layer's state one timestep ago
+	backlog   graph.Tensor // and two timesteps ago
 }
 
 func newBuilder(m *zoo.Model, times int, plan Plan, options Options) *builder {
@@ -132,17 +133,23 @@ func (b *builder) slice(name string, x graph.Tensor, from, to int32, scalar bool
 	}})
 }
 
-// enter says which layer and timestep the following operations belong to.
-// Gathering frames for it waits until the layer's last state is there: otherwise
-// all timesteps' gathers would run at once and hold memory until their turn.
-func (b *builder) enter(layer string, timestep int, state []value) {
-	b.layerName, b.timestep, b.throttle = layer, timestep, graph.Tensor{}
-	if len(state) > 0 && state[0].kind == PerStimulus && state[0].tensor.Exists() {
-		b.throttle = state[0].tensor
+// enter says which layer and timestep the following operations belong to, and the
+// layer's states one and two timesteps ago. Operations that need no state wait for
+// them all the same, gathers of frames for the former and convolutions for the
+// latter: otherwise those of all timesteps would run as soon as they can and hold
+// memory until their turn.
+func (b *builder) enter(layer string, timestep int, last, older []value) {
+	b.layerName, b.timestep = layer, timestep
+	driven := func(state []value) graph.Tensor {
+		if len(state) > 0 && state[0].kind == PerStimulus {
+			return state[0].tensor
+		}
+		return graph.Tensor{}
 	}
+	b.throttle, b.backlog = driven(last), driven(older)
 }
 
-// add puts an operation into the graph under a name that tells its kind, layer
+// op puts an operation into the graph under a name that tells its kind, layer
 // and timestep.
 func (b *builder) op(op string, like value, attributes graph.Attributes, macs int64, inputs ...graph.Tensor) graph.Tensor {
 	var scope string
@@ -154,10 +161,14 @@ func (b *builder) op(op string, like value, attributes graph.Attributes, macs in
 	case PerStimulus:
 		scope = fmt.Sprintf("%s/t%d", b.layerName, b.timestep)
 	}
-	return b.g.Add(graph.Spec{
+	spec := graph.Spec{
 		Name: scope + "/" + op, Op: op, Inputs: inputs, Attributes: attributes,
 		Cost: graph.Cost{MACs: macs, Per: like.kind.String()},
-	})
+	}
+	if b.plan != Plain && like.kind == PerStimulus && (op == "Conv2D" || op == "Pad") && b.backlog.Exists() {
+		spec.Controls = []graph.Tensor{b.backlog}
+	}
+	return b.g.Add(spec)
 }
 
 // frame is the image shown at timestep t.
