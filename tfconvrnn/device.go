@@ -115,6 +115,21 @@ type usedGPUsState struct {
 	options gpuOptions // all but use and number
 }
 
+// check loads the runtime and finds out whether the GPU, if one is asked for, can be
+// used.
+func (g gpuOptions) check(runtimePath string) error {
+	if !g.use {
+		return nil
+	}
+	quiet()
+	runtime, err := libtf.Load(runtimePath)
+	if err != nil {
+		return err
+	}
+	_, _, err = g.prepare(runtime, nil)
+	return err
+}
+
 // prepare checks that the GPU can be used, and returns the session configuration
 // for it and the TensorFlow device to put the graph on, "" if that is the only one.
 func (g gpuOptions) prepare(runtime *libtf.Runtime, config []byte) (prepared []byte, device string, err error) {

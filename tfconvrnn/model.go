@@ -110,6 +110,9 @@ func LoadContext(ctx context.Context, name string, options ...Option) (*Model, e
 	if err != nil {
 		return nil, err
 	}
+	if err := o.gpu.check(o.runtime); err != nil { // before a long conversion
+		return nil, err
+	}
 	store, err := savedmodels.Open(o.store)
 	if err != nil {
 		return nil, err

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/convert"
@@ -20,7 +23,55 @@ import (
 	"github.com/tfconvrnn/go/internal/tfpb"
 	"github.com/tfconvrnn/go/internal/unroll"
 	"github.com/tfconvrnn/go/internal/zoo"
+	"github.com/tfconvrnn/go/tfconvrnn"
 )
+
+// gpuFlags say how a GPU is used.
+type gpuFlags struct {
+	tf32   bool
+	memory string
+}
+
+func (f *gpuFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVar(&f.tf32, "tf32", false, "let the GPU compute in TensorFloat-32: faster, and less exact")
+	flags.StringVar(&f.memory, "gpu-memory", "", "most GPU memory to take, as a `SIZE` such as 8GiB, or \"all\" to reserve all at once (default: as needed)")
+}
+
+// options returns the library's options for a device: cpu, gpu or gpu:<number>.
+func (f *gpuFlags) options(device string) ([]tfconvrnn.Option, error) {
+	kind, number, numbered := strings.Cut(device, ":")
+	if numbered {
+		if n, err := strconv.Atoi(number); err != nil || n < 0 {
+			return nil, usagef("device %q: the number of a GPU is 0, 1, …", device)
+		}
+	}
+	if device != "cpu" && kind != "gpu" {
+		return nil, usagef("unknown device %q; there are cpu, gpu and gpu:<number>", device)
+	}
+	options := []tfconvrnn.Option{tfconvrnn.WithDevice(device)}
+	if device == "cpu" {
+		if f.tf32 || f.memory != "" {
+			return nil, usagef("--tf32 and --gpu-memory are for GPUs; add --device gpu")
+		}
+		return options, nil
+	}
+	if f.tf32 {
+		options = append(options, tfconvrnn.WithTF32())
+	}
+	switch f.memory {
+	case "":
+	case "all":
+		options = append(options, tfconvrnn.WithGPUMemoryReserved())
+	default:
+		size, err := humanize.ParseBytes(f.memory)
+		if err != nil || size > math.MaxInt64 {
+			return nil, usagef("--gpu-memory %q is no size; write for example 8GiB, or all", f.memory)
+		}
+		options = append(options, tfconvrnn.WithGPUMemoryLimit(int64(size)))
+	}
+	return options, nil
+}
 
 // cudaFindings says whether models can run on a GPU. Without one that is no fault.
 func cudaFindings() []finding {

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -20,6 +19,7 @@ import (
 type modelFlags struct {
 	model, weights, store, device string
 	gpu                           string
+	gpuFlags                      gpuFlags
 	batch, threads                int
 	yes, quiet, verify            bool
 }
@@ -32,6 +32,7 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.device, "device", "cpu", "`DEVICE`: cpu, gpu or gpu:<number>")
 	flags.StringVar(&f.gpu, "gpu", "", "")
 	_ = flags.MarkHidden("gpu")
+	f.gpuFlags.register(cmd)
 	flags.IntVar(&f.batch, "batch", 0, "stimuli computed together (0: choose)")
 	flags.IntVar(&f.threads, "threads", 0, "processor cores to compute on (0: all)")
 	flags.BoolVar(&f.verify, "verify", false, "check the converted model's checksums before loading it")
@@ -92,25 +93,8 @@ func (f *modelFlags) loadOptions(times int) ([]tfconvrnn.Option, error) {
 	if f.gpu != "" { // run_model.py: the number of the GPU
 		device = "gpu:" + f.gpu
 	}
-	onDevice, err := deviceOptions(device)
+	onDevice, err := f.gpuFlags.options(device)
 	return append(options, onDevice...), err
-}
-
-// deviceOptions returns the library's options for a device.
-func deviceOptions(device string) ([]tfconvrnn.Option, error) {
-	kind, number, numbered := strings.Cut(device, ":")
-	if numbered {
-		if n, err := strconv.Atoi(number); err != nil || n < 0 {
-			return nil, usagef("device %q: the number of a GPU is 0, 1, …", device)
-		}
-	}
-	switch {
-	case device == "cpu":
-		return nil, nil
-	case kind == "gpu":
-		return nil, fmt.Errorf("%w: this version computes on the processor only; use --device cpu", tfconvrnn.ErrDevice)
-	}
-	return nil, usagef("unknown device %q; there are cpu, gpu and gpu:<number>", device)
 }
 
 // presentationFlags say how stimuli are shown.
