@@ -71,7 +71,7 @@ func TestGPUReadiness(t *testing.T) {
 	require.NoError(t, err)
 	for _, m := range zoo.Models() {
 		for _, plan := range []unroll.Plan{unroll.Plain, unroll.LightCone} {
-			def, fetches := Hot(unroll.Unroll(m, 30, plan, unroll.Options{MatMulPixels: 49}))
+			def, fetches := Hot(unroll.Unroll(m, m.Default.Times, plan, unroll.Options{MatMulPixels: 49}))
 			for _, precision := range []tfpb.DataType{tfpb.DataType_DT_FLOAT, tfpb.DataType_DT_HALF, tfpb.DataType_DT_BFLOAT16} {
 				t.Run(fmt.Sprintf("%s/%s/%s", m.Name, plan, typeName(precision)), func(t *testing.T) {
 					report, err := Audit(InPrecision(def, precision), fetches, kernels)
