@@ -1,0 +1,90 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// interpreter returns the Python that an environment variable names, or a default,
+// if it has some modules, and skips or, if it was named, fails without them.
+func interpreter(t *testing.T, env, fallback, modules, requirements string) string {
+	t.Helper()
+	name := os.Getenv(env)
+	given := name != ""
+	if !given {
+		name = fallback
+	}
+	out, err := exec.Command(name, "-c", "import "+modules).CombinedOutput()
+	if err != nil {
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		if given {
+			t.Fatalf("%s=%s: %v: %s", env, name, err, lines[len(lines)-1])
+		}
+		t.Skipf("no Python with the modules of %s (set %s): %v: %s", requirements, env, err, lines[len(lines)-1])
+	}
+	return name
+}
+
+// makePageOutputs runs the commands of docs/python.md.
+func makePageOutputs(t *testing.T) (page, dir string) {
+	t.Helper()
+	if _, err := runtimePath(); err != nil {
+		require.NotEqual(t, "1", os.Getenv(requireEnv), "%v", err)
+		t.Skip("needs libtensorflow:", err)
+	}
+	page, err := filepath.Abs("../../docs/python.md")
+	require.NoError(t, err)
+	pictures, err := filepath.Abs("../../testdata/pictures")
+	require.NoError(t, err)
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	dir = t.TempDir()
+	store := t.TempDir()
+	t.Chdir(dir)
+	require.NoError(t, os.CopyFS("pictures", os.DirFS(pictures)))
+	require.NoError(t, os.WriteFile("stimuli.csv", []byte(
+		"path,stimulus_id,category\npictures/chelsea.png,first,cat\npictures/rocket.jpg,second,rocket\npictures/chelsea.png,third,cat\n"), 0o666))
+	count := 0
+	for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		for _, line := range strings.Split(strings.TrimSpace(block[1]), "\n") {
+			words := strings.Fields(line)
+			require.Equal(t, program, words[0])
+			code, _, stderr := run(t.Context(), append(words[1:], "--store", store)...)
+			require.Equal(t, exitOK, code, "%s: %s", line, stderr)
+			count++
+		}
+	}
+	require.Greater(t, count, 5)
+	return page, dir
+}
+
+// The Python page of the documentation, with the readers that users have.
+func TestPythonPage(t *testing.T) {
+	check, err := filepath.Abs("testdata/check_python_page.py")
+	require.NoError(t, err)
+	python := interpreter(t, "TFCONVRNN_PYTHON", "python3", "numpy, scipy, xarray, netCDF4, h5netcdf, zarr", "scripts/python-requirements.txt")
+	page, dir := makePageOutputs(t)
+	cmd := exec.Command(python, check, page)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+// Brain-Score's own BrainIO, which needs an xarray of its own and so a virtual
+// environment of its own.
+func TestBrainIO(t *testing.T) {
+	check, err := filepath.Abs("testdata/check_python_page.py")
+	require.NoError(t, err)
+	python := interpreter(t, "TFCONVRNN_BRAINIO_PYTHON", "python3", "brainio.assemblies", "scripts/python-requirements-brainio.txt")
+	page, dir := makePageOutputs(t)
+	cmd := exec.Command(python, check, page, "brainio")
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
