@@ -176,11 +176,6 @@ func (m *Model) Plan(options ...ExtractOption) (*Extraction, error) {
 
 const maxBatchSize = 4096
 
-// defaultBatchSize is where larger batches gain little more on a processor.
-const defaultBatchSize = 8
-
-func (m *Model) chooseBatchSize(*Extraction) int { return defaultBatchSize }
-
 // Layers describes the layers of the extraction, in order. They must not be changed.
 func (x *Extraction) Layers() []LayerOutput { return x.layers }
 

@@ -20,9 +20,6 @@ func defaultSessionOptions() sessionOptions {
 	return sessionOptions{device: "cpu", precision: Float32, threads: runtime.GOMAXPROCS(0)}
 }
 
-// Float32 is the precision of the published models.
-const Float32 = "float32"
-
 // WithThreads limits the processor's cores that a model computes on; the default
 // is all that the process may use.
 func WithThreads(threads int) Option {
@@ -37,15 +34,16 @@ func WithThreads(threads int) Option {
 
 // config returns the serialized ConfigProto of a session.
 func (o sessionOptions) config(*libtf.Runtime) ([]byte, error) {
+	if err := o.checkPrecision(); err != nil {
+		return nil, err
+	}
 	config := &tfpb.ConfigProto{
 		IntraOpParallelismThreads: int32(o.threads),
 		InterOpParallelismThreads: int32(o.threads),
 		AllowSoftPlacement:        true,
 		GraphOptions: &tfpb.GraphOptions{
 			OptimizerOptions: &tfpb.OptimizerOptions{OptLevel: tfpb.OptimizerOptions_L0},
-			// The graph is already what it should be; the optimizer would only
-			// make first runs slower.
-			RewriteOptions: &tfpb.RewriterConfig{DisableMetaOptimizer: true},
+			RewriteOptions:   o.rewrites(),
 		},
 		DeviceCount: map[string]int32{"GPU": 0},
 	}

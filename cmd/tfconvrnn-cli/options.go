@@ -21,6 +21,7 @@ type modelFlags struct {
 	gpu                           string
 	gpuFlags                      gpuFlags
 	batch, threads                int
+	precision                     string
 	yes, quiet, verify            bool
 }
 
@@ -35,6 +36,7 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	f.gpuFlags.register(cmd)
 	flags.IntVar(&f.batch, "batch", 0, "stimuli computed together (0: choose)")
 	flags.IntVar(&f.threads, "threads", 0, "processor cores to compute on (0: all)")
+	flags.StringVar(&f.precision, "precision", tfconvrnn.Float32, "`PRECISION` to compute in: float32 or bfloat16, on processors that have it")
 	flags.BoolVar(&f.verify, "verify", false, "check the converted model's checksums before loading it")
 	addYes(cmd, &f.yes)
 	addQuiet(cmd, &f.quiet)
@@ -85,6 +87,9 @@ func (f *modelFlags) loadOptions(times int) ([]tfconvrnn.Option, error) {
 	}
 	if f.threads != 0 {
 		options = append(options, tfconvrnn.WithThreads(f.threads))
+	}
+	if f.precision != tfconvrnn.Float32 {
+		options = append(options, tfconvrnn.WithPrecision(f.precision))
 	}
 	if f.verify {
 		options = append(options, tfconvrnn.WithVerification())

@@ -1,0 +1,75 @@
+package tfconvrnn
+
+import (
+	"bufio"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Batches chosen without being asked for.
+const (
+	// largestChosenBatch is where larger batches gain little more on a processor.
+	largestChosenBatch = 8
+	// assumedMemory is what is taken to be available where the system does not say.
+	assumedMemory = 4 << 30
+)
+
+// chooseBatchSize takes the largest batch, up to largestChosenBatch, that fits
+// half of the memory that is available.
+func (m *Model) chooseBatchSize(x *Extraction) int {
+	available := availableMemory()
+	size := int((available/2 - m.weightBytes()) / x.bytesPerStimulus())
+	return max(1, min(largestChosenBatch, size))
+}
+
+// weightBytes is about what loading the weights takes yet: they are in memory
+// already, but the runtime's buffers grow with them.
+func (m *Model) weightBytes() int64 { return m.info.Parameters }
+
+// bytesPerStimulus estimates what a stimulus adds to a run: what is fetched, which
+// up to three batches in the pipeline hold, and the intermediate values of a few
+// layers and timesteps at once.
+func (x *Extraction) bytesPerStimulus() int64 {
+	const float = 4
+	fetched := int64(imageValues)
+	for _, l := range x.layers {
+		fetched += int64(len(l.Timesteps) * l.Size())
+	}
+	largest := int64(0)
+	for _, l := range x.model.info.Layers {
+		size := int64(1)
+		for _, d := range l.Shape {
+			size *= int64(d)
+		}
+		largest = max(largest, size)
+	}
+	// A cell on unpooled maps of four times the size has some twenty values of
+	// them at hand.
+	return float * (3*fetched + 20*4*largest)
+}
+
+// availableMemory is what Linux says can be had without swapping.
+func availableMemory() int64 {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return assumedMemory
+	}
+	defer f.Close()
+	available := int64(assumedMemory)
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) > 1 && fields[0] == "MemAvailable:" {
+			if n, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
+				available = n << 10
+			}
+		}
+	}
+	// A container may have less than the machine.
+	if limit, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(limit)), 10, 64); err == nil {
+			available = min(available, n)
+		}
+	}
+	return available
+}
