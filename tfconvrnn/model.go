@@ -24,6 +24,7 @@ type loadOptions struct {
 	plan     string
 	runtime  string
 	verify   bool
+	trust    bool
 	session  sessionOptions
 	gpu      gpuOptions
 	progress func(done, total int64)
@@ -132,6 +133,9 @@ func LoadContext(ctx context.Context, name string, options ...Option) (*Model, e
 }
 
 func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (*Model, error) {
+	if err := o.checkTrust(info, found); err != nil {
+		return nil, err
+	}
 	quiet()
 	runtime, err := libtf.Load(o.runtime)
 	if err != nil {

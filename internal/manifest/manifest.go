@@ -20,8 +20,9 @@ const Name = "manifest.json"
 // Format is the version of the manifest's own form.
 const Format = 1
 
-// maxBytes bounds what is read of a manifest; real ones are below 200 KB.
-const maxBytes = 4 << 20
+// maxBytes bounds what is read of a manifest. Those of 30 timesteps are below
+// 200 KB, those of MaxTimes below 7 MB.
+const maxBytes = 16 << 20
 
 // ErrInvalid is wrapped by errors about a manifest that cannot be understood.
 var ErrInvalid = errors.New("invalid manifest")
@@ -239,6 +240,16 @@ func (m *Manifest) Verify(dir string) error {
 		if got != want {
 			return fmt.Errorf("%w: %s has SHA-256 %s, not %s; convert the model again", ErrModified, filepath.Join(dir, name), got, want)
 		}
+	}
+	return nil
+}
+
+// VerifyBytes checks that data is the content of one of the SavedModel's files. The
+// error wraps ErrModified.
+func (m *Manifest) VerifyBytes(name string, data []byte) error {
+	sum := sha256.Sum256(data)
+	if got := hex.EncodeToString(sum[:]); got != m.Files[name] {
+		return fmt.Errorf("%w: %s has SHA-256 %s, not %q; convert the model again", ErrModified, name, got, m.Files[name])
 	}
 	return nil
 }
