@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/tfconvrnn/go/internal/arrayfiles"
 	"github.com/tfconvrnn/go/internal/libtf"
@@ -165,6 +166,55 @@ func TestScripts(t *testing.T) {
 		output, err := exec.Command("sh", "-n", script).CombinedOutput()
 		assert.NoError(t, err, "%s: %s", script, output)
 	}
+}
+
+func TestCompose(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join(root, "compose.yaml"))
+	require.NoError(t, err)
+	var file struct {
+		Services map[string]struct {
+			Image string
+			Build struct{ Context, Target string }
+			// A read-only root file system and no network: a job needs neither.
+			ReadOnly    bool     `yaml:"read_only"`
+			NetworkMode string   `yaml:"network_mode"`
+			Command     []string `yaml:"command"`
+			Volumes     []string
+			Deploy      struct {
+				Resources struct {
+					Reservations struct {
+						Devices []struct {
+							Driver       string
+							Capabilities []string
+						}
+					}
+				}
+			}
+		}
+		Volumes map[string]any
+	}
+	require.NoError(t, yaml.Unmarshal(content, &file))
+	for name, target := range map[string]string{"extract": "cpu", "extract-gpu": "gpu"} {
+		service, ok := file.Services[name]
+		require.True(t, ok, name)
+		assert.Equal(t, target, service.Build.Target)
+		assert.Equal(t, "tfconvrnn:"+target, service.Image)
+		assert.True(t, service.ReadOnly)
+		assert.Equal(t, "none", service.NetworkMode)
+		assert.Equal(t, "extract", service.Command[0], "the image's entrypoint is the program")
+		assert.Contains(t, service.Volumes, "cache:/cache")
+		assert.Contains(t, service.Volumes, "store:/cache/savedmodels")
+		devices := service.Deploy.Resources.Reservations.Devices
+		if target == "cpu" {
+			assert.Empty(t, devices)
+			continue
+		}
+		require.Len(t, devices, 1)
+		assert.Equal(t, "nvidia", devices[0].Driver)
+		assert.Equal(t, []string{"gpu"}, devices[0].Capabilities)
+		assert.Contains(t, service.Command, "--device=gpu")
+	}
+	assert.Len(t, file.Volumes, 2)
 }
 
 // TestIgnored checks that what the build needs is in its context, and what it
