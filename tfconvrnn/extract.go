@@ -108,53 +108,22 @@ func (m *Model) Plan(options ...ExtractOption) (*Extraction, error) {
 		option(&x.options)
 	}
 	o := &x.options
-	resolved, err := o.presentation.Resolve(m.info)
+	outputs, err := o.resolve(m.info)
 	if err != nil {
 		return nil, err
 	}
-	o.presentation, x.times = resolved, resolved.times
+	x.layers, x.times = outputs, o.presentation.times
 	if x.times > m.manifest.Times {
 		return nil, fmt.Errorf("%w: %d timesteps, but the converted graph has %d; load the model with WithTimes(%d)",
 			ErrPresentation, x.times, m.manifest.Times, x.times)
 	}
-	if o.batchSize < 0 || o.batchSize > maxBatchSize {
-		return nil, fmt.Errorf("%w: a batch of %d; it must be 1 … %d, or 0 to choose", ErrOption, o.batchSize, maxBatchSize)
-	}
-	if len(o.layers) == 0 && !o.onlyLogits {
-		for _, l := range m.info.Layers {
-			o.layers = append(o.layers, l.Name)
-		}
-	}
-	imageOn := resolved.ImageOn()
-	var layers []layerRequest
-	for i, name := range o.layers {
-		info, err := m.info.Layer(name)
-		if err != nil {
-			return nil, err
-		}
-		if slices.Contains(o.layers[:i], name) {
-			return nil, fmt.Errorf("%w: layer %s is asked for twice", ErrOption, name)
-		}
-		first := info.ReportedFrom
-		if o.allTimesteps {
-			first = 0
-		}
-		if first >= x.times {
-			return nil, fmt.Errorf("%w: %s is reported from timestep %d on, and there are %d; ask for more timesteps, or for all timesteps",
-				ErrPresentation, name, first, x.times)
-		}
-		output := LayerOutput{Name: name, Shape: info.Shape}
-		for t := first; t < x.times; t++ {
-			output.Timesteps = append(output.Timesteps, t)
-			output.Milliseconds = append(output.Milliseconds, t*MillisecondsPerTimestep)
-			output.Driven = append(output.Driven, t >= imageOn+info.DrivenFrom)
-		}
-		x.layers = append(x.layers, output)
-		index := slices.IndexFunc(m.manifest.Layers, func(l manifest.Layer) bool { return l.Name == name })
+	layers := make([]layerRequest, len(outputs))
+	for i, output := range outputs {
+		index := slices.IndexFunc(m.manifest.Layers, func(l manifest.Layer) bool { return l.Name == output.Name })
 		if index < 0 {
-			return nil, fmt.Errorf("%w: the manifest in %s lacks layer %s", ErrModified, m.dir, name)
+			return nil, fmt.Errorf("%w: the manifest in %s lacks layer %s", ErrModified, m.dir, output.Name)
 		}
-		layers = append(layers, layerRequest{&m.manifest.Layers[index], output.Timesteps})
+		layers[i] = layerRequest{&m.manifest.Layers[index], output.Timesteps}
 	}
 	var logits *manifest.Logits
 	if o.logits {

@@ -16,12 +16,20 @@ func Outputs(model savedmodels.Model, options ...ExtractOption) (Presentation, [
 	for _, option := range options {
 		option(&o)
 	}
+	outputs, err := o.resolve(model)
+	return o.presentation, outputs, err
+}
+
+// resolve checks the options, and fills in the presentation and the layers that
+// they leave to the model.
+func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error) {
 	resolved, err := o.presentation.Resolve(model)
 	if err != nil {
-		return resolved, nil, err
+		return nil, err
 	}
+	o.presentation = resolved
 	if o.batchSize < 0 || o.batchSize > maxBatchSize {
-		return resolved, nil, fmt.Errorf("%w: a batch of %d; it must be 1 … %d, or 0 to choose", ErrOption, o.batchSize, maxBatchSize)
+		return nil, fmt.Errorf("%w: a batch of %d; it must be 1 … %d, or 0 to choose", ErrOption, o.batchSize, maxBatchSize)
 	}
 	if len(o.layers) == 0 && !o.onlyLogits {
 		for _, l := range model.Layers {
@@ -33,17 +41,17 @@ func Outputs(model savedmodels.Model, options ...ExtractOption) (Presentation, [
 	for i, name := range o.layers {
 		layer, err := model.Layer(name)
 		if err != nil {
-			return resolved, nil, err
+			return nil, err
 		}
 		if slices.Contains(o.layers[:i], name) {
-			return resolved, nil, fmt.Errorf("%w: layer %s is asked for twice", ErrOption, name)
+			return nil, fmt.Errorf("%w: layer %s is asked for twice", ErrOption, name)
 		}
 		first := layer.ReportedFrom
 		if o.allTimesteps {
 			first = 0
 		}
 		if first >= resolved.times {
-			return resolved, nil, fmt.Errorf("%w: %s is reported from timestep %d on, and there are %d; ask for more timesteps, or for all timesteps",
+			return nil, fmt.Errorf("%w: %s is reported from timestep %d on, and there are %d; ask for more timesteps, or for all timesteps",
 				ErrPresentation, name, first, resolved.times)
 		}
 		output := LayerOutput{Name: name, Shape: layer.Shape}
@@ -54,5 +62,5 @@ func Outputs(model savedmodels.Model, options ...ExtractOption) (Presentation, [
 		}
 		outputs = append(outputs, output)
 	}
-	return resolved, outputs, nil
+	return outputs, nil
 }
