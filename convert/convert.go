@@ -57,11 +57,11 @@ func Checkpoint(model, prefix string) (Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	source, err := weights.OpenCheckpoint(prefix, Variables(m))
+	source, err := weights.OpenCheckpoint(prefix, m.Variables())
 	var mismatch *weights.MismatchError
 	if errors.As(err, &mismatch) {
 		for _, other := range zoo.Models() {
-			if mismatch.Fits(Variables(other)) {
+			if mismatch.Fits(other.Variables()) {
 				return nil, fmt.Errorf("%s is a checkpoint of %s: %w", prefix, other.Name, err)
 			}
 		}
@@ -75,7 +75,7 @@ func Seeded(model string, seed uint64) (Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return weights.Seeded(seed, Variables(m)), nil
+	return weights.Seeded(seed, m.Variables()), nil
 }
 
 func lookup(model string) (*zoo.Model, error) {
@@ -84,15 +84,6 @@ func lookup(model string) (*zoo.Model, error) {
 		return nil, fmt.Errorf("%w %q", ErrUnknownModel, model)
 	}
 	return m, nil
-}
-
-// Variables returns the checkpoint variables of m.
-func Variables(m *zoo.Model) []weights.Variable {
-	var list []weights.Variable
-	for _, v := range m.Variables() {
-		list = append(list, weights.Variable(v))
-	}
-	return list
 }
 
 // Plan says how the graph computes the model; the results are equal up to
@@ -228,7 +219,7 @@ func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, 
 		return "", err
 	}
 	defer writer.Abort()
-	expected := Variables(m)
+	expected := m.Variables()
 	sort.Slice(expected, func(i, j int) bool { return expected[i].Name < expected[j].Name })
 	var done, total int64
 	for _, v := range expected {

@@ -170,7 +170,7 @@ func writeCheckpoint(t *testing.T, model string, change func(v *weights.Variable
 		}
 		require.NoError(t, writer.Add(v.Name, shape, values))
 	}
-	for _, v := range convert.Variables(zoo.Lookup(model)) {
+	for _, v := range zoo.Lookup(model).Variables() {
 		values, err := source.Variable(v.Name, v.Shape)
 		require.NoError(t, err)
 		if change != nil {
@@ -299,7 +299,7 @@ func TestOptionsAreChecked(t *testing.T) {
 
 func TestCancellationLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	variables := len(convert.Variables(zoo.Lookup(model)))
+	variables := len(zoo.Lookup(model).Variables())
 	for at := range variables {
 		ctx, cancel := context.WithCancel(t.Context())
 		steps := 0

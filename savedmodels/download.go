@@ -600,11 +600,11 @@ const (
 // fits checks an index against the variables of a model; the error names the model
 // whose checkpoint it is.
 func fits(model, prefix string, index *bundle.Index) error {
-	err := weights.MatchIndex(prefix, index, convert.Variables(zoo.Lookup(model)))
+	err := weights.MatchIndex(prefix, index, zoo.Lookup(model).Variables())
 	var mismatch *weights.MismatchError
 	if errors.As(err, &mismatch) {
 		for _, other := range zoo.Models() {
-			if mismatch.Fits(convert.Variables(other)) {
+			if mismatch.Fits(other.Variables()) {
 				return fmt.Errorf("it is the checkpoint of %s: %w", other.Name, err)
 			}
 		}

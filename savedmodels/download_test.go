@@ -86,7 +86,7 @@ func seededHash(t testing.TB, model string) string {
 	if sum, ok := hashes.Load(model); ok {
 		return sum.(string)
 	}
-	variables := convert.Variables(zoo.Lookup(model))
+	variables := zoo.Lookup(model).Variables()
 	sum, err := weights.SHA256(weights.Seeded(1, variables), variables)
 	require.NoError(t, err)
 	hashes.Store(model, sum)

@@ -74,7 +74,7 @@ model.ckpt will do too.`,
 				info.Checked = true
 			}
 			for _, m := range zoo.Models() {
-				if source, err := weights.OpenCheckpoint(prefix, convert.Variables(m)); err == nil {
+				if source, err := weights.OpenCheckpoint(prefix, m.Variables()); err == nil {
 					info.Models = append(info.Models, m.Name)
 					source.Close()
 				}
@@ -167,7 +167,7 @@ func seedCheckpoint(cmd *cobra.Command, name string, seed uint64, out string, fo
 	if err := os.MkdirAll(filepath.Dir(prefix), 0o755); err != nil {
 		return err
 	}
-	variables := convert.Variables(zoo.Lookup(name))
+	variables := zoo.Lookup(name).Variables()
 	c := newConsole(cmd.ErrOrStderr(), quiet)
 	watched := &watchedSource{Source: source, ctx: cmd.Context(), task: c.start("writing", unitParameters, parameters(variables)), total: parameters(variables)}
 	err = weights.WriteCheckpoint(prefix, watched, variables)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"github.com/tfconvrnn/go/internal/cachedir"
+	"github.com/tfconvrnn/go/internal/diskspace"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
 	"github.com/tfconvrnn/go/internal/version"
@@ -196,7 +197,7 @@ func checkDirectory(name, dir string) finding {
 		f.State, f.Detail, f.Remedy = stateWarning, f.Detail+": "+err.Error(), "set "+cachedir.Env+" to a directory that you can write to"
 		return f
 	}
-	if free := freeSpace(existing); free >= 0 {
+	if free := diskspace.Free(existing); free >= 0 {
 		f.Detail += ", " + humanize.Bytes(uint64(free)) + " free"
 		if free < lowSpace {
 			f.State, f.Remedy = stateWarning, "make room, or set "+cachedir.Env+" to a directory on another disk"

@@ -15,6 +15,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/diskspace"
 	"github.com/tfconvrnn/go/internal/reduce"
 	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -76,7 +77,7 @@ func checkUnfinished(file string, resume, force bool) (resuming bool, err error)
 
 // checkSpace finds out whether a disk has the room for an output.
 func checkSpace(file string, size int64) error {
-	free := freeSpace(filepath.Dir(filepath.Clean(file)))
+	free := diskspace.Free(filepath.Dir(filepath.Clean(file)))
 	if free < 0 || free >= size {
 		return nil
 	}

@@ -11,16 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freeSpace returns the bytes that an ordinary user can still write to the
-// file system that holds folder, or -1 where it cannot be told.
-func freeSpace(folder string) int64 {
-	var stat unix.Statfs_t
-	if err := unix.Statfs(folder, &stat); err != nil {
-		return -1
-	}
-	return int64(stat.Bavail) * int64(stat.Bsize)
-}
-
 // usedSpace returns the bytes on disk of the file, which may have holes.
 func usedSpace(info os.FileInfo) int64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/tfconvrnn/go/internal/diskspace"
 )
 
 // sink is what a format's storage does for the engine, which itself takes
@@ -161,7 +163,7 @@ func (w *engine) start(entries []journalEntry, header journalHeader) error {
 }
 
 func (w *engine) checkSpace(need int64) error {
-	free := freeSpace(filepath.Dir(w.path))
+	free := diskspace.Free(filepath.Dir(w.path))
 	if w.options.ForceSize || free < 0 || need <= free {
 		return nil
 	}

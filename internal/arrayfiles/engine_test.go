@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/internal/diskspace"
 )
 
 // resumable are options that checkpoint after every call.
@@ -356,7 +358,7 @@ func TestWriterRefusesMisuse(t *testing.T) {
 
 func TestNoSpace(t *testing.T) {
 	eachFormat(t, func(t *testing.T, format Format) {
-		if freeSpace(t.TempDir()) < 0 {
+		if diskspace.Free(t.TempDir()) < 0 {
 			t.Skip("the file system does not tell its free space")
 		}
 		dir := t.TempDir()

@@ -19,7 +19,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tfconvrnn/go/convert"
 	"github.com/tfconvrnn/go/internal/weights"
 	"github.com/tfconvrnn/go/internal/zoo"
 )
@@ -33,7 +32,7 @@ func WriteSeeded(dir, model string, seed uint64) error {
 	if err := os.MkdirAll(filepath.Join(dir, model), 0o755); err != nil {
 		return err
 	}
-	variables := convert.Variables(m)
+	variables := m.Variables()
 	return weights.WriteCheckpoint(filepath.Join(dir, model, "model.ckpt"), weights.Seeded(seed, variables), variables)
 }
 

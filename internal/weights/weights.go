@@ -11,14 +11,11 @@ import (
 
 	"github.com/tfconvrnn/go/internal/bundle"
 	"github.com/tfconvrnn/go/internal/seeded"
+	"github.com/tfconvrnn/go/internal/zoo"
 )
 
 // Variable is a variable that a model has.
-type Variable struct {
-	Name      string // with all scopes: "tnn_model/conv1/pre_0/bias"
-	Shape     []int
-	Trainable bool
-}
+type Variable = zoo.Variable
 
 // Origin says where values come from. It is meant for provenance records.
 type Origin struct {
