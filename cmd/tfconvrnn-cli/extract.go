@@ -587,34 +587,3 @@ func (r *extractReport) print(out io.Writer) {
 		fmt.Fprintf(out, "%.1f s, %.2f images/s\n", r.Seconds, r.ImagesPerSec)
 	}
 }
-
-// extractTo writes an extraction of all stimuli to a new file, as extract does but
-// without what only its flags ask for.
-func extractTo(ctx context.Context, c *console, model *tfconvrnn.Model, x *tfconvrnn.Extraction, set *stimuli.Set, out string, format arrayfiles.Format) error {
-	hashes, err := set.Hashes(ctx)
-	if err != nil {
-		return err
-	}
-	layers, err := reducedLayers(x.Layers(), &reduce.Specification{})
-	if err != nil {
-		return err
-	}
-	content := &outputContent{
-		model: model.Info(), layers: layers, logits: x.Logits(), dataType: arrayfiles.Float32, set: set, hashes: hashes,
-		about: &provenance{Provenance: x.Provenance(), Inputs: set.Inputs(), DataType: arrayfiles.Float32.String()},
-	}
-	layout, err := content.layout(format)
-	if err != nil {
-		return err
-	}
-	writer, err := arrayfiles.Create(out, format, layout, arrayfiles.Options{})
-	if err != nil {
-		return err
-	}
-	defer writer.Abort() // no effect after Finish
-	run := &extractRun{command: &extractCommand{out: out}, content: content, console: c}
-	if _, err := run.stream(ctx, x, writer); err != nil {
-		return err
-	}
-	return writer.Finish(ctx)
-}

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"image"
-	"image/color"
-	"image/jpeg"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -80,25 +77,6 @@ func (p *prover) fail(t *testing.T, code int, says string, args ...string) {
 	assert.Equal(t, code, cmd.ProcessState.ExitCode(), "%s", out)
 	assert.Contains(t, string(out), says)
 	assert.NotContains(t, string(out), "goroutine ")
-}
-
-// makePictures makes small photograph-like pictures, all different.
-func makePictures(t testing.TB, dir string, n int) {
-	t.Helper()
-	require.NoError(t, os.MkdirAll(dir, 0o777))
-	random := rand.New(rand.NewPCG(1, 1))
-	img := image.NewRGBA(image.Rect(0, 0, 320, 256))
-	for i := range n {
-		base, slope := random.IntN(200), random.IntN(5)
-		for y := range 256 {
-			for x := range 320 {
-				img.SetRGBA(x, y, color.RGBA{uint8(base + x*slope/8), uint8(y), uint8(i + x*y/512), 255})
-			}
-		}
-		var b bytes.Buffer
-		require.NoError(t, jpeg.Encode(&b, img, nil))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%05d.jpg", i)), b.Bytes(), 0o666))
-	}
 }
 
 // contentOf hashes a file, or all files of a folder.

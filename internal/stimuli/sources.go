@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -259,7 +260,8 @@ func (q *sequenceFiles) hash(ctx context.Context, s *Set) (string, error) {
 // array of the stimulus's values, uint8 or little-endian float32. Files are read,
 // several at a time, when it is first called. From then on a file that is not
 // what it was is an error that wraps ErrChanged when it is shown. A file that is
-// not there has the hash "missing" if AllowMissing is set.
+// not there has the hash "missing" if AllowMissing is set, and one that cannot be
+// opened "unreadable".
 func (s *Set) Hashes(ctx context.Context) ([]string, error) {
 	s.hashing.Lock()
 	defer s.hashing.Unlock()
@@ -269,8 +271,11 @@ func (s *Set) Hashes(ctx context.Context) ([]string, error) {
 	hashes := make([]string, len(s.sources))
 	err := eachInParallel(ctx, len(hashes), func(ctx context.Context, i int) (err error) {
 		hashes[i], err = s.sources[i].hash(ctx, s)
-		if s.options.AllowMissing && errors.Is(err, os.ErrNotExist) {
-			hashes[i], err = missing, nil
+		var file *fs.PathError
+		if s.options.AllowMissing && errors.As(err, &file) {
+			if hashes[i], err = unreadable, nil; errors.Is(file, fs.ErrNotExist) {
+				hashes[i] = missing
+			}
 		}
 		return err
 	})
@@ -281,7 +286,11 @@ func (s *Set) Hashes(ctx context.Context) ([]string, error) {
 	return hashes, nil
 }
 
-const missing = "missing"
+// In the place of hashes.
+const (
+	missing    = "missing"
+	unreadable = "unreadable"
+)
 
 // Fingerprint returns one SHA-256 of all stimuli's ids and contents, in
 // hexadecimal digits; see Hashes.
