@@ -273,25 +273,29 @@ func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sin
 		}
 		return nil
 	})
-	var sinkErr error
-	for b := range computed {
-		if sinkErr == nil {
-			if sinkErr = sink(b); sinkErr != nil {
-				cancel(sinkErr)
+	// Whatever ends the stream, be it a panic of sink, nothing stays behind.
+	defer func() {
+		cancel(nil)
+		for b := range computed {
+			b.close()
+		}
+		for l := range loaded {
+			if l.input != nil {
+				l.input.close()
 			}
 		}
-		b.close()
-	}
-	err := group.Wait()
-	for l := range loaded {
-		if l.input != nil {
-			l.input.close()
+	}()
+	for b := range computed {
+		if err := b.passTo(sink); err != nil {
+			return err
 		}
 	}
-	if sinkErr != nil {
-		return sinkErr
-	}
-	return err
+	return group.Wait()
+}
+
+func (b *Batch) passTo(sink func(*Batch) error) error {
+	defer b.close()
+	return sink(b)
 }
 
 func (b *Batch) close() {

@@ -42,10 +42,10 @@ func (f *Features) Layer(name string) (*LayerFeatures, error) {
 func (l *LayerFeatures) At(stimulus, timestep int) []float32 {
 	index := slices.Index(l.Timesteps, timestep)
 	size := l.Size()
-	start := (stimulus*len(l.Timesteps) + index) * size
-	if index < 0 || stimulus < 0 || start+size > len(l.Data) {
+	if index < 0 || stimulus < 0 || stimulus >= len(l.Data)/size/len(l.Timesteps) {
 		return nil
 	}
+	start := (stimulus*len(l.Timesteps) + index) * size
 	return l.Data[start : start+size]
 }
 

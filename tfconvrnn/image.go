@@ -121,6 +121,9 @@ func NewImage(img image.Image, p Preprocessing) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOption, err)
 	}
+	if img == nil {
+		return nil, fmt.Errorf("%w: the image is nil", ErrImages)
+	}
 	picture, err := images.FromImage(img)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrImages, err)
