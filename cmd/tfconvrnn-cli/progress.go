@@ -134,7 +134,9 @@ func (t *task) set(done, total int64) {
 	if total > 0 {
 		line += " of " + t.unit.format(total)
 	}
-	line += " " + string(t.unit)
+	if t.unit != unitBytes {
+		line += " " + string(t.unit)
+	}
 	if t.unit == unitImages {
 		line += fmt.Sprintf(", %.2f images/s", float64(done)/elapsed.Seconds())
 	}

@@ -96,7 +96,10 @@ func (o Options) pipDownload(ctx context.Context, work string) (archive, error) 
 	if err := command.Start(); err != nil {
 		return archive{}, fmt.Errorf("%w: %w", ErrPip, err)
 	}
-	err = watch(command.Wait, func() { o.report(StageDownload)(treeSize(work), w.bytes) })
+	err = watch(command.Wait, func() {
+		// pip unpacks there too.
+		o.report(StageDownload)(min(treeSize(work), w.bytes), w.bytes)
+	})
 	if ctx.Err() != nil {
 		return archive{}, ctx.Err()
 	}

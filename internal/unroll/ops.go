@@ -110,14 +110,8 @@ func (b *builder) bias(x value, name string) value { return b.shiftedBias(x, nam
 func (b *builder) shiftedBias(x value, name string, shift float64, shiftTo int) value {
 	x = b.materialize(x)
 	w := b.kernel(name)
-	v := &Variable{Name: w.name, Source: w.name, Shape: w.shape, SourceShape: w.shape, Scale: 1, Shift: shift, ShiftTo: shiftTo}
+	v := &Variable{Name: w.name, Source: w.name, Shape: w.shape, SourceShape: w.shape, Shift: shift, ShiftTo: shiftTo}
 	return b.addBias(x, v)
-}
-
-func (b *builder) scaledBias(x value, name string, factor float64) value {
-	x = b.materialize(x)
-	w := b.kernel(name)
-	return b.addBias(x, &Variable{Name: w.name, Source: w.name, Shape: w.shape, SourceShape: w.shape, Scale: factor})
 }
 
 func (b *builder) addBias(x value, v *Variable) value {

@@ -20,7 +20,6 @@ package unroll
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/tfconvrnn/go/internal/graph"
 	"github.com/tfconvrnn/go/internal/tfpb"
@@ -254,9 +253,7 @@ type Variable struct {
 	// From and To bound the input channels (the dimension before the last) that
 	// a part of a kernel holds; To is 0 for a whole variable.
 	From, To int
-	// Scale multiplies the values, and Shift is added from the last dimension's
-	// elements 0 to ShiftTo-1.
-	Scale   float64
+	// Shift is added to the last dimension's elements 0 to ShiftTo-1.
 	Shift   float64
 	ShiftTo int
 }
@@ -272,7 +269,7 @@ func (v *Variable) Values(source []float32) []float32 {
 			values = append(values, source[start+v.From*inner:start+v.To*inner]...)
 		}
 	}
-	if v.Scale == 1 && v.ShiftTo == 0 {
+	if v.ShiftTo == 0 {
 		return values
 	}
 	last := v.Shape[len(v.Shape)-1]
@@ -282,12 +279,10 @@ func (v *Variable) Values(source []float32) []float32 {
 		if i%last < v.ShiftTo {
 			shift = v.Shift
 		}
-		derived[i] = float32(float64(x)*v.Scale + shift)
+		derived[i] = float32(float64(x) + shift)
 	}
 	return derived
 }
 
 var float = graph.Type(tfpb.DataType_DT_FLOAT)
 var int32Type = graph.Type(tfpb.DataType_DT_INT32)
-
-func lastComponent(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }

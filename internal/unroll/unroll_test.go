@@ -286,20 +286,16 @@ func TestVariableValues(t *testing.T) {
 	for i := range source {
 		source[i] = float32(i)
 	}
-	whole := Variable{Shape: []int{2, 3, 2}, SourceShape: []int{2, 3, 2}, Scale: 1}
+	whole := Variable{Shape: []int{2, 3, 2}, SourceShape: []int{2, 3, 2}}
 	assert.Equal(t, source, whole.Values(source))
 
-	part := Variable{Shape: []int{2, 2, 2}, SourceShape: []int{2, 3, 2}, From: 1, To: 3, Scale: 1}
+	part := Variable{Shape: []int{2, 2, 2}, SourceShape: []int{2, 3, 2}, From: 1, To: 3}
 	assert.Equal(t, []float32{2, 3, 4, 5, 8, 9, 10, 11}, part.Values(source))
 	part.From, part.To, part.Shape = 0, 1, []int{2, 1, 2}
 	assert.Equal(t, []float32{0, 1, 6, 7}, part.Values(source))
-	part.Scale = 0.5
-	assert.Equal(t, []float32{0, 0.5, 3, 3.5}, part.Values(source))
 
-	bias := Variable{Shape: []int{4}, SourceShape: []int{4}, Scale: 1, Shift: 1, ShiftTo: 2}
+	bias := Variable{Shape: []int{4}, SourceShape: []int{4}, Shift: 1, ShiftTo: 2}
 	assert.Equal(t, []float32{1, 2, 2, 3}, bias.Values(source[:4]))
-	bias.Scale = 2
-	assert.Equal(t, []float32{1, 3, 4, 6}, bias.Values(source[:4]))
 	assert.Equal(t, []float32{0, 1, 2, 3}, source[:4], "the source is left as it is")
 }
 
@@ -310,8 +306,8 @@ func TestPartsAreTheKernel(t *testing.T) {
 		source[i] = float32(i)
 	}
 	shape := []int{3, 3, 5, 4}
-	first := Variable{Shape: []int{3, 3, 2, 4}, SourceShape: shape, From: 0, To: 2, Scale: 1}
-	second := Variable{Shape: []int{3, 3, 3, 4}, SourceShape: shape, From: 2, To: 5, Scale: 1}
+	first := Variable{Shape: []int{3, 3, 2, 4}, SourceShape: shape, From: 0, To: 2}
+	second := Variable{Shape: []int{3, 3, 3, 4}, SourceShape: shape, From: 2, To: 5}
 	a, b := first.Values(source), second.Values(source)
 	var joined []float32
 	for position := range 9 {

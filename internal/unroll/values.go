@@ -321,7 +321,6 @@ type weights struct {
 	name     string
 	shape    []int
 	from, to int
-	scale    float64
 }
 
 func (b *builder) kernel(name string) weights {
@@ -330,7 +329,7 @@ func (b *builder) kernel(name string) weights {
 	if !ok {
 		panic(fmt.Sprintf("unroll: %s has no variable %s", b.model.Name, full))
 	}
-	return weights{name: full, shape: slices.Clone(shape), scale: 1}
+	return weights{name: full, shape: slices.Clone(shape)}
 }
 
 // part restricts a kernel to some of its input channels.
@@ -341,25 +340,19 @@ func (w weights) part(from, to int) weights {
 	return w
 }
 
-// scaled multiplies a kernel by a factor at conversion.
-func (w weights) scaled(factor float64) weights {
-	w.scale *= factor
-	return w
-}
-
 func (b *builder) read(w weights) graph.Tensor {
 	name := w.name
 	if w.to > 0 {
 		name += fmt.Sprintf("/channels_%d_%d", w.from, w.to)
 	}
 	return b.variable(&Variable{
-		Name: name, Source: w.name, Shape: w.shape, SourceShape: b.shapes[w.name], From: w.from, To: w.to, Scale: w.scale,
+		Name: name, Source: w.name, Shape: w.shape, SourceShape: b.shapes[w.name], From: w.from, To: w.to,
 	})
 }
 
 func (b *builder) variable(v *Variable) graph.Tensor {
-	if v.Scale != 1 || v.ShiftTo != 0 {
-		v.Name += fmt.Sprintf("/times_%.9g_plus_%.9g_to_%d", v.Scale, v.Shift, v.ShiftTo)
+	if v.ShiftTo != 0 {
+		v.Name += fmt.Sprintf("/plus_%.9g_to_%d", v.Shift, v.ShiftTo)
 	}
 	if t, ok := b.reads[v.Name]; ok {
 		return t

@@ -7,4 +7,4 @@ const Version = "0.1.0"
 
 // Converter changes whenever the same checkpoint would be converted to another
 // SavedModel; SavedModels of other converters are converted again.
-const Converter = "2"
+const Converter = "3"
