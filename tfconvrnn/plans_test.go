@@ -86,7 +86,7 @@ func TestPlansAgree(t *testing.T) {
 		models = append(models, "ugrnn_intermediate", "rgc_intermediate", "lstm_intermediate", "gru_intermediate", "lstm_shallow",
 			"intersectionrnn_shallow", "ugrnn_intermediate_t30_dthresh", "rgc_intermediate_tmaxconf")
 	}
-	trials := 6
+	trials := 4
 	if n, err := strconv.Atoi(os.Getenv("TFCONVRNN_TRIALS")); err == nil {
 		trials = n
 	}

@@ -1,0 +1,281 @@
+package tfconvrnn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/internal/libtf"
+)
+
+// The tests below ask what a long-lived service asks: concurrency, leaks and
+// determinism. scripts/long_tests.sh runs them with larger numbers from these
+// variables.
+
+// number returns the number in an environment variable.
+func number(variable string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// job is an extraction whose result is known.
+type job struct {
+	name    string
+	stimuli []Stimulus
+	options []ExtractOption
+	want    *Features
+}
+
+// jobs returns extractions of different layers, presentations and batches.
+func jobs(t *testing.T, m *Model) []job {
+	s := testStimuli(t, 5)
+	grey, err := ColorBlank(0.5, 0.5, 0.5)
+	require.NoError(t, err)
+	film := []Stimulus{{ID: "film", Frames: []*Image{s[0].Frames[0], s[1].Frames[0]}}, {ID: "other", Frames: []*Image{s[2].Frames[0]}}}
+	list := []job{
+		{name: "constants", stimuli: s[:2], options: []ExtractOption{Layers("conv5"), WithPresentation(Constant(2)), AllTimesteps()}},
+		{name: "frames", stimuli: s[:3], options: []ExtractOption{Layers("conv1", "conv2"), WithPresentation(Custom(4, 2)), BatchSize(2)}},
+		{name: "recurrent", stimuli: s[3:], options: []ExtractOption{Layers("conv3"), WithPresentation(Custom(6, 3)), AllTimesteps(), BatchSize(2)}},
+		{name: "one at a time", stimuli: s[:2], options: []ExtractOption{Layers("conv3", "conv1"), WithPresentation(Constant(5)), BatchSize(1)}},
+		{name: "another blank", stimuli: s[1:2], options: []ExtractOption{Layers("conv2"), WithPresentation(Custom(5, 2).WithBlank(grey)), BatchSize(3)}},
+		{name: "film", stimuli: film, options: []ExtractOption{Layers("conv3"), WithPresentation(Sequence(5, 2)), AllTimesteps()}},
+		{name: "logits", stimuli: s[4:], options: []ExtractOption{OnlyLogits(), WithPresentation(Constant(7))}},
+	}
+	for i := range list {
+		list[i].want, err = m.Extract(t.Context(), list[i].stimuli, list[i].options...)
+		require.NoError(t, err)
+	}
+	return list
+}
+
+// difference says where features differ in any bit; "" if they do not.
+func difference(want, got *Features) string {
+	if !slices.Equal(want.Stimuli, got.Stimuli) {
+		return "stimuli"
+	}
+	for i := range want.Layers {
+		if !slices.Equal(want.Layers[i].Data, got.Layers[i].Data) { // no NaN: they are equal to the serial ones
+			return want.Layers[i].Name
+		}
+	}
+	if !slices.Equal(want.Logits, got.Logits) {
+		return "logits"
+	}
+	return ""
+}
+
+// TestConcurrentUse: 32 goroutines on one model, half of them cancelled at random
+// moments. What finishes equals what was computed serially to the last bit.
+func TestConcurrentUse(t *testing.T) {
+	m := loadTest(t, "timedecay_shallow")
+	list := jobs(t, m)
+	before := runtime.NumGoroutine()
+	rounds := number("TFCONVRNN_ROUNDS", 2)
+	var finished, cancelled atomic.Int64
+	var group sync.WaitGroup
+	for g := range 32 {
+		random := rand.New(rand.NewPCG(uint64(g), 3))
+		group.Go(func() {
+			for range rounds {
+				j := list[random.IntN(len(list))]
+				ctx, cancel := context.WithCancel(context.Background())
+				if g%2 == 0 {
+					delay := time.Duration(random.IntN(1000)) * time.Millisecond
+					time.AfterFunc(delay, cancel)
+				}
+				got, err := m.Extract(ctx, j.stimuli, j.options...)
+				switch {
+				case err == nil:
+					finished.Add(1)
+					assert.Empty(t, difference(j.want, got), j.name)
+				case assert.ErrorIs(t, err, context.Canceled, j.name):
+					cancelled.Add(1)
+					assert.Error(t, ctx.Err(), "nobody cancelled it")
+				}
+				cancel()
+			}
+		})
+	}
+	group.Wait()
+	assert.GreaterOrEqual(t, finished.Load(), int64(16*rounds))
+	requireGoroutines(t, before)
+	t.Logf("%d finished, equal to the last bit; %d cancelled", finished.Load(), cancelled.Load())
+	require.NoError(t, m.Close())
+	requireNoObjects(t)
+}
+
+// TestCloseRacesWithExtract closes a model while goroutines extract and read.
+func TestCloseRacesWithExtract(t *testing.T) {
+	list := jobs(t, loadTest(t, "timedecay_shallow"))
+	before := runtime.NumGoroutine()
+	random := rand.New(rand.NewPCG(1, 4))
+	var finished, closed atomic.Int64
+	for range number("TFCONVRNN_ROUNDS", 6) {
+		m := loadTest(t, "timedecay_shallow")
+		var group sync.WaitGroup
+		for g := range 8 {
+			group.Go(func() {
+				for i := g; ; i++ {
+					j := list[i%len(list)]
+					got, err := m.Extract(context.Background(), j.stimuli, j.options...)
+					if err != nil {
+						assert.ErrorIs(t, err, ErrClosed, j.name)
+						closed.Add(1)
+						return
+					}
+					finished.Add(1)
+					assert.Empty(t, difference(j.want, got), j.name)
+				}
+			})
+		}
+		time.Sleep(time.Duration(random.IntN(800)) * time.Millisecond)
+		for range 2 {
+			group.Go(func() { assert.NoError(t, m.Close()) })
+		}
+		group.Wait()
+	}
+	requireGoroutines(t, before)
+	t.Logf("%d finished, equal to the last bit; %d were told that the model is closed", finished.Load(), closed.Load())
+}
+
+// TestSameBytes: the same input and batch give the same bytes in every run and with
+// every number of threads; other batches differ by rounding.
+func TestSameBytes(t *testing.T) {
+	list := jobs(t, loadTest(t, "timedecay_shallow"))
+	runs := number("TFCONVRNN_RUNS", 4)
+	differing := map[string]int{}
+	for _, threads := range []int{1, 2, 3, 8} {
+		m := loadTest(t, "timedecay_shallow", WithThreads(threads))
+		for range runs {
+			for _, j := range list {
+				got, err := m.Extract(t.Context(), j.stimuli, j.options...)
+				require.NoError(t, err)
+				if where := difference(j.want, got); where != "" {
+					differing[fmt.Sprintf("%d threads, %s: %s", threads, j.name, where)]++
+				}
+			}
+		}
+		require.NoError(t, m.Close())
+	}
+	assert.Empty(t, differing, "runs of %d that differ from the first", runs)
+	t.Logf("%d runs of %d extractions with 1, 2, 3 and 8 threads gave the same bytes", 4*runs, len(list))
+}
+
+// residentBytes is the process's resident memory.
+func residentBytes(t testing.TB) float64 {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Skipf("needs /proc: %v", err)
+	}
+	pages, err := strconv.ParseFloat(strings.Fields(string(data))[1], 64)
+	require.NoError(t, err)
+	return pages * float64(os.Getpagesize())
+}
+
+// slope is that of the least squares line through values at 0, step, 2·step, …
+func slope(values []float64, step int) float64 {
+	var sx, sy, sxx, sxy float64
+	for i, y := range values {
+		x := float64(i * step)
+		sx, sy, sxx, sxy = sx+x, sy+y, sxx+x*x, sxy+x*y
+	}
+	n := float64(len(values))
+	return (n*sxy - sx*sy) / (n*sxx - sx*sx)
+}
+
+// soak calls f count times and reports how resident memory grows over the second
+// half, when caches are full.
+func soak(t *testing.T, what string, count int, f func()) {
+	const samples = 40
+	step := max(1, count/samples)
+	var resident []float64
+	for i := range count {
+		if i%step == 0 {
+			runtime.GC()
+			resident = append(resident, residentBytes(t))
+		}
+		f()
+	}
+	half := resident[len(resident)/2:]
+	if len(half) < 2 {
+		t.Fatalf("%d calls are too few", count)
+	}
+	perCall := slope(half, step)
+	t.Logf("%d × %s: resident memory %.0f MB at the beginning, %.0f MB at the end; slope over the second half %+.0f bytes per call",
+		count, what, resident[0]/1e6, resident[len(resident)-1]/1e6, perCall)
+	// A leaked tensor, graph or executor of a call would be far more.
+	grown := perCall * float64(count) / 2
+	assert.Less(t, grown, 64e6, "%s leaks", what)
+}
+
+func TestManyExtractions(t *testing.T) {
+	m := loadTest(t, "timedecay_shallow")
+	stimuli := testStimuli(t, 1)
+	before := runtime.NumGoroutine()
+	options := []ExtractOption{Layers("conv1"), WithPresentation(Custom(2, 1)), AllTimesteps()}
+	want, err := m.Extract(t.Context(), stimuli, options...)
+	require.NoError(t, err)
+	objects := libtf.LiveObjects()
+	soak(t, "Extract", number("TFCONVRNN_EXTRACTIONS", 200), func() {
+		got, err := m.Extract(t.Context(), stimuli, options...)
+		require.NoError(t, err)
+		require.Empty(t, difference(want, got))
+	})
+	assert.Equal(t, objects, libtf.LiveObjects())
+	requireGoroutines(t, before)
+	require.NoError(t, m.Close())
+	requireNoObjects(t)
+}
+
+func TestManyModels(t *testing.T) {
+	requireRuntime(t)
+	dir, err := sharedStore()
+	require.NoError(t, err)
+	stimuli := testStimuli(t, 1)
+	before := runtime.NumGoroutine()
+	soak(t, "Load, Extract, Close", number("TFCONVRNN_LOADS", 10), func() {
+		m, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(dir))
+		require.NoError(t, err)
+		_, err = m.Extract(t.Context(), stimuli, Layers("conv1"), WithPresentation(Custom(2, 1)), AllTimesteps())
+		require.NoError(t, err)
+		require.NoError(t, m.Close())
+	})
+	requireGoroutines(t, before)
+	requireNoObjects(t)
+}
+
+// TestFailuresLeaveNothing: failed calls leave no object behind either.
+func TestFailuresLeaveNothing(t *testing.T) {
+	m := loadTest(t, "timedecay_shallow")
+	_, err := m.Extract(t.Context(), testStimuli(t, 1), early...)
+	require.NoError(t, err)
+	objects, goroutines := libtf.LiveObjects(), runtime.NumGoroutine()
+	stimuli := append(testStimuli(t, 3), broken())
+	for range 20 {
+		_, err = m.Extract(t.Context(), stimuli, append(slices.Clone(early), BatchSize(1))...)
+		require.ErrorIs(t, err, errTest)
+		err = m.Stream(t.Context(), endless(stimuli[:3]), func(*Batch) error { return errTest }, append(slices.Clone(early), BatchSize(1))...)
+		require.ErrorIs(t, err, errTest)
+		_, err = m.Extract(t.Context(), stimuli[:1], Layers("conv2"), WithPresentation(Custom(6, 3).WithBlank(ImageBlank("gone", broken().Frames[0]))))
+		require.ErrorIs(t, err, errTest)
+		_, err = Load("timedecay_shallow", WithWeights(t.TempDir()))
+		require.True(t, errors.Is(err, ErrNoWeights))
+	}
+	assert.Equal(t, objects, libtf.LiveObjects())
+	requireGoroutines(t, goroutines)
+}
