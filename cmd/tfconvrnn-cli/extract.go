@@ -187,7 +187,8 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) error {
 	}
 	content := &outputContent{
 		model: plan.info, logits: e.logits, mask: e.onError == "skip", dataType: plan.dataType, set: set,
-		hashes: make([]string, set.Len()), about: &provenance{Inputs: set.Inputs(), DataType: plan.dataType.String()},
+		hashes: slices.Repeat([]string{strings.Repeat("0", 2*sha256.Size)}, set.Len()), // as long as those to come
+		about:  &provenance{Inputs: set.Inputs(), DataType: plan.dataType.String()},
 	}
 	if content.layers, err = reducedLayers(outputs, plan.specification); err != nil {
 		return err
