@@ -144,11 +144,12 @@ func checkNodeDef(message []byte) error {
 		case field == 1 && value != nil:
 			name = string(value)
 		case field == 5 && value != nil:
+			sum := newShapeSum()
 			return eachField(value, func(field protowire.Number, attribute []byte, _ uint64) error {
 				if field != 2 || attribute == nil {
 					return nil
 				}
-				return checkAttrValue(attribute)
+				return sum.checkAttrValue(attribute)
 			})
 		}
 		return nil
@@ -159,8 +160,16 @@ func checkNodeDef(message []byte) error {
 	return nil
 }
 
+// shapeSum sums up a shape over all occurrences of its field: readers merge them.
+type shapeSum struct {
+	elements uint64
+	rank     int
+}
+
+func newShapeSum() *shapeSum { return &shapeSum{elements: 1} }
+
 // AttrValue: 1 list, 7 shape, 8 tensor; ListValue: 7 shape, 8 tensor.
-func checkAttrValue(message []byte) error {
+func (s *shapeSum) checkAttrValue(message []byte) error {
 	return eachField(message, func(field protowire.Number, value []byte, _ uint64) error {
 		if value == nil {
 			return nil
@@ -170,50 +179,49 @@ func checkAttrValue(message []byte) error {
 			return eachField(value, func(field protowire.Number, value []byte, _ uint64) error {
 				switch {
 				case field == 7 && value != nil:
-					return checkShape(value)
+					return newShapeSum().checkShape(value)
 				case field == 8 && value != nil:
-					return checkTensorProto(value)
+					return newShapeSum().checkTensorProto(value)
 				}
 				return nil
 			})
 		case 7:
-			return checkShape(value)
+			return s.checkShape(value)
 		case 8:
-			return checkTensorProto(value)
+			return s.checkTensorProto(value)
 		}
 		return nil
 	})
 }
 
 // TensorProto: 2 tensor_shape.
-func checkTensorProto(message []byte) error {
+func (s *shapeSum) checkTensorProto(message []byte) error {
 	return eachField(message, func(field protowire.Number, shape []byte, _ uint64) error {
 		if field != 2 || shape == nil {
 			return nil
 		}
-		return checkShape(shape)
+		return s.checkShape(shape)
 	})
 }
 
 // TensorShapeProto: 2 dim; Dim: 1 size.
-func checkShape(message []byte) error {
-	elements, rank := uint64(1), 0
+func (s *shapeSum) checkShape(message []byte) error {
 	return eachField(message, func(field protowire.Number, dimension []byte, _ uint64) error {
 		if field != 2 || dimension == nil {
 			return nil
 		}
-		if rank++; rank > maxRank {
+		if s.rank++; s.rank > maxRank {
 			return fmt.Errorf("a shape has more than %d dimensions", maxRank)
 		}
 		return eachField(dimension, func(field protowire.Number, value []byte, number uint64) error {
 			if field != 1 || value != nil || int64(number) <= 0 { // -1 is unknown
 				return nil
 			}
-			high, low := bits.Mul64(elements, number)
+			high, low := bits.Mul64(s.elements, number)
 			if high != 0 || low > math.MaxInt64/16 { // 16 bytes is the largest element
 				return errors.New("the number of elements of a shape overflows")
 			}
-			elements = low
+			s.elements = low
 			return nil
 		})
 	})

@@ -81,3 +81,75 @@ func TestDamagedMessagesDoNotPanic(t *testing.T) {
 		})
 	}
 }
+
+// TestMergedShapes: a shape in two parts is the shape of both.
+func TestMergedShapes(t *testing.T) {
+	half, err := proto.Marshal(shapeProto(1 << 40))
+	require.NoError(t, err)
+	twice := func(field protowire.Number) []byte {
+		return append(bytesField(field, half), bytesField(field, half)...)
+	}
+	attribute := func(value []byte) []byte { // of a node in a graph
+		entry := append(bytesField(1, []byte("a")), bytesField(2, value)...)
+		return bytesField(1, append(bytesField(1, []byte("bad")), bytesField(5, entry)...))
+	}
+	inTwoValues := append(bytesField(1, []byte("a")), append(bytesField(2, bytesField(7, half)), bytesField(2, bytesField(7, half))...)...)
+	assert.NoError(t, checkGraphDef(attribute(bytesField(7, half))))
+	for name, bad := range map[string][]byte{
+		"shape":                  attribute(twice(7)),
+		"shape of a tensor":      attribute(bytesField(8, twice(2))),
+		"tensor":                 attribute(append(bytesField(8, bytesField(2, half)), bytesField(8, bytesField(2, half))...)),
+		"tensor in a list":       attribute(bytesField(1, bytesField(8, twice(2)))),
+		"value":                  bytesField(1, append(bytesField(1, []byte("bad")), bytesField(5, inTwoValues)...)),
+		"same size given twice ": attribute(bytesField(7, bytesField(2, append(varintField(1, 1<<40), varintField(1, 1<<40)...)))),
+	} {
+		assert.ErrorContains(t, checkGraphDef(bad), "overflows", name)
+	}
+}
+
+// FuzzGuards requires of what is accepted that no shape of the decoded message
+// overflows.
+func FuzzGuards(f *testing.F) {
+	f.Add(graphDef(f, placeholder("good", Float, -1, 224, 224, 3), constant("c", []int64{2}, 1, 2)))
+	f.Add(graphDef(f, placeholder("bad", Float, 1<<40, 1<<40)))
+	f.Add(varintField(2, -1))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		if checkConfig(message) == nil {
+			config := &tfpb.ConfigProto{}
+			if proto.Unmarshal(message, config) == nil {
+				require.GreaterOrEqual(t, config.IntraOpParallelismThreads, int32(0))
+				require.GreaterOrEqual(t, config.InterOpParallelismThreads, int32(-1))
+			}
+		}
+		_ = checkSavedModel(message)
+		if checkGraphDef(message) != nil {
+			return
+		}
+		graph := &tfpb.GraphDef{}
+		if proto.Unmarshal(message, graph) != nil {
+			return
+		}
+		check := func(shape *tfpb.TensorShapeProto) {
+			size := 1.0
+			for _, d := range shape.GetDim() {
+				if d.Size > 0 {
+					size *= float64(d.Size)
+				}
+			}
+			require.Less(t, size, 9.3e18/16)
+			require.LessOrEqual(t, len(shape.GetDim()), maxRank)
+		}
+		for _, n := range graph.Node {
+			for _, a := range n.Attr {
+				check(a.GetShape())
+				check(a.GetTensor().GetTensorShape())
+				for _, s := range a.GetList().GetShape() {
+					check(s)
+				}
+				for _, tensor := range a.GetList().GetTensor() {
+					check(tensor.GetTensorShape())
+				}
+			}
+		}
+	})
+}
