@@ -24,6 +24,14 @@
 // Episodes or Sequence. Large sets are processed in constant memory with
 // [Model.Stream].
 //
+// The same stimuli in batches of the same size give the same bytes in every run, with
+// any number of threads and whatever else runs, on one kind of processor. Batches of
+// other sizes give the same up to rounding; where bytes matter set BatchSize, which
+// otherwise depends on the memory that is available.
+//
+// A graph is a program: Load opens those only that this project's converter wrote,
+// see WithTrust.
+//
 // All methods of a Model are safe for concurrent use. Errors can be told apart
 // with errors.Is and the Err… values of this package.
 package tfconvrnn

@@ -153,27 +153,47 @@ func TestCloseRacesWithExtract(t *testing.T) {
 	t.Logf("%d finished, equal to the last bit; %d were told that the model is closed", finished.Load(), closed.Load())
 }
 
-// TestSameBytes: the same input and batch give the same bytes in every run and with
-// every number of threads; other batches differ by rounding.
+// TestSameBytes: the same input in the same batch gives the same bytes in every run
+// and with every number of threads. TFCONVRNN_LONG adds models.
 func TestSameBytes(t *testing.T) {
-	list := jobs(t, loadTest(t, "timedecay_shallow"))
 	runs := number("TFCONVRNN_RUNS", 4)
-	differing := map[string]int{}
-	for _, threads := range []int{1, 2, 3, 8} {
-		m := loadTest(t, "timedecay_shallow", WithThreads(threads))
-		for range runs {
-			for _, j := range list {
-				got, err := m.Extract(t.Context(), j.stimuli, j.options...)
-				require.NoError(t, err)
-				if where := difference(j.want, got); where != "" {
-					differing[fmt.Sprintf("%d threads, %s: %s", threads, j.name, where)]++
-				}
-			}
-		}
-		require.NoError(t, m.Close())
+	models := []string{"timedecay_shallow"}
+	if os.Getenv("TFCONVRNN_LONG") != "" {
+		models = append(models, "ugrnn_intermediate", "rgc_intermediate", "lstm_shallow", "gru_intermediate")
 	}
-	assert.Empty(t, differing, "runs of %d that differ from the first", runs)
-	t.Logf("%d runs of %d extractions with 1, 2, 3 and 8 threads gave the same bytes", 4*runs, len(list))
+	for _, name := range models {
+		t.Run(name, func(t *testing.T) {
+			var list []job
+			if first := loadTest(t, name); name == "timedecay_shallow" {
+				list = jobs(t, first)
+			} else {
+				list = []job{{name: "all", stimuli: testStimuli(t, 2), options: []ExtractOption{Logits(), BatchSize(2)}}}
+				var err error
+				list[0].want, err = first.Extract(t.Context(), list[0].stimuli, list[0].options...)
+				require.NoError(t, err)
+			}
+			differing := map[string]int{}
+			worst := 0.0
+			for _, threads := range []int{1, 2, 3, 8} {
+				m := loadTest(t, name, WithThreads(threads))
+				for range runs {
+					for _, j := range list {
+						got, err := m.Extract(t.Context(), j.stimuli, j.options...)
+						require.NoError(t, err)
+						if where := difference(j.want, got); where != "" {
+							differing[fmt.Sprintf("%d threads, %s: %s", threads, j.name, where)]++
+							for i := range got.Layers {
+								worst = max(worst, relativeError(j.want.Layers[i].Data, got.Layers[i].Data))
+							}
+						}
+					}
+				}
+				require.NoError(t, m.Close())
+			}
+			assert.Empty(t, differing, "runs of %d that differ from the first, by up to %.1e of a layer's RMS", runs, worst)
+			t.Logf("%s: %d runs of %d extractions with 1, 2, 3 and 8 threads gave the same bytes", name, 4*runs, len(list))
+		})
+	}
 }
 
 // residentBytes is the process's resident memory.

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# The long versions of the tests: fuzzing, plans against each other, soaking, the race
+# detector, cgo's pointer checks, determinism, and what would abort the process.
+# Prints a table at the end, and fails if anything did. About an hour on two cores.
+#
+# usage: scripts/long_tests.sh [PART…]       parts: fuzz plans soak race cgocheck same abort
+#
+# The numbers can be set: FUZZ_TIME (of each target), TRIALS (random presentations of
+# each model), EXTRACTIONS, LOADS, RUNS, ROUNDS.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+: "${FUZZ_TIME:=20s}" "${TRIALS:=20}" "${EXTRACTIONS:=20000}" "${LOADS:=500}" "${RUNS:=100}" "${ROUNDS:=20}"
+parts="${*:-fuzz plans soak race cgocheck same abort}"
+
+go run ./cmd/tfconvrnn-cli runtime install --quiet || exit 1
+export TFCONVRNN_REQUIRE_RUNTIME=1
+
+logs=$(mktemp -d)
+table=()
+failed=0
+
+# run NAME COUNT COMMAND…: the command's output goes to a log, its result to the table.
+run() {
+	local name=$1 count=$2 log="$logs/${#table[@]}.log" status result skipped line
+	shift 2
+	printf '%s … ' "$name" >&2
+	"$@" >"$log" 2>&1
+	status=$?
+	# Go's fuzzer sometimes reports the end of its time as a failure, without an input.
+	if [ $status -ne 0 ] && grep -q 'context deadline exceeded' "$log" && ! grep -q 'Failing input' "$log"; then
+		status=0
+	fi
+	if [ $status -eq 0 ]; then
+		result=ok
+		skipped=$(grep -c -- '--- SKIP' "$log")
+		if [ "$skipped" -gt 0 ]; then
+			result="ok, $skipped skipped"
+		fi
+	else
+		result=FAILED
+		failed=1
+		cat "$log" >&2
+	fi
+	table+=("| $name | $count | $result |")
+	# What tests say about themselves: errors, slopes, counts, reasons for skipping.
+	while read -r line; do
+		table+=("|   | | $line |")
+	done < <(sed -n 's/^ *[a-z_]*_test.go:[0-9]*: \(.*presentations,.*\|.* finished, .*\|.* gave the same bytes\|.*resident memory.*\|needs .*\)$/\1/p' "$log" | sort | uniq)
+	echo "$result" >&2
+}
+
+gotest() { go test -count=1 -timeout 6h -v "$@"; }
+
+for part in $parts; do
+	case $part in
+	fuzz)
+		while IFS=: read -r file target; do
+			target=${target#func }
+			target=${target%%(*}
+			run "$(dirname "$file") $target" "$FUZZ_TIME" \
+				go test "./$(dirname "$file")" -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZ_TIME" -fuzzminimizetime 10x
+		done < <(git grep -o '^func Fuzz[A-Za-z]*(' -- '*_test.go')
+		;;
+	plans)
+		TFCONVRNN_LONG=1 TFCONVRNN_TRIALS=$TRIALS run "plans agree, all kinds of models" "$TRIALS presentations each" \
+			gotest ./tfconvrnn -run '^TestPlansAgree$'
+		;;
+	soak)
+		TFCONVRNN_EXTRACTIONS=$EXTRACTIONS run "extract, memory" "$EXTRACTIONS" gotest ./tfconvrnn -run '^TestManyExtractions$'
+		TFCONVRNN_LOADS=$LOADS run "load, extract, close, memory" "$LOADS" gotest ./tfconvrnn -run '^TestManyModels$'
+		;;
+	race)
+		TFCONVRNN_ROUNDS=$ROUNDS run "race detector: 32 goroutines, closing meanwhile" "$ROUNDS rounds" \
+			gotest -race ./tfconvrnn -run '^(TestConcurrentUse|TestCloseRacesWithExtract|TestCloseInTheSink|TestFailuresLeaveNothing|TestStreamEnds|TestOnError)$'
+		run "race detector: other packages" "all their tests" \
+			gotest -race ./internal/libtf ./internal/bundle ./internal/arrayfiles ./internal/atomicfile ./internal/manifest ./savedmodels ./convert
+		;;
+	cgocheck)
+		GOEXPERIMENT=cgocheck2 TFCONVRNN_ROUNDS=2 run "cgo pointer checks" "binding and library" \
+			gotest ./internal/libtf ./tfconvrnn -run '^(Test[A-Z].*)$' -skip 'TestGolden|TestPlansAgree|TestGPU|TestNothingAborts'
+		;;
+	same)
+		TFCONVRNN_RUNS=$((RUNS / 4)) run "same bytes with 1, 2, 3 and 8 threads" "$((RUNS / 4 * 4)) runs" \
+			gotest ./tfconvrnn -run '^TestSameBytes$'
+		;;
+	abort)
+		run "what would abort, in child processes" "$(grep -c '^	".*":' tfconvrnn/abort_test.go) cases" \
+			gotest ./tfconvrnn -run '^TestNothingAborts$'
+		;;
+	*)
+		echo "unknown part: $part" >&2
+		exit 2
+		;;
+	esac
+done
+
+printf '\n| test | count | result |\n|---|---|---|\n'
+printf '%s\n' "${table[@]}"
+exit $failed
