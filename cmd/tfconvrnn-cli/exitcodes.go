@@ -77,7 +77,7 @@ var (
 	inputCauses = []error{
 		tfconvrnn.ErrUnreadable, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
 		stimuli.ErrInput, arrayfiles.ErrFormat, arrayfiles.ErrDataType, arrayfiles.ErrRank, arrayfiles.ErrFortranOrder, arrayfiles.ErrNoArray,
-		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound,
+		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted,
 	}
 	missingCauses = []error{stimuli.ErrNoFFmpeg, savedmodels.ErrNoWeights, tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
 )

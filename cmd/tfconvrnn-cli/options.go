@@ -22,7 +22,7 @@ type modelFlags struct {
 	gpuFlags                      gpuFlags
 	batch, threads                int
 	precision                     string
-	yes, quiet, verify            bool
+	yes, quiet, verify, trust     bool
 }
 
 func (f *modelFlags) register(cmd *cobra.Command) {
@@ -38,6 +38,7 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.threads, "threads", 0, "processor cores to compute on (0: all)")
 	flags.StringVar(&f.precision, "precision", tfconvrnn.Float32, "`PRECISION` to compute in: float32 or bfloat16, on processors that have it")
 	flags.BoolVar(&f.verify, "verify", false, "check the converted model's checksums before loading it")
+	flags.BoolVar(&f.trust, "trust", false, "open a converted model even if this program cannot have made it: its graph may then do what any program may")
 	addYes(cmd, &f.yes)
 	addQuiet(cmd, &f.quiet)
 	_ = cmd.RegisterFlagCompletionFunc("model", completeModels)
@@ -93,6 +94,9 @@ func (f *modelFlags) loadOptions(times int) ([]tfconvrnn.Option, error) {
 	}
 	if f.verify {
 		options = append(options, tfconvrnn.WithVerification())
+	}
+	if f.trust {
+		options = append(options, tfconvrnn.WithTrust())
 	}
 	device := f.device
 	if f.gpu != "" { // run_model.py: the number of the GPU
