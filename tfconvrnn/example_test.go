@@ -3,77 +3,98 @@ package tfconvrnn_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log"
-	"os"
-	"slices"
+	"path/filepath"
 
+	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
-// The common path: load a model, extract features of pictures. Seeded weights are
-// untrained; leave the option out for the trained ones.
-func ExampleLoad() {
-	if err := tfconvrnn.RuntimeError(); err != nil {
-		log.Fatal(err) // it says how to get libtensorflow
-	}
-	model, err := tfconvrnn.Load("ugrnn_shallow", tfconvrnn.WithWeights("seeded:1"))
+// Features of two photographs, with untrained weights that need no download.
+func Example() {
+	model, err := tfconvrnn.Load("ugrnn_intermediate", tfconvrnn.WithWeights("seeded:1"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer model.Close()
-	stimuli, err := tfconvrnn.ReadImages("../testdata/pictures/astronaut.png", "../testdata/pictures/chelsea.png")
+	images, err := tfconvrnn.ReadImages("../testdata/pictures/astronaut.png", "../testdata/pictures/chelsea.png")
 	if err != nil {
 		log.Fatal(err)
 	}
-	features, err := model.Extract(context.Background(), stimuli, tfconvrnn.Layers("conv4", "conv5"), tfconvrnn.Logits())
+	features, err := model.Extract(context.Background(), images, tfconvrnn.Layers("conv9", "conv10"), tfconvrnn.Logits())
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, layer := range features.Layers {
-		fmt.Println(layer.Name, layer.Shape, layer.Milliseconds)
-	}
-	conv5, err := features.Layer("conv5")
+	conv9, err := features.Layer("conv9")
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(len(conv5.At(0, 10)), "values of the astronaut at 100 ms")
+	fmt.Println(conv9.Timesteps, conv9.Shape, len(conv9.Data))
 }
 
-// Many pictures in constant memory: read when they are needed, handed out in
-// batches, those that cannot be read skipped.
+// A folder of any size, in constant memory.
 func ExampleModel_Stream() {
-	model, err := tfconvrnn.Load("ugrnn_shallow", tfconvrnn.WithWeights("seeded:1"))
+	model, err := tfconvrnn.Load("rgc_shallow", tfconvrnn.WithWeights("seeded:1"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+	var stimuli iter.Seq[tfconvrnn.Stimulus] = func(yield func(tfconvrnn.Stimulus) bool) {
+		paths, _ := filepath.Glob("../testdata/pictures/*.png")
+		for _, path := range paths {
+			image, err := tfconvrnn.FileImage(path, tfconvrnn.Preprocessing{})
+			if err != nil {
+				log.Fatal(err)
+			}
+			if !yield(tfconvrnn.Stimulus{ID: filepath.Base(path), Frames: []*tfconvrnn.Image{image}}) {
+				return
+			}
+		}
+	}
+	err = model.Stream(context.Background(), stimuli, func(b *tfconvrnn.Batch) error {
+		for i, s := range b.Stimuli {
+			conv5, err := b.Feature(0, 0, i) // the first layer asked for, at its first timestep
+			if err != nil {
+				return err
+			}
+			fmt.Println(s.ID, conv5[:3])
+		}
+		return nil
+	}, tfconvrnn.Layers("conv5"), tfconvrnn.WithPresentation(tfconvrnn.Neural()))
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// Pictures that cannot be read are skipped, and named.
+func ExampleOnError() {
+	if err := tfconvrnn.RuntimeError(); err != nil {
+		log.Fatal(err) // it says how to get libtensorflow
+	}
+	model, err := tfconvrnn.Load("rgc_shallow", tfconvrnn.WithWeights("seeded:1"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer model.Close()
 	var stimuli []tfconvrnn.Stimulus
-	for _, path := range os.Args[1:] {
-		picture, err := tfconvrnn.FileImage(path, tfconvrnn.Preprocessing{})
+	for _, path := range []string{"../testdata/pictures/coffee.png", "no such picture.png"} {
+		image, err := tfconvrnn.FileImage(path, tfconvrnn.Preprocessing{})
 		if err != nil {
 			log.Fatal(err)
 		}
-		stimuli = append(stimuli, tfconvrnn.Stimulus{ID: path, Frames: []*tfconvrnn.Image{picture}})
+		stimuli = append(stimuli, tfconvrnn.Stimulus{ID: path, Frames: []*tfconvrnn.Image{image}})
 	}
-	err = model.Stream(context.Background(), slices.Values(stimuli), func(batch *tfconvrnn.Batch) error {
-		for i, stimulus := range batch.Stimuli {
-			if batch.Failed[i] != nil {
-				continue
-			}
-			values, err := batch.Feature(0, 0, i) // conv5 at its first reported timestep
-			if err != nil {
-				return err
-			}
-			fmt.Println(stimulus.ID, len(values)) // values are valid only until here
-		}
+	skip := tfconvrnn.OnError(func(index int, s tfconvrnn.Stimulus, err error) error {
+		log.Printf("stimulus %d (%s) is skipped: %v", index, s.ID, err)
 		return nil
-	}, tfconvrnn.Layers("conv5"), tfconvrnn.WithPresentation(tfconvrnn.Neural()),
-		tfconvrnn.OnError(func(index int, s tfconvrnn.Stimulus, err error) error {
-			log.Printf("%s: %v", s.ID, err)
-			return nil
-		}))
+	})
+	features, err := model.Extract(context.Background(), stimuli, tfconvrnn.Layers("conv5"), skip)
 	if err != nil {
 		log.Fatal(err)
+	}
+	for i, failed := range features.Failed {
+		fmt.Println(features.Stimuli[i], failed == nil)
 	}
 }
 
@@ -100,12 +121,19 @@ func ExampleSequence() {
 	fmt.Println(features.Provenance.Presentation)
 }
 
+// Two flashes of an image, seen by a model that was trained with one.
 func ExampleEpisodes() {
-	// On from 50 to 100 ms and from 150 to 200 ms, of 300 ms.
-	p := tfconvrnn.Episodes(30, tfconvrnn.Episode{On: 5, Off: 10}, tfconvrnn.Episode{On: 15, Off: 20})
-	fmt.Println(p)
-	fmt.Println(p.Schedule(1))
+	model, err := savedmodels.Lookup("ugrnn_intermediate")
+	if err != nil {
+		log.Fatal(err)
+	}
+	presentation, err := tfconvrnn.Episodes(8, tfconvrnn.Episode{On: 0, Off: 2}, tfconvrnn.Episode{On: 5, Off: 6}).Resolve(model)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(presentation)
+	fmt.Println(presentation.Schedule(1)) // the number of the frame, or -1 for the blank
 	// Output:
-	// episodes(times=30,on=5,off=10,on=15,off=20),blank=published
-	// [-1 -1 -1 -1 -1 0 0 0 0 0 -1 -1 -1 -1 -1 0 0 0 0 0 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1]
+	// episodes(times=8,on=0,off=2,on=5,off=6),blank=published
+	// [0 0 -1 -1 -1 0 -1 -1]
 }
