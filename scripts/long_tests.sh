@@ -73,8 +73,10 @@ for part in $parts; do
 	race)
 		TFCONVRNN_ROUNDS=$ROUNDS run "race detector: 32 goroutines, closing meanwhile" "$ROUNDS rounds" \
 			gotest -race ./tfconvrnn -run '^(TestConcurrentUse|TestCloseRacesWithExtract|TestCloseInTheSink|TestFailuresLeaveNothing|TestStreamEnds|TestOnError)$'
-		run "race detector: other packages" "all their tests" \
-			gotest -race ./internal/libtf ./internal/bundle ./internal/arrayfiles ./internal/atomicfile ./internal/manifest ./savedmodels ./convert
+		run "race detector: binding, converter, files" "all their tests" \
+			gotest -race ./internal/libtf ./internal/bundle ./internal/arrayfiles ./internal/atomicfile ./internal/manifest ./convert
+		run "race detector: store" "at once, cancelled, killed" \
+			gotest -race ./savedmodels -run '^(TestGet.*|TestTwoProcessesAtOnce|TestLeftovers.*|TestDownloadAtOnce|TestDownloadIsCancelled)$'
 		;;
 	cgocheck)
 		GOEXPERIMENT=cgocheck2 TFCONVRNN_ROUNDS=2 run "cgo pointer checks" "binding and library" \
