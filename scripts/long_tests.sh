@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 : "${FUZZ_TIME:=20s}" "${TRIALS:=20}" "${EXTRACTIONS:=20000}" "${LOADS:=500}" "${RUNS:=100}" "${ROUNDS:=20}"
 parts="${*:-fuzz plans soak race cgocheck same abort}"
 
-go run ./cmd/tfconvrnn-cli runtime install --quiet || exit 1
+go run ./cmd/tfconvrnn-cli runtime install --quiet >/dev/null || exit 1
 export TFCONVRNN_REQUIRE_RUNTIME=1
 
 logs=$(mktemp -d)
