@@ -11,6 +11,7 @@ import (
 
 	"github.com/tfconvrnn/go/convert"
 	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/cluster"
 	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/reduce"
@@ -72,14 +73,14 @@ func (e silentError) Error() string { return fmt.Sprintf("exit code %d", e.code)
 var (
 	usageCauses = []error{
 		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrWeights, tfconvrnn.ErrPresentation,
-		tfconvrnn.ErrOption, images.ErrPreprocessing, reduce.ErrReduction, reduce.ErrShape, convert.ErrUnknownModel, convert.ErrTimes,
+		tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, reduce.ErrReduction, reduce.ErrShape, convert.ErrUnknownModel, convert.ErrTimes,
 	}
 	inputCauses = []error{
 		tfconvrnn.ErrUnreadable, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
 		stimuli.ErrInput, arrayfiles.ErrFormat, arrayfiles.ErrDataType, arrayfiles.ErrRank, arrayfiles.ErrFortranOrder, arrayfiles.ErrNoArray,
 		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted,
 	}
-	missingCauses = []error{stimuli.ErrNoFFmpeg, savedmodels.ErrNoWeights, tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
+	missingCauses = []error{stimuli.ErrNoFFmpeg, errNoSlurm, savedmodels.ErrNoWeights, tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
 )
 
 func exitCode(ctx context.Context, err error) int {

@@ -46,7 +46,7 @@ Start with "` + program + ` models", "` + program + ` doctor" and "` + program +
 	root.AddCommand(
 		newModels(), newInfo(), newConvert(), newExtract(), newClassify(), newPlot(), newPresentation(),
 		newDownload(), newVerify(), newRemove(), newCollectGarbage(), newEvaluate(),
-		newBench(), newRuntime(), newDoctor(), newCheckpoint(), newVersion(), newExitCodes(),
+		newSlurm(), newKubernetes(), newBench(), newRuntime(), newDoctor(), newCheckpoint(), newVersion(), newExitCodes(),
 	)
 	return root
 }

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/internal/atomicfile"
+	"github.com/tfconvrnn/go/internal/cluster"
+)
+
+// errNoSlurm is the error where Slurm's commands are not installed.
+var errNoSlurm = errors.New("sbatch is not installed here; run this where jobs are submitted, or look at the scripts with --dry-run")
+
+type slurmSubmitCommand struct {
+	clusterFlags
+	cluster.Slurm
+	folder string
+	dryRun bool
+	asJSON bool
+}
+
+func newSlurm() *cobra.Command {
+	return group("slurm", "Extract features on a Slurm cluster", newSlurmSubmit())
+}
+
+func newSlurmSubmit() *cobra.Command {
+	s := &slurmSubmitCommand{}
+	cmd := &cobra.Command{
+		Use:   "submit --plan PLAN --workers N [flags] [-- WORK-FLAGS]",
+		Short: "Submit an extraction to Slurm",
+		Long: `Submit an extraction to Slurm: an array job whose tasks are the workers of a plan,
+and a job that verifies and seals the store when they have ended.
+
+The two batch scripts are written into a folder beside the plan, where the jobs'
+output goes too; they can be read, changed and submitted with sbatch again. Chunks
+that are there already are not computed again.
+
+A worker that dies, or comes near its time limit, goes back into the queue; Slurm
+does the same with those that it preempts and those whose node fails. Wrong usage,
+unusable input and what is not installed are not tried again.
+
+What comes after -- goes to "extract work".`,
+		Example: `  ` + program + ` slurm submit --plan it.plan --workers 16 --partition gpu --gpus 1 --mem 16G --time 12:00:00
+  ` + program + ` slurm submit --plan it.plan --workers 64 --cpus 4 --module apptainer --apptainer tfconvrnn.sif --bind /data --dry-run`,
+		Args: cobra.ArbitraryArgs,
+		RunE: s.run,
+	}
+	s.clusterFlags.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&s.Partition, "partition", "", "Slurm's `PARTITION`")
+	flags.StringVar(&s.FinishPartition, "finish-partition", "", "`PARTITION` of the last job, which needs one core and no GPU (default: --partition)")
+	flags.StringVar(&s.Account, "account", "", "`ACCOUNT` that is charged")
+	flags.StringVar(&s.QOS, "qos", "", "quality of service")
+	flags.StringVar(&s.Constraint, "constraint", "", "`FEATURES` that nodes must have")
+	flags.StringArrayVar(&s.Modules, "module", nil, "environment `MODULE` to load; repeat it for several")
+	flags.StringVar(&s.Image, "apptainer", "", "Apptainer `IMAGE` to run in, for example tfconvrnn.sif or docker://…")
+	flags.StringArrayVar(&s.Binds, "bind", nil, "`DIR` that is shown in the image, or SOURCE:DESTINATION, besides the plan's; repeat it for several")
+	flags.StringVar(&s.Program, "program", "", "`PATH` of "+program+" on the nodes (default: this one's; in an image, where it is found)")
+	flags.StringArrayVar(&s.Options, "sbatch", nil, "further `OPTION` of sbatch for all jobs, for example --sbatch=--reservation=r; repeat it for several")
+	flags.StringVar(&s.folder, "folder", "", "`DIR` for the scripts and the jobs' output (default: <plan>.slurm)")
+	flags.BoolVar(&s.dryRun, "dry-run", false, "only print the scripts")
+	addJSON(cmd, &s.asJSON)
+	_ = cmd.MarkFlagDirname("folder")
+	return cmd
+}
+
+// slurmReport is what slurm submit prints.
+type slurmReport struct {
+	WorkScript   string `json:"work_script"`
+	FinishScript string `json:"finish_script"`
+	WorkJob      string `json:"work_job,omitempty"`
+	FinishJob    string `json:"finish_job,omitempty"`
+	Workers      int    `json:"workers"`
+}
+
+func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
+	var err error
+	if s.Work, err = s.work(cmd, args); err != nil {
+		return err
+	}
+	if s.Plan, err = filepath.Abs(s.Plan); err != nil {
+		return err
+	}
+	if info, err := os.Stat(s.Plan); err != nil || !info.Mode().IsRegular() {
+		return inputf("--plan %s: no such file; \"%s extract plan\" writes it", s.Plan, program)
+	}
+	if s.folder == "" {
+		s.folder = s.Plan + ".slurm"
+	}
+	if s.Logs, err = filepath.Abs(s.folder); err != nil {
+		return err
+	}
+	if s.Image != "" {
+		if _, err := os.Stat(s.Image); err == nil { // else it is a reference
+			if s.Image, err = filepath.Abs(s.Image); err != nil {
+				return err
+			}
+		}
+		s.Binds = append([]string{filepath.Dir(s.Plan)}, s.Binds...)
+	} else if s.Binds != nil {
+		return usagef("--bind is for an image; give --apptainer too")
+	}
+	switch {
+	case s.Program != "":
+	case s.Image != "":
+		s.Program = program
+	default:
+		s.Program = ownPath()
+	}
+	scripts, err := s.Scripts()
+	if err != nil {
+		return err
+	}
+	r := &slurmReport{
+		WorkScript: filepath.Join(s.Logs, "work.sbatch"), FinishScript: filepath.Join(s.Logs, "finish.sbatch"), Workers: s.Workers,
+	}
+	if s.dryRun {
+		return r.printScripts(cmd.OutOrStdout(), scripts, s.asJSON)
+	}
+	sbatch, err := exec.LookPath("sbatch")
+	if err != nil {
+		return errNoSlurm
+	}
+	if err := os.MkdirAll(s.Logs, 0o777); err != nil {
+		return err
+	}
+	for path, text := range map[string]string{r.WorkScript: scripts.Work, r.FinishScript: scripts.Finish} {
+		if err := atomicfile.Write(path, []byte(text)); err != nil {
+			return err
+		}
+	}
+	if r.WorkJob, err = submit(cmd.Context(), sbatch, r.WorkScript); err != nil {
+		return err
+	}
+	if r.FinishJob, err = submit(cmd.Context(), sbatch, "--dependency=afterany:"+r.WorkJob, r.FinishScript); err != nil {
+		return fmt.Errorf("the workers are submitted as job %s, but the job after them is not (sbatch --dependency=afterany:%s %s): %w",
+			r.WorkJob, r.WorkJob, r.FinishScript, err)
+	}
+	if s.asJSON {
+		return printJSON(cmd.OutOrStdout(), r)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "job %s: %s\njob %s: finish, after them\nscripts and output: %s\n", r.WorkJob, plural(r.Workers, "worker"), r.FinishJob, s.Logs)
+	return nil
+}
+
+// printScripts prints what would be submitted.
+func (r *slurmReport) printScripts(out io.Writer, scripts *cluster.SlurmScripts, asJSON bool) error {
+	if asJSON {
+		return printJSON(out, struct {
+			Work   string `json:"work"`
+			Finish string `json:"finish"`
+		}{scripts.Work, scripts.Finish})
+	}
+	for _, script := range []struct{ path, text string }{{r.WorkScript, scripts.Work}, {r.FinishScript, scripts.Finish}} {
+		if _, err := fmt.Fprintf(out, "==> %s <==\n%s\n", script.path, script.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// submit runs sbatch and returns the job's id.
+func submit(ctx context.Context, sbatch string, args ...string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	command := exec.CommandContext(ctx, sbatch, append([]string{"--parsable"}, args...)...)
+	command.Stdout, command.Stderr = &stdout, &stderr
+	if err := command.Run(); err != nil {
+		return "", fmt.Errorf("sbatch %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	id, _, _ := strings.Cut(strings.TrimSpace(stdout.String()), ";") // with a cluster's name behind it
+	if id == "" || strings.Trim(id, "0123456789") != "" {
+		return "", fmt.Errorf("sbatch %s: answered %q, which is no job id", strings.Join(args, " "), stdout.String())
+	}
+	return id, nil
+}
