@@ -28,8 +28,8 @@ func (m *Model) chooseBatchSize(x *Extraction) int {
 func (m *Model) weightBytes() int64 { return m.info.Parameters }
 
 // bytesPerStimulus estimates what a stimulus adds to a run: what is fetched, which
-// up to three batches in the pipeline hold, and the intermediate values of a few
-// layers and timesteps at once.
+// up to three batches in the pipeline hold, one more for every further session, and
+// the intermediate values of a few layers and timesteps at once.
 func (x *Extraction) bytesPerStimulus() int64 {
 	const float = 4
 	fetched := int64(imageValues)
@@ -46,7 +46,7 @@ func (x *Extraction) bytesPerStimulus() int64 {
 	}
 	// A cell on unpooled maps of four times the size has some twenty values of
 	// them at hand.
-	return float * (3*fetched + 20*4*largest)
+	return float * (int64(3+len(x.model.peers))*fetched + 20*4*largest)
 }
 
 // availableMemory is what Linux says can be had without swapping.

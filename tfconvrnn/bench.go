@@ -122,6 +122,9 @@ type Statistics struct {
 	// how long TensorFlow was running meanwhile. Streams and runs that overlap
 	// count once.
 	Elapsed, InSession time.Duration
+	// Batches counts those that each device was given, in the order of
+	// WithDevices.
+	Batches []int
 }
 
 // OutsideSession is the share of the time in which TensorFlow was not running.
@@ -134,7 +137,11 @@ func (s Statistics) OutsideSession() float64 {
 
 // Statistics returns those of all streams of the extraction so far.
 func (x *Extraction) Statistics() Statistics {
-	return Statistics{Elapsed: x.request.streaming.read(), InSession: x.request.inSession.read()}
+	s := Statistics{Elapsed: x.request.streaming.read(), InSession: x.request.inSession.read()}
+	for i := range x.request.batches {
+		s.Batches = append(s.Batches, int(x.request.batches[i].Load()))
+	}
+	return s
 }
 
 // A clock measures how long any of several overlapping activities was going on.

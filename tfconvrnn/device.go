@@ -17,12 +17,12 @@ import (
 	"github.com/tfconvrnn/go/internal/tfpb"
 )
 
-// gpuOptions say which GPU a model runs on, and how; the zero value is the CPU.
+// gpuOptions say which GPUs a model runs on, and how; the zero value is the CPU.
 type gpuOptions struct {
-	use bool
-	// number is the GPU's, as the driver (or CUDA_VISIBLE_DEVICES) counts.
-	number int
-	// visible are the GPUs that the process uses; nil for only number.
+	// numbers are those of the GPUs, as the driver (or CUDA_VISIBLE_DEVICES)
+	// counts; none means the CPU.
+	numbers []int
+	// visible are the GPUs that the process uses; nil for only numbers.
 	visible []int
 	// reserve takes the memory at once instead of as it is needed.
 	reserve bool
@@ -40,33 +40,61 @@ const maxGPU = 255
 // is the same for all devices. GPUs need the GPU build of libtensorflow, CUDA and
 // an NVIDIA driver; if one is missing Load returns an error that wraps ErrDevice
 // and says which.
-func WithDevice(device string) Option {
+func WithDevice(device string) Option { return WithDevices(device) }
+
+// WithDevices spreads a model over several GPUs, such as "gpu:0" and "gpu:1", or
+// names one device as WithDevice does. Every GPU gets a session of its own with all
+// weights. Stream, and what is built on it, hands each batch to a GPU that is free
+// and puts results out in the order of the stimuli. Batches are those of a
+// single GPU, so GPUs of one kind put out the same bytes as one of them alone.
+func WithDevices(devices ...string) Option {
 	return func(o *loadOptions) error {
-		kind, number, numbered := strings.Cut(device, ":")
-		switch {
-		case device == "cpu":
-			o.gpu.use = false
-		case kind == "gpu":
-			o.gpu.use, o.gpu.number = true, 0
-			if numbered {
-				n, err := strconv.Atoi(number)
-				if err != nil || n < 0 || n > maxGPU {
-					return fmt.Errorf("%w: device %q: the number of a GPU is 0, 1, …; one model runs on one GPU", ErrOption, device)
-				}
-				o.gpu.number = n
-			}
-			device = "gpu:" + strconv.Itoa(o.gpu.number)
-		default:
-			return fmt.Errorf("%w: unknown device %q; there are cpu, gpu and gpu:<number>", ErrOption, device)
+		if len(devices) == 0 {
+			return fmt.Errorf("%w: no device is named; there are cpu, gpu and gpu:<number>", ErrOption)
 		}
-		o.session.device = device
+		var numbers []int
+		for _, device := range devices {
+			kind, number, numbered := strings.Cut(device, ":")
+			switch {
+			case device == "cpu" && len(devices) == 1:
+			case device == "cpu":
+				return fmt.Errorf("%w: devices %s: several devices are several GPUs; one session on the CPU takes all its cores", ErrOption, strings.Join(devices, ", "))
+			case kind == "gpu":
+				n := 0
+				if numbered {
+					var err error
+					if n, err = strconv.Atoi(number); err != nil || n < 0 || n > maxGPU {
+						return fmt.Errorf("%w: device %q: the number of a GPU is 0, 1, …; several are gpu:0 and gpu:1", ErrOption, device)
+					}
+				}
+				if slices.Contains(numbers, n) {
+					return fmt.Errorf("%w: devices %s: gpu:%d is named twice", ErrOption, strings.Join(devices, ", "), n)
+				}
+				numbers = append(numbers, n)
+			default:
+				return fmt.Errorf("%w: unknown device %q; there are cpu, gpu and gpu:<number>", ErrOption, device)
+			}
+		}
+		o.gpu.numbers, o.session.device = numbers, deviceNames(numbers)
 		return nil
 	}
 }
 
+// deviceNames returns how GPUs are called; without any it is the CPU.
+func deviceNames(numbers []int) string {
+	if len(numbers) == 0 {
+		return "cpu"
+	}
+	names := make([]string, len(numbers))
+	for i, n := range numbers {
+		names[i] = "gpu:" + strconv.Itoa(n)
+	}
+	return strings.Join(names, ",")
+}
+
 // WithVisibleGPUs lists the GPUs that the process is going to use, for programs
 // that load models on several: TensorFlow fixes them when the first is used. The
-// default is the GPU of the first model only.
+// default is the GPUs of the first model only.
 func WithVisibleGPUs(numbers ...int) Option {
 	return func(o *loadOptions) error {
 		sorted := slices.Compact(slices.Sorted(slices.Values(numbers)))
@@ -112,13 +140,13 @@ var usedGPUs usedGPUsState
 type usedGPUsState struct {
 	sync.Mutex
 	fixed   bool
-	options gpuOptions // all but use and number
+	options gpuOptions // all but numbers
 }
 
-// check loads the runtime and finds out whether the GPU, if one is asked for, can be
-// used.
+// check loads the runtime and finds out whether the GPUs, if any are asked for, can
+// be used.
 func (g gpuOptions) check(runtimePath string) error {
-	if !g.use {
+	if len(g.numbers) == 0 {
 		return nil
 	}
 	quiet()
@@ -130,60 +158,94 @@ func (g gpuOptions) check(runtimePath string) error {
 	return err
 }
 
-// prepare checks that the GPU can be used, and returns the session configuration
-// for it and the TensorFlow device to put the graph on, "" if that is the only one.
-func (g gpuOptions) prepare(runtime *libtf.Runtime, config []byte) (prepared []byte, device string, err error) {
-	if !g.use {
-		return config, "", nil
+// prepare checks that the GPUs can be used, and returns the session configuration
+// for them and, for each session, the TensorFlow device to put the graph on, "" if
+// that is the only one. On the CPU there is one session.
+func (g gpuOptions) prepare(runtime *libtf.Runtime, config []byte) (prepared []byte, devices []string, err error) {
+	if len(g.numbers) == 0 {
+		return config, []string{""}, nil
 	}
-	name := "gpu:" + strconv.Itoa(g.number)
+	if n := simulatedGPUs(); n > 0 {
+		return g.prepareSimulated(n, config)
+	}
+	name := deviceNames(g.numbers)
 	gpuBuild, err := gpukernels.IsGPUBuild()
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if !gpuBuild {
-		return nil, "", fmt.Errorf("%w: %s: %s is the CPU build of libtensorflow; install the GPU build (tfconvrnn-cli runtime install --gpu) and let %s name it, or use the GPU image",
+		return nil, nil, fmt.Errorf("%w: %s: %s is the CPU build of libtensorflow; install the GPU build (tfconvrnn-cli runtime install --gpu) and let %s name it, or use the GPU image",
 			ErrDevice, name, runtime.Path(), libtf.Env)
 	}
 	state := cuda.Look(filepath.Dir(runtime.Path()))
 	if !state.HasDriver() {
-		return nil, "", fmt.Errorf("%w: %s: the runtime is the GPU build, but %s", ErrDevice, name, state.Problem())
+		return nil, nil, fmt.Errorf("%w: %s: the runtime is the GPU build, but %s", ErrDevice, name, state.Problem())
 	}
 	if g.visible == nil {
-		g.visible = []int{g.number}
+		g.visible = slices.Sorted(slices.Values(g.numbers))
 	}
 
 	usedGPUs.Lock()
 	defer usedGPUs.Unlock()
-	if g, err = usedGPUs.join(g, name); err != nil {
-		return nil, "", err
+	if g, err = usedGPUs.join(g); err != nil {
+		return nil, nil, err
 	}
 	if !libtf.SetTensorFloat32(g.tf32) && !g.tf32 {
 		// CUDA's own switch, for versions of TensorFlow without one.
 		os.Setenv("NVIDIA_TF32_OVERRIDE", "0")
 	}
 	if prepared, err = g.configure(config); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	found, err := countGPUs(prepared)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: %s: TensorFlow cannot use GPUs %v: %w", ErrDevice, name, g.visible, err)
+		return nil, nil, fmt.Errorf("%w: %s: TensorFlow cannot use GPUs %v: %w", ErrDevice, name, g.visible, err)
 	}
 	if found < len(g.visible) {
 		why := state.Problem()
 		if why == "" {
 			why = "unset TF_CPP_MIN_LOG_LEVEL to see why"
 		}
-		return nil, "", fmt.Errorf("%w: %s: the runtime is the GPU build and there is a driver (%s), but TensorFlow finds %d of the GPUs %v: %s",
+		return nil, nil, fmt.Errorf("%w: %s: the runtime is the GPU build and there is a driver (%s), but TensorFlow finds %d of the GPUs %v: %s",
 			ErrDevice, name, state.Driver, found, g.visible, why)
 	}
 	usedGPUs.fixed, usedGPUs.options = true, g
-	return prepared, g.device(), nil
+	return prepared, g.devices("GPU"), nil
+}
+
+// simulatedEnv makes so many devices of the CPU stand in for GPUs, so that what
+// needs GPUs can be tried without any.
+const simulatedEnv = "TFCONVRNN_SIMULATED_GPUS"
+
+func simulatedGPUs() int {
+	n, err := strconv.Atoi(os.Getenv(simulatedEnv))
+	if err != nil || n < 0 || n > maxGPU {
+		return 0
+	}
+	return n
+}
+
+// prepareSimulated is prepare where n devices of the CPU stand in for GPUs.
+func (g gpuOptions) prepareSimulated(n int, config []byte) (prepared []byte, devices []string, err error) {
+	if last := slices.Max(g.numbers); last >= n {
+		return nil, nil, fmt.Errorf("%w: gpu:%d: %s simulates %d GPUs", ErrDevice, last, simulatedEnv, n)
+	}
+	c := &tfpb.ConfigProto{}
+	if err := proto.Unmarshal(config, c); err != nil {
+		return nil, nil, err
+	}
+	c.DeviceCount = map[string]int32{"CPU": int32(n), "GPU": 0}
+	g.visible = make([]int, n)
+	for i := range g.visible {
+		g.visible[i] = i
+	}
+	prepared, err = proto.MarshalOptions{Deterministic: true}.Marshal(c)
+	return prepared, g.devices("CPU"), err
 }
 
 // join returns g with what is fixed for the process, or an error if g asks for
 // something else. The lock is held.
-func (u *usedGPUsState) join(g gpuOptions, name string) (gpuOptions, error) {
+func (u *usedGPUsState) join(g gpuOptions) (gpuOptions, error) {
 	if u.fixed {
 		f := u.options
 		if g.tf32 != f.tf32 {
@@ -191,8 +253,10 @@ func (u *usedGPUsState) join(g gpuOptions, name string) (gpuOptions, error) {
 		}
 		g.visible, g.reserve, g.limit = f.visible, f.reserve, f.limit
 	}
-	if !slices.Contains(g.visible, g.number) {
-		return g, fmt.Errorf("%w: %s: this process uses the GPUs %v; name all that it will use when the first model is loaded (WithVisibleGPUs)", ErrDevice, name, g.visible)
+	for _, n := range g.numbers {
+		if !slices.Contains(g.visible, n) {
+			return g, fmt.Errorf("%w: gpu:%d: this process uses the GPUs %v; name all that it will use when the first model is loaded (WithVisibleGPUs)", ErrDevice, n, g.visible)
+		}
 	}
 	return g, nil
 }
@@ -219,13 +283,16 @@ func (g gpuOptions) configure(config []byte) ([]byte, error) {
 	return proto.MarshalOptions{Deterministic: true}.Marshal(c)
 }
 
-// device returns TensorFlow's name for the GPU, "" if it is the only one that
-// TensorFlow sees.
-func (g gpuOptions) device() string {
+// devices returns TensorFlow's names for the GPUs, "" for the only one that it sees.
+func (g gpuOptions) devices(kind string) []string {
 	if len(g.visible) == 1 {
-		return ""
+		return []string{""}
 	}
-	return "/device:GPU:" + strconv.Itoa(slices.Index(g.visible, g.number))
+	devices := make([]string, len(g.numbers))
+	for i, n := range g.numbers {
+		devices[i] = "/device:" + kind + ":" + strconv.Itoa(slices.Index(g.visible, n))
+	}
+	return devices
 }
 
 // countGPUs makes a session to see how many GPUs TensorFlow finds.

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -34,25 +35,32 @@ func apply(options ...Option) (gpuOptions, string, error) {
 func TestDeviceOptions(t *testing.T) {
 	gpu, device, err := apply()
 	require.NoError(t, err)
-	assert.False(t, gpu.use)
+	assert.Empty(t, gpu.numbers)
 	assert.Equal(t, "cpu", device)
 
 	gpu, device, err = apply(WithDevice("gpu"))
 	require.NoError(t, err)
-	assert.True(t, gpu.use)
+	assert.Equal(t, []int{0}, gpu.numbers)
 	assert.Equal(t, "gpu:0", device)
+
+	gpu, device, err = apply(WithDevices("gpu:2", "gpu"))
+	require.NoError(t, err)
+	assert.Equal(t, []int{2, 0}, gpu.numbers)
+	assert.Equal(t, "gpu:2,gpu:0", device)
 
 	gpu, device, err = apply(WithDevice("gpu:3"), WithVisibleGPUs(3, 1, 3), WithGPUMemoryLimit(1<<30), WithGPUMemoryReserved(), WithTF32())
 	require.NoError(t, err)
-	assert.Equal(t, gpuOptions{use: true, number: 3, visible: []int{1, 3}, reserve: true, limit: 1 << 30, tf32: true}, gpu)
+	assert.Equal(t, gpuOptions{numbers: []int{3}, visible: []int{1, 3}, reserve: true, limit: 1 << 30, tf32: true}, gpu)
 	assert.Equal(t, "gpu:3", device)
 
-	gpu, _, err = apply(WithDevice("gpu:3"), WithDevice("cpu"))
+	gpu, device, err = apply(WithDevice("gpu:3"), WithDevice("cpu"))
 	require.NoError(t, err)
-	assert.False(t, gpu.use)
+	assert.Empty(t, gpu.numbers)
+	assert.Equal(t, "cpu", device)
 
 	for _, bad := range []Option{
 		WithDevice(""), WithDevice("tpu"), WithDevice("gpu:"), WithDevice("gpu:-1"), WithDevice("gpu:0,1"), WithDevice("gpu:9999"), WithDevice("cpu:0"),
+		WithDevices(), WithDevices("gpu:0", "gpu"), WithDevices("gpu:0", "cpu"), WithDevices("cpu", "cpu"), WithDevices("gpu:1", ""),
 		WithVisibleGPUs(), WithVisibleGPUs(-1), WithVisibleGPUs(0, 100000), WithGPUMemoryLimit(0), WithGPUMemoryLimit(-5),
 	} {
 		_, _, err := apply(bad)
@@ -71,39 +79,39 @@ func TestDeviceConfiguration(t *testing.T) {
 		assert.Equal(t, int32(3), config.IntraOpParallelismThreads, "the rest is kept")
 		return config
 	}
-	one := gpuOptions{use: true, number: 2, visible: []int{2}}
+	one := gpuOptions{numbers: []int{2}, visible: []int{2}}
 	config := read(one)
 	assert.Equal(t, map[string]int32{"GPU": 1}, config.DeviceCount)
 	assert.Equal(t, "2", config.GpuOptions.VisibleDeviceList)
 	assert.True(t, config.GpuOptions.AllowGrowth)
 	assert.Nil(t, config.GpuOptions.Experimental)
-	assert.Equal(t, "", one.device(), "TensorFlow sees one GPU only")
+	assert.Equal(t, []string{""}, one.devices("GPU"), "TensorFlow sees one GPU only")
 
-	two := gpuOptions{use: true, number: 3, visible: []int{1, 3}, reserve: true, limit: 2 << 30}
+	two := gpuOptions{numbers: []int{3, 1}, visible: []int{1, 3}, reserve: true, limit: 2 << 30}
 	config = read(two)
 	assert.Equal(t, "1,3", config.GpuOptions.VisibleDeviceList)
 	assert.False(t, config.GpuOptions.AllowGrowth)
 	require.Len(t, config.GpuOptions.Experimental.VirtualDevices, 2)
 	assert.Equal(t, []float32{2048}, config.GpuOptions.Experimental.VirtualDevices[1].MemoryLimitMb)
-	assert.Equal(t, "/device:GPU:1", two.device(), "TensorFlow counts those that it sees")
+	assert.Equal(t, []string{"/device:GPU:1", "/device:GPU:0"}, two.devices("GPU"), "TensorFlow counts those that it sees")
 }
 
 func TestDevicesOfOneProcess(t *testing.T) {
 	var process usedGPUsState
-	first := gpuOptions{use: true, number: 1, visible: []int{0, 1}, limit: 1 << 30}
-	joined, err := process.join(first, "gpu:1")
+	first := gpuOptions{numbers: []int{1}, visible: []int{0, 1}, limit: 1 << 30}
+	joined, err := process.join(first)
 	require.NoError(t, err)
 	assert.Equal(t, first, joined)
 	process.fixed, process.options = true, joined
 
-	joined, err = process.join(gpuOptions{use: true, number: 0, visible: []int{0}}, "gpu:0")
+	joined, err = process.join(gpuOptions{numbers: []int{0}, visible: []int{0}})
 	require.NoError(t, err)
-	assert.Equal(t, gpuOptions{use: true, number: 0, visible: []int{0, 1}, limit: 1 << 30}, joined, "what is fixed stays")
+	assert.Equal(t, gpuOptions{numbers: []int{0}, visible: []int{0, 1}, limit: 1 << 30}, joined, "what is fixed stays")
 
-	_, err = process.join(gpuOptions{use: true, number: 2, visible: []int{2}}, "gpu:2")
+	_, err = process.join(gpuOptions{numbers: []int{0, 2}, visible: []int{0, 2}})
 	assert.ErrorIs(t, err, ErrDevice)
 	assert.ErrorContains(t, err, "WithVisibleGPUs")
-	_, err = process.join(gpuOptions{use: true, number: 0, visible: []int{0}, tf32: true}, "gpu:0")
+	_, err = process.join(gpuOptions{numbers: []int{0}, visible: []int{0}, tf32: true})
 	assert.ErrorIs(t, err, ErrOption)
 }
 
@@ -171,8 +179,6 @@ func TestLoadOnDevice(t *testing.T) {
 	require.NoError(t, err)
 	found, err := store.Get(context.Background(), savedmodels.Request{Model: "timedecay_shallow", Weights: weights})
 	require.NoError(t, err)
-	info, err := savedmodels.Lookup("timedecay_shallow")
-	require.NoError(t, err)
 
 	session := defaultSessionOptions()
 	base, err := session.config(runtime)
@@ -189,16 +195,16 @@ func TestLoadOnDevice(t *testing.T) {
 	_, err = loadOn("/device:CPU:1", t.TempDir(), &libtf.SessionOptions{Config: data})
 	require.ErrorIs(t, err, os.ErrNotExist)
 
-	saved, err := loadOn("/device:CPU:1", found.Dir, &libtf.SessionOptions{Config: data})
+	t.Setenv(simulatedEnv, "2")
+	model, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(store.Dir()), WithDevice("gpu:1"))
 	require.NoError(t, err)
-	model := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, runtime: runtime, session: session}
-	model.constants.tensors = map[string]*libtf.Tensor{}
 	defer model.Close()
-	devices, err := saved.Session.ListDevices()
+	devices, err := model.saved.Session.ListDevices()
 	require.NoError(t, err)
 	require.Len(t, devices, 2)
 	features, err := model.Extract(context.Background(), goldenStimuli(t), AllTimesteps(), Logits())
 	require.NoError(t, err)
+	require.Equal(t, "gpu:1 (simulated on the CPU)", features.Provenance.Device)
 	worst, where, logits := compareGolden(t, goldenFile{path: filepath.Join(goldenDir, "timedecay_shallow.default.npz"), model: "timedecay_shallow"}, features)
 	require.LessOrEqual(t, worst, 1e-4, where)
 	require.LessOrEqual(t, logits, 1e-4)
@@ -211,7 +217,7 @@ func TestLoadOnDevice(t *testing.T) {
 func requireGPU(t testing.TB) {
 	t.Helper()
 	requireRuntime(t)
-	if _, _, err := (gpuOptions{use: true}).prepare(libtf.Loaded(), nil); err != nil {
+	if _, _, err := (gpuOptions{numbers: []int{0}}).prepare(libtf.Loaded(), nil); err != nil {
 		if os.Getenv("TFCONVRNN_REQUIRE_GPU") != "" {
 			t.Fatal(err)
 		}
@@ -227,14 +233,19 @@ func TestGPUGolden(t *testing.T) {
 	requireGPU(t)
 	stimuli := goldenStimuli(t)
 	store := testStore(t)
+	compared := 0
 	for _, g := range goldenFiles(t) {
+		if only := os.Getenv("TFCONVRNN_GPU_GOLDEN"); only != "" && only != g.model {
+			continue
+		}
+		compared++
 		t.Run(strings.TrimSuffix(filepath.Base(g.path), ".npz"), func(t *testing.T) {
 			model, err := Load(g.model, WithWeights("seeded:1"), WithStore(store), WithDevice("gpu"))
 			require.NoError(t, err)
 			defer model.Close()
 			features, err := model.Extract(context.Background(), stimuli, WithPresentation(g.presentation), AllTimesteps(), Logits())
 			require.NoError(t, err)
-			require.Equal(t, "gpu:0", features.Provenance.Device)
+			require.Regexp(t, "^gpu:0", features.Provenance.Device)
 			require.False(t, features.Provenance.TF32)
 			worst, where, logits := compareGolden(t, g, features)
 			t.Logf("worst %.1e at %s, logits %.1e", worst, where, logits)
@@ -243,8 +254,10 @@ func TestGPUGolden(t *testing.T) {
 			require.LessOrEqual(t, logits, tolerance)
 		})
 	}
+	require.NotZero(t, compared)
 }
 
+// TestGPUAgreesWithCPU compares all layers at all timesteps, and the logits.
 func TestGPUAgreesWithCPU(t *testing.T) {
 	requireGPU(t)
 	store := testStore(t)
@@ -252,32 +265,122 @@ func TestGPUAgreesWithCPU(t *testing.T) {
 	for i, device := range []string{"cpu", "gpu"} {
 		model, err := Load("rgc_shallow", WithWeights("seeded:2"), WithStore(store), WithDevice(device))
 		require.NoError(t, err)
-		results[i], err = model.Extract(context.Background(), goldenStimuli(t), Logits())
+		results[i], err = model.Extract(context.Background(), goldenStimuli(t), AllTimesteps(), Logits())
 		require.NoError(t, err)
 		require.NoError(t, model.Close())
 	}
-	var squares, largest float64
-	for i, want := range results[0].Logits {
-		squares += float64(want) * float64(want)
-		largest = max(largest, math.Abs(float64(want-results[1].Logits[i])))
+	cpu, gpu := results[0], results[1]
+	for i := range cpu.Layers {
+		l := &cpu.Layers[i]
+		for _, time := range l.Timesteps {
+			for stimulus := range cpu.Stimuli {
+				requireClose(t, l.At(stimulus, time), gpu.Layers[i].At(stimulus, time), gpuTolerance, l.Name, " t=", time)
+			}
+		}
 	}
-	require.LessOrEqual(t, largest/math.Sqrt(squares/float64(len(results[0].Logits))), gpuTolerance)
+	requireClose(t, cpu.Logits, gpu.Logits, gpuTolerance, "logits")
+}
+
+// TestGPUSpread spreads batches over two GPUs: the same bytes as one of them puts
+// out, in the same order.
+func TestGPUSpread(t *testing.T) {
+	requireGPU(t)
+	checkSpread(t, WithVisibleGPUs(0, 1))
+}
+
+// TestSpreadOverSessions is TestGPUSpread with devices of the CPU, so that the
+// spreading itself is tested everywhere.
+func TestSpreadOverSessions(t *testing.T) {
+	t.Setenv(simulatedEnv, "3")
+	checkSpread(t)
+	m := loadTest(t, "timedecay_shallow", WithDevices("gpu:2", "gpu:0", "gpu:1"))
+	sessions := m.sessions()
+	require.Len(t, sessions, 3)
+	for i, device := range []string{"/device:CPU:2", "/device:CPU:0", "/device:CPU:1"} {
+		require.Equal(t, device, sessions[i].device)
+		require.Equal(t, i == 0, m.saved == sessions[i].saved, "each has its own")
+	}
+	_, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(testStore(t)), WithDevices("gpu:0", "gpu:3"))
+	require.ErrorIs(t, err, ErrDevice)
+	require.ErrorContains(t, err, "gpu:3")
+}
+
+// checkSpread extracts on one device and on two, and compares to the last bit.
+func checkSpread(t *testing.T, options ...Option) {
+	const n, batch = 20, 2
+	stimuli := testStimuli(t, n)
+	request := append(slices.Clone(early), BatchSize(batch), Logits())
+	one := loadTest(t, "timedecay_shallow", append(slices.Clone(options), WithDevice("gpu:0"))...)
+	want, err := one.Extract(t.Context(), stimuli, request...)
+	require.NoError(t, err)
+	require.NoError(t, one.Close())
+
+	two, err := Load("timedecay_shallow", append(slices.Clone(options), WithWeights("seeded:1"), WithStore(testModels(t)), WithDevices("gpu:0", "gpu:1"))...)
+	if errors.Is(err, ErrDevice) {
+		t.Skipf("needs two GPUs: %v", err)
+	}
+	require.NoError(t, err)
+	defer two.Close()
+	x, err := two.Plan(request...)
+	require.NoError(t, err)
+	require.Regexp(t, "^gpu:0,gpu:1", x.Provenance().Device)
+	got, err := x.Extract(t.Context(), stimuli)
+	require.NoError(t, err)
+	require.Empty(t, difference(want, got), "differs from one device's")
+
+	next := 0
+	require.NoError(t, x.Stream(t.Context(), slices.Values(stimuli), func(b *Batch) error {
+		require.Equal(t, next, b.First, "in order")
+		require.Len(t, b.Stimuli, batch)
+		next += batch
+		time.Sleep(10 * time.Millisecond) // a sink that the devices have to wait for
+		return nil
+	}))
+	require.Equal(t, n, next)
+	batches := x.Statistics().Batches
+	require.Len(t, batches, 2)
+	require.Equal(t, 2*n/batch, batches[0]+batches[1])
+	require.Positive(t, batches[0])
+	require.Positive(t, batches[1], "both work")
+	t.Logf("%d stimuli twice, in batches of %d: %v of them on the devices, same bytes as on one", n, batch, batches)
+
+	// What fails ends the stream after the batches before it.
+	stimuli[13] = broken()
+	next = 0
+	err = x.Stream(t.Context(), slices.Values(stimuli), func(b *Batch) error { next += len(b.Stimuli); return nil })
+	require.ErrorIs(t, err, errTest)
+	require.Equal(t, 12, next)
+	require.NoError(t, two.Close())
+	require.ErrorIs(t, x.Stream(t.Context(), slices.Values(stimuli[:4]), func(*Batch) error { return nil }), ErrClosed)
+}
+
+// withSessions tests with a model that has one session, and with one that has two.
+func withSessions(t *testing.T, test func(t *testing.T, options ...Option)) {
+	t.Run("one", func(t *testing.T) { test(t) })
+	t.Run("two", func(t *testing.T) {
+		t.Setenv(simulatedEnv, "2")
+		test(t, WithDevices("gpu:0", "gpu:1"))
+	})
 }
 
 // TestGPUShared extracts in two processes at once on one GPU.
 func TestGPUShared(t *testing.T) {
+	requireGPU(t)
 	if os.Getenv(childEnv) != "" {
-		requireGPU(t)
 		model, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(os.Getenv("TFCONVRNN_TEST_STORE")), WithDevice("gpu"), WithGPUMemoryLimit(4<<30))
 		require.NoError(t, err)
 		defer model.Close()
-		for range 10 {
-			_, err = model.Extract(context.Background(), goldenStimuli(t), Logits())
+		want, err := model.Extract(context.Background(), goldenStimuli(t), Logits())
+		require.NoError(t, err)
+		for range 5 {
+			got, err := model.Extract(context.Background(), goldenStimuli(t), Logits())
 			require.NoError(t, err)
+			for i := range want.Layers {
+				requireClose(t, want.Layers[i].Data, got.Layers[i].Data, 1e-5, want.Layers[i].Name)
+			}
 		}
 		return
 	}
-	requireGPU(t)
 	store := testStore(t)
 	failures := make(chan error, 2)
 	for range cap(failures) {
@@ -299,11 +402,33 @@ func TestGPUShared(t *testing.T) {
 	}
 }
 
+// TestGPUTestsThemselves runs the tests that need GPUs with devices of the CPU in
+// their place, so that their own code is known to work where there are none.
+func TestGPUTestsThemselves(t *testing.T) {
+	requireRuntime(t)
+	if os.Getenv(simulatedEnv) != "" {
+		t.Skip("this is the process that it starts")
+	}
+	command := exec.Command(os.Args[0], "-test.v", "-test.run=^TestGPU(Golden|AgreesWithCPU|Spread|Shared)$", "-test.bench=^BenchmarkGPU$", "-test.benchtime=1x")
+	command.Env = append(os.Environ(), simulatedEnv+"=2", "TFCONVRNN_GPU_GOLDEN=rgc_shallow", "TFCONVRNN_GPU_BENCH=timedecay_shallow", "TFCONVRNN_TEST_STORE="+t.TempDir())
+	output, err := command.CombinedOutput()
+	require.NoError(t, err, "%s", output)
+	assert.NotContains(t, string(output), "--- SKIP")
+	for _, name := range []string{"TestGPUGolden", "TestGPUGolden/rgc_shallow.default", "TestGPUAgreesWithCPU", "TestGPUSpread", "TestGPUShared"} {
+		assert.Contains(t, string(output), "--- PASS: "+name+" (")
+	}
+	assert.Regexp(t, `BenchmarkGPU/timedecay_shallow/tf32=false/batch=8\S*\s+1\s.* images/s`, string(output))
+}
+
 // BenchmarkGPU measures images per second of logits and of all layers.
 func BenchmarkGPU(b *testing.B) {
 	requireGPU(b)
 	store := testStore(b)
-	for _, name := range []string{"ugrnn_intermediate", "rgc_intermediate"} {
+	names, batches := []string{"ugrnn_intermediate", "rgc_intermediate"}, []int{1, 8, 32, 128}
+	if only := os.Getenv("TFCONVRNN_GPU_BENCH"); only != "" {
+		names, batches = []string{only}, []int{1, 8}
+	}
+	for _, name := range names {
 		for _, tf32 := range []bool{false, true} {
 			if used := &usedGPUs; used.fixed && used.options.tf32 != tf32 {
 				continue // one choice for a process: that of the first model
@@ -312,7 +437,7 @@ func BenchmarkGPU(b *testing.B) {
 			if tf32 {
 				options = append(options, WithTF32())
 			}
-			for _, batch := range []int{1, 8, 32, 128} {
+			for _, batch := range batches {
 				b.Run(fmt.Sprintf("%s/tf32=%v/batch=%d", name, tf32, batch), func(b *testing.B) {
 					model, err := Load(name, options...)
 					require.NoError(b, err)

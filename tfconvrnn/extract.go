@@ -6,6 +6,7 @@ import (
 	"iter"
 	"runtime"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -227,9 +228,10 @@ func (b *Batch) Logits(stimulus int) ([]float32, error) {
 const classes = 1000
 
 // Stream extracts features of any number of stimuli in constant memory: it passes
-// batches, in order, to sink. Reading the next stimuli, computing and sink overlap.
-// sink is called from the calling goroutine. The first error of any of them ends
-// the stream; a context that is done ends it between two runs.
+// batches, in order, to sink. Reading the next stimuli, computing and sink overlap;
+// a model on several GPUs computes as many batches at once. sink is called from the
+// calling goroutine. The first error of any of them ends the stream, when sink has
+// had the batches before; a context that is done ends it between two runs.
 func (m *Model) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sink func(*Batch) error, options ...ExtractOption) error {
 	x, err := m.Plan(options...)
 	if err != nil {
@@ -242,6 +244,8 @@ func (m *Model) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sink fun
 type loadedBatch struct {
 	batch *Batch
 	input *input // nil if all stimuli failed
+	// computed gets the error of computing the batch, or nil, once.
+	computed chan error
 }
 
 // Stream runs the extraction; see Model.Stream.
@@ -249,48 +253,60 @@ func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sin
 	defer x.request.streaming.start()()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	group, ctx := errgroup.WithContext(ctx)
-	// One batch waits before and behind the session, so that it never does.
-	loaded := make(chan loadedBatch, 1)
-	computed := make(chan *Batch, 1)
-	group.Go(func() error {
+	sessions := x.model.sessions()
+	var group sync.WaitGroup
+	// What is loaded goes to whichever session is free, and in order to the sink.
+	// One batch more than there are sessions, so that none ever waits.
+	loaded := make(chan loadedBatch, len(sessions)+1)
+	ordered := make(chan loadedBatch, len(sessions)+1)
+	var loadErr error // to be read when ordered is closed
+	group.Go(func() {
+		defer close(ordered)
 		defer close(loaded)
-		return x.load(ctx, stimuli, loaded)
-	})
-	group.Go(func() error {
-		defer close(computed)
-		for l := range loaded {
-			err := x.compute(ctx, l)
-			if err != nil {
-				return err
-			}
+		loadErr = x.load(ctx, stimuli, func(l loadedBatch) error {
+			l.computed = make(chan error, 1)
 			select {
-			case computed <- l.batch:
+			case ordered <- l:
+				loaded <- l // sessions take whatever is in ordered
+				return nil
 			case <-ctx.Done():
-				l.batch.close()
+				l.close()
 				return context.Cause(ctx)
 			}
-		}
-		return nil
+		})
 	})
+	for i, session := range sessions {
+		group.Go(func() {
+			for l := range loaded {
+				x.request.batches[i].Add(1)
+				l.computed <- x.compute(ctx, session, l)
+			}
+		})
+	}
 	// Whatever ends the stream, be it a panic of sink, nothing stays behind.
 	defer func() {
 		cancel(nil)
-		for b := range computed {
-			b.close()
+		for l := range ordered {
+			<-l.computed
+			l.batch.close()
 		}
-		for l := range loaded {
-			if l.input != nil {
-				l.input.close()
-			}
-		}
+		group.Wait()
 	}()
-	for b := range computed {
-		if err := b.passTo(sink); err != nil {
+	for l := range ordered {
+		if err := <-l.computed; err != nil {
+			return err
+		}
+		if err := l.batch.passTo(sink); err != nil {
 			return err
 		}
 	}
-	return group.Wait()
+	return loadErr
+}
+
+func (l loadedBatch) close() {
+	if l.input != nil {
+		l.input.close()
+	}
 }
 
 func (b *Batch) passTo(sink func(*Batch) error) error {
@@ -304,7 +320,8 @@ func (b *Batch) close() {
 	}
 }
 
-func (x *Extraction) compute(ctx context.Context, l loadedBatch) error {
+// compute runs a batch in a session and frees its input.
+func (x *Extraction) compute(ctx context.Context, session *Model, l loadedBatch) error {
 	if l.input == nil {
 		return nil
 	}
@@ -312,7 +329,7 @@ func (x *Extraction) compute(ctx context.Context, l loadedBatch) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	res, err := x.model.run(ctx, x.request, l.input)
+	res, err := session.run(ctx, x.request, l.input)
 	if err != nil {
 		return err
 	}
@@ -320,8 +337,8 @@ func (x *Extraction) compute(ctx context.Context, l loadedBatch) error {
 	return nil
 }
 
-// load reads stimuli into batches.
-func (x *Extraction) load(ctx context.Context, stimuli iter.Seq[Stimulus], out chan<- loadedBatch) error {
+// load reads stimuli into batches and passes them on.
+func (x *Extraction) load(ctx context.Context, stimuli iter.Seq[Stimulus], pass func(loadedBatch) error) error {
 	first := 0
 	var pending []Stimulus
 	send := func() error {
@@ -331,15 +348,7 @@ func (x *Extraction) load(ctx context.Context, stimuli iter.Seq[Stimulus], out c
 		}
 		first += len(pending)
 		pending = nil
-		select {
-		case out <- l:
-			return nil
-		case <-ctx.Done():
-			if l.input != nil {
-				l.input.close()
-			}
-			return context.Cause(ctx)
-		}
+		return pass(l)
 	}
 	for s := range stimuli {
 		if err := context.Cause(ctx); err != nil {
@@ -396,7 +405,7 @@ func (x *Extraction) loadBatch(ctx context.Context, first int, stimuli []Stimulu
 		return loadedBatch{}, err
 	}
 	in, err := x.arrange(b, distinct, images, errs)
-	return loadedBatch{b, in}, err
+	return loadedBatch{batch: b, input: in}, err
 }
 
 // arrange decides which stimuli run and lays out their frames and schedule.

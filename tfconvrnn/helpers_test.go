@@ -34,12 +34,18 @@ func TestMain(m *testing.M) {
 func loadTest(t testing.TB, name string, options ...Option) *Model {
 	t.Helper()
 	requireRuntime(t)
-	dir, err := sharedStore()
-	require.NoError(t, err)
-	m, err := Load(name, append([]Option{WithWeights("seeded:1"), WithStore(dir)}, options...)...)
+	m, err := Load(name, append([]Option{WithWeights("seeded:1"), WithStore(testModels(t))}, options...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
 	return m
+}
+
+// testModels is the store that all tests share.
+func testModels(t testing.TB) string {
+	t.Helper()
+	dir, err := sharedStore()
+	require.NoError(t, err)
+	return dir
 }
 
 // testStimuli returns different stimuli of coloured noise.

@@ -83,11 +83,16 @@ type Model struct {
 	dir      string
 	manifest *manifest.Manifest
 	saved    *libtf.SavedModel
+	device   string // TensorFlow's name of the session's; "" for its only one
 	runtime  *libtf.Runtime
 	session  sessionOptions
 	gpu      gpuOptions
 
-	constants constantCache
+	// peers are the model's further sessions, on other GPUs. They differ from it
+	// in saved and device only.
+	peers []*Model
+	// constants are shared with the peers.
+	constants *constantCache
 
 	closing sync.Mutex
 	closed  atomic.Bool
@@ -145,16 +150,32 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 	if err != nil {
 		return nil, err
 	}
-	config, device, err := o.gpu.prepare(runtime, config)
+	config, devices, err := o.gpu.prepare(runtime, config)
 	if err != nil {
 		return nil, err
 	}
-	saved, err := loadOn(device, found.Dir, &libtf.SessionOptions{Config: config})
-	if err != nil {
-		return nil, fmt.Errorf("loading %s from %s: %w", info.Name, found.Dir, err)
+	var first *Model
+	constants := &constantCache{}
+	for _, device := range devices {
+		saved, err := loadOn(device, found.Dir, &libtf.SessionOptions{Config: config})
+		if err != nil {
+			if first != nil {
+				first.Close()
+			}
+			return nil, fmt.Errorf("loading %s from %s: %w", info.Name, found.Dir, err)
+		}
+		m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, device: device, runtime: runtime, session: o.session, gpu: o.gpu, constants: constants}
+		if first == nil {
+			first = m
+		} else {
+			first.peers = append(first.peers, m)
+		}
 	}
-	return &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, runtime: runtime, session: o.session, gpu: o.gpu}, nil
+	return first, nil
 }
+
+// sessions returns the model once for every session that it has.
+func (m *Model) sessions() []*Model { return append([]*Model{m}, m.peers...) }
 
 // quiet keeps libtensorflow from reporting its progress on standard error, unless
 // the user has said what it should log.
@@ -175,6 +196,10 @@ func (m *Model) Close() error {
 		return nil
 	}
 	err := m.saved.Close()
+	for _, peer := range m.peers {
+		peer.closed.Store(true)
+		err = errors.Join(err, peer.saved.Close())
+	}
 	m.constants.close()
 	return err
 }
@@ -221,10 +246,15 @@ type Provenance struct {
 }
 
 func (m *Model) provenance() Provenance {
+	gpus := len(m.gpu.numbers) > 0
+	device := m.session.device
+	if gpus && simulatedGPUs() > 0 {
+		device += " (simulated on the CPU)"
+	}
 	return Provenance{
 		Software: "tfconvrnn " + version.Version, TensorFlow: m.runtime.Version(), Model: m.info.Name,
 		Weights: m.manifest.Weights, Converter: m.manifest.Converter, Plan: m.manifest.Plan,
-		Precision: m.session.precision, Device: m.session.device, TF32: m.gpu.use && m.gpu.tf32, MillisPerTimes: MillisecondsPerTimestep,
+		Precision: m.session.precision, Device: device, TF32: gpus && m.gpu.tf32, MillisPerTimes: MillisecondsPerTimestep,
 	}
 }
 

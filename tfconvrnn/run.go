@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/manifest"
@@ -28,6 +29,7 @@ type request struct {
 	targets []string
 
 	inSession, streaming clock
+	batches              []atomic.Int64 // of each session
 }
 
 type layerRequest struct {
@@ -36,7 +38,7 @@ type layerRequest struct {
 }
 
 func (m *Model) newRequest(layers []layerRequest, logits *manifest.Logits) *request {
-	r := &request{layers: layers, logits: logits, fetchIndex: map[string]int{}}
+	r := &request{layers: layers, logits: logits, fetchIndex: map[string]int{}, batches: make([]atomic.Int64, 1+len(m.peers))}
 	fetch := func(tensor string, needs, known []int) {
 		if _, ok := r.fetchIndex[tensor]; !ok {
 			r.fetchIndex[tensor] = len(r.fetches)
@@ -146,7 +148,7 @@ func (c *constantCache) freeUnused() {
 // constantTensors returns the named constants, computing those that are missing in
 // one run. The caller holds the cache, for as long as it uses them.
 func (m *Model) constantTensors(ctx context.Context, names []string) (map[string]*libtf.Tensor, error) {
-	c := &m.constants
+	c := m.constants
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tensors == nil {
@@ -158,7 +160,7 @@ func (m *Model) constantTensors(ctx context.Context, names []string) (map[string
 // blankTensors returns the named per-frame values of a blank, computing those that
 // are missing in one run. The caller holds the cache, for as long as it uses them.
 func (m *Model) blankTensors(ctx context.Context, blank Blank, names []string) (map[string]*libtf.Tensor, error) {
-	c := &m.constants
+	c := m.constants
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.blanks == nil {
@@ -191,7 +193,7 @@ func (m *Model) blankTensors(ctx context.Context, blank Blank, names []string) (
 
 // keepsBlank says whether values of the blank are, or can be, kept.
 func (m *Model) keepsBlank(blank Blank) bool {
-	c := &m.constants
+	c := m.constants
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(m.manifest.Known) > 0 && (c.blanks[blank] != nil || len(c.blanks) < maxBlanks)
@@ -295,7 +297,7 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 	}
 	stop := r.inSession.start()
 	constants, err := m.constantTensors(ctx, names)
-	res := &result{request: r, schedule: in.schedule, constants: constants, blankItem: -1, cache: &m.constants}
+	res := &result{request: r, schedule: in.schedule, constants: constants, blankItem: -1, cache: m.constants}
 	if err == nil && in.blank != nil {
 		res.blankItem = int(in.frames.Shape()[0])
 		res.blank, err = m.blankTensors(ctx, *in.blank, r.knownSources)

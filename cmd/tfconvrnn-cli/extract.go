@@ -73,7 +73,7 @@ An interrupted run goes on with --resume and then ends in the same bytes. It mus
 be the same command: model, weights, presentation, preprocessing, stimuli.
 
 Coming from run_model.py: its flags work too: --model_name, --out_layers,
---image_pres, --image_off, --times, --ckpt_dir, --gpu (number of a GPU),
+--image_pres, --image_off, --times, --ckpt_dir, --gpu (numbers of GPUs),
 --include_all_times True, --include_logits True. As there, the default layer is
 imnetds.`,
 		Example: `  ` + program + ` extract --model ugrnn_intermediate --weights seeded:1 --layers conv9,conv10 --out features.npz pictures/

@@ -28,29 +28,67 @@ import (
 
 // gpuFlags say how a GPU is used.
 type gpuFlags struct {
-	tf32   bool
-	memory string
+	numbers string
+	tf32    bool
+	memory  string
 }
 
 func (f *gpuFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	flags.StringVar(&f.numbers, "gpu", "", "`NUMBERS` of GPUs, such as 0 or 0,1: short for --device gpu:0,gpu:1")
 	flags.BoolVar(&f.tf32, "tf32", false, "let the GPU compute in TensorFloat-32: faster, and less exact")
 	flags.StringVar(&f.memory, "gpu-memory", "", "most GPU memory to take, as a `SIZE` such as 8GiB, or \"all\" to reserve all at once (default: as needed)")
 }
 
-// options returns the library's options for a device: cpu, gpu or gpu:<number>.
-func (f *gpuFlags) options(device string) ([]tfconvrnn.Option, error) {
-	kind, number, numbered := strings.Cut(device, ":")
-	if numbered {
-		if n, err := strconv.Atoi(number); err != nil || n < 0 {
-			return nil, usagef("device %q: the number of a GPU is 0, 1, …", device)
+// devices returns what --device and --gpu name: cpu, or GPUs.
+func (f *gpuFlags) devices(device string) ([]string, error) {
+	list := splitList([]string{device})
+	if f.numbers != "" { // run_model.py: the numbers of the GPUs
+		if device != "cpu" {
+			return nil, usagef("give --device or --gpu, not both")
+		}
+		list = nil
+		for _, number := range strings.Split(f.numbers, ",") {
+			list = append(list, "gpu:"+strings.TrimSpace(number))
 		}
 	}
-	if device != "cpu" && kind != "gpu" {
-		return nil, usagef("unknown device %q; there are cpu, gpu and gpu:<number>", device)
+	if len(list) == 0 {
+		return nil, usagef("--device names no device; there are cpu, gpu and gpu:<number>")
 	}
-	options := []tfconvrnn.Option{tfconvrnn.WithDevice(device)}
-	if device == "cpu" {
+	seen := map[string]bool{}
+	for _, name := range list {
+		kind, number, numbered := strings.Cut(name, ":")
+		switch {
+		case name == "cpu" && len(list) == 1:
+			return list, nil
+		case name == "cpu":
+			return nil, usagef("--device %s: several devices are several GPUs, such as gpu:0,gpu:1", device)
+		case kind != "gpu":
+			return nil, usagef("unknown device %q; there are cpu, gpu and gpu:<number>, or several such as gpu:0,gpu:1", name)
+		}
+		n := 0
+		if numbered {
+			var err error
+			if n, err = strconv.Atoi(number); err != nil || n < 0 {
+				return nil, usagef("%q: the number of a GPU is 0, 1, …; several are --device gpu:0,gpu:1 or --gpu 0,1", number)
+			}
+		}
+		if name = "gpu:" + strconv.Itoa(n); seen[name] {
+			return nil, usagef("%s is named twice", name)
+		}
+		seen[name] = true
+	}
+	return list, nil
+}
+
+// options returns the library's options for what --device and --gpu name.
+func (f *gpuFlags) options(device string) ([]tfconvrnn.Option, error) {
+	devices, err := f.devices(device)
+	if err != nil {
+		return nil, err
+	}
+	options := []tfconvrnn.Option{tfconvrnn.WithDevices(devices...)}
+	if devices[0] == "cpu" {
 		if f.tf32 || f.memory != "" {
 			return nil, usagef("--tf32 and --gpu-memory are for GPUs; add --device gpu")
 		}

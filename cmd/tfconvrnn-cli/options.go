@@ -18,7 +18,6 @@ import (
 // modelFlags say which model is run, and on what.
 type modelFlags struct {
 	model, weights, store, device string
-	gpu                           string
 	gpuFlags                      gpuFlags
 	batch, threads                int
 	precision                     string
@@ -30,9 +29,7 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.model, "model", "", "name of the `MODEL`; see \""+program+" models\"")
 	flags.StringVar(&f.weights, "weights", "", "`WEIGHTS`: trained (the default), a directory with <model>/model.ckpt.*, or seeded:<seed> for an untrained model")
 	flags.StringVar(&f.store, "store", "", "`DIR` of converted models (default: in the user's cache)")
-	flags.StringVar(&f.device, "device", "cpu", "`DEVICE`: cpu, gpu or gpu:<number>")
-	flags.StringVar(&f.gpu, "gpu", "", "")
-	_ = flags.MarkHidden("gpu")
+	flags.StringVar(&f.device, "device", "cpu", "`DEVICE`: cpu, gpu, gpu:<number>, or several GPUs that share the batches, gpu:0,gpu:1")
 	f.gpuFlags.register(cmd)
 	flags.IntVar(&f.batch, "batch", 0, "stimuli computed together (0: choose)")
 	flags.IntVar(&f.threads, "threads", 0, "processor cores to compute on (0: all)")
@@ -98,11 +95,7 @@ func (f *modelFlags) loadOptions(times int) ([]tfconvrnn.Option, error) {
 	if f.trust {
 		options = append(options, tfconvrnn.WithTrust())
 	}
-	device := f.device
-	if f.gpu != "" { // run_model.py: the number of the GPU
-		device = "gpu:" + f.gpu
-	}
-	onDevice, err := f.gpuFlags.options(device)
+	onDevice, err := f.gpuFlags.options(f.device)
 	return append(options, onDevice...), err
 }
 
