@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # The long versions of the tests: fuzzing, plans against each other, soaking, the race
-# detector, cgo's pointer checks, determinism, and what would abort the process.
-# Prints a table at the end, and fails if anything did. About an hour on two cores.
+# detector, cgo's pointer checks, AddressSanitizer, determinism, what would abort the
+# process, and processes killed at random moments.
+# Prints a table at the end, and fails if anything did. About an hour on two idle cores.
 #
-# usage: scripts/long_tests.sh [PART…]       parts: fuzz plans soak race cgocheck same abort
+# usage: scripts/long_tests.sh [PART…]
+# parts: fuzz plans soak race cgocheck asan same abort kill
 #
 # The numbers can be set: FUZZ_TIME (of each target), TRIALS (random presentations of
-# each model), EXTRACTIONS, LOADS, RUNS, ROUNDS.
+# each model), EXTRACTIONS, LOADS, RUNS, ROUNDS, KILLS (of each format), IMAGES.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-: "${FUZZ_TIME:=20s}" "${TRIALS:=20}" "${EXTRACTIONS:=20000}" "${LOADS:=500}" "${RUNS:=100}" "${ROUNDS:=20}"
-parts="${*:-fuzz plans soak race cgocheck same abort}"
+: "${FUZZ_TIME:=20s}" "${TRIALS:=5}" "${EXTRACTIONS:=20000}" "${LOADS:=500}" "${RUNS:=100}" "${ROUNDS:=20}" "${KILLS:=15}" "${IMAGES:=60}"
+parts="${*:-fuzz plans soak race cgocheck asan same abort kill}"
 
 go run ./cmd/tfconvrnn-cli runtime install --quiet >/dev/null || exit 1
 export TFCONVRNN_REQUIRE_RUNTIME=1
@@ -31,7 +33,9 @@ run() {
 	if [ $status -ne 0 ] && grep -q 'context deadline exceeded' "$log" && ! grep -q 'Failing input' "$log"; then
 		status=0
 	fi
-	if [ $status -eq 0 ]; then
+	if grep -q '^not run: ' "$log"; then
+		result=$(sed -n 's/^not run: /not run: /p' "$log" | head -1)
+	elif [ $status -eq 0 ]; then
 		result=ok
 		skipped=$(grep -c -- '--- SKIP' "$log")
 		if [ "$skipped" -gt 0 ]; then
@@ -46,8 +50,19 @@ run() {
 	# What tests say about themselves: errors, slopes, counts, reasons for skipping.
 	while read -r line; do
 		table+=("|   | | $line |")
-	done < <(sed -n 's/^ *[a-z_]*_test.go:[0-9]*: \(.*presentations,.*\|.* finished, .*\|.* gave the same bytes\|.*resident memory.*\|needs .*\)$/\1/p' "$log" | sort | uniq)
+	done < <(sed -n 's/^ *[a-z_]*_test.go:[0-9]*: \(.*presentations,.*\|.* finished, .*\|.* gave the same bytes\|.*of a layer.s RMS\|.*resident memory.*\|.* kills.*\|.*peak RSS.*\|needs .*\)$/\1/p' "$log" | sort | uniq)
 	echo "$result" >&2
+}
+
+# addresses runs the binding's tests with every access of the C code checked.
+addresses() {
+	if ! echo 'int main(void) { return 0; }' | ${CC:-cc} -fsanitize=address -x c -o "$logs/asan" - 2>/dev/null; then
+		echo "not run: the C compiler has no AddressSanitizer"
+		return
+	fi
+	# Leaks are what the soak looks for: TensorFlow keeps some things for ever. An
+	# allocation that is too large is to fail as it does without the sanitizer.
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 gotest -asan ./internal/libtf
 }
 
 gotest() { go test -count=1 -timeout 6h -v "$@"; }
@@ -82,13 +97,24 @@ for part in $parts; do
 		GOEXPERIMENT=cgocheck2 TFCONVRNN_ROUNDS=2 run "cgo pointer checks" "binding and library" \
 			gotest ./internal/libtf ./tfconvrnn -run '^(Test[A-Z].*)$' -skip 'TestGolden|TestPlansAgree|TestGPU|TestNothingAborts'
 		;;
+	asan)
+		run "AddressSanitizer: C code of the binding" "its tests" addresses
+		;;
 	same)
 		TFCONVRNN_RUNS=$((RUNS / 4)) run "same bytes with 1, 2, 3 and 8 threads" "$((RUNS / 4 * 4)) runs" \
 			gotest ./tfconvrnn -run '^TestSameBytes$'
+		TFCONVRNN_LONG=1 TFCONVRNN_RUNS=1 run "the same, all layers of 5 models; other batches" "4 runs each" \
+			gotest ./tfconvrnn -run '^(TestSameBytes|TestOtherBatches)$'
 		;;
 	abort)
 		run "what would abort, in child processes" "$(grep -c '^	".*":' tfconvrnn/abort_test.go) cases" \
 			gotest ./tfconvrnn -run '^TestNothingAborts$'
+		;;
+	kill)
+		TFCONVRNN_PROVE_KILLS=$KILLS TFCONVRNN_PROVE_IMAGES=$IMAGES run "extract killed at random and resumed: same bytes" "$KILLS kills of each format" \
+			gotest ./cmd/tfconvrnn-cli -run '^TestKilledRunsResume$'
+		run "downloads, conversions and writers killed at random" "30, 1 and some" \
+			gotest ./savedmodels ./internal/arrayfiles -run '^(TestKilled|TestLeftoversOfAKilledConversionAreRemoved|TestKill)$'
 		;;
 	*)
 		echo "unknown part: $part" >&2

@@ -196,6 +196,33 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
+// TestOtherBatches says how much a stimulus's features differ when others are, or are
+// not, computed together with it: sums are then added in another order.
+func TestOtherBatches(t *testing.T) {
+	models := []string{"timedecay_shallow"}
+	if os.Getenv("TFCONVRNN_LONG") != "" {
+		models = append(models, "ugrnn_intermediate", "rgc_intermediate", "lstm_shallow", "gru_intermediate")
+	}
+	for _, name := range models {
+		t.Run(name, func(t *testing.T) {
+			m := loadTest(t, name)
+			stimuli := testStimuli(t, 4)
+			alone, err := m.Extract(t.Context(), stimuli, BatchSize(1))
+			require.NoError(t, err)
+			for _, size := range []int{2, 4} {
+				together, err := m.Extract(t.Context(), stimuli, BatchSize(size))
+				require.NoError(t, err)
+				worst := 0.0
+				for i := range alone.Layers {
+					worst = max(worst, relativeError(alone.Layers[i].Data, together.Layers[i].Data))
+				}
+				assert.Less(t, worst, 1e-4)
+				t.Logf("%s: batches of %d and of 1 differ by at most %.1e of a layer's RMS", name, size, worst)
+			}
+		})
+	}
+}
+
 // residentBytes is the process's resident memory.
 func residentBytes(t testing.TB) float64 {
 	data, err := os.ReadFile("/proc/self/statm")
