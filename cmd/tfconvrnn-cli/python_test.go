@@ -76,6 +76,17 @@ func TestPythonPage(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 }
 
+// The bill of materials, against the schema that CycloneDX publishes.
+func TestSBOMFitsItsSchema(t *testing.T) {
+	python := interpreter(t, "TFCONVRNN_PYTHON", "python3", "cyclonedx.validation.json, jsonschema", "scripts/python-requirements.txt")
+	code, stdout, stderr := run(t.Context(), "version", "--sbom")
+	require.Equal(t, exitOK, code, "%s", stderr)
+	cmd := exec.Command(python, "testdata/check_sbom.py")
+	cmd.Stdin = strings.NewReader(stdout)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
 // Brain-Score's own BrainIO, which needs an xarray of its own and so a virtual
 // environment of its own.
 func TestBrainIO(t *testing.T) {

@@ -20,6 +20,9 @@ import (
 	"github.com/klauspost/compress/zip"
 )
 
+// maxNoticeBytes bounds the licences: nine times what they take now.
+const maxNoticeBytes = 4 << 20
+
 // maxLibraryBytes bounds what one library may take when unpacked: three times
 // what the largest takes now.
 const maxLibraryBytes = 4 << 30
@@ -33,6 +36,8 @@ const maxLibraryBytes = 4 << 30
 var (
 	wheelLibrary   = regexp.MustCompile(`^tensorflow/(libtensorflow_(?:cc|framework))(\.so\.2|\.2\.dylib)$`)
 	wheelMetadata  = regexp.MustCompile(`^tensorflow[a-z_]*-([0-9][0-9A-Za-z.]*)\.dist-info/METADATA$`)
+	wheelNotice    = regexp.MustCompile(`^tensorflow/(THIRD_PARTY_NOTICES\.txt)$`)
+	tarballNotice  = regexp.MustCompile(`^(LICENSE|THIRD_PARTY_TF_C_LICENSES)$`)
 	tarballLibrary = regexp.MustCompile(`^lib/(libtensorflow(?:_framework)?)(?:\.so\.(2\.[0-9A-Za-z.]+)|\.(2\.[0-9A-Za-z.]+)\.dylib)$`)
 )
 
@@ -112,15 +117,19 @@ func (x *extractor) wheel(file io.ReaderAt, size int64) (version string, err err
 		}
 	}
 	for _, entry := range archive.File {
-		m := wheelLibrary.FindStringSubmatch(entry.Name)
-		if m == nil || !entry.Mode().IsRegular() {
+		library, notice := wheelLibrary.FindStringSubmatch(entry.Name), wheelNotice.FindStringSubmatch(entry.Name)
+		if library == nil && notice == nil || !entry.Mode().IsRegular() {
 			continue
 		}
 		content, err := entry.Open()
 		if err != nil {
 			return "", fmt.Errorf("%w: %s: %w", ErrArchive, entry.Name, err)
 		}
-		err = x.library(m[1]+m[2], content)
+		if notice != nil {
+			err = x.notice(notice[1], content)
+		} else {
+			err = x.library(library[1]+library[2], content)
+		}
 		if err := errors.Join(err, content.Close()); err != nil {
 			return "", err
 		}
@@ -150,6 +159,12 @@ func (x *extractor) tarball(file io.Reader) (version string, err error) {
 		}
 		if err := x.ctx.Err(); err != nil {
 			return "", err
+		}
+		if notice := tarballNotice.FindStringSubmatch(path.Clean(entry.Name)); notice != nil && entry.Typeflag == tar.TypeReg {
+			if err := x.notice(notice[1], archive); err != nil {
+				return "", err
+			}
+			continue
 		}
 		m := tarballLibrary.FindStringSubmatch(path.Clean(entry.Name))
 		if m == nil || entry.Typeflag != tar.TypeReg {
@@ -184,6 +199,26 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 		r.err = err
 	}
 	return n, err
+}
+
+// notice writes licences, which have to accompany the libraries.
+func (x *extractor) notice(name string, content io.Reader) error {
+	text, err := io.ReadAll(io.LimitReader(content, maxNoticeBytes+1))
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrArchive, name, err)
+	}
+	if len(text) > maxNoticeBytes {
+		return fmt.Errorf("%w: %s takes more than %d bytes", ErrArchive, name, maxNoticeBytes)
+	}
+	file, err := os.OpenFile(filepath.Join(x.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%w: it holds %s twice", ErrArchive, name)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	return errors.Join(err, file.Sync(), file.Close())
 }
 
 func (x *extractor) library(name string, content io.Reader) error {

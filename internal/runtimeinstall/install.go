@@ -5,7 +5,7 @@
 //
 // The source is TensorFlow's Python wheel, fetched by pip from whatever index
 // the machine is set up for; or a wheel or C tarball at a URL; or such a file.
-// Only the two libraries are taken out. What is in the cache is complete at
+// Only the two libraries and their licences are taken out. What is in the cache is complete at
 // all times: it is made beside, checked, synced and then renamed.
 package runtimeinstall
 
@@ -362,7 +362,9 @@ func Verify(ctx context.Context, dir string) (Manifest, error) {
 
 const maxManifestBytes = 1 << 20
 
-func verify(ctx context.Context, dir string, report func(done, total int64)) (Manifest, error) {
+// ReadManifest returns the manifest of an installation's directory, without looking
+// at the libraries. It returns ErrNotInstalled if there is none.
+func ReadManifest(dir string) (Manifest, error) {
 	file, err := os.Open(filepath.Join(dir, manifestName))
 	if errors.Is(err, os.ErrNotExist) {
 		return Manifest{}, fmt.Errorf("%w: there is no %s", ErrNotInstalled, manifestName)
@@ -377,6 +379,14 @@ func verify(ctx context.Context, dir string, report func(done, total int64)) (Ma
 	var m Manifest
 	if err := json.Unmarshal(text, &m); err != nil || len(m.Files) == 0 {
 		return Manifest{}, fmt.Errorf("%w: %s is damaged; install again", ErrNotInstalled, manifestName)
+	}
+	return m, nil
+}
+
+func verify(ctx context.Context, dir string, report func(done, total int64)) (Manifest, error) {
+	m, err := ReadManifest(dir)
+	if err != nil {
+		return Manifest{}, err
 	}
 	var done, total int64
 	for _, f := range m.Files {

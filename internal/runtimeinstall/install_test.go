@@ -76,11 +76,12 @@ var (
 	metadata  = entry{name: "tensorflow_cpu-" + Version + ".dist-info/METADATA", content: "Version: " + Version}
 	library   = entry{name: "tensorflow/libtensorflow_cc.so.2", content: "library" + noise(3<<20)}
 	framework = entry{name: "tensorflow/libtensorflow_framework.so.2", content: "framework"}
+	notice    = entry{name: "tensorflow/THIRD_PARTY_NOTICES.txt", content: "licences"}
 	other     = entry{name: "tensorflow/include/libtensorflow_cc.so.2", content: "no"}
 )
 
 func goodWheel(t *testing.T) []byte {
-	return makeWheel(t, other, library, framework, metadata,
+	return makeWheel(t, other, library, framework, metadata, notice,
 		entry{name: "../../evil", content: "evil"}, entry{name: "/tmp/libtensorflow_cc.so.2", content: "evil"},
 		entry{name: "tensorflow/../tensorflow/libtensorflow_cc.so.2", content: "evil"})
 }
@@ -125,7 +126,7 @@ func TestInstallWheel(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, result.AlreadyInstalled)
 	assert.Equal(t, filepath.Join(root, Version+"-cpu"), result.Dir)
-	assert.Equal(t, []string{"libtensorflow_cc.so.2", "libtensorflow_framework.so.2", "manifest.json"}, names(t, result.Dir))
+	assert.Equal(t, []string{"THIRD_PARTY_NOTICES.txt", "libtensorflow_cc.so.2", "libtensorflow_framework.so.2", "manifest.json"}, names(t, result.Dir))
 	assert.Equal(t, []string{Version + "-cpu", ".lock"}, append(names(t, root)[1:], names(t, root)[0]))
 	content, err := os.ReadFile(filepath.Join(result.Dir, "libtensorflow_cc.so.2"))
 	require.NoError(t, err)
@@ -262,6 +263,8 @@ func TestUnusableArchives(t *testing.T) {
 		"without libraries": makeWheel(t, metadata, other),
 		"without version":   makeWheel(t, library, framework),
 		"library twice":     makeWheel(t, metadata, library, library, framework),
+		"notice twice":      makeWheel(t, metadata, library, framework, notice, notice),
+		"notice too large":  makeWheel(t, metadata, library, framework, entry{name: notice.name, content: strings.Repeat(" ", maxNoticeBytes+1)}),
 		"twice in tarball": makeTarball(t, entry{name: "lib/libtensorflow.so." + Version, content: "a"},
 			entry{name: "lib/libtensorflow.so." + Version, content: "b"}),
 	} {
