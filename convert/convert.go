@@ -136,13 +136,13 @@ func (o *Options) complete(m *zoo.Model) error {
 		return fmt.Errorf("unknown plan %q; the plans are %q and %q", o.Plan, LightCone, Plain)
 	}
 	if o.MatMulPixels == 0 {
-		o.MatMulPixels = defaultMatMulPixels
+		o.MatMulPixels = DefaultMatMulPixels
 	}
 	return nil
 }
 
-// defaultMatMulPixels covers the 7×7 maps.
-const defaultMatMulPixels = 49
+// DefaultMatMulPixels is Options.MatMulPixels where it is 0. It covers the 7×7 maps.
+const DefaultMatMulPixels = 49
 
 // Convert writes the SavedModel of the model with the given weights to the
 // directory dir, which must not exist unless Options.Overwrite is set. It holds

@@ -21,7 +21,7 @@ func TestWhatIsWrittenIsTrusted(t *testing.T) {
 	ops, attributes := map[string]bool{}, map[string]bool{}
 	for _, m := range zoo.Models() {
 		for _, plan := range []Plan{Plain, LightCone} {
-			saved := newSavedModel(unroll.Unroll(m, m.Default.Times, plan, unroll.Options{MatMulPixels: defaultMatMulPixels}))
+			saved := newSavedModel(unroll.Unroll(m, m.Default.Times, plan, unroll.Options{MatMulPixels: DefaultMatMulPixels}))
 			for _, node := range saved.MetaGraphs[0].GraphDef.Node {
 				ops[node.Op] = true
 				for name := range node.Attr {

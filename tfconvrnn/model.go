@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -83,6 +84,7 @@ type Model struct {
 	dir      string
 	manifest *manifest.Manifest
 	saved    *libtf.SavedModel
+	config   []byte
 	device   string // TensorFlow's name of the session's; "" for its only one
 	runtime  *libtf.Runtime
 	session  sessionOptions
@@ -164,7 +166,7 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 			}
 			return nil, fmt.Errorf("loading %s from %s: %w", info.Name, found.Dir, err)
 		}
-		m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, device: device, runtime: runtime, session: o.session, gpu: o.gpu, constants: constants}
+		m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, config: config, device: device, runtime: runtime, session: o.session, gpu: o.gpu, constants: constants}
 		if first == nil {
 			first = m
 		} else {
@@ -215,6 +217,13 @@ func (m *Model) Untrained() bool { return m.manifest.Weights.Untrained }
 
 // Dir is the directory of the SavedModel.
 func (m *Model) Dir() string { return m.dir }
+
+// SessionConfig returns how the model's first session is made, for programs that
+// compute something else beside it on the same device: a serialized TensorFlow
+// ConfigProto, and TensorFlow's name of the device, "" for the preferred one.
+func (m *Model) SessionConfig() (config []byte, device string) {
+	return slices.Clone(m.config), m.device
+}
 
 // closedError turns the runtime's word for a closed session into ErrClosed.
 func closedError(err error) error {

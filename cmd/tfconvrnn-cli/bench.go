@@ -56,17 +56,21 @@ compute. In one process, on the same images, these take turns:
 A ratio is the median of those of every round, with quartiles in parentheses.
 Multiply-accumulates (MAC, two floating-point operations each) of convolutions and
 matrix products are counted from the graphs. The peak is the best of some large
-matrix products that the same library computes on the same cores between the runs.
+matrix products that the same library computes on the same device between the runs;
+with the speed at which it reads memory they make the roofline: what computes fewer
+operations than the ridge for each byte it reads or writes is limited by memory.
 CPU seconds are those of all cores together; they depend less than wall time on
 what else the machine does. First result is the time from the start of a new
 process to the features of one image, with the model already converted; other
 fetches that of a second request in it. Peak memory is that of a process that runs
-the batch twice.
+the batch twice. With --device gpu all of it runs on the GPU, except that CPU seconds
+are those of the host.
 
 Both plans are converted first where the store lacks them. With --all-models they
 are put into a temporary store, unless --store names one, and removed again.`,
 		Example: `  ` + program + ` bench --model rgc_intermediate --batch 1 --layers conv9,conv10,imnetds
   ` + program + ` bench --layers logits --runs 9
+  ` + program + ` bench --device gpu --batch 32 --model ugrnn_intermediate
   ` + program + ` bench --all-models --markdown`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: b.run,
@@ -122,6 +126,12 @@ func (b *benchCommand) run(cmd *cobra.Command, _ []string) error {
 	names := []string{b.model}
 	if b.allModels {
 		names = savedmodels.Names()
+	}
+	switch devices, err := b.gpuFlags.devices(b.device); {
+	case err != nil:
+		return err
+	case len(devices) > 1:
+		return usagef("bench measures one device; run it for each")
 	}
 	// Wrong flags are found before the first model has taken its time.
 	for _, name := range names {
@@ -308,8 +318,11 @@ func quartiles(s benchmark.Spread) string {
 
 func (r *benchReport) print(out io.Writer) {
 	fmt.Fprintf(out, "%s: %s\n%s\n", r.Model, r.about(), r.Machine)
-	fmt.Fprintf(out, "GEMM peak %.0f GFLOP/s (%s, median %.0f), %.0f GFLOP per CPU second\n\n",
-		r.Peak.GFLOPS, shapeText(r.Peak.Shape[:]), r.Peak.MedianGFLOPS, r.Peak.GFLOPPerCPUSecond)
+	fmt.Fprintf(out, "GEMM peak %.0f GFLOP/s (%s, median %.0f)", r.Peak.GFLOPS, shapeText(r.Peak.Shape[:]), r.Peak.MedianGFLOPS)
+	if r.Peak.GFLOPPerCPUSecond > 0 {
+		fmt.Fprintf(out, ", %.0f GFLOP per CPU second", r.Peak.GFLOPPerCPUSecond)
+	}
+	fmt.Fprintf(out, "\nmemory read at %.0f GB/s, ridge at %.0f FLOP per byte\n\n", r.Peak.MemoryGBPerSecond, r.Peak.Ridge)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name string, value func(c *benchmark.Contestant) string) {
 		fmt.Fprint(table, name)
@@ -327,9 +340,11 @@ func (r *benchReport) print(out io.Writer) {
 	row("GFLOP/s", func(c *benchmark.Contestant) string {
 		return fmt.Sprintf("%.0f, %.0f %% of peak", c.GFLOPS, 100*c.OfPeak)
 	})
-	row("GFLOP per CPU second", func(c *benchmark.Contestant) string {
-		return fmt.Sprintf("%.0f, %.0f %% of peak", c.GFLOPPerCPUSecond, 100*c.OfCPUPeak)
-	})
+	if r.Peak.GFLOPPerCPUSecond > 0 {
+		row("GFLOP per CPU second", func(c *benchmark.Contestant) string {
+			return fmt.Sprintf("%.0f, %.0f %% of peak", c.GFLOPPerCPUSecond, 100*c.OfCPUPeak)
+		})
+	}
 	measured := func(seconds func(f *benchmark.FirstResult) float64) func(c *benchmark.Contestant) string {
 		return func(c *benchmark.Contestant) string {
 			if c.FirstResult == nil {

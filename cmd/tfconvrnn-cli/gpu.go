@@ -134,6 +134,9 @@ func cudaFindings() []finding {
 		words = append(words, "no NVIDIA driver")
 	}
 	words = append(words, plural(len(state.Devices), "GPU device"))
+	if len(state.Models) > 0 {
+		words = append(words, strings.Join(state.Models, " and "))
+	}
 	if state.Restricted {
 		words = append(words, fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q", state.Visible))
 	}
@@ -187,7 +190,8 @@ func runGPUKernels(cmd *cobra.Command, asJSON bool) error {
 			if err := cmd.Context().Err(); err != nil {
 				return err
 			}
-			def, fetches := gpukernels.Hot(unroll.Unroll(m, convert.DefaultTimes, plan, unroll.Options{MatMulPixels: 49}))
+			times := max(convert.DefaultTimes, m.Default.Times)
+			def, fetches := gpukernels.Hot(unroll.Unroll(m, times, plan, unroll.Options{MatMulPixels: convert.DefaultMatMulPixels}))
 			for _, p := range gpuPrecisions {
 				report, err := gpukernels.Audit(gpukernels.InPrecision(def, p.dtype), fetches, kernels)
 				if err != nil {
@@ -300,6 +304,9 @@ func (r gpuKernelReport) print(out io.Writer) error {
 			return err
 		}
 	}
+	if err := r.printModels(out); err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "\n%s checked: ", plural(len(r.Graphs), "graph"))
 	if err := errors.Join(faults...); err != nil {
 		_, err = fmt.Fprintf(out, "not ready\n%v\n", err)
@@ -307,4 +314,25 @@ func (r gpuKernelReport) print(out io.Writer) error {
 	}
 	_, err := fmt.Fprintln(out, "nothing falls back to the CPU")
 	return err
+}
+
+// printModels counts the operations of every graph by where they are.
+func (r gpuKernelReport) printModels(out io.Writer) error {
+	fmt.Fprintf(out, "\nOperations of each graph, in every precision:\n")
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "  model\tplan\ton the GPU\tin host memory\twithout a GPU kernel")
+	last := ""
+	for _, g := range r.Graphs {
+		counts := map[gpukernels.Place]int{}
+		for _, use := range g.Report.Uses {
+			counts[use.Place] += use.Nodes
+		}
+		row := fmt.Sprintf("  %s\t%s\t%d\t%d\t%d", g.Model, g.Plan, counts[gpukernels.OnGPU], counts[gpukernels.OnHost], counts[gpukernels.OnCPU])
+		if row == last { // another precision
+			continue
+		}
+		last = row
+		fmt.Fprintln(table, row)
+	}
+	return table.Flush()
 }

@@ -19,7 +19,7 @@ func TestGPUKernelReport(t *testing.T) {
 	}}}
 	var out strings.Builder
 	require.NoError(t, gpuKernelReport{Source: "here", Graphs: []gpuGraphReport{graph, graph}, Ready: true}.print(&out))
-	assert.Regexp(t, `(?s)from here.*On the GPU:\s+Conv2D +T=float +40.*on purpose.*Shape +T=float +2\s+2 graphs checked: nothing falls back to the CPU\n$`, out.String())
+	assert.Regexp(t, `(?s)from here.*On the GPU:\s+Conv2D +T=float +40.*on purpose.*Shape +T=float +2\s+Operations of each graph.*ugrnn_shallow +plain +20 +1 +0\s+2 graphs checked: nothing falls back to the CPU\n$`, out.String())
 	assert.NotContains(t, out.String(), "Without a GPU kernel")
 
 	graph.Report.Uses = append(graph.Report.Uses, gpukernels.Use{Op: "Elu", Types: map[string]string{"T": "double"}, Place: gpukernels.OnCPU, Nodes: 3})

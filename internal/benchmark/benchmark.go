@@ -13,11 +13,13 @@ import (
 	"fmt"
 	"math"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/tfconvrnn/go/internal/cuda"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -29,12 +31,15 @@ const (
 	PlainEveryLayer = "plain_every_layer"
 )
 
+// lightConePlan is the plan of LightCone.
+const lightConePlan = "lightcone"
+
 // contestants are in the order in which they run.
 var contestants = []struct {
 	name, plan string
 	everyLayer bool
 }{
-	{LightCone, "lightcone", false},
+	{LightCone, lightConePlan, false},
 	{PlainPruned, "plain", false},
 	{PlainEveryLayer, "plain", true},
 }
@@ -241,12 +246,19 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	r.Presentation, r.Times = p.Presentation, p.Times
 	r.Untrained, r.Weights = p.Weights.Untrained, p.Weights.SHA256
 	r.Machine = describeMachine(threads(o.Threads))
+	if p.Device != "cpu" {
+		r.Machine.Device, r.Machine.TF32 = p.Device, p.TF32
+		if runtime := libtf.Loaded(); runtime != nil {
+			state := cuda.Look(filepath.Dir(runtime.Path()))
+			r.Machine.GPUs, r.Machine.Driver = state.Models, state.Driver
+		}
+	}
 
 	images, err := tfconvrnn.FromUint8(pictures(r.Batch))
 	if err != nil {
 		return nil, err
 	}
-	gemm, err := newGEMM(threads(o.Threads))
+	gemm, err := newGEMM(models[lightConePlan].SessionConfig())
 	if err != nil {
 		return nil, err
 	}
@@ -457,6 +469,12 @@ type Machine struct {
 	// OneDNN says whether TensorFlow computes with oneDNN.
 	OneDNN bool   `json:"onednn"`
 	Go     string `json:"go"`
+	// Device is the GPU that is computed on, if it is one, GPUs the names of those
+	// that the machine has, and Driver NVIDIA's driver.
+	Device string   `json:"device,omitempty"`
+	GPUs   []string `json:"gpus,omitempty"`
+	Driver string   `json:"driver,omitempty"`
+	TF32   bool     `json:"tf32,omitempty"`
 }
 
 func describeMachine(threads int) Machine {
@@ -476,7 +494,20 @@ func (m Machine) String() string {
 	if m.OneDNN {
 		oneDNN = "oneDNN on"
 	}
-	parts := []string{m.CPU, fmt.Sprintf("%d of %d cores", m.Threads, m.Cores)}
+	var parts []string
+	if m.Device != "" {
+		parts = append(parts, m.Device)
+		if len(m.GPUs) > 0 {
+			parts = append(parts, "of "+strings.Join(m.GPUs, " and "))
+		}
+		if m.Driver != "" {
+			parts = append(parts, "driver "+m.Driver)
+		}
+		if m.TF32 {
+			parts = append(parts, "TensorFloat-32")
+		}
+	}
+	parts = append(parts, m.CPU, fmt.Sprintf("%d of %d cores", m.Threads, m.Cores))
 	if m.Instructions != "" {
 		parts = append(parts, m.Instructions)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -85,7 +86,9 @@ func TestRun(t *testing.T) {
 	assert.Equal(t, 16, r.Times)
 	assert.Positive(t, r.Peak.GFLOPS)
 	assert.GreaterOrEqual(t, r.Peak.GFLOPS, r.Peak.MedianGFLOPS)
-	assert.Contains(t, gemmShapes, r.Peak.Shape)
+	assert.Contains(t, onCPU.shapes, r.Peak.Shape)
+	assert.Positive(t, r.Peak.MemoryGBPerSecond)
+	assert.InDelta(t, r.Peak.GFLOPS, r.Peak.Ridge*r.Peak.MemoryGBPerSecond, 1e-6)
 	assert.Less(t, r.Difference, 1e-4)
 	assert.NotContains(t, r.Machine.String(), "unknown")
 
@@ -278,10 +281,51 @@ func BenchmarkExtractPhotographs(b *testing.B) {
 	}
 }
 
+// TestGEMMOnDevice measures with several products a run, as on a GPU, on the second
+// of two devices.
+func TestGEMMOnDevice(t *testing.T) {
+	requireRuntime(t)
+	t.Setenv("TFCONVRNN_SIMULATED_GPUS", "2")
+	m, err := tfconvrnn.Load("timedecay_shallow", append(small(t.TempDir()).Load, tfconvrnn.WithDevice("gpu:1"))...)
+	require.NoError(t, err)
+	defer m.Close()
+	config, device := m.SessionConfig()
+	assert.Equal(t, "/device:CPU:1", device)
+	roof := roof{shapes: [][3]int{{64, 32, 128}, {128, 128, 128}}, values: 1 << 20, repeats: 3}
+	g, err := newGEMMOf(config, device, roof, roof)
+	require.NoError(t, err)
+	defer g.close()
+	require.Len(t, g.products[1], 3)
+	require.NoError(t, g.measure(t.Context()))
+	require.NoError(t, g.measure(t.Context()))
+	assert.Len(t, g.gflops[0], 4, "the first ones only warm up")
+	p := g.peak()
+	assert.Positive(t, p.GFLOPS)
+	assert.Contains(t, roof.shapes, p.Shape)
+	assert.Positive(t, p.MemoryGBPerSecond)
+
+	results, err := g.session.Run(t.Context(), nil, append(g.products[0][2:3:3], g.sums[2]), nil)
+	require.NoError(t, err)
+	defer libtf.CloseAll(results)
+	var product, sum float64
+	for i := range 128 { // row 0 of the one and column 0 of the other
+		product += float64(i%1009) / 1009 * float64(i*32%1009) / 1009
+	}
+	for i := range 1 << 20 {
+		sum += float64(i%1009) / 1009
+	}
+	for i, want := range []float64{product, sum} {
+		got, err := firstValue(results[i : i+1])
+		require.NoError(t, err)
+		assert.InEpsilon(t, want, got, 1e-4)
+	}
+
+}
+
 // BenchmarkGEMM is the matrix product that speeds are compared with.
 func BenchmarkGEMM(b *testing.B) {
 	requireRuntime(b)
-	g, err := newGEMM(threads(0))
+	g, err := newGEMM(nil, "")
 	require.NoError(b, err)
 	defer g.close()
 	for b.Loop() {

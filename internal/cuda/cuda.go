@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -30,6 +31,8 @@ type State struct {
 	Driver string `json:"driver,omitempty"`
 	// Devices are the GPUs' device files.
 	Devices []string `json:"devices,omitempty"`
+	// Models are the GPUs' names, each once.
+	Models []string `json:"models,omitempty"`
 	// HasDriverLibrary says whether DriverLibrary was found.
 	HasDriverLibrary bool `json:"driver_library"`
 	// Missing lists those of Libraries that were not found.
@@ -60,6 +63,7 @@ func look(root string, env func(string) (string, bool), runtimeDir string) State
 		s.Devices = append(s.Devices, filepath.Base(name))
 	}
 	sort.Strings(s.Devices)
+	s.Models = models(root)
 	s.Visible, s.Restricted = env("CUDA_VISIBLE_DEVICES")
 
 	dirs := []string{"lib", "usr/lib", "lib64", "usr/lib64", "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/wsl/lib",
@@ -92,6 +96,25 @@ func look(root string, env func(string) (string, bool), runtimeDir string) State
 		}
 	}
 	return s
+}
+
+// models returns the names of the GPUs that the driver lists.
+func models(root string) []string {
+	var names []string
+	paths, _ := filepath.Glob(filepath.Join(root, "proc/driver/nvidia/gpus/*/information"))
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		for _, line := range strings.Split(string(text), "\n") {
+			if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "Model" {
+				names = append(names, strings.TrimSpace(value))
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // HasDriver says whether there is a driver that a program can use.

@@ -35,9 +35,13 @@ func TestLook(t *testing.T) {
 	write(t, root, "dev/nvidia1", "")
 	write(t, root, "dev/nvidia0", "")
 	write(t, root, "dev/nvidiactl", "")
+	for _, bus := range []string{"0000:01:00.0", "0000:02:00.0"} {
+		write(t, root, "proc/driver/nvidia/gpus/"+bus+"/information", "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 120\n")
+	}
 	s = look(root, env, "")
 	assert.Equal(t, "550.54.15", s.Driver)
 	assert.Equal(t, []string{"nvidia0", "nvidia1"}, s.Devices)
+	assert.Equal(t, []string{"NVIDIA H100 80GB HBM3"}, s.Models)
 	assert.Contains(t, s.Problem(), "libcuda.so.1 is not found")
 
 	write(t, root, "etc/ld.so.cache", "glibc-ld.so.cache1.1\x00libcuda.so.1\x00/usr/lib/libcuda.so.1\x00libcudnn.so.9\x00/opt/libcudnn.so.9\x00")

@@ -9,7 +9,7 @@ import (
 
 // Hot returns the graph of a network, without what only loading needs, and the
 // tensors that runs fetch from it: every layer at every timestep in both of its
-// forms, and the logits.
+// forms, the logits, and what is fed to later runs.
 func Hot(n *unroll.Network) (def *tfpb.GraphDef, fetches []string) {
 	for i := range n.Features {
 		for _, f := range n.Features[i] {
@@ -23,6 +23,9 @@ func Hot(n *unroll.Network) (def *tfpb.GraphDef, fetches []string) {
 	}
 	for _, b := range n.Boundaries {
 		fetches = append(fetches, b.Tensor.Name())
+	}
+	for _, k := range n.KnownFrames {
+		fetches = append(fetches, k.Source.Name(), k.Tensor.Name())
 	}
 	return n.Graph.Proto(), append(fetches, n.DefaultLogits.Name())
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -16,8 +14,6 @@ import (
 	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/tfpb"
-	"github.com/tfconvrnn/go/internal/unroll"
-	"github.com/tfconvrnn/go/internal/zoo"
 )
 
 var update = flag.Bool("update", false, "write kernels.json from the GPU build that is installed")
@@ -62,42 +58,6 @@ func TestRecordedKernels(t *testing.T) {
 		return
 	}
 	require.True(t, bytes.Equal(text, recorded), "kernels.json differs from what this build registers; run go test ./internal/gpukernels -update")
-}
-
-// TestGPUReadiness shows that a GPU would compute all that counts in the graphs
-// of all models, in both plans and all precisions.
-func TestGPUReadiness(t *testing.T) {
-	kernels, err := Recorded()
-	require.NoError(t, err)
-	for _, m := range zoo.Models() {
-		for _, plan := range []unroll.Plan{unroll.Plain, unroll.LightCone} {
-			def, fetches := Hot(unroll.Unroll(m, m.Default.Times, plan, unroll.Options{MatMulPixels: 49}))
-			for _, precision := range []tfpb.DataType{tfpb.DataType_DT_FLOAT, tfpb.DataType_DT_HALF, tfpb.DataType_DT_BFLOAT16} {
-				t.Run(fmt.Sprintf("%s/%s/%s", m.Name, plan, typeName(precision)), func(t *testing.T) {
-					report, err := Audit(InPrecision(def, precision), fetches, kernels)
-					require.NoError(t, err)
-					for _, use := range report.Fallbacks() {
-						t.Errorf("%s (%d operations) has no GPU kernel", use.Name(), use.Nodes)
-					}
-					for _, c := range report.Stalls() {
-						if ExpectedStall(c) != "" {
-							assert.Equal(t, 1, c.Edges)
-							continue
-						}
-						t.Errorf("%s → %s goes back from the GPU (%d times)", c.From, c.To, c.Edges)
-					}
-					conv := slices.IndexFunc(report.Uses, func(u Use) bool { return u.Op == "Conv2D" })
-					require.GreaterOrEqual(t, conv, 0, "the graph is one of the model")
-					assert.Equal(t, OnGPU, report.Uses[conv].Place)
-					for _, use := range report.Uses {
-						if use.Place == OnHost && strings.Contains(use.Name(), "float") && use.Op != "Shape" && use.Op != "VarHandleOp" {
-							t.Errorf("%s stays on the host", use.Name())
-						}
-					}
-				})
-			}
-		}
-	}
 }
 
 func TestAudit(t *testing.T) {

@@ -98,7 +98,9 @@ run() { # as docker run would: the image's user, environment and working directo
         --volume "$root/testdata/golden:/golden:ro" "$container" -- "$@"
 }
 tree=$(image mount "$container")
-du -sh --apparent-size "$tree" "$tree/opt/tfconvrnn/runtime" | sed "s|$tree|image: /|"
+for part in "" /opt/tfconvrnn/runtime /usr/local/bin/tfconvrnn-cli; do
+    du -s --apparent-size --block-size=1MB "$tree$part" | sed "s|[[:space:]]$tree| MB  /|; s|//|/|"
+done
 [ ! -e "$tree/usr/local/go" ] && [ ! -e "$tree/src" ] || { echo "the image holds what built it" >&2; exit 1; }
 
 say "health check: $health"
