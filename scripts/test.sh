@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-go run ./cmd/tfconvrnn-cli runtime install --quiet
+go run ./cmd/tfconvrnn-cli runtime install --quiet ${TFCONVRNN_CPU_WHEEL:+--file="$TFCONVRNN_CPU_WHEEL"}
 # With this, tests fail instead of skipping where the runtime is missing.
 export TFCONVRNN_REQUIRE_RUNTIME=1
 
