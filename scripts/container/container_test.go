@@ -168,6 +168,15 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+// TestWheelOfCI checks that continuous integration runs the images' steps with the
+// version of TensorFlow that they are for.
+func TestWheelOfCI(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join(root, ".ci/run"))
+	require.NoError(t, err)
+	assert.Contains(t, string(content), "tensorflow-cpu=="+libtf.Version+";")
+	assert.Contains(t, string(content), "export TFCONVRNN_CPU_WHEEL")
+}
+
 func TestCompose(t *testing.T) {
 	content, err := os.ReadFile(filepath.Join(root, "compose.yaml"))
 	require.NoError(t, err)
