@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -221,10 +222,21 @@ func (s *Store) newDownload(o DownloadOptions) (*download, error) {
 		d.dir = o.From
 	}
 	if d.dir != "" {
+		from := strconv.Quote(o.From)
+		if strings.Contains(o.From, "://") || strings.Contains(o.From, "@") { // meant as a URL, perhaps with a password
+			from = "what --from names"
+			if err == nil {
+				from = fetchfile.Redact(o.From)
+			}
+		}
 		if info, err := os.Stat(d.dir); err != nil {
-			return nil, fmt.Errorf("%q is neither a URL nor a directory: %w", o.From, err)
+			var path *fs.PathError
+			if errors.As(err, &path) {
+				err = path.Err
+			}
+			return nil, fmt.Errorf("%s is neither an http or https URL nor a directory: %w", from, err)
 		} else if !info.IsDir() {
-			return nil, fmt.Errorf("%q is neither a URL nor a directory", o.From)
+			return nil, fmt.Errorf("%s is neither an http or https URL nor a directory", from)
 		}
 	}
 	return d, os.MkdirAll(o.Checkpoints, 0o755)
@@ -339,6 +351,14 @@ func (d *download) checkSpace(ctx context.Context) error {
 
 func (d *download) address(model, name string) string {
 	return strings.TrimRight(d.From, "/") + "/" + model + "/" + name
+}
+
+// shown is the address as messages and notes say it, without secrets.
+func (d *download) shown(model, name string) string {
+	if d.dir != "" {
+		return d.address(model, name)
+	}
+	return fetchfile.Redact(d.address(model, name))
 }
 
 // model obtains one model.
@@ -539,7 +559,7 @@ func (d *download) transfer(ctx context.Context, model, work string, number int)
 	prefix := filepath.Join(work, CheckpointName)
 	damaged := func(file string, err error) error {
 		if errors.Is(err, bundle.ErrCorrupt) {
-			return &damagedError{fmt.Errorf("%s is not a good checkpoint file: %w", d.address(model, file), err), file}
+			return &damagedError{fmt.Errorf("%s is not a good checkpoint file: %w", d.shown(model, file), err), file}
 		}
 		return err
 	}
@@ -555,11 +575,11 @@ func (d *download) transfer(ctx context.Context, model, work string, number int)
 	// Known before the data comes: a wrong model costs only its index.
 	if err := fits(model, prefix, index); err != nil {
 		_ = os.RemoveAll(work)
-		return nil, fmt.Errorf("%s: %w", d.address(model, indexName), err)
+		return nil, fmt.Errorf("%s: %w", d.shown(model, indexName), err)
 	}
 	if len(index.Shards) != 1 || index.Shards[0].Name != dataName {
 		_ = os.RemoveAll(work)
-		return nil, fmt.Errorf("%s: %w: its data is in %v, and published checkpoints have it in %s", d.address(model, indexName), bundle.ErrUnsupported, index.Shards, dataName)
+		return nil, fmt.Errorf("%s: %w: its data is in %v, and published checkpoints have it in %s", d.shown(model, indexName), bundle.ErrUnsupported, index.Shards, dataName)
 	}
 	want := index.Shards[0].Size
 	if d.Meta {
@@ -638,7 +658,7 @@ func (d *download) bring(ctx context.Context, model, work, name string, limit, w
 	if err != nil || sum == file.MD5 {
 		return nil, err
 	}
-	problem := fmt.Sprintf("%s has MD5 %s, and the server says %s", d.address(model, name), sum, file.MD5)
+	problem := fmt.Sprintf("%s has MD5 %s, and the server says %s", d.shown(model, name), sum, file.MD5)
 	// Not every ETag that looks like an MD5 is one. When the file comes the same
 	// again, the checksums of the tensors decide.
 	if file.MD5FromETag && number == transfers {

@@ -1,6 +1,7 @@
 package savedmodels
 
 import (
+	"bytes"
 	"context"
 	"crypto/md5"
 	"fmt"
@@ -70,7 +71,7 @@ func newPlace(t *testing.T, from string, models ...string) *place {
 	p := &place{store: store, checkpoints: filepath.Join(root, "checkpoints")}
 	p.options = DownloadOptions{
 		Models: models, From: from, Checkpoints: p.checkpoints,
-		fetch: fetchfile.Options{Pause: time.Millisecond, StallTimeout: 700 * time.Millisecond, Tries: 4},
+		fetch: fetchfile.Options{Pause: time.Millisecond, StallTimeout: 20 * time.Second, Tries: 4},
 	}
 	return p
 }
@@ -434,7 +435,12 @@ func TestFaults(t *testing.T) {
 			defer server.Close()
 			server.Fault = test.fault(server)
 			p := newPlace(t, server.URL, one)
+			patience := p.options.fetch.StallTimeout
+			if strings.HasPrefix(test.name, "drips") {
+				p.options.fetch.StallTimeout = 700 * time.Millisecond
+			}
 			results, err := p.download(t)
+			p.options.fetch.StallTimeout = patience
 			if test.want == nil {
 				require.NoError(t, err)
 				checkpoints, savedModels := p.requireWhole(t)
@@ -652,6 +658,36 @@ func TestKilled(t *testing.T) {
 	require.NoError(t, err)
 	for _, e := range entries {
 		assert.NotContains(t, e.Name(), partialSuffix)
+	}
+}
+
+// Passwords and tokens in --from get into no error, note or file.
+func TestSecretsOfAddresses(t *testing.T) {
+	t.Parallel()
+	server := checkpointserver.New(published)
+	defer server.Close()
+	place := newPlace(t, server.URL, one)
+	secret := strings.Replace(server.URL, "http://", "http://hunter2:hunter2@", 1)
+	place.options.From = secret
+	results, err := place.store.Download(t.Context(), place.options)
+	require.NoError(t, err)
+	assert.NotContains(t, fmt.Sprintf("%+v", results), "hunter2")
+	require.NoError(t, filepath.WalkDir(filepath.Dir(place.checkpoints), func(path string, entry os.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		assert.False(t, bytes.Contains(data, []byte("hunter2")), path)
+		return err
+	}))
+	for _, from := range []string{
+		secret + "/nothing-here", "ftp://user:hunter2@example.org/x", "https://user:hunter2%zz@example.org", "user:hunter2@example.org:/x",
+		"http://hunter2@unknown.invalid",
+	} {
+		other := newPlace(t, from, one)
+		_, err := other.store.Download(t.Context(), other.options)
+		require.Error(t, err)
+		assert.NotContains(t, err.Error(), "hunter2", from)
 	}
 }
 

@@ -27,6 +27,7 @@ type extractOptions struct {
 	batchSize     int
 	preprocessing string
 	onError       func(index int, s Stimulus, err error) error
+	trace         func(Span)
 }
 
 // Layers names the layers to extract, in the order wanted; without it, all.
@@ -186,6 +187,7 @@ type Batch struct {
 	extraction *Extraction
 	result     *result
 	items      []int // position in result of each stimulus, -1 for failed ones
+	trace      *batchTrace
 }
 
 // Feature returns the values of a layer, by its index in the extraction, at a
@@ -279,7 +281,13 @@ func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sin
 		group.Go(func() {
 			for l := range loaded {
 				x.request.batches[i].Add(1)
-				l.computed <- x.compute(ctx, session, l)
+				if t := l.batch.trace; t != nil {
+					t.waited(StageQueue)
+					t.session = i
+				}
+				err := x.compute(ctx, session, l)
+				l.batch.trace.wait()
+				l.computed <- err
 			}
 		})
 	}
@@ -296,6 +304,7 @@ func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sin
 		if err := <-l.computed; err != nil {
 			return err
 		}
+		l.batch.trace.waited(StageHold)
 		if err := l.batch.passTo(sink); err != nil {
 			return err
 		}
@@ -311,6 +320,7 @@ func (l loadedBatch) close() {
 
 func (b *Batch) passTo(sink func(*Batch) error) error {
 	defer b.close()
+	defer b.trace.start(StageWrite)()
 	return sink(b)
 }
 
@@ -329,6 +339,7 @@ func (x *Extraction) compute(ctx context.Context, session *Model, l loadedBatch)
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
+	defer l.batch.trace.start(StageRun)()
 	res, err := session.run(ctx, x.request, l.input)
 	if err != nil {
 		return err
@@ -342,10 +353,17 @@ func (x *Extraction) load(ctx context.Context, stimuli iter.Seq[Stimulus], pass 
 	first := 0
 	var pending []Stimulus
 	send := func() error {
+		trace := x.options.traceOf(first, len(pending))
+		stop := trace.start(StageDecode)
 		l, err := x.loadBatch(ctx, first, pending)
+		stop()
 		if err != nil {
 			return err
 		}
+		if l.batch.trace = trace; l.input != nil {
+			l.input.trace = trace
+		}
+		trace.wait()
 		first += len(pending)
 		pending = nil
 		return pass(l)

@@ -261,6 +261,7 @@ type input struct {
 	frames   *libtf.Tensor
 	schedule [][]int32
 	blank    *Blank
+	trace    *batchTrace
 }
 
 func (in *input) close() { in.frames.Close() }
@@ -295,7 +296,7 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 	for _, i := range r.boundaries {
 		names = append(names, m.manifest.Boundaries[i].Tensor)
 	}
-	stop := r.inSession.start()
+	stop, stopTrace := r.inSession.start(), in.trace.start(StageConstants)
 	constants, err := m.constantTensors(ctx, names)
 	res := &result{request: r, schedule: in.schedule, constants: constants, blankItem: -1, cache: m.constants}
 	if err == nil && in.blank != nil {
@@ -303,6 +304,7 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 		res.blank, err = m.blankTensors(ctx, *in.blank, r.knownSources)
 	}
 	stop()
+	stopTrace()
 	if err != nil {
 		return nil, err
 	}
@@ -344,9 +346,10 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 	if err != nil {
 		return nil, err
 	}
-	stop = r.inSession.start()
+	stop, stopTrace = r.inSession.start(), in.trace.start(StageSession)
 	res.tensors, err = m.saved.Session.Run(ctx, feeds, fetches, targets)
 	stop()
+	stopTrace()
 	if err != nil {
 		return nil, closedError(err)
 	}

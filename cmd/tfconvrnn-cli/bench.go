@@ -146,7 +146,7 @@ func (b *benchCommand) run(cmd *cobra.Command, _ []string) error {
 		}
 		return benchmark.Child(cmd.Context(), o, b.child, cmd.OutOrStdout())
 	}
-	c := newConsole(cmd.ErrOrStderr(), b.quiet)
+	c := commandConsole(cmd, b.quiet)
 	if err := needRuntime(cmd, c, b.yes); err != nil {
 		return err
 	}

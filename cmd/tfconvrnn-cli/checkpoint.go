@@ -65,7 +65,7 @@ model.ckpt will do too.`,
 				info.Tensors = append(info.Tensors, tensorInfo{e.Name, strings.ToLower(strings.TrimPrefix(e.DataType.String(), "DT_")), e.Shape, e.Size, e.Slices})
 			}
 			if verify {
-				progress := newConsole(cmd.ErrOrStderr(), quiet).start("verifying", unitBytes, info.Bytes)
+				progress := commandConsole(cmd, quiet).start("verifying", unitBytes, info.Bytes)
 				err := reader.VerifyAll(cmd.Context(), progress.set)
 				progress.end()
 				if err != nil {
@@ -168,7 +168,7 @@ func seedCheckpoint(cmd *cobra.Command, name string, seed uint64, out string, fo
 		return err
 	}
 	variables := zoo.Lookup(name).Variables()
-	c := newConsole(cmd.ErrOrStderr(), quiet)
+	c := commandConsole(cmd, quiet)
 	watched := &watchedSource{Source: source, ctx: cmd.Context(), task: c.start("writing", unitParameters, parameters(variables)), total: parameters(variables)}
 	err = weights.WriteCheckpoint(prefix, watched, variables)
 	watched.task.end()

@@ -97,7 +97,7 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 	if _, err := c.loadOptions(times); err != nil {
 		return err
 	}
-	con := newConsole(cmd.ErrOrStderr(), c.quiet)
+	con := commandConsole(cmd, c.quiet)
 	set, err := openStimuli(cmd.Context(), args, &c.inputFlags, stimulusOptions{
 		stdin: cmd.InOrStdin(), preprocessing: preprocessing, times: times, timestepsPerFrame: c.framesPerImage,
 	}, con)

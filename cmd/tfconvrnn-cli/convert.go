@@ -74,7 +74,7 @@ func (c *convertCommand) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	con := newConsole(cmd.ErrOrStderr(), c.quiet)
+	con := commandConsole(cmd, c.quiet)
 	progress := con.start("converting "+model, unitParameters, 0)
 	defer progress.end()
 	var found savedmodels.SavedModel

@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/tfconvrnn/go/internal/fetchfile"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -103,7 +105,7 @@ func (c *downloadCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	con := newConsole(cmd.ErrOrStderr(), c.quiet)
+	con := commandConsole(cmd, c.quiet)
 	o := c.options
 	o.Models, o.SkipConversion, o.DiscardCheckpoint = args, !c.convert, !c.keep
 	bar := con.start("downloading", unitBytes, 0)
@@ -117,6 +119,7 @@ func (c *downloadCommand) run(cmd *cobra.Command, args []string) error {
 		}
 		bar.set(p.AllDone, p.AllTotal)
 	}
+	con.debug("downloading", "from", fetchfile.Redact(o.From), "models", strings.Join(o.Models, ","))
 	results, downloadErr := store.Download(cmd.Context(), o)
 	bar.end()
 	if err := cmd.Context().Err(); err != nil {

@@ -116,7 +116,7 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	con := newConsole(cmd.ErrOrStderr(), c.quiet)
+	con := commandConsole(cmd, c.quiet)
 	model, err := loadModel(cmd, con, &c.modelFlags, presentation.Times(info))
 	if err != nil {
 		return err

@@ -117,18 +117,21 @@ func exitCode(ctx context.Context, err error) int {
 func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer) int {
 	code := exitCode(ctx, err)
 	var silent silentError
-	var used usageError
 	switch {
 	case err == nil || errors.As(err, &silent):
 	case code == exitInterrupted:
-		fmt.Fprintf(stderr, "%s: interrupted\n", program)
+		logFlagsOf(cmd).logger(cmd, stderr, false).Error("interrupted", "exit_code", code)
 	default:
-		fmt.Fprintf(stderr, "%s: %s\n", program, describe(err))
-		if errors.As(err, &used) {
-			fmt.Fprintf(stderr, "See \"%s --help\".\n", cmd.CommandPath())
-		}
+		reportError(cmd, err, code, stderr)
 	}
 	return code
+}
+
+// isBug says whether an error may be a fault of the program: what TensorFlow refuses
+// should have been refused before.
+func isBug(err error) bool {
+	var fromTensorFlow *libtf.Error
+	return errors.As(err, &fromTensorFlow) && !errors.Is(err, libtf.ErrResourceExhausted)
 }
 
 // describe returns an error's message: one line, and where a library has been

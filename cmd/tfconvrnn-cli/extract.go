@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/chrometrace"
 	"github.com/tfconvrnn/go/internal/reduce"
 	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -36,6 +37,7 @@ type extractCommand struct {
 	force, forceSize, dryRun bool
 	resume                   bool
 	onError                  string
+	trace                    string
 	asJSON                   bool
 }
 
@@ -102,6 +104,7 @@ imnetds.`,
 	flags.BoolVar(&e.resume, "resume", false, "go on with an interrupted run, if there is one")
 	flags.StringVar(&e.onError, "on-error", "fail", "what to do with a stimulus that cannot be read: fail, or skip (its features are NaN, and the output holds a mask)")
 	flags.BoolVar(&e.dryRun, "dry-run", false, "only print what would be computed and how large the output would be")
+	flags.StringVar(&e.trace, "trace", "", "write when each batch was decoded, queued, run and written to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
 	addJSON(cmd, &e.asJSON)
 	_ = cmd.RegisterFlagCompletionFunc("layers", e.completeLayers)
 	_ = cmd.RegisterFlagCompletionFunc("dtype", cobra.FixedCompletions([]string{"float32", "float16"}, cobra.ShellCompDirectiveNoFileComp))
@@ -167,11 +170,25 @@ type extractPlan struct {
 	resuming      bool
 }
 
-func (e *extractCommand) run(cmd *cobra.Command, args []string) error {
-	c := newConsole(cmd.ErrOrStderr(), e.quiet)
+func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
+	c := commandConsole(cmd, e.quiet)
 	plan, err := e.plan(cmd)
 	if err != nil {
 		return err
+	}
+	trace := &extractTrace{console: c}
+	if e.trace != "" && !e.dryRun {
+		if filepath.Clean(e.trace) == filepath.Clean(e.out) {
+			return usagef("--trace and --out name the same file")
+		}
+		if trace.writer, err = chrometrace.Create(e.trace, program+" extract"); err != nil {
+			return err
+		}
+		defer func() {
+			if closeErr := trace.writer.Close(); err == nil {
+				err = closeErr
+			}
+		}()
 	}
 	set, err := e.openSet(cmd, args, plan, c)
 	if err != nil {
@@ -201,25 +218,29 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) error {
 	if e.dryRun {
 		return e.printPlan(cmd.OutOrStdout(), plan, content, size)
 	}
+	hashed := trace.start("hash stimuli")
 	if content.hashes, err = set.Hashes(cmd.Context()); err != nil {
 		return err
 	}
 	if content.about.StimuliSHA256, err = set.Fingerprint(cmd.Context()); err != nil {
 		return err
 	}
+	hashed()
 	if set.Pictures() {
 		content.about.ExifOrientation = e.orientation
 	}
 	content.about.BlankSHA256 = blankHash(e.blank)
 
+	loaded := trace.start("load model")
 	model, err := loadModel(cmd, c, &e.modelFlags, plan.times)
 	if err != nil {
 		return err
 	}
+	loaded()
 	defer model.Close()
 	c.note("%s: %s, %s, %s …", e.out, plural(set.Len(), "stimulus"), plural(plan.times, "timestep"), humanize.Bytes(uint64(size)))
 	begun := time.Now()
-	run := &extractRun{command: e, plan: plan, content: content, console: c}
+	run := &extractRun{command: e, plan: plan, content: content, console: c, trace: trace}
 	if err := run.do(cmd.Context(), model); err != nil {
 		return err
 	}
@@ -400,6 +421,7 @@ type extractRun struct {
 	plan    *extractPlan
 	content *outputContent
 	console *console
+	trace   *extractTrace
 
 	resumed int
 	skipped []skippedStimulus
@@ -423,10 +445,14 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 	if e.onError == "skip" {
 		options = append(options, tfconvrnn.OnError(r.skip))
 	}
+	if r.trace.wanted() {
+		options = append(options, tfconvrnn.Trace(r.trace.span))
+	}
 	extraction, err := model.Plan(options...)
 	if err != nil {
 		return err
 	}
+	r.console.debug("plan", "batch_size", extraction.BatchSize(), "timesteps", extraction.Times(), "presentation", extraction.Presentation().String())
 	r.content.about.Provenance = extraction.Provenance()
 	layout, err := r.content.layout(r.plan.format)
 	if err != nil {
@@ -446,11 +472,13 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 	}
 	written, err := r.stream(ctx, extraction, writer)
 	if err == nil {
+		finished := r.trace.start("finish")
 		err = writer.Finish(ctx)
+		finished()
 	}
 	if err != nil && written > 0 {
 		if suspendErr := writer.Suspend(); suspendErr == nil {
-			r.console.print(fmt.Sprintf("%s: %s: what is finished is kept; go on with --resume\n", program, e.out))
+			r.console.log.Error(e.out + ": what is finished is kept; go on with --resume")
 		}
 	}
 	return err
@@ -464,6 +492,7 @@ func (r *extractRun) stream(ctx context.Context, x *tfconvrnn.Extraction, writer
 		return written, nil
 	}
 	first := r.resumed / x.BatchSize() * x.BatchSize()
+	r.trace.offset = first
 	sink, err := newFeatureWriter(writer, r.content, first)
 	if err != nil {
 		return written, err

@@ -127,6 +127,7 @@ func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int) (*tfcon
 	if err != nil {
 		return nil, err
 	}
+	c.debug("loaded", "model", f.model, "dir", model.Dir(), "tensorflow", libtf.Loaded().Version(), "runtime", libtf.Loaded().Path())
 	if model.Untrained() {
 		c.warn("%s has untrained weights (%s): good for trying things out, not for science", f.model, f.weights)
 	}

@@ -108,7 +108,7 @@ func (p *plotCommand) run(cmd *cobra.Command, args []string) error {
 		return inputError{err}
 	}
 	defer source.Close()
-	c := newConsole(cmd.ErrOrStderr(), p.quiet)
+	c := commandConsole(cmd, p.quiet)
 	data, report, err := p.render(cmd.Context(), c, source)
 	if err != nil {
 		return plotError(err)

@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
@@ -20,15 +22,40 @@ const lineInterval = 10 * time.Second
 // else a line now and then. It is safe for concurrent use.
 type console struct {
 	out      io.Writer
-	terminal bool
+	terminal bool // and messages are for people
 	quiet    bool
+	log      *slog.Logger
 
 	mu   sync.Mutex
 	bars *mpb.Progress // nil while no bar is shown
 }
 
 func newConsole(out io.Writer, quiet bool) *console {
-	return &console{out: out, terminal: isTerminal(out), quiet: quiet}
+	c := &console{out: out, terminal: isTerminal(out), quiet: quiet}
+	c.log = newLogger(&logFlags{}, consoleWriter{c}, quiet)
+	return c
+}
+
+// commandConsole is the console of a command.
+func commandConsole(cmd *cobra.Command, quiet bool) *console {
+	f := logFlagsOf(cmd)
+	c := newConsole(cmd.ErrOrStderr(), quiet)
+	c.log = f.logger(cmd, consoleWriter{c}, quiet)
+	if f.format == logJSON {
+		c.terminal = false
+	}
+	if level := logLevels[f.level]; level > slog.LevelInfo {
+		c.quiet = true
+	}
+	return c
+}
+
+// A consoleWriter writes above the bar, if there is one.
+type consoleWriter struct{ console *console }
+
+func (w consoleWriter) Write(text []byte) (int, error) {
+	w.console.print(string(text))
+	return len(text), nil
 }
 
 func isTerminal(stream any) bool {
@@ -38,14 +65,17 @@ func isTerminal(stream any) bool {
 
 // warn prints a line, also if quiet.
 func (c *console) warn(format string, args ...any) {
-	c.print(fmt.Sprintf(program+": warning: "+format+"\n", args...))
+	c.log.Warn(fmt.Sprintf(format, args...))
 }
 
 // note prints a line unless quiet.
 func (c *console) note(format string, args ...any) {
-	if !c.quiet {
-		c.print(fmt.Sprintf(format+"\n", args...))
-	}
+	c.log.Info(fmt.Sprintf(format, args...))
+}
+
+// debug prints a line if the user wants to know everything.
+func (c *console) debug(message string, attributes ...any) {
+	c.log.Debug(message, attributes...)
 }
 
 func (c *console) print(line string) {
@@ -144,7 +174,7 @@ func (t *task) set(done, total int64) {
 		left := time.Duration(float64(elapsed) / float64(done) * float64(total-done))
 		line += fmt.Sprintf(", %s left", left.Round(time.Second))
 	}
-	t.console.note("%s", line)
+	t.console.log.Info(line, "done", done, "total", total, "unit", string(t.unit))
 }
 
 // end removes the bar. It may be called more than once.

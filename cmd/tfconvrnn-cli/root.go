@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -16,12 +18,20 @@ const program = "tfconvrnn-cli"
 
 // Main runs the command line args, without the program's name, and returns the
 // exit code. It ends early, tidily, when ctx is done.
-func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	root := newRoot()
 	root.SetArgs(joinBooleanAliases(args))
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	// What a goroutine of its own does is beyond this.
+	defer func() {
+		if cause := recover(); cause != nil {
+			fmt.Fprintf(stderr, "%s: panic: %v\n\n%s\nThis is a fault of %s %s. Please report it with what \"%s doctor --report\" prints.\n",
+				program, cause, debug.Stack(), program, version.Version, program)
+			code = exitFailure
+		}
+	}()
 	command, err := root.ExecuteContextC(ctx)
 	return report(ctx, command, err, stderr)
 }
@@ -41,6 +51,7 @@ Start with "` + program + ` models", "` + program + ` doctor" and "` + program +
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
+	new(logFlags).register(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.SetGlobalNormalizationFunc(normalizeFlag)
 	root.AddCommand(

@@ -33,7 +33,7 @@ whatever index this machine is set up for, or from a wheel or C tarball that
 			if options.File == "" && options.URL == "" && (options.SHA256 != "" || options.SkipChecksum) {
 				return usagef("--sha256 and --skip-checksum are for --file and --url; what pip downloads has a fixed checksum")
 			}
-			result, err := installRuntime(cmd.Context(), newConsole(cmd.ErrOrStderr(), quiet), options)
+			result, err := installRuntime(cmd.Context(), commandConsole(cmd, quiet), options)
 			if err != nil {
 				return err
 			}

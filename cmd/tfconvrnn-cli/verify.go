@@ -74,7 +74,7 @@ func (c *verifyCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, con := cmd.Context(), newConsole(cmd.ErrOrStderr(), c.quiet)
+	ctx, con := cmd.Context(), commandConsole(cmd, c.quiet)
 	results := []verification{} // not null in JSON
 	var failures []error
 	add := func(v verification, err error) {

@@ -118,7 +118,7 @@ var (
 func Fetch(ctx context.Context, address, part string, o Options) (File, error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Scheme != "https" && parsed.Scheme != "http" || parsed.Host == "" {
-		return File{}, fmt.Errorf("%w: %w: %q", ErrDownload, ErrAddress, address)
+		return File{}, fmt.Errorf("%w: %w: %s", ErrDownload, ErrAddress, Redact(address))
 	}
 	o.complete()
 	h := fnv.New64a()
@@ -140,14 +140,14 @@ func Fetch(ctx context.Context, address, part string, o Options) (File, error) {
 			if stop.disk {
 				return File{}, stop.error
 			}
-			return File{}, fmt.Errorf("%w: %s: %w", ErrDownload, parsed.Redacted(), stop.error)
+			return File{}, fmt.Errorf("%w: %s: %w", ErrDownload, Redact(address), withoutAddress(stop.error))
 		}
 		if d.size() >= before+progressBytes {
 			failures, pause = 0, o.Pause
 		}
 		failures++
 		if failures >= o.Tries {
-			return File{}, fmt.Errorf("%w: %s: %w (%d tries)", ErrDownload, parsed.Redacted(), err, failures)
+			return File{}, fmt.Errorf("%w: %s: %w (%d tries)", ErrDownload, Redact(address), withoutAddress(err), failures)
 		}
 		wait := pause - time.Duration(random.Float64()*float64(pause)/2)
 		var asked retryAfter
@@ -163,6 +163,37 @@ func Fetch(ctx context.Context, address, part string, o Options) (File, error) {
 		case <-timer.C:
 		}
 	}
+}
+
+// Redact returns an address as it may be shown and recorded: without user, password,
+// query and fragment, which may hold secrets (a signature, a token).
+func Redact(address string) string {
+	const hidden = "xxxxx"
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.Opaque != "" {
+		return "an address that cannot be parsed"
+	}
+	if parsed.User != nil {
+		parsed.User = url.User(hidden)
+	}
+	if parsed.RawQuery != "" {
+		parsed.RawQuery = hidden
+	}
+	parsed.Fragment, parsed.RawFragment = "", ""
+	return parsed.String()
+}
+
+// withoutAddress returns what the http package wraps in an error that shows the whole
+// address, or that of a redirection.
+func withoutAddress(err error) error {
+	var shown *url.Error
+	for errors.As(err, &shown) {
+		err = shown.Err
+	}
+	if strings.HasPrefix(err.Error(), "failed to parse Location header") { // and then the header
+		return errors.New("the server redirected to an address that cannot be parsed")
+	}
+	return err
 }
 
 func (o *Options) complete() {
@@ -205,12 +236,12 @@ func Size(ctx context.Context, address string, o Options) (int64, error) {
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodHead, address, nil)
 	if err != nil {
-		return -1, fmt.Errorf("%w: %w", ErrDownload, err)
+		return -1, fmt.Errorf("%w: %w: %s", ErrDownload, ErrAddress, Redact(address))
 	}
 	request.Header.Set("Accept-Encoding", "identity")
 	response, err := o.Client.Do(request)
 	if err != nil {
-		return -1, fmt.Errorf("%w: %w", ErrDownload, err)
+		return -1, fmt.Errorf("%w: %s: %w", ErrDownload, Redact(address), withoutAddress(err))
 	}
 	response.Body.Close()
 	if response.StatusCode != http.StatusOK {

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -221,4 +222,44 @@ func TestAddresses(t *testing.T) {
 		_, err := fetchfile.Fetch(t.Context(), bad, filepath.Join(t.TempDir(), "part"), fetchfile.Options{})
 		assert.ErrorIs(t, err, fetchfile.ErrAddress, bad)
 	}
+}
+
+// Nothing that may be secret in an address is in an error, whatever fails.
+func TestErrorsHoldNoSecrets(t *testing.T) {
+	refusing := serve(t, nil, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	})
+	redirecting := serve(t, nil, func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, "http://hunter2:hunter2@127.0.0.1:1/x?token=hunter2", http.StatusFound)
+		return true
+	})
+	malformed := serve(t, nil, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Location", "http://user:hunter2@[::1/%zz?token=hunter2")
+		w.WriteHeader(http.StatusFound)
+		return true
+	})
+	host := func(s *server) string { return strings.TrimPrefix(s.URL, "http://") }
+	for _, address := range []string{
+		"http://hunter2:hunter2@" + host(refusing) + "/x?token=hunter2#hunter2",
+		"http://hunter2:hunter2@" + host(redirecting) + "/x?token=hunter2",
+		"http://hunter2:hunter2@" + host(malformed) + "/x?token=hunter2",
+		"http://hunter2:hunter2@127.0.0.1:1/x?token=hunter2",
+		"http://hunter2:hunter2@unknown.invalid/x?token=hunter2",
+		"ftp://user:hunter2@example.org/x",
+		"http://user:hunter2@[::1/x",
+		"http://user:hunter2%zz@example.org/x",
+		"mailto:hunter2@example.org",
+		"http://hunter2:hunter2@/x",
+	} {
+		options := fetchfile.Options{Tries: 1, Pause: time.Millisecond}
+		_, err := fetchfile.Fetch(t.Context(), address, filepath.Join(t.TempDir(), "part"), options)
+		require.ErrorIs(t, err, fetchfile.ErrDownload)
+		assert.NotContains(t, err.Error(), "hunter2")
+		_, err = fetchfile.Size(t.Context(), address, options)
+		require.ErrorIs(t, err, fetchfile.ErrDownload)
+		assert.NotContains(t, err.Error(), "hunter2")
+	}
+	assert.Equal(t, "https://xxxxx@example.org/a%20b?xxxxx", fetchfile.Redact("https://u:p@example.org/a%20b?c=d#e"))
+	assert.Equal(t, "https://example.org/a", fetchfile.Redact("https://example.org/a"))
 }
