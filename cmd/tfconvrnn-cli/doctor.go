@@ -40,31 +40,45 @@ type finding struct {
 }
 
 func newDoctor() *cobra.Command {
-	var asJSON, verify, gpuKernels bool
+	var asJSON, verify, gpuKernels, report bool
 	var store string
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Find out what is wrong with the set-up",
 		Long: `Look at everything that extraction needs: the TensorFlow runtime, the processor,
 the cache directory, the store of converted models, disk space. Says what is wrong
-and what to do. Exits with code 4 if nothing can be extracted.`,
+and what to do. Exits with code 4 if nothing can be extracted.
+
+With --report, print in Markdown what someone needs to know whom you tell of a bug:
+versions, system, processor, limits, the runtime with its checksums, devices, converted
+models. Environment variables are shown only if they are known to hold no secrets, and
+the home directory is written ~. Read it before you paste it.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if gpuKernels {
 				return runGPUKernels(cmd, asJSON)
 			}
 			findings := diagnose(cmd, store, verify)
-			if asJSON {
+			if report {
+				sections := newReport(cmd, store, findings)
+				var err error
+				if asJSON {
+					err = printJSON(cmd.OutOrStdout(), sections)
+				} else {
+					err = printReport(cmd.OutOrStdout(), sections)
+				}
+				if err != nil {
+					return err
+				}
+			} else if asJSON {
 				if err := printJSON(cmd.OutOrStdout(), findings); err != nil {
 					return err
 				}
 			} else if err := printFindings(cmd.OutOrStdout(), findings); err != nil {
 				return err
 			}
-			for _, f := range findings {
-				if f.State == stateError {
-					return silentError{exitMissing}
-				}
+			if failed(findings) {
+				return silentError{exitMissing}
 			}
 			return nil
 		},
@@ -72,6 +86,7 @@ and what to do. Exits with code 4 if nothing can be extracted.`,
 	cmd.Flags().StringVar(&store, "store", "", "`DIR` of converted models (default: in the user's cache)")
 	cmd.Flags().BoolVar(&verify, "verify", false, "also read the runtime's libraries and converted models and compare their checksums")
 	cmd.Flags().BoolVar(&gpuKernels, "gpu-kernels", false, "instead show that all models' graphs would run wholly on a GPU, from the kernels that TensorFlow's GPU build lists")
+	cmd.Flags().BoolVar(&report, "report", false, "print a report to paste into a bug report")
 	addJSON(cmd, &asJSON)
 	return cmd
 }

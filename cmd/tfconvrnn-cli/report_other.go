@@ -1,0 +1,7 @@
+//go:build !linux && !darwin
+
+package main
+
+func addKernel(*reportSection) {}
+
+func addLimits(*reportSection) {}
