@@ -177,20 +177,31 @@ func (f *fixedSink) open(lock *os.File) error {
 			f.files = append(f.files, lock)
 			continue
 		}
-		name := partialPath(planned.name)
-		if f.plan.folder {
-			name = filepath.Join(partialPath(f.path), filepath.FromSlash(planned.name))
-			if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
-				return err
-			}
-		}
-		file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
+		file, err := f.openPlanned(planned.name)
 		if err != nil {
 			return err
 		}
 		f.files = append(f.files, file)
 	}
 	return nil
+}
+
+// openPlanned opens a file of the output. What is in a folder already leads nowhere
+// else, whatever links there are.
+func (f *fixedSink) openPlanned(name string) (*os.File, error) {
+	if !f.plan.folder {
+		return os.OpenFile(partialPath(name), os.O_RDWR|os.O_CREATE|noFollow, 0o666)
+	}
+	root, err := os.OpenRoot(partialPath(f.path))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	name = filepath.FromSlash(name)
+	if err := root.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+		return nil, err
+	}
+	return root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
 }
 
 func (f *fixedSink) close() {

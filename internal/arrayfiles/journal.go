@@ -56,11 +56,14 @@ func journalLine(value any) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x %s\n", crc32.ChecksumIEEE(text), text), nil
 }
 
+// newSuffix is that of a journal which is not complete yet.
+const newSuffix = ".new"
+
 // createJournal writes the header, synced, and only then gives the file its
 // name.
 func createJournal(path string, header journalHeader) (*journal, error) {
-	beside := path + ".new"
-	file, err := os.OpenFile(beside, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
+	beside := path + newSuffix
+	file, err := os.OpenFile(beside, os.O_RDWR|os.O_CREATE|os.O_TRUNC|noFollow, 0o666)
 	if err != nil {
 		return nil, diskError(err)
 	}

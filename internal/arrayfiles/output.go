@@ -29,6 +29,13 @@ func openOutput(path string, folder bool, marker string, options Options) (_ *ou
 	} else if !info.IsDir() {
 		return nil, fmt.Errorf("%s: %w: not a folder", parent, fs.ErrInvalid)
 	}
+	// Someone else may have put links there, for instance into a folder that was
+	// downloaded: writing or emptying must not reach what they point to.
+	for _, own := range []string{partialPath(path), journalPath(path), journalPath(path) + newSuffix, path + replacedSuffix} {
+		if info, err := os.Lstat(own); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return nil, fmt.Errorf("%s: %w and is a symbolic link, which is not followed; remove it", own, ErrExists)
+		}
+	}
 	journalThere := exists(journalPath(path))
 	partialThere := exists(partialPath(path))
 	resume := options.Resume && journalThere
@@ -62,7 +69,7 @@ func openOutput(path string, folder bool, marker string, options Options) (_ *ou
 		return nil, err
 	}
 	if resume {
-		file, err := os.OpenFile(journalPath(path), os.O_RDWR, 0)
+		file, err := os.OpenFile(journalPath(path), os.O_RDWR|noFollow, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -91,9 +98,9 @@ func (o *output) takePartial(folder bool) error {
 			if err = os.Mkdir(name, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 				return diskError(err)
 			}
-			o.lock, err = os.Open(name)
+			o.lock, err = os.OpenFile(name, os.O_RDONLY|noFollow, 0)
 		} else {
-			o.lock, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
+			o.lock, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|noFollow, 0o666)
 		}
 		if err != nil {
 			return diskError(err)
@@ -202,6 +209,9 @@ func replaceable(path string, info fs.FileInfo, marker string) bool {
 	return err == nil && len(entries) == 0
 }
 
+// replacedSuffix is that of a folder which an output is about to take the place of.
+const replacedSuffix = ".replaced"
+
 func emptyFolder(path string) error {
 	entries, err := os.ReadDir(path)
 	for _, entry := range entries {
@@ -215,7 +225,7 @@ func emptyFolder(path string) error {
 // replaceFolder puts the .partial folder in the place of the output, whose
 // earlier version goes last.
 func replaceFolder(path string, again bool) error {
-	partial, old := partialPath(path), path+".replaced"
+	partial, old := partialPath(path), path+replacedSuffix
 	if again && !exists(partial) { // renamed before the interruption
 		return os.RemoveAll(old)
 	}

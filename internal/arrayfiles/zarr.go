@@ -415,15 +415,22 @@ func (z *zarrSink) begin() error {
 	return nil
 }
 
-// put writes one file; nobody looks at it before the whole folder is renamed.
+// put writes one file; nobody looks at it before the whole folder is renamed. Links
+// in a folder that someone else left lead nowhere.
 func (z *zarrSink) put(name string, content []byte) error {
-	path := filepath.Join(z.root, filepath.FromSlash(name))
-	err := os.WriteFile(path, content, 0o666)
+	root, err := os.OpenRoot(z.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	name = filepath.FromSlash(name)
+	path := filepath.Join(z.root, name)
+	err = root.WriteFile(name, content, 0o666)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		if err := root.MkdirAll(filepath.Dir(name), 0o777); err != nil {
 			return err
 		}
-		err = os.WriteFile(path, content, 0o666)
+		err = root.WriteFile(name, content, 0o666)
 	}
 	if err != nil {
 		return err
