@@ -15,6 +15,7 @@ type inputFlags struct {
 	preprocess, orientation, array string
 	animation                      string
 	folderSequences                bool
+	tableRoot                      string
 }
 
 // inputHelp says what an INPUT can be.
@@ -36,6 +37,7 @@ func (f *inputFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.array, "array", "", "`NAME` of the array in .npz inputs that hold several")
 	flags.StringVar(&f.animation, "animation", "", "what an animated GIF is: first (its first frame) or frames (a sequence); frames if --frames-per-image is given, else first")
 	flags.BoolVar(&f.folderSequences, "folder-sequences", false, "each folder of pictures is one stimulus, the sequence of its pictures")
+	flags.StringVar(&f.tableRoot, "table-root", "", "`DIR` that tables may name files in, besides the folder they lie in; / for any")
 	_ = cmd.RegisterFlagCompletionFunc("preprocess", cobra.FixedCompletions(
 		[]string{"resize256-crop224", "torchvision256-crop224", "warp224", "crop224", "none"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("exif-orientation", cobra.FixedCompletions([]string{"apply", "stored"}, cobra.ShellCompDirectiveNoFileComp))
@@ -76,6 +78,7 @@ func openStimuli(ctx context.Context, args []string, f *inputFlags, o stimulusOp
 		MaxFrames:       (o.times + perFrame - 1) / perFrame,
 		FramesPerSecond: 1000 / float64(perFrame*tfconvrnn.MillisecondsPerTimestep),
 		AllowMissing:    o.allowMissing,
+		TableRoot:       f.tableRoot,
 		Warn:            func(message string) { c.warn("%s", message) },
 	})
 }

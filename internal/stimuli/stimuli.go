@@ -47,6 +47,9 @@ type Options struct {
 	// AllowMissing leaves files that are not there for the time when they are
 	// shown; otherwise Open reports them.
 	AllowMissing bool
+	// TableRoot is a folder that tables may name files in, besides the table's own;
+	// "/" lets them name any.
+	TableRoot string
 	// Warn is called with what the user should know. It may be called from
 	// several goroutines. May be nil.
 	Warn func(message string)

@@ -11,6 +11,7 @@ import (
 	"image/color/palette"
 	"image/gif"
 	"image/png"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -470,6 +471,72 @@ func TestUnreadablePictureNamesFile(t *testing.T) {
 		assert.ErrorContains(t, err, "bad.png")
 	}
 }
+
+// Tables lead nowhere but to files in their folder, unless the user says so.
+func TestTablesStayInTheirFolder(t *testing.T) {
+	root := t.TempDir()
+	folder := filepath.Join(root, "set")
+	require.NoError(t, os.Mkdir(folder, 0o755))
+	outside := filepath.Join(root, "set-of-others", "secret.png")
+	require.NoError(t, os.Mkdir(filepath.Dir(outside), 0o755))
+	inside := filepath.Join(folder, "a.png")
+	for _, path := range []string{outside, inside} {
+		data, err := os.ReadFile("../../testdata/pictures/coffee.png")
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, data, 0o644))
+	}
+	open := func(path, tableRoot, header string) error {
+		table := filepath.Join(folder, "table.csv")
+		require.NoError(t, os.WriteFile(table, []byte(header+"\n"+strings.Replace(header, "path", path, 1)+"\n"), 0o644))
+		set, err := Open(t.Context(), Options{Inputs: []string{table}, TableRoot: tableRoot})
+		if err == nil {
+			require.NoError(t, set.Close())
+		}
+		return err
+	}
+	for _, header := range []string{"path", "path,x"} {
+		for _, path := range []string{"../set-of-others/secret.png", outside, "x/../../set-of-others/secret.png", "/etc/hostname", "../set/../set-of-others/secret.png"} {
+			err := open(path, "", header)
+			require.ErrorIs(t, err, ErrInput, path)
+			assert.ErrorContains(t, err, "table.csv, line 2")
+			assert.ErrorContains(t, err, "--table-root")
+		}
+		for _, path := range []string{"a.png", inside, "./a.png", "../set/a.png", "x/../a.png"} {
+			assert.NoError(t, open(path, "", header), path)
+		}
+		assert.NoError(t, open(outside, "/", header))
+		assert.NoError(t, open(outside, root, header))
+		assert.Error(t, open("/etc/hostname", root, header))
+	}
+	timed := filepath.Join(folder, "timed.csv")
+	require.NoError(t, os.WriteFile(timed, []byte("stimulus_id,timestep,path\ns,0,a.png\ns,1,"+outside+"\n"), 0o644))
+	_, err := Open(t.Context(), Options{Inputs: []string{timed}})
+	require.ErrorIs(t, err, ErrInput)
+	assert.ErrorContains(t, err, "timed.csv, line 3")
+}
+
+// A row takes memory only up to a limit, whatever it claims to hold.
+func TestEndlessRows(t *testing.T) {
+	for _, text := range []string{"path\n", "path\n\"", "", "\""} {
+		read := 0
+		endless := io.MultiReader(strings.NewReader(text), readerFunc(func(p []byte) (int, error) {
+			for i := range p {
+				p[i] = 'a'
+			}
+			if read += len(p); read > 4*maxRecordBytes {
+				t.Fatalf("it read %d bytes", read)
+			}
+			return len(p), nil
+		}))
+		_, _, err := readTable(t.Context(), endless, false)
+		require.ErrorIs(t, err, ErrTable)
+		assert.ErrorContains(t, err, "a row of more than")
+	}
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func FuzzTable(f *testing.F) {
 	f.Add([]byte("path,stimulus_id,timestep,x\na,b,0,1\n"), false)

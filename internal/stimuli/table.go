@@ -21,7 +21,25 @@ const (
 	maxTableColumns = 1000
 	maxCellBytes    = 4096
 	maxTimestep     = 1_000_000
+	// maxRecordBytes is what the largest row takes, and what is read ahead.
+	maxRecordBytes = maxTableColumns*(maxCellBytes+3) + 1<<17
 )
+
+// A recordLimit ends with an error when it has to give more than a row can have: the
+// csv package would take what the row claims.
+type recordLimit struct {
+	io.Reader
+	left int
+}
+
+func (r *recordLimit) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, fmt.Errorf("%w: a row of more than %d bytes", ErrTable, maxRecordBytes)
+	}
+	n, err := r.Reader.Read(p)
+	r.left -= n
+	return n, err
+}
 
 // The columns of a table with a meaning of their own.
 const (
@@ -74,24 +92,51 @@ func (f *finder) table(ctx context.Context, name string) error {
 
 func tablePlace(name string, line int) string { return fmt.Sprintf("%s, line %d", name, line) }
 
-// resolve returns the file that a table names.
-func resolve(table, name string) string {
-	if filepath.IsAbs(name) {
-		return name
+// resolve returns the file that a table names. A table, which may come from someone
+// else, cannot have files read that lie neither in its folder nor in TableRoot.
+// Links in these folders are followed.
+func (f *finder) resolve(table, name string, line int) (string, error) {
+	folder := filepath.Dir(table)
+	if local := filepath.FromSlash(name); filepath.IsLocal(local) {
+		return filepath.Join(folder, local), nil
 	}
-	return filepath.Join(filepath.Dir(table), filepath.FromSlash(name))
+	file := filepath.FromSlash(name)
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(folder, file)
+	}
+	for _, root := range []string{folder, f.set.options.TableRoot} {
+		if root != "" && below(root, file) {
+			return file, nil
+		}
+	}
+	return "", inputf("%s: %s is not in the folder of the table; name a folder that it may be in with --table-root (/ for any)", tablePlace(table, line), name)
+}
+
+// below says whether a file's name leads into a folder, or to it.
+func below(folder, file string) bool {
+	folder, err1 := filepath.Abs(folder)
+	file, err2 := filepath.Abs(file)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	relative, err := filepath.Rel(folder, file)
+	return err == nil && filepath.IsLocal(relative)
 }
 
 func (f *finder) plainRows(name string, rows []tableRow, given bool, b *block) error {
 	f.untimed = true
 	for _, row := range rows {
 		where := tablePlace(name, row.line)
-		src, _ := f.file(resolve(name, row.path), where)
+		file, err := f.resolve(name, row.path, row.line)
+		if err != nil {
+			return err
+		}
+		src, _ := f.file(file, where)
 		id := row.id
 		if !given {
 			id = row.path
 		}
-		if err := f.add(id, resolve(name, row.path), row.path, where, given, src); err != nil {
+		if err := f.add(id, file, row.path, where, given, src); err != nil {
 			return err
 		}
 		for c := range b.values {
@@ -129,7 +174,11 @@ func (f *finder) timedRows(name string, rows []tableRow, b *block) error {
 			if hasSuffix(row.path, videoSuffixes) {
 				return fmt.Errorf("%s: %w: %s is a video, not one picture of a sequence", tablePlace(name, row.line), ErrTable, row.path)
 			}
-			src.paths = append(src.paths, resolve(name, row.path))
+			file, err := f.resolve(name, row.path, row.line)
+			if err != nil {
+				return err
+			}
+			src.paths = append(src.paths, file)
 			src.wheres = append(src.wheres, tablePlace(name, row.line))
 			src.timesteps = append(src.timesteps, row.timestep)
 		}
@@ -153,7 +202,8 @@ type tableColumns struct {
 
 // readTable reads a table. Its errors name lines.
 func readTable(ctx context.Context, r io.Reader, tabs bool) (tableColumns, []tableRow, error) {
-	buffered := bufio.NewReaderSize(r, 1<<16)
+	limited := &recordLimit{Reader: r, left: maxRecordBytes}
+	buffered := bufio.NewReaderSize(limited, 1<<16)
 	if mark, _ := buffered.Peek(3); bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
 		_, _ = buffered.Discard(3)
 	}
@@ -177,6 +227,7 @@ func readTable(ctx context.Context, r io.Reader, tabs bool) (tableColumns, []tab
 	// Few values differ in most columns: equal cells share memory.
 	shared := map[string]string{}
 	for {
+		limited.left = maxRecordBytes
 		record, err := reader.Read()
 		if errors.Is(err, io.EOF) {
 			return columns, rows, nil
