@@ -225,6 +225,9 @@ func requireGPU(t testing.TB) {
 	}
 }
 
+// onlyEnv names the only model that GPU tests and benchmarks take, to be quick.
+const onlyEnv = "TFCONVRNN_GPU_MODEL"
+
 // gpuTolerance is the largest allowed max |difference| / RMS on a GPU in float32:
 // its convolutions sum in other orders, and may be Winograd ones.
 const gpuTolerance = 1e-3
@@ -235,7 +238,7 @@ func TestGPUGolden(t *testing.T) {
 	store := testStore(t)
 	compared := 0
 	for _, g := range goldenFiles(t) {
-		if only := os.Getenv("TFCONVRNN_GPU_GOLDEN"); only != "" && only != g.model {
+		if only := os.Getenv(onlyEnv); only != "" && only != g.model {
 			continue
 		}
 		compared++
@@ -260,10 +263,13 @@ func TestGPUGolden(t *testing.T) {
 // TestGPUAgreesWithCPU compares all layers at all timesteps, and the logits.
 func TestGPUAgreesWithCPU(t *testing.T) {
 	requireGPU(t)
-	store := testStore(t)
+	store, name := testStore(t), "rgc_shallow"
+	if only := os.Getenv(onlyEnv); only != "" {
+		name = only
+	}
 	var results [2]*Features
 	for i, device := range []string{"cpu", "gpu"} {
-		model, err := Load("rgc_shallow", WithWeights("seeded:2"), WithStore(store), WithDevice(device))
+		model, err := Load(name, WithWeights("seeded:1"), WithStore(store), WithDevice(device))
 		require.NoError(t, err)
 		results[i], err = model.Extract(context.Background(), goldenStimuli(t), AllTimesteps(), Logits())
 		require.NoError(t, err)
@@ -410,11 +416,11 @@ func TestGPUTestsThemselves(t *testing.T) {
 		t.Skip("this is the process that it starts")
 	}
 	command := exec.Command(os.Args[0], "-test.v", "-test.run=^TestGPU(Golden|AgreesWithCPU|Spread|Shared)$", "-test.bench=^BenchmarkGPU$", "-test.benchtime=1x")
-	command.Env = append(os.Environ(), simulatedEnv+"=2", "TFCONVRNN_GPU_GOLDEN=rgc_shallow", "TFCONVRNN_GPU_BENCH=timedecay_shallow", "TFCONVRNN_TEST_STORE="+t.TempDir())
+	command.Env = append(os.Environ(), simulatedEnv+"=2", onlyEnv+"=timedecay_shallow", "TFCONVRNN_TEST_STORE="+testModels(t))
 	output, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", output)
 	assert.NotContains(t, string(output), "--- SKIP")
-	for _, name := range []string{"TestGPUGolden", "TestGPUGolden/rgc_shallow.default", "TestGPUAgreesWithCPU", "TestGPUSpread", "TestGPUShared"} {
+	for _, name := range []string{"TestGPUGolden", "TestGPUGolden/timedecay_shallow.default", "TestGPUAgreesWithCPU", "TestGPUSpread", "TestGPUShared"} {
 		assert.Contains(t, string(output), "--- PASS: "+name+" (")
 	}
 	assert.Regexp(t, `BenchmarkGPU/timedecay_shallow/tf32=false/batch=8\S*\s+1\s.* images/s`, string(output))
@@ -425,7 +431,7 @@ func BenchmarkGPU(b *testing.B) {
 	requireGPU(b)
 	store := testStore(b)
 	names, batches := []string{"ugrnn_intermediate", "rgc_intermediate"}, []int{1, 8, 32, 128}
-	if only := os.Getenv("TFCONVRNN_GPU_BENCH"); only != "" {
+	if only := os.Getenv(onlyEnv); only != "" {
 		names, batches = []string{only}, []int{1, 8}
 	}
 	for _, name := range names {
