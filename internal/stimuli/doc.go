@@ -12,7 +12,8 @@
 //   - a video, read through ffmpeg;
 //   - a folder, with all pictures and videos below it in the order of their
 //     paths: the folder that a picture lies in becomes the column "class";
-//   - a pattern such as "pictures/*.png";
+//   - a pattern such as "pictures/*/*.png", or "pictures/**/*.{png,jpg}" for any
+//     depth: the column "class" holds the folder below the pattern's fixed part;
 //   - a table, .csv or .tsv, with a column "path" or "stimulus_path" (relative to
 //     the table) and optionally "stimulus_id"; its other columns are carried
 //     along. With a column "timestep" rows of equal stimulus_id are the frames of

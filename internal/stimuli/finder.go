@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bmatcuk/doublestar/v4"
+
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -90,7 +92,7 @@ func (f *finder) input(ctx context.Context, input string) error {
 		return f.list(ctx)
 	}
 	info, err := os.Stat(input)
-	if errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(input, "*?[") {
+	if errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(input, "*?[{") {
 		return f.pattern(ctx, input)
 	}
 	first := len(f.set.ids)
@@ -199,34 +201,39 @@ func (f *finder) list(ctx context.Context) error {
 	return nil
 }
 
+// pattern takes what fits a pattern, sorted: files, and folders with what is in
+// them, but only files where ** stands for folders at any depth. Hidden files fit
+// only what names their dot.
 func (f *finder) pattern(ctx context.Context, pattern string) error {
-	names, err := filepath.Glob(pattern)
+	options := []doublestar.GlobOption{doublestar.WithNoHidden(), doublestar.WithFailOnIOErrors()}
+	if strings.Contains(pattern, "**") {
+		options = append(options, doublestar.WithFilesOnly())
+	}
+	names, err := doublestar.FilepathGlob(pattern, options...)
 	if err != nil {
 		return inputf("%s: %w", pattern, err)
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return hiddenMatch(pattern, name) })
 	if len(names) == 0 {
 		return inputf("%s: no file fits this pattern: %w", pattern, fs.ErrNotExist)
 	}
 	slices.Sort(names)
+	base, _ := doublestar.SplitPattern(filepath.ToSlash(pattern))
 	for _, name := range names {
+		first, blocks := len(f.set.ids), len(f.blocks)
 		if err := f.input(ctx, name); err != nil {
 			return err
 		}
+		if len(f.blocks) > blocks { // a folder or a table, with columns of its own
+			continue
+		}
+		class := ""
+		if below, err := filepath.Rel(filepath.FromSlash(base), filepath.Dir(name)); err == nil && below != "." {
+			class = filepath.ToSlash(below)
+		}
+		classes := slices.Repeat([]string{class}, len(f.set.ids)-first)
+		f.blocks = append(f.blocks, block{first, []string{classColumn}, [][]string{classes}})
 	}
 	return nil
-}
-
-// hiddenMatch tells whether a pattern fits a name only because a wildcard stands
-// for the dot of a hidden file, which shells do not let it.
-func hiddenMatch(pattern, name string) bool {
-	parts, names := strings.Split(filepath.ToSlash(filepath.Clean(pattern)), "/"), strings.Split(filepath.ToSlash(name), "/")
-	for i := range min(len(parts), len(names)) {
-		if strings.HasPrefix(names[i], ".") && !strings.HasPrefix(parts[i], ".") {
-			return true
-		}
-	}
-	return false
 }
 
 // folder takes the pictures and videos in a folder and those below it, sorted.

@@ -133,6 +133,19 @@ func TestFoldersPatternsAndFiles(t *testing.T) {
 	assert.Equal(t, [][]int{{1}, {2}, {5}, {3}, {5}}, collect(t, set))
 	assert.Equal(t, "a.png#2", filepath.Base(set.IDs()[4]))
 
+	assert.Equal(t, []string{"cats", "dogs", "", "", ""}, column(t, set, "class"))
+
+	set = open(t, Options{Inputs: []string{"set/**/*.{png,txt}"}})
+	assert.Equal(t, []string{"set/cats/a.png", "set/dogs/b.png", "set/dogs/big/a.png", "set/notes.txt", "set/z.png"}, column(t, set, "stimulus_path"))
+	assert.Equal(t, []string{"cats", "dogs", "dogs/big", "", ""}, column(t, set, "class"))
+	set = open(t, Options{Inputs: []string{"set/*s", "set/.hidden/*"}})
+	assert.Equal(t, []string{"", "", "big", ""}, column(t, set, "class"))
+	_, err := Open(t.Context(), Options{Inputs: []string{"set/**/*.bmp"}})
+	assert.ErrorIs(t, err, ErrInput)
+	assert.ErrorContains(t, err, "no file fits this pattern")
+	_, err = Open(t.Context(), Options{Inputs: []string{"set/[a"}})
+	assert.ErrorIs(t, err, ErrInput)
+
 	set = open(t, Options{Inputs: []string{"-"}, Stdin: strings.NewReader("set/z.png\r\n\n a.png\nset/dogs\n"[:11] + "a.png\nset/dogs\n")})
 	assert.Equal(t, []string{"z.png", "a.png", "b.png", "big/a.png"}, set.IDs())
 	set = open(t, Options{Inputs: []string{"-"}, Stdin: strings.NewReader("set/z.png\x00a.png\x00")})
