@@ -5,13 +5,19 @@ import (
 	"fmt"
 	"image/color"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -179,14 +185,27 @@ var (
 	timelineIdle   = color.RGBA{0xe7, 0xe6, 0xe6, 0xff}
 )
 
+// timelineText is without serifs, as in the other figures.
+func timelineText(size vg.Length, c color.Color) text.Style {
+	return text.Style{Color: c, Font: font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}, YAlign: draw.YCenter, Handler: plot.DefaultTextHandler}
+}
+
 // draw returns the timeline as a PNG.
 func (t *timeline) draw() ([]byte, error) {
 	p := plot.New()
-	p.Title.Text = t.Model
-	p.X.Label.Text = "ms, " + t.Presentation
+	ink := color.Gray{0x22}
+	p.Title.Text, p.Title.TextStyle, p.Title.Padding = t.Model+": "+t.Presentation, timelineText(11, ink), 8
+	p.Title.TextStyle.XAlign = draw.XCenter
+	p.X.Label.Text, p.X.Label.TextStyle = "time (ms)", timelineText(10, ink)
+	p.X.Label.TextStyle.XAlign = draw.XCenter
+	p.X.Tick.Label.Font, p.Y.Tick.Label.Font = timelineText(9, ink).Font, timelineText(10, ink).Font
 	const ms = tfconvrnn.MillisecondsPerTimestep
 	rows := len(t.Layers) + 1
-	bar := func(row, from, to int, fill color.Color) error {
+	var inside, before, dark []barLabel
+	bar := func(row, from, to int, fill color.Color, label string) error {
+		if from == to {
+			return nil
+		}
 		y := float64(rows - 1 - row)
 		polygon, err := plotter.NewPolygon(plotter.XYs{
 			{X: float64(from * ms), Y: y - 0.35}, {X: float64(to * ms), Y: y - 0.35}, {X: float64(to * ms), Y: y + 0.35}, {X: float64(from * ms), Y: y + 0.35},
@@ -196,6 +215,17 @@ func (t *timeline) draw() ([]byte, error) {
 		}
 		polygon.Color, polygon.LineStyle.Width = fill, 0
 		p.Add(polygon)
+		l := barLabel{plotter.XY{X: float64(from * ms), Y: y}, label}
+		if fill == timelineIdle {
+			dark = append(dark, l)
+			return nil
+		}
+		// About 90 characters fit across.
+		if room := 90 * (to - from) / t.Times; utf8.RuneCountInString(label) < room {
+			inside = append(inside, l)
+		} else if row > 0 {
+			before = append(before, l)
+		}
 		return nil
 	}
 	ticks := make([]plot.Tick, rows)
@@ -205,43 +235,95 @@ func (t *timeline) draw() ([]byte, error) {
 		for to < t.Times && t.Shown[to] == t.Shown[from] {
 			to++
 		}
-		fill := timelineIdle
-		switch {
-		case t.Shown[from] >= 0 && t.Shown[from]%2 == 0:
-			fill = timelineImage
-		case t.Shown[from] >= 0:
-			fill = timelineSecond
+		fill, label := timelineIdle, ""
+		if shown := t.Shown[from]; shown >= 0 {
+			if fill, label = timelineImage, fmt.Sprintf("%d … %d ms", from*ms, to*ms); t.sequence {
+				if label = strconv.Itoa(shown + 1); shown%2 == 1 {
+					fill = timelineSecond
+				}
+			}
 		}
-		if err := bar(0, from, to, fill); err != nil {
+		if err := bar(0, from, to, fill, label); err != nil {
 			return nil, err
 		}
 		from = to
 	}
 	for i, l := range t.Layers {
 		ticks[i+1] = plot.Tick{Value: float64(rows - 2 - i), Label: l.Name}
-		driven := l.FirstDriven
+		driven, label := l.FirstDriven, fmt.Sprintf("driven from %d ms, timestep %d", l.FirstDrivenMS, l.FirstDriven)
 		if driven < 0 {
 			driven = t.Times
 		}
-		if driven > 0 {
-			if err := bar(i+1, 0, driven, timelineIdle); err != nil {
-				return nil, err
-			}
+		never := ""
+		if driven == t.Times {
+			never = "never driven"
 		}
-		if driven < t.Times {
-			if err := bar(i+1, driven, t.Times, timelineDriven); err != nil {
-				return nil, err
-			}
+		if err := bar(i+1, 0, driven, timelineIdle, never); err != nil {
+			return nil, err
+		}
+		if err := bar(i+1, driven, t.Times, timelineDriven, label); err != nil {
+			return nil, err
 		}
 	}
-	p.Y.Tick.Marker = plot.ConstantTicks(ticks)
+	for _, labels := range []struct {
+		of    []barLabel
+		style text.Style
+		align text.XAlignment
+		shift vg.Length
+	}{{inside, timelineText(9, color.White), draw.XLeft, 4}, {dark, timelineText(9, ink), draw.XLeft, 4}, {before, timelineText(9, ink), draw.XRight, -4}} {
+		drawn, err := newBarLabels(labels.of)
+		if err != nil {
+			return nil, err
+		}
+		for i := range drawn.TextStyle {
+			drawn.TextStyle[i] = labels.style
+			drawn.TextStyle[i].XAlign = labels.align
+		}
+		drawn.Offset.X = labels.shift
+		p.Add(drawn)
+	}
+	p.Y.Tick.Marker, p.Y.Tick.Length, p.Y.LineStyle.Width = plot.ConstantTicks(ticks), 0, 0
+	p.X.Tick.Marker = plot.ConstantTicks(millisecondTicks(t.Milliseconds))
 	p.X.Min, p.X.Max = 0, float64(t.Milliseconds)
 	p.Y.Min, p.Y.Max = -0.6, float64(rows)-0.4
-	writer, err := p.WriterTo(18*vg.Centimeter, vg.Length(rows)*0.7*vg.Centimeter+3*vg.Centimeter, "png")
-	if err != nil {
-		return nil, err
+	return renderPNG(p, 18*vg.Centimeter, vg.Length(rows)*0.7*vg.Centimeter+3*vg.Centimeter)
+}
+
+// millisecondTicks are at whole numbers, about ten of them.
+func millisecondTicks(total int) []plot.Tick {
+	step := 10
+	for _, candidate := range []int{20, 50, 100, 200, 500, 1000} {
+		if total/step > 10 {
+			step = candidate
+		}
 	}
+	var ticks []plot.Tick
+	for at := 0; at <= total; at += step {
+		ticks = append(ticks, plot.Tick{Value: float64(at), Label: strconv.Itoa(at)})
+	}
+	return ticks
+}
+
+// barLabel is a text at the beginning of a bar.
+type barLabel struct {
+	at   plotter.XY
+	text string
+}
+
+func newBarLabels(labels []barLabel) (*plotter.Labels, error) {
+	var all plotter.XYLabels
+	for _, l := range labels {
+		all.XYs, all.Labels = append(all.XYs, l.at), append(all.Labels, l.text)
+	}
+	return plotter.NewLabels(all)
+}
+
+// renderPNG draws a plot with a margin, for labels reach to its edge.
+func renderPNG(p *plot.Plot, width, height vg.Length) ([]byte, error) {
+	canvas := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(144))}
+	const margin = 8
+	p.Draw(draw.Crop(draw.New(canvas), margin, -margin, margin, -margin))
 	var data bytes.Buffer
-	_, err = writer.WriteTo(&data)
+	_, err := canvas.WriteTo(&data)
 	return data.Bytes(), err
 }
