@@ -32,7 +32,7 @@ func interpreter(t *testing.T, env, fallback, modules, requirements string) stri
 }
 
 // makePageOutputs runs the commands of docs/python.md.
-func makePageOutputs(t *testing.T) (page, dir string) {
+func makePageOutputs(t *testing.T) (page, dir, store string) {
 	t.Helper()
 	if _, err := runtimePath(); err != nil {
 		require.NotEqual(t, "1", os.Getenv(requireEnv), "%v", err)
@@ -44,8 +44,7 @@ func makePageOutputs(t *testing.T) (page, dir string) {
 	require.NoError(t, err)
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
-	dir = t.TempDir()
-	store := t.TempDir()
+	dir, store = t.TempDir(), t.TempDir()
 	t.Chdir(dir)
 	require.NoError(t, os.CopyFS("pictures", os.DirFS(pictures)))
 	require.NoError(t, os.WriteFile("stimuli.csv", []byte(
@@ -61,7 +60,7 @@ func makePageOutputs(t *testing.T) (page, dir string) {
 		}
 	}
 	require.Greater(t, count, 5)
-	return page, dir
+	return page, dir, store
 }
 
 // The Python page of the documentation, with the readers that users have.
@@ -69,10 +68,30 @@ func TestPythonPage(t *testing.T) {
 	check, err := filepath.Abs("testdata/check_python_page.py")
 	require.NoError(t, err)
 	python := interpreter(t, "TFCONVRNN_PYTHON", "python3", "numpy, scipy, xarray, netCDF4, h5netcdf, zarr", "scripts/python-requirements.txt")
-	page, dir := makePageOutputs(t)
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	page, dir, store := makePageOutputs(t)
 	cmd := exec.Command(python, check, page)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+
+	// The lines of the README, with a smaller model.
+	session := regexp.MustCompile("(?m)^\\$ tfconvrnn-cli (extract [^$]*)\\$ python\n((?:>>> .*\n)+)").FindSubmatch(readme)
+	require.NotNil(t, session)
+	smaller := strings.NewReplacer("\\", " ", "ugrnn_intermediate", "timedecay_shallow --weights seeded:1", "conv9", "conv5", ">>> ", "")
+	code, _, stderr := run(t.Context(), append(strings.Fields(smaller.Replace(string(session[1]))), "--store", store)...)
+	require.Equal(t, exitOK, code, "%s", stderr)
+	lines := strings.Split(strings.TrimSpace(smaller.Replace(string(session[2]))), "\n")
+	last := len(lines) - 1
+	lines[last] = "means = " + lines[last]
+	lines = append(lines, `import numpy`,
+		`conv5 = numpy.load("features.npz")["conv5"][:, 9:21].mean((2, 3))`,
+		`assert means.dims == ("category", "ms", "conv5_channel") and list(means["category"].values) == ["cat", "rocket"]`,
+		`numpy.testing.assert_allclose(means.values, [conv5[[0, 2]].mean(0), conv5[1]], rtol=1e-4, atol=1e-5)`)
+	cmd = exec.Command(python, "-c", strings.Join(lines, "\n"))
+	cmd.Dir = dir
+	out, err = cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
 
@@ -93,7 +112,7 @@ func TestBrainIO(t *testing.T) {
 	check, err := filepath.Abs("testdata/check_python_page.py")
 	require.NoError(t, err)
 	python := interpreter(t, "TFCONVRNN_BRAINIO_PYTHON", "python3", "brainio.assemblies", "scripts/python-requirements-brainio.txt")
-	page, dir := makePageOutputs(t)
+	page, dir, _ := makePageOutputs(t)
 	cmd := exec.Command(python, check, page, "brainio")
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
