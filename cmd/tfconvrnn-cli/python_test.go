@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,8 +32,9 @@ func interpreter(t *testing.T, env, fallback, modules, requirements string) stri
 	return name
 }
 
-// makePageOutputs runs the commands of docs/python.md.
-func makePageOutputs(t *testing.T) (page, dir, store string) {
+// makePageOutputs runs the commands of docs/python.md in a folder that it makes the
+// working one.
+func makePageOutputs(t *testing.T) (page, store string) {
 	t.Helper()
 	if _, err := runtimePath(); err != nil {
 		require.NotEqual(t, "1", os.Getenv(requireEnv), "%v", err)
@@ -44,8 +46,8 @@ func makePageOutputs(t *testing.T) (page, dir, store string) {
 	require.NoError(t, err)
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
-	dir, store = t.TempDir(), t.TempDir()
-	t.Chdir(dir)
+	store = t.TempDir()
+	t.Chdir(t.TempDir())
 	require.NoError(t, os.CopyFS("pictures", os.DirFS(pictures)))
 	require.NoError(t, os.WriteFile("stimuli.csv", []byte(
 		"path,stimulus_id,category\npictures/chelsea.png,first,cat\npictures/rocket.jpg,second,rocket\npictures/chelsea.png,third,cat\n"), 0o666))
@@ -60,39 +62,50 @@ func makePageOutputs(t *testing.T) (page, dir, store string) {
 		}
 	}
 	require.Greater(t, count, 5)
-	return page, dir, store
+	return page, store
 }
 
-// The Python page of the documentation, with the readers that users have.
+// The Python of the documentation, with the readers that users have.
 func TestPythonPage(t *testing.T) {
 	check, err := filepath.Abs("testdata/check_python_page.py")
 	require.NoError(t, err)
-	python := interpreter(t, "TFCONVRNN_PYTHON", "python3", "numpy, scipy, xarray, netCDF4, h5netcdf, zarr", "scripts/python-requirements.txt")
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
-	page, dir, store := makePageOutputs(t)
-	cmd := exec.Command(python, check, page)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-
-	// The lines of the README, with a smaller model.
-	session := regexp.MustCompile("(?m)^\\$ tfconvrnn-cli (extract [^$]*)\\$ python\n((?:>>> .*\n)+)").FindSubmatch(readme)
-	require.NotNil(t, session)
-	smaller := strings.NewReplacer("\\", " ", "ugrnn_intermediate", "timedecay_shallow --weights seeded:1", "conv9", "conv5", ">>> ", "")
-	code, _, stderr := run(t.Context(), append(strings.Fields(smaller.Replace(string(session[1]))), "--store", store)...)
-	require.Equal(t, exitOK, code, "%s", stderr)
-	lines := strings.Split(strings.TrimSpace(smaller.Replace(string(session[2]))), "\n")
-	last := len(lines) - 1
-	lines[last] = "means = " + lines[last]
-	lines = append(lines, `import numpy`,
-		`conv5 = numpy.load("features.npz")["conv5"][:, 9:21].mean((2, 3))`,
-		`assert means.dims == ("category", "ms", "conv5_channel") and list(means["category"].values) == ["cat", "rocket"]`,
-		`numpy.testing.assert_allclose(means.values, [conv5[[0, 2]].mean(0), conv5[1]], rtol=1e-4, atol=1e-5)`)
-	cmd = exec.Command(python, "-c", strings.Join(lines, "\n"))
-	cmd.Dir = dir
-	out, err = cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	outputs := sync.OnceValues(func() (page, store string) { return makePageOutputs(t) })
+	const readers = "numpy, scipy, xarray, netCDF4, h5netcdf, zarr"
+	t.Run("readers", func(t *testing.T) {
+		python := interpreter(t, "TFCONVRNN_PYTHON", "python3", readers, "scripts/python-requirements.txt")
+		page, _ := outputs()
+		out, err := exec.Command(python, check, page).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	})
+	// Brain-Score's own BrainIO, which needs an xarray of its own and so a virtual
+	// environment of its own.
+	t.Run("BrainIO", func(t *testing.T) {
+		python := interpreter(t, "TFCONVRNN_BRAINIO_PYTHON", "python3", "brainio.assemblies", "scripts/python-requirements-brainio.txt")
+		page, _ := outputs()
+		out, err := exec.Command(python, check, page, "brainio").CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	})
+	// The five lines of the README, with a smaller model.
+	t.Run("README", func(t *testing.T) {
+		python := interpreter(t, "TFCONVRNN_PYTHON", "python3", readers, "scripts/python-requirements.txt")
+		_, store := outputs()
+		session := regexp.MustCompile("(?m)^\\$ tfconvrnn-cli (extract [^$]*)\\$ python\n((?:>>> .*\n)+)").FindSubmatch(readme)
+		require.NotNil(t, session)
+		smaller := strings.NewReplacer("\\", " ", "ugrnn_intermediate", "timedecay_shallow --weights seeded:1", "conv9", "conv5", ">>> ", "")
+		code, _, stderr := run(t.Context(), append(strings.Fields(smaller.Replace(string(session[1]))), "--store", store)...)
+		require.Equal(t, exitOK, code, "%s", stderr)
+		lines := strings.Split(strings.TrimSpace(smaller.Replace(string(session[2]))), "\n")
+		last := len(lines) - 1
+		lines[last] = "means = " + lines[last]
+		lines = append(lines, `import numpy`,
+			`conv5 = numpy.load("features.npz")["conv5"][:, 9:21].mean((2, 3))`,
+			`assert means.dims == ("category", "ms", "conv5_channel") and list(means["category"].values) == ["cat", "rocket"]`,
+			`numpy.testing.assert_allclose(means.values, [conv5[[0, 2]].mean(0), conv5[1]], rtol=1e-4, atol=1e-5)`)
+		out, err := exec.Command(python, "-c", strings.Join(lines, "\n")).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	})
 }
 
 // The bill of materials, against the schema that CycloneDX publishes.
@@ -102,19 +115,6 @@ func TestSBOMFitsItsSchema(t *testing.T) {
 	require.Equal(t, exitOK, code, "%s", stderr)
 	cmd := exec.Command(python, "testdata/check_sbom.py")
 	cmd.Stdin = strings.NewReader(stdout)
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-}
-
-// Brain-Score's own BrainIO, which needs an xarray of its own and so a virtual
-// environment of its own.
-func TestBrainIO(t *testing.T) {
-	check, err := filepath.Abs("testdata/check_python_page.py")
-	require.NoError(t, err)
-	python := interpreter(t, "TFCONVRNN_BRAINIO_PYTHON", "python3", "brainio.assemblies", "scripts/python-requirements-brainio.txt")
-	page, dir, _ := makePageOutputs(t)
-	cmd := exec.Command(python, check, page, "brainio")
-	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
