@@ -26,6 +26,7 @@ type loadOptions struct {
 	runtime  string
 	verify   bool
 	trust    bool
+	unloaded bool
 	session  sessionOptions
 	gpu      gpuOptions
 	progress func(done, total int64)
@@ -71,6 +72,13 @@ func WithVerification() Option {
 	return func(o *loadOptions) error { o.verify = true; return nil }
 }
 
+// WithoutSession finds, converts and checks the model, but loads neither its graph
+// nor its weights, and needs no GPU: it plans extractions and says their provenance
+// in little memory. What would compute returns ErrClosed.
+func WithoutSession() Option {
+	return func(o *loadOptions) error { o.unloaded = true; return nil }
+}
+
 // WithConversionProgress is called with the number of parameters converted so far
 // and in all when the model has to be converted first.
 func WithConversionProgress(report func(done, total int64)) Option {
@@ -83,7 +91,7 @@ type Model struct {
 	info     savedmodels.Model
 	dir      string
 	manifest *manifest.Manifest
-	saved    *libtf.SavedModel
+	saved    *libtf.SavedModel // nil after WithoutSession
 	config   []byte
 	device   string // TensorFlow's name of the session's; "" for its only one
 	runtime  *libtf.Runtime
@@ -118,8 +126,10 @@ func LoadContext(ctx context.Context, name string, options ...Option) (*Model, e
 	if err != nil {
 		return nil, err
 	}
-	if err := o.gpu.check(o.runtime); err != nil { // before a long conversion
-		return nil, err
+	if !o.unloaded {
+		if err := o.gpu.check(o.runtime); err != nil { // before a long conversion
+			return nil, err
+		}
 	}
 	store, err := savedmodels.Open(o.store)
 	if err != nil {
@@ -151,6 +161,11 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 	config, err := o.session.config(runtime)
 	if err != nil {
 		return nil, err
+	}
+	if o.unloaded {
+		m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, runtime: runtime, session: o.session, gpu: o.gpu}
+		m.constants = &constantCache{closed: true}
+		return m, nil
 	}
 	config, devices, err := o.gpu.prepare(runtime, config)
 	if err != nil {
@@ -195,6 +210,9 @@ func (m *Model) Close() error {
 	m.closing.Lock()
 	defer m.closing.Unlock()
 	if m.closed.Swap(true) {
+		return nil
+	}
+	if m.saved == nil {
 		return nil
 	}
 	err := m.saved.Close()

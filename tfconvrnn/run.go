@@ -240,6 +240,9 @@ func (m *Model) complete(ctx context.Context, have map[string]*libtf.Tensor, nam
 }
 
 func (m *Model) outputs(names []string) ([]libtf.Output, error) {
+	if m.saved == nil {
+		return nil, ErrClosed
+	}
 	outputs := make([]libtf.Output, len(names))
 	for i, name := range names {
 		operation := m.saved.Graph.Operation(name)

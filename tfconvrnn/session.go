@@ -32,6 +32,10 @@ func WithThreads(threads int) Option {
 	}
 }
 
+// Threads is the number of processor cores that the model computes on. TensorFlow
+// divides sums between them, so the last bits of its outputs depend on it.
+func (m *Model) Threads() int { return m.session.threads }
+
 // config returns the serialized ConfigProto of a session.
 func (o sessionOptions) config(*libtf.Runtime) ([]byte, error) {
 	if err := o.checkPrecision(); err != nil {

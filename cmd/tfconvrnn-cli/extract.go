@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -19,8 +20,10 @@ import (
 
 	"github.com/tfconvrnn/go/internal/arrayfiles"
 	"github.com/tfconvrnn/go/internal/chrometrace"
+	"github.com/tfconvrnn/go/internal/extraction"
 	"github.com/tfconvrnn/go/internal/reduce"
 	"github.com/tfconvrnn/go/internal/stimuli"
+	"github.com/tfconvrnn/go/internal/storage"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -36,6 +39,8 @@ type extractCommand struct {
 	out, format              string
 	force, forceSize, dryRun bool
 	resume                   bool
+	chunk                    int
+	planFile                 string // of extract plan
 	onError                  string
 	trace                    string
 	asJSON                   bool
@@ -74,6 +79,9 @@ as in conv5=gap, for one.
 An interrupted run goes on with --resume and then ends in the same bytes. It must
 be the same command: model, weights, presentation, preprocessing, stimuli.
 
+On several machines: "extract plan" with the same flags, then "extract work" on any
+number of them, then "extract finish". The Zarr store is the same, byte for byte.
+
 Coming from run_model.py: its flags work too: --model_name, --out_layers,
 --image_pres, --image_off, --times, --ckpt_dir, --gpu (numbers of GPUs),
 --include_all_times True, --include_logits True. As there, the default layer is
@@ -87,6 +95,19 @@ imnetds.`,
 		},
 		RunE: e.run,
 	}
+	e.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVarP(&e.out, "out", "o", "", "`FILE` to write: .npz, .nc (netCDF), .zarr, .npy or .mat (folders), or a Zarr store s3://bucket/name")
+	flags.StringVar(&e.format, "format", "", "its `FORMAT`, if the name does not tell it: npz, npy, netcdf, zarr, mat")
+	flags.BoolVar(&e.resume, "resume", false, "go on with an interrupted run, if there is one")
+	flags.BoolVar(&e.dryRun, "dry-run", false, "only print what would be computed and how large the output would be")
+	flags.StringVar(&e.trace, "trace", "", "write when each batch was decoded, queued, run and written to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
+	cmd.AddCommand(newExtractPlan(), newExtractWork(), newExtractStatus(), newExtractFinish())
+	return cmd
+}
+
+// register adds the flags that say what is computed.
+func (e *extractCommand) register(cmd *cobra.Command) {
 	e.modelFlags.register(cmd)
 	e.presentationFlags.register(cmd)
 	e.inputFlags.register(cmd)
@@ -97,20 +118,15 @@ imnetds.`,
 	flags.BoolVar(&e.logits, "include-logits", false, "add the decoded logits")
 	flags.StringArrayVar(&e.reduce, "reduce", nil, "`REDUCTION` of the features: gap, pool(k) or sparse(d,seed), for all layers or as LAYER=REDUCTION; repeat it for several layers")
 	flags.StringVar(&e.dataType, "dtype", "float32", "`TYPE` of the features in the output: float32 or float16")
-	flags.StringVarP(&e.out, "out", "o", "", "`FILE` to write: .npz, .nc (netCDF), .zarr, .npy or .mat (folders)")
-	flags.StringVar(&e.format, "format", "", "its `FORMAT`, if the name does not tell it: npz, npy, netcdf, zarr, mat")
 	flags.BoolVar(&e.force, "force", false, "replace an existing output")
 	flags.BoolVar(&e.forceSize, "force-size", false, "write even if the disk does not seem to have the room")
-	flags.BoolVar(&e.resume, "resume", false, "go on with an interrupted run, if there is one")
 	flags.StringVar(&e.onError, "on-error", "fail", "what to do with a stimulus that cannot be read: fail, or skip (its features are NaN, and the output holds a mask)")
-	flags.BoolVar(&e.dryRun, "dry-run", false, "only print what would be computed and how large the output would be")
-	flags.StringVar(&e.trace, "trace", "", "write when each batch was decoded, queued, run and written to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
+	flags.IntVar(&e.chunk, "chunk", 0, "`STIMULI` in a chunk of a Zarr output, which is computed and written whole; rounded to whole batches (default: chunks of about 8 MiB)")
 	addJSON(cmd, &e.asJSON)
 	_ = cmd.RegisterFlagCompletionFunc("layers", e.completeLayers)
 	_ = cmd.RegisterFlagCompletionFunc("dtype", cobra.FixedCompletions([]string{"float32", "float16"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("on-error", cobra.FixedCompletions([]string{"fail", "skip"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("areas", cobra.FixedCompletions([]string{"V4", "pIT", "cIT", "aIT", "IT"}, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
 }
 
 func (e *extractCommand) completeLayers(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -164,6 +180,7 @@ type extractPlan struct {
 	times         int
 	options       []tfconvrnn.ExtractOption
 	specification *reduce.Specification
+	layers        []string
 	dataType      arrayfiles.DataType
 	format        arrayfiles.Format
 	preprocessing tfconvrnn.Preprocessing
@@ -190,6 +207,13 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 			}
 		}()
 	}
+	if plan.format == arrayfiles.Zarr && !e.dryRun {
+		return e.runZarr(cmd, args, plan, trace, c)
+	}
+	stdin, err := e.keepStdin(cmd, args, plan)
+	if err != nil {
+		return err
+	}
 	set, err := e.openSet(cmd, args, plan, c)
 	if err != nil {
 		return err
@@ -202,34 +226,43 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	content := &outputContent{
-		model: plan.info, logits: e.logits, mask: e.onError == "skip", dataType: plan.dataType, set: set,
-		hashes: slices.Repeat([]string{strings.Repeat("0", 2*sha256.Size)}, set.Len()), // as long as those to come
-		about:  &provenance{Inputs: set.Inputs(), DataType: plan.dataType.String()},
-	}
-	if content.layers, err = reducedLayers(outputs, plan.specification); err != nil {
+	content := newContent(plan.info, set, slices.Repeat([]string{strings.Repeat("0", 2*sha256.Size)}, set.Len())) // as long as those to come
+	content.Logits, content.Mask, content.DataType, content.About.DataType = e.logits, e.onError == "skip", plan.dataType, plan.dataType.String()
+	if content.Layers, err = extraction.ReduceLayers(outputs, plan.specification); err != nil {
 		return err
 	}
-	content.about.Reductions = reductionNames(content.layers)
-	size, err := e.settleOutput(plan, content)
+	content.About.Reductions = extraction.ReductionNames(content.Layers)
+	size, err := e.settleOutput(cmd.Context(), plan, content)
 	if err != nil {
 		return err
 	}
 	if e.dryRun {
 		return e.printPlan(cmd.OutOrStdout(), plan, content, size)
 	}
+	if plan.format == arrayfiles.Zarr { // it turned out to be large
+		set.Close()
+		if stdin != nil {
+			cmd.SetIn(bytes.NewReader(stdin))
+		}
+		if plan, err = e.plan(cmd); err != nil {
+			return err
+		}
+		return e.runZarr(cmd, args, plan, trace, c)
+	}
 	hashed := trace.start("hash stimuli")
-	if content.hashes, err = set.Hashes(cmd.Context()); err != nil {
+	hashes, err := set.Hashes(cmd.Context())
+	if err != nil {
 		return err
 	}
-	if content.about.StimuliSHA256, err = set.Fingerprint(cmd.Context()); err != nil {
+	content.Hashes = hashes
+	if content.About.StimuliSHA256, err = set.Fingerprint(cmd.Context()); err != nil {
 		return err
 	}
 	hashed()
 	if set.Pictures() {
-		content.about.ExifOrientation = e.orientation
+		content.About.ExifOrientation = e.orientation
 	}
-	content.about.BlankSHA256 = blankHash(e.blank)
+	content.About.BlankSHA256 = blankHash(e.blank)
 
 	loaded := trace.start("load model")
 	model, err := loadModel(cmd, c, &e.modelFlags, plan.times)
@@ -240,7 +273,7 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	defer model.Close()
 	c.note("%s: %s, %s, %s …", e.out, plural(set.Len(), "stimulus"), plural(plan.times, "timestep"), humanize.Bytes(uint64(size)))
 	begun := time.Now()
-	run := &extractRun{command: e, plan: plan, content: content, console: c, trace: trace}
+	run := &extractRun{command: e, plan: plan, content: content, set: set, hashes: hashes, console: c, trace: trace}
 	if err := run.do(cmd.Context(), model); err != nil {
 		return err
 	}
@@ -269,6 +302,7 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.layers = layers
 	if p.specification, err = reduce.ParseSpecification(e.reduce); err != nil {
 		return nil, err
 	}
@@ -314,23 +348,40 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 		return nil, usagef("where to? give --out FILE, for example --out features.npz")
 	}
 	if p.format != "" {
-		return p, e.checkOutput(p)
+		return p, e.checkOutput(cmd.Context(), p)
 	}
 	return p, nil
 }
 
 // checkOutput finds out whether the output can be written.
-func (e *extractCommand) checkOutput(p *extractPlan) (err error) {
+func (e *extractCommand) checkOutput(ctx context.Context, p *extractPlan) (err error) {
 	if e.dryRun {
 		return nil
 	}
-	if p.resuming, err = checkUnfinished(e.out, e.resume, e.force); err != nil {
+	if p.resuming, err = checkUnfinished(ctx, e.out, e.resume, e.force); err != nil {
 		return err
+	}
+	if storage.IsRemote(e.out) {
+		return nil
 	}
 	if p.resuming {
 		return checkFolder(filepath.Dir(filepath.Clean(e.out)))
 	}
 	return checkOutput(e.out, e.force)
+}
+
+// keepStdin reads the list on standard input where it may be needed twice: if it
+// turns out that the output is Zarr, the planner goes through the stimuli itself.
+func (e *extractCommand) keepStdin(cmd *cobra.Command, args []string, p *extractPlan) ([]byte, error) {
+	if p.format != "" || !slices.Contains(args, "-") {
+		return nil, nil
+	}
+	text, err := io.ReadAll(cmd.InOrStdin())
+	if err != nil {
+		return nil, err
+	}
+	cmd.SetIn(bytes.NewReader(text))
+	return text, nil
 }
 
 // openSet opens the stimuli.
@@ -343,17 +394,8 @@ func (e *extractCommand) openSet(cmd *cobra.Command, args []string, p *extractPl
 
 // extractOptions completes the options by what the stimuli and the format demand.
 func (e *extractCommand) extractOptions(cmd *cobra.Command, p *extractPlan, set *stimuli.Set, c *console) (err error) {
-	if set.Timed() && e.framesPerImage > 1 {
-		return usagef("a table with timesteps says when images appear; leave out --frames-per-image")
-	}
-	if set.Sequences() && e.framesPerImage == 0 {
-		if p.presentation, err = e.sequence(cmd, p.info, p.preprocessing, 1); err != nil {
-			return err
-		}
-		p.options = append(p.options, tfconvrnn.WithPresentation(p.presentation))
-		if !set.Timed() {
-			c.note("each image of a sequence is shown for 1 timestep of 10 ms; --frames-per-image changes that")
-		}
+	if err := e.settlePresentation(cmd, p, set.Timed(), set.Sequences(), c); err != nil {
+		return err
 	}
 	if p.format == arrayfiles.NetCDF && !e.allTimes {
 		e.allTimes = true
@@ -368,26 +410,43 @@ func (e *extractCommand) extractOptions(cmd *cobra.Command, p *extractPlan, set 
 	return nil
 }
 
+// settlePresentation changes the presentation to what the stimuli demand.
+func (e *extractCommand) settlePresentation(cmd *cobra.Command, p *extractPlan, timed, sequences bool, c *console) (err error) {
+	if timed && e.framesPerImage > 1 {
+		return usagef("a table with timesteps says when images appear; leave out --frames-per-image")
+	}
+	if sequences && e.framesPerImage == 0 {
+		if p.presentation, err = e.sequence(cmd, p.info, p.preprocessing, 1); err != nil {
+			return err
+		}
+		p.options = append(p.options, tfconvrnn.WithPresentation(p.presentation))
+		if !timed {
+			c.note("each image of a sequence is shown for 1 timestep of 10 ms; --frames-per-image changes that")
+		}
+	}
+	return nil
+}
+
 // settleOutput chooses the format if nobody has, and returns the size that the
 // output will have, for which it makes sure that there is room.
-func (e *extractCommand) settleOutput(p *extractPlan, content *outputContent) (int64, error) {
+func (e *extractCommand) settleOutput(ctx context.Context, p *extractPlan, content *extraction.Content) (int64, error) {
 	chosen := p.format == ""
 	if chosen {
 		p.format = arrayfiles.NPZ
 	}
-	size, err := content.size(p.format)
+	size, err := contentSize(content, p.format)
 	if err != nil {
 		return 0, err
 	}
 	if chosen && size > largeOutput {
 		p.format = arrayfiles.Zarr
-		if size, err = content.size(p.format); err != nil {
+		if size, err = contentSize(content, p.format); err != nil {
 			return 0, err
 		}
 	}
 	if chosen && e.out != "" {
 		e.out += "." + string(p.format)
-		if err := e.checkOutput(p); err != nil {
+		if err := e.checkOutput(ctx, p); err != nil {
 			return 0, err
 		}
 	}
@@ -395,15 +454,6 @@ func (e *extractCommand) settleOutput(p *extractPlan, content *outputContent) (i
 		return size, nil
 	}
 	return size, checkSpace(e.out, size)
-}
-
-// size is the bytes that the output will have.
-func (o *outputContent) size(format arrayfiles.Format) (int64, error) {
-	layout, err := o.layout(format)
-	if err != nil {
-		return 0, err
-	}
-	return layout.Size(format)
 }
 
 // blankHash returns the SHA-256 of the file that a blank names, or "".
@@ -419,7 +469,9 @@ func blankHash(blank string) string {
 type extractRun struct {
 	command *extractCommand
 	plan    *extractPlan
-	content *outputContent
+	content *extraction.Content
+	set     *stimuli.Set
+	hashes  []string
 	console *console
 	trace   *extractTrace
 
@@ -448,19 +500,19 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 	if r.trace.wanted() {
 		options = append(options, tfconvrnn.Trace(r.trace.span))
 	}
-	extraction, err := model.Plan(options...)
+	x, err := model.Plan(options...)
 	if err != nil {
 		return err
 	}
-	r.console.debug("plan", "batch_size", extraction.BatchSize(), "timesteps", extraction.Times(), "presentation", extraction.Presentation().String())
-	r.content.about.Provenance = extraction.Provenance()
-	layout, err := r.content.layout(r.plan.format)
+	r.console.debug("plan", "batch_size", x.BatchSize(), "timesteps", x.Times(), "presentation", x.Presentation().String())
+	r.content.About.Provenance = x.Provenance()
+	layout, err := r.content.Layout(r.plan.format)
 	if err != nil {
 		return err
 	}
 	writer, err := arrayfiles.Create(e.out, r.plan.format, layout, arrayfiles.Options{
 		Force: e.force, ForceSize: e.forceSize, Resume: e.resume, CheckpointInterval: checkpointInterval,
-		Identity: newIdentity(r.content.about, e.onError, r.content.set.IDs(), r.content.hashes),
+		Identity: extraction.NewIdentity(r.content.About, e.onError, r.set.IDs(), r.hashes),
 	})
 	if err != nil {
 		return err
@@ -470,7 +522,7 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 	if r.resumed > 0 {
 		r.console.note("going on after %s", plural(r.resumed, "stimulus"))
 	}
-	written, err := r.stream(ctx, extraction, writer)
+	written, err := r.stream(ctx, x, writer)
 	if err == nil {
 		finished := r.trace.start("finish")
 		err = writer.Finish(ctx)
@@ -487,7 +539,7 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 // stream runs the extraction from the batch on in which the first stimulus lies
 // that is not written: the same batches give the same bits.
 func (r *extractRun) stream(ctx context.Context, x *tfconvrnn.Extraction, writer arrayfiles.Writer) (written int, err error) {
-	count := r.content.set.Len()
+	count := r.set.Len()
 	if written = r.resumed; written == count {
 		return written, nil
 	}
@@ -500,7 +552,7 @@ func (r *extractRun) stream(ctx context.Context, x *tfconvrnn.Extraction, writer
 	progress := r.console.start("extracting", unitImages, int64(count))
 	defer progress.end()
 	progress.set(int64(first), int64(count))
-	err = x.Stream(ctx, r.content.set.From(first), func(b *tfconvrnn.Batch) error {
+	err = x.Stream(ctx, r.set.From(first), func(b *tfconvrnn.Batch) error {
 		r.note(b, first)
 		if err := sink.write(b); err != nil {
 			return err
@@ -545,7 +597,7 @@ func interruptedBatch(out string) int {
 	return before.BatchSize
 }
 
-func (e *extractCommand) printPlan(out io.Writer, plan *extractPlan, content *outputContent, size int64) error {
+func (e *extractCommand) printPlan(out io.Writer, plan *extractPlan, content *extraction.Content, size int64) error {
 	weights, err := savedmodels.ParseWeights(e.weights)
 	if err != nil {
 		return err
@@ -562,22 +614,26 @@ func (e *extractCommand) printPlan(out io.Writer, plan *extractPlan, content *ou
 	return nil
 }
 
-func newExtractReport(plan *extractPlan, content *outputContent, size int64) (*extractReport, error) {
-	layout, err := content.layout(plan.format)
+func newExtractReport(plan *extractPlan, content *extraction.Content, size int64) (*extractReport, error) {
+	layout, err := content.Layout(plan.format)
 	if err != nil {
 		return nil, err
 	}
+	return layoutReport(plan, layout, content.About.Reductions, size), nil
+}
+
+func layoutReport(plan *extractPlan, layout *arrayfiles.Layout, reductions map[string]string, size int64) *extractReport {
 	r := &extractReport{
 		Format: string(plan.format), Bytes: size, Model: plan.info.Name, Presentation: plan.presentation.String(), Times: plan.times, Stimuli: layout.Rows,
 	}
 	for _, s := range layout.Streamed {
-		a := arrayReport{Name: s.Name, DataType: s.DataType.String(), Shape: append([]int{layout.Rows}, s.RowShape...), Reduction: content.about.Reductions[s.Name]}
+		a := arrayReport{Name: s.Name, DataType: s.DataType.String(), Shape: append([]int{layout.Rows}, s.RowShape...), Reduction: reductions[s.Name]}
 		if s.Layer != nil {
 			a.Timesteps = s.Layer.Timesteps
 		}
 		r.Arrays = append(r.Arrays, a)
 	}
-	return r, nil
+	return r
 }
 
 func (r *extractReport) print(out io.Writer) {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/extraction"
 	"github.com/tfconvrnn/go/internal/reduce"
 	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -113,15 +114,14 @@ func extractTo(ctx context.Context, c *console, model *tfconvrnn.Model, x *tfcon
 	if err != nil {
 		return err
 	}
-	layers, err := reducedLayers(x.Layers(), &reduce.Specification{})
+	layers, err := extraction.ReduceLayers(x.Layers(), &reduce.Specification{})
 	if err != nil {
 		return err
 	}
-	content := &outputContent{
-		model: model.Info(), layers: layers, logits: x.Logits(), dataType: arrayfiles.Float32, set: set, hashes: hashes,
-		about: &provenance{Provenance: x.Provenance(), Inputs: set.Inputs(), DataType: arrayfiles.Float32.String()},
-	}
-	layout, err := content.layout(format)
+	content := newContent(model.Info(), set, hashes)
+	content.Layers, content.Logits, content.DataType = layers, x.Logits(), arrayfiles.Float32
+	content.About.Provenance, content.About.DataType = x.Provenance(), arrayfiles.Float32.String()
+	layout, err := content.Layout(format)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func extractTo(ctx context.Context, c *console, model *tfconvrnn.Model, x *tfcon
 		return err
 	}
 	defer writer.Abort() // no effect after Finish
-	run := &extractRun{command: &extractCommand{out: out}, content: content, console: c}
+	run := &extractRun{command: &extractCommand{out: out}, content: content, set: set, hashes: hashes, console: c}
 	if _, err := run.stream(ctx, x, writer); err != nil {
 		return err
 	}

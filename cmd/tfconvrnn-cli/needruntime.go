@@ -104,11 +104,12 @@ func installRuntime(ctx context.Context, c *console, options runtimeinstall.Opti
 
 // loadModel loads a model, installs the runtime and converts weights if need be,
 // and warns of untrained ones. The caller closes the model.
-func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int) (*tfconvrnn.Model, error) {
+func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further ...tfconvrnn.Option) (*tfconvrnn.Model, error) {
 	options, err := f.loadOptions(times)
 	if err != nil {
 		return nil, err
 	}
+	options = append(options, further...)
 	if err := needRuntime(cmd, c, f.yes); err != nil {
 		return nil, err
 	}

@@ -95,6 +95,7 @@ const (
 	unitImages     unit = "images"
 	unitParameters unit = "parameters"
 	unitBytes      unit = "bytes"
+	unitChunks     unit = "chunks"
 )
 
 func (u unit) format(n int64) string {

@@ -85,7 +85,7 @@ func match(name string, patterns ...string) bool {
 }
 
 // drivers are internal packages that use the library as a program would.
-var drivers = []string{"internal/benchmark", "internal/evaluation", "internal/stimuli"}
+var drivers = []string{"internal/benchmark", "internal/evaluation", "internal/extraction", "internal/stimuli"}
 
 // unsafePackages may import unsafe besides the binding: one sees numbers as bytes,
 // the other is generated.
@@ -109,7 +109,7 @@ var rules = []struct {
 	{"the binding is small", []string{"internal/libtf"}, nil, []string{"internal/tfpb", "internal/graph", "internal/zoo", "internal/manifest"}},
 	{"formats stand alone", []string{"internal/bundle", "internal/arrayfiles", "internal/images"}, nil, []string{"internal/zoo", "internal/unroll", "internal/libtf", "convert", "savedmodels"}},
 	{"checks come before what they check", []string{"internal/trust"}, nil, []string{"internal/libtf", "convert", "internal/unroll"}},
-	{"tests' servers are for tests", []string{"cmd/*", "tfconvrnn", "convert", "savedmodels"}, nil, []string{"internal/checkpointserver"}},
+	{"tests' servers are for tests", []string{"cmd/*", "tfconvrnn", "convert", "savedmodels"}, nil, []string{"internal/checkpointserver", "internal/s3server"}},
 }
 
 func TestDirection(t *testing.T) {

@@ -208,3 +208,9 @@ func flatten(prefix string, value any, fields map[string]string) {
 	}
 	fields[prefix] = string(text)
 }
+
+// Compare lists the fields in which two JSON values differ, sorted by their path.
+// The error wraps ErrJournal.
+func Compare(before, now json.RawMessage) ([]Difference, error) {
+	return compareIdentities(before, now)
+}

@@ -64,10 +64,18 @@ type Layer struct {
 }
 
 // Column holds one value per presentation. Values is []string, []float64,
-// []int64 or []bool of Layout.Rows elements.
+// []int64 or []bool of Layout.Rows elements, or, for NewZarrStore, a ColumnType.
 type Column struct {
 	Name   string
 	Values any
+}
+
+// ColumnType stands for a column's values where they come later.
+type ColumnType struct {
+	// DataType is Text, Float64, Int64 or Bool.
+	DataType DataType
+	// Width is the most characters of a Text, at least 1.
+	Width int
 }
 
 // Constant is a small array known beforehand. Values is a flat []string,
@@ -162,6 +170,12 @@ func (l *Layout) validate() error {
 			return err
 		}
 		n, d := valuesOf(c.Values)
+		if later, ok := c.Values.(ColumnType); ok {
+			n, d = l.Rows, later.DataType
+			if d == Text && (later.Width < 1 || later.Width > math.MaxInt32/16) {
+				return fmt.Errorf("%w: column %q of texts of %d characters", ErrLayout, c.Name, later.Width)
+			}
+		}
 		if d == InvalidType || d == Float32 || d == Int32 || d == Uint8 {
 			return fmt.Errorf("%w: column %q holds %T", ErrLayout, c.Name, c.Values)
 		}

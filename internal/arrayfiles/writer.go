@@ -127,6 +127,11 @@ func newSink(path string, format Format, layout *Layout, options Options) (targe
 	if err := layout.validate(); err != nil {
 		return target{}, nil, err
 	}
+	for _, c := range layout.Columns {
+		if _, later := c.Values.(ColumnType); later {
+			return target{}, nil, fmt.Errorf("%w: column %q has no values", ErrLayout, c.Name)
+		}
+	}
 	t := target{format: format, rows: layout.Rows}
 	for i := range layout.Streamed {
 		t.rowElements = append(t.rowElements, layout.Streamed[i].rowElements())

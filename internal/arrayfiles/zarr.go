@@ -29,6 +29,9 @@ const (
 	zarrMarker     = ".zgroup"
 	zarrChunkBytes = 8 << 20
 	zarrMaxRows    = 512
+	// Columns are cut where they are longer or larger than this.
+	zarrColumnRows  = 1 << 16
+	zarrColumnBytes = 32 << 20
 )
 
 // zarrArray is the content of .zarray.
@@ -63,12 +66,12 @@ type zarrSink struct {
 	total     int
 	arrays    []zarrStream
 	// files are all that is known beforehand, in order.
-	files     []plannedFile
+	files []plannedFile
+	// columns have one element per column of the layout.
+	columns   []zarrColumn
 	encoder   *zstd.Encoder // nil: uncompressed
 	dataBytes int64
-	scratch   []byte
-	shuffled  []byte
-	packed    []byte
+	own       ZarrEncoder
 
 	mu       sync.Mutex
 	unsynced []string // files written since the last synced
@@ -85,6 +88,7 @@ type zarrStream struct {
 
 func newZarrSink(path string, layout *Layout, options Options) (*zarrSink, error) {
 	z := &zarrSink{root: partialPath(path), total: layout.Rows}
+	z.own.sink = z
 	codec := &zarrCodec{ID: "zstd", Level: 1}
 	if options.Uncompressed {
 		codec = nil
@@ -104,7 +108,7 @@ func newZarrSink(path string, layout *Layout, options Options) (*zarrSink, error
 	}
 	z.chunkRows = options.ChunkRows
 	if z.chunkRows <= 0 {
-		z.chunkRows = int(min(max(zarrChunkBytes/largest, 1), zarrMaxRows))
+		z.chunkRows = layout.ZarrChunkRows()
 	}
 	z.chunkRows = min(z.chunkRows, layout.Rows)
 	if largest*int64(z.chunkRows) > math.MaxInt32 {
@@ -221,7 +225,7 @@ func (b *zarrBuilder) build(layout *Layout) error {
 	var coordinates []string // of the presentations
 	for _, c := range layout.Columns {
 		coordinates = append(coordinates, zarrName(c.Name))
-		if err := b.constant(c.Name, []int{layout.Rows}, []string{"presentation"}, c.Values); err != nil {
+		if err := b.column(c, layout.Rows); err != nil {
 			return err
 		}
 	}
@@ -482,35 +486,15 @@ func (z *zarrSink) write(array, _ int, data []float32) error {
 }
 
 func (z *zarrSink) writeChunk(a *zarrStream, rows []float32) error {
-	size := z.chunkRows * int(a.region.rowBytes)
-	count := len(rows) / a.region.rowElements
-	raw := float32Bytes(rows)
-	if !a.region.direct() || len(raw) < size {
-		if cap(z.scratch) < size {
-			z.scratch = make([]byte, size)
-		}
-		raw = z.scratch[:size]
-		if err := a.region.encode(raw, rows); err != nil {
-			return err
-		}
-		clear(raw[count*int(a.region.rowBytes):])
-	}
-	if z.encoder != nil {
-		if element := a.region.dataType.Size(); element > 1 {
-			if cap(z.shuffled) < size {
-				z.shuffled = make([]byte, size)
-			}
-			shuffle(z.shuffled[:size], raw, element)
-			raw = z.shuffled[:size]
-		}
-		z.packed = z.compress(raw, z.packed)
-		raw = z.packed
+	raw, err := z.own.encode(a, rows)
+	if err != nil {
+		return err
 	}
 	if err := z.put(a.chunk(a.rows/z.chunkRows), raw); err != nil {
 		return err
 	}
 	a.sum = crc32.Update(a.sum, crc32.IEEETable, raw)
-	a.rows += count
+	a.rows += len(rows) / a.region.rowElements
 	return nil
 }
 

@@ -20,6 +20,7 @@ const imageValues = tfconvrnn.ImageSize * tfconvrnn.ImageSize * 3
 // arraySource is the array that rows come from.
 type arraySource struct {
 	file  string
+	name  string // in an .npz
 	array *arrayfiles.Array
 	bytes bool
 	// scale: the values are 0 … 255 and not integers.
@@ -31,6 +32,8 @@ type arraySource struct {
 type arrayRow struct {
 	*arraySource
 	row int
+	// expected is the hash that the row must have, "" for any.
+	expected string
 }
 
 // array adds the stimuli of an array, whose rows are read when they are shown.
@@ -61,7 +64,7 @@ func (f *finder) array(ctx context.Context, name string) (kind string, err error
 	if info.Shape[0] == 0 || info.RowElements() == 0 {
 		return "", fmt.Errorf("%s: %w: the array holds no images", name, tfconvrnn.ErrImages)
 	}
-	source := &arraySource{file: name, array: array}
+	source := &arraySource{file: name, name: wanted, array: array}
 	switch info.DataType {
 	case arrayfiles.Uint8:
 		source.bytes = true
@@ -79,7 +82,10 @@ func (f *finder) array(ctx context.Context, name string) (kind string, err error
 	}
 	s.sequences = s.sequences || rank == 5
 	for i := range info.Shape[0] {
-		if err := f.add(fmt.Sprintf("%s[%d]", baseName(name), i), fmt.Sprintf("%s[%d]", name, i), fmt.Sprintf("%s[%d]", public(name), i), name, false, &arrayRow{source, i}); err != nil {
+		err := f.add(found{
+			id: fmt.Sprintf("%s[%d]", baseName(name), i), shown: fmt.Sprintf("%s[%d]", public(name), i), where: name, source: &arrayRow{arraySource: source, row: i},
+		})
+		if err != nil {
 			return "", err
 		}
 	}
@@ -134,6 +140,9 @@ func (a *arrayRow) frames(s *Set) (stimulus tfconvrnn.Stimulus, err error) {
 		if err != nil {
 			return stimulus, err
 		}
+		if sum := sha256.Sum256(pixels); a.expected != "" && hex.EncodeToString(sum[:]) != a.expected {
+			return stimulus, ErrChanged
+		}
 		list, err = tfconvrnn.FromUint8(a.visible(s, pixels))
 		if err != nil {
 			return stimulus, err
@@ -142,6 +151,9 @@ func (a *arrayRow) frames(s *Set) (stimulus tfconvrnn.Stimulus, err error) {
 		values, err := a.array.Float32s(a.row, 1)
 		if err != nil {
 			return stimulus, err
+		}
+		if a.expected != "" && hashValues(values) != a.expected {
+			return stimulus, ErrChanged
 		}
 		values = values[:min(len(values), s.options.MaxFrames*imageValues)]
 		if a.scale {
@@ -163,6 +175,8 @@ func (a *arrayRow) frames(s *Set) (stimulus tfconvrnn.Stimulus, err error) {
 func (a *arrayRow) visible(s *Set, pixels []uint8) []uint8 {
 	return pixels[:min(len(pixels), s.options.MaxFrames*imageValues)]
 }
+
+func (a *arrayRow) origin() string { return fmt.Sprintf("%s[%d]", a.file, a.row) }
 
 func (a *arrayRow) hash(ctx context.Context, _ *Set) (string, error) {
 	if a.sums != nil {

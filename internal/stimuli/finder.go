@@ -37,40 +37,73 @@ func hasSuffix(name string, suffixes []string) bool {
 	return slices.Contains(suffixes, strings.ToLower(filepath.Ext(name)))
 }
 
-// finder collects stimuli.
+// found is a stimulus as the inputs name it.
+type found struct {
+	id string
+	// fixed: the id was given, not made.
+	fixed bool
+	// shown is how its path is told to others, where the place that asks for it.
+	shown, where string
+	source       source
+	names, cells []string // of further columns
+	fromTable    bool
+}
+
+// finder looks through inputs and passes on what it finds, one by one.
 type finder struct {
 	set     *Set
-	origins []string
-	fixed   []bool // whether the id was given, not made
-	where   []string
-	blocks  []block
+	emit    func(found) error
+	count   int
+	class   []string // of what a pattern fits, else nil
 	stdin   bool
 	untimed bool
 }
 
-// add adds a stimulus: its id, where it comes from, how that is told to others,
-// and the place that asks for it.
-func (f *finder) add(id, origin, shown, where string, fixed bool, src source) error {
-	s := f.set
-	if len(s.ids) == maxStimuli {
-		return inputf("%s: more than %d stimuli", where, maxStimuli)
+// add passes a stimulus on.
+func (f *finder) add(s found) error {
+	if f.count == maxStimuli {
+		return inputf("%s: more than %d stimuli", s.where, maxStimuli)
 	}
-	if !validText(id) {
-		return inputf("%s: the name %q is not UTF-8 text", where, id)
+	if !validText(s.id) {
+		return inputf("%s: the name %q is not UTF-8 text", s.where, s.id)
 	}
-	s.ids, s.paths, s.sources = append(s.ids, id), append(s.paths, shown), append(s.sources, src)
-	f.origins, f.fixed, f.where = append(f.origins, origin), append(f.fixed, fixed), append(f.where, where)
-	return nil
+	if f.class != nil && s.names == nil && !s.fromTable {
+		s.names, s.cells = classNames, f.class
+	}
+	f.count++
+	return f.emit(s)
 }
 
 // describe adds a summary of the stimuli since first.
 func (f *finder) describe(name, kind string, first int) {
-	f.set.inputs = append(f.set.inputs, Input{baseName(name), kind, len(f.set.ids) - first})
+	f.set.inputs = append(f.set.inputs, Input{baseName(name), kind, f.count - first})
+}
+
+// all looks through all inputs.
+func (f *finder) all(ctx context.Context) error {
+	if len(f.set.options.Inputs) == 0 {
+		return inputf("no input; name pictures, videos, folders, tables (.csv, .tsv), or arrays (.npy, .npz) of shape [N, 224, 224, 3]")
+	}
+	for _, input := range f.set.options.Inputs {
+		if err := f.input(ctx, input); err != nil {
+			return err
+		}
+	}
+	if f.count == 0 {
+		return inputf("the inputs hold no stimulus")
+	}
+	if f.set.timed && f.untimed {
+		return inputf("a table with a column timestep cannot be shown together with other inputs: frames of the one appear at their own timesteps, those of the others at regular ones")
+	}
+	return nil
 }
 
 // public is the path that is told to others: as it was given, but without folders
 // that lead away from the working folder, which say nothing to them.
 func public(name string) string {
+	if IsRemote(name) {
+		return name
+	}
 	if clean := filepath.ToSlash(filepath.Clean(name)); filepath.IsLocal(name) && clean != "." {
 		return clean
 	}
@@ -78,6 +111,9 @@ func public(name string) string {
 }
 
 func baseName(name string) string {
+	if IsRemote(name) {
+		return path.Base(name)
+	}
 	if absolute, err := filepath.Abs(name); err == nil {
 		name = absolute
 	}
@@ -91,11 +127,14 @@ func (f *finder) input(ctx context.Context, input string) error {
 	if input == "-" {
 		return f.list(ctx)
 	}
+	if IsRemote(input) {
+		return f.remote(ctx, input)
+	}
 	info, err := os.Stat(input)
 	if errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(input, "*?[{") {
 		return f.pattern(ctx, input)
 	}
-	first := len(f.set.ids)
+	first := f.count
 	switch {
 	case err != nil:
 		if f.set.options.AllowMissing && errors.Is(err, fs.ErrNotExist) && hasSuffix(input, slices.Concat(pictureSuffixes, videoSuffixes)) {
@@ -123,7 +162,7 @@ func (f *finder) input(ctx context.Context, input string) error {
 	}
 	f.untimed = true
 	src, kind := f.file(input, "")
-	if err := f.add(baseName(input), input, public(input), input, false, src); err != nil {
+	if err := f.add(found{id: baseName(input), shown: public(input), where: input, source: src}); err != nil {
 		return err
 	}
 	f.describe(input, kind, first)
@@ -174,7 +213,7 @@ func (f *finder) list(ctx context.Context) error {
 		}
 		return 0, nil, nil
 	})
-	first := len(f.set.ids)
+	first := f.count
 	before := f.set.inputs
 	line := 0
 	for scanner.Scan() {
@@ -193,11 +232,11 @@ func (f *finder) list(ctx context.Context) error {
 	if err := scanner.Err(); err != nil {
 		return inputf("list on standard input, line %d: %w", line+1, err)
 	}
-	if len(f.set.ids) == first {
+	if f.count == first {
 		return inputf("the list on standard input names no input")
 	}
 	// One line about the list, not one for each of its files.
-	f.set.inputs = append(before, Input{"standard input", "list", len(f.set.ids) - first})
+	f.set.inputs = append(before, Input{"standard input", "list", f.count - first})
 	return nil
 }
 
@@ -219,89 +258,112 @@ func (f *finder) pattern(ctx context.Context, pattern string) error {
 	slices.Sort(names)
 	base, _ := doublestar.SplitPattern(filepath.ToSlash(pattern))
 	for _, name := range names {
-		first, blocks := len(f.set.ids), len(f.blocks)
-		if err := f.input(ctx, name); err != nil {
-			return err
-		}
-		if len(f.blocks) > blocks { // a folder or a table, with columns of its own
-			continue
-		}
 		class := ""
 		if below, err := filepath.Rel(filepath.FromSlash(base), filepath.Dir(name)); err == nil && below != "." {
 			class = filepath.ToSlash(below)
 		}
-		classes := slices.Repeat([]string{class}, len(f.set.ids)-first)
-		f.blocks = append(f.blocks, block{first, []string{classColumn}, [][]string{classes}})
+		// Folders and tables have columns of their own.
+		outer := f.class
+		f.class = []string{class}
+		err := f.input(ctx, name)
+		f.class = outer
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// folder takes the pictures and videos in a folder and those below it, sorted.
-// Hidden files are left out.
+// folder takes the pictures and videos in a folder and those below it, sorted by
+// their paths. Hidden files are left out.
 func (f *finder) folder(ctx context.Context, folder string) error {
 	f.untimed = true
-	var found []string
-	// A folder may be a link to one, which WalkDir would not follow.
-	err := fs.WalkDir(os.DirFS(folder), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err == nil {
-			err = context.Cause(ctx)
+	first := f.count
+	each := func(name string) error {
+		class := path.Dir(name)
+		if class == "." {
+			class = ""
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", folder, err)
-		}
-		if name != "." && strings.HasPrefix(entry.Name(), ".") {
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if !entry.IsDir() && hasSuffix(name, slices.Concat(pictureSuffixes, videoSuffixes)) {
-			found = append(found, name)
-		}
-		return nil
-	})
-	if err != nil {
-		return inputError{err}
-	}
-	if len(found) == 0 {
-		return inputf("%s: no pictures in this folder (%s)", folder, strings.Join(slices.Concat(pictureSuffixes, videoSuffixes), " "))
-	}
-	slices.Sort(found)
-	first := len(f.set.ids)
-	var classes []string
-	if f.set.options.FolderSequences {
-		classes, err = f.sequences(folder, found)
-	} else {
-		for _, name := range found {
-			class, _ := path.Split(name)
-			classes = append(classes, strings.TrimSuffix(class, "/"))
-			src, _ := f.file(filepath.Join(folder, filepath.FromSlash(name)), "")
-			if err = f.add(name, filepath.Join(folder, name), path.Join(public(folder), name), folder, false, src); err != nil {
-				break
-			}
-		}
-	}
-	if err != nil {
-		return err
-	}
-	for _, class := range classes {
 		if !validText(class) {
 			return inputf("%s: the name %q is not UTF-8 text", folder, class)
 		}
+		src, _ := f.file(filepath.Join(folder, filepath.FromSlash(name)), "")
+		return f.add(found{id: name, shown: path.Join(public(folder), name), where: folder, source: src, names: classNames, cells: []string{class}})
 	}
-	f.blocks = append(f.blocks, block{first, []string{classColumn}, [][]string{classes}})
+	var names []string
+	if f.set.options.FolderSequences {
+		each = func(name string) error { names = append(names, name); return nil }
+	}
+	// A folder may be a link to one, which DirFS follows.
+	some, err := walk(ctx, os.DirFS(folder), ".", each)
+	var own inputError
+	switch {
+	case errors.As(err, &own):
+		return err
+	case err != nil:
+		return inputf("%s: %w", folder, err)
+	case !some:
+		return inputf("%s: no pictures in this folder (%s)", folder, strings.Join(slices.Concat(pictureSuffixes, videoSuffixes), " "))
+	}
+	if f.set.options.FolderSequences {
+		if err := f.sequences(folder, names); err != nil {
+			return err
+		}
+	}
 	f.describe(folder, "folder", first)
 	return nil
 }
 
+var classNames = []string{classColumn}
+
+// walk passes the paths of pictures and videos below a folder in their order as
+// texts, holding the entries of one folder at each level only.
+func walk(ctx context.Context, fsys fs.FS, folder string, each func(name string) error) (some bool, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return false, err
+	}
+	entries, err := fs.ReadDir(fsys, folder)
+	if err != nil {
+		return false, err
+	}
+	// A folder's name is followed by a slash in the paths that are compared.
+	key := func(e fs.DirEntry) string {
+		if e.IsDir() {
+			return e.Name() + "/"
+		}
+		return e.Name()
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(key(a), key(b)) })
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		name := path.Join(folder, entry.Name())
+		switch {
+		case entry.IsDir():
+			below, err := walk(ctx, fsys, name, each)
+			if err != nil {
+				return some, err
+			}
+			some = some || below
+		case hasSuffix(name, slices.Concat(pictureSuffixes, videoSuffixes)):
+			some = true
+			if err := each(name); err != nil {
+				return some, err
+			}
+		}
+	}
+	return some, nil
+}
+
 // sequences makes one stimulus of the pictures in each folder. Its class is the
 // folder above.
-func (f *finder) sequences(folder string, found []string) (classes []string, err error) {
+func (f *finder) sequences(folder string, files []string) error {
 	inFolder := map[string][]string{}
 	var folders []string
-	for _, name := range found {
+	for _, name := range files {
 		if hasSuffix(name, videoSuffixes) {
-			return nil, inputf("%s: %s is a video, not one picture of a sequence", folder, name)
+			return inputf("%s: %s is a video, not one picture of a sequence", folder, name)
 		}
 		below := path.Dir(name)
 		if inFolder[below] == nil {
@@ -315,7 +377,7 @@ func (f *finder) sequences(folder string, found []string) (classes []string, err
 		slices.SortFunc(names, compareNatural)
 		frames := make([]string, len(names))
 		for i, name := range names {
-			frames[i] = filepath.Join(folder, filepath.FromSlash(name))
+			frames[i] = join(folder, name)
 		}
 		id, class := below, path.Dir(below)
 		if below == "." {
@@ -324,55 +386,83 @@ func (f *finder) sequences(folder string, found []string) (classes []string, err
 		if class == "." {
 			class = ""
 		}
-		classes = append(classes, class)
+		if !validText(class) {
+			return inputf("%s: the name %q is not UTF-8 text", folder, class)
+		}
 		f.set.pictures, f.set.sequences = true, true
-		if err := f.add(id, filepath.Join(folder, below), path.Join(public(folder), below), folder, false, &sequenceFiles{paths: frames}); err != nil {
-			return nil, err
+		err := f.add(found{id: id, shown: joinShown(public(folder), below), where: folder, source: &sequenceFiles{paths: frames}, names: classNames, cells: []string{class}})
+		if err != nil {
+			return err
 		}
 	}
-	return classes, nil
+	return nil
+}
+
+// collector makes a Set of what a finder finds.
+type collector struct {
+	set    *Set
+	fixed  []bool
+	where  []string
+	blocks []block
+}
+
+func (c *collector) add(f found) error {
+	s := c.set
+	if n := len(c.blocks); len(f.names) > 0 {
+		if n == 0 || c.blocks[n-1].first+len(c.blocks[n-1].values[0]) != len(s.ids) || !slices.Equal(c.blocks[n-1].names, f.names) {
+			c.blocks = append(c.blocks, block{len(s.ids), f.names, make([][]string, len(f.names))})
+		}
+		b := &c.blocks[len(c.blocks)-1]
+		for i, cell := range f.cells {
+			b.values[i] = append(b.values[i], cell)
+		}
+	}
+	s.ids, s.paths, s.sources = append(s.ids, f.id), append(s.paths, f.shown), append(s.sources, f.source)
+	c.fixed, c.where = append(c.fixed, f.fixed), append(c.where, f.where)
+	return nil
 }
 
 // finish checks what only the whole set shows.
-func (f *finder) finish() error {
-	s := f.set
-	if s.timed && f.untimed {
-		return inputf("a table with a column timestep cannot be shown together with other inputs: frames of the one appear at their own timesteps, those of the others at regular ones")
-	}
+func (c *collector) finish() error {
+	s := c.set
 	given := map[string]int{}
 	for i, id := range s.ids {
-		if !f.fixed[i] {
+		if !c.fixed[i] {
 			continue
 		}
 		if other, ok := given[id]; ok {
-			return inputf("%s: %w: %q is also that of %s", f.where[i], ErrDuplicate, id, f.where[other])
+			return inputf("%s: %w: %q is also that of %s", c.where[i], ErrDuplicate, id, c.where[other])
 		}
 		given[id] = i
 	}
-	distinguish(s.ids, f.origins, func(i int) bool { return f.fixed[i] })
+	origins := make([]string, len(s.sources))
+	for i, src := range s.sources {
+		origins[i] = src.origin()
+	}
+	distinguish(s.ids, origins, func(i int) bool { return c.fixed[i] })
 	if !s.options.AllowMissing {
 		for i, src := range s.sources {
-			if err := present(src); err != nil {
-				return inputf("%s: %w", f.where[i], err)
+			if err := s.present(src); err != nil {
+				return inputf("%s: %w", c.where[i], err)
 			}
 		}
 	}
-	s.assemble(f.blocks)
+	s.assemble(c.blocks)
 	return nil
 }
 
 // present finds out whether a source's files are there.
-func present(src source) error {
+func (s *Set) present(src source) error {
 	switch src := src.(type) {
 	case *pictureFile:
-		return presentFile(src.path)
+		return s.presentFile(src.path)
 	case *animationFile:
-		return presentFile(src.path)
+		return s.presentFile(src.path)
 	case *videoFile:
-		return presentFile(src.path)
+		return s.presentFile(src.path)
 	case *sequenceFiles:
 		for _, name := range src.paths {
-			if err := presentFile(name); err != nil {
+			if err := s.presentFile(name); err != nil {
 				return err
 			}
 		}
@@ -380,7 +470,10 @@ func present(src source) error {
 	return nil
 }
 
-func presentFile(name string) error {
+func (s *Set) presentFile(name string) error {
+	if IsRemote(name) {
+		return s.presentObject(s.ctx, name)
+	}
 	info, err := os.Stat(name)
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s: not a regular file", name)
@@ -426,3 +519,12 @@ func leadingDigits(s string) int {
 
 // imageShape is the shape of one image of an array.
 var imageShape = []int{tfconvrnn.ImageSize, tfconvrnn.ImageSize, 3}
+
+func joinFile(folder, name string) string { return filepath.Join(folder, filepath.FromSlash(name)) }
+
+func joinShown(folder, name string) string {
+	if IsRemote(folder) {
+		return join(folder, name)
+	}
+	return path.Join(folder, name)
+}

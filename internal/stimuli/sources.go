@@ -9,8 +9,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/tfconvrnn/go/internal/images"
@@ -30,7 +31,7 @@ func placed(where string, err error) error {
 
 // read reads a file, and compares it with what was hashed before.
 func (s *Set) read(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := s.open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func (s *Set) fileHash(ctx context.Context, path string) (sum [sha256.Size]byte,
 	if known, ok := s.files.Load(path); ok {
 		return known.([sha256.Size]byte), nil
 	}
-	file, err := os.Open(path)
+	file, err := s.open(path)
 	if err != nil {
 		return sum, err
 	}
@@ -121,6 +122,8 @@ func (p *pictureFile) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
 	return tfconvrnn.Stimulus{Frames: []*tfconvrnn.Image{p.image(s)}}, nil
 }
 
+func (p *pictureFile) origin() string { return p.path }
+
 func (p *pictureFile) hash(ctx context.Context, s *Set) (string, error) {
 	return hashOfFile(ctx, s, p.path, p.where)
 }
@@ -175,6 +178,8 @@ func (a *animationFile) frames(s *Set) ([]*tfconvrnn.Image, error) {
 	return f.images, nil
 }
 
+func (a *animationFile) origin() string { return a.path }
+
 func (a *animationFile) hash(ctx context.Context, s *Set) (string, error) {
 	return hashOfFile(ctx, s, a.path, a.where)
 }
@@ -195,6 +200,8 @@ func (v *videoFile) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
 	})
 	return tfconvrnn.Stimulus{Frames: f.images}, placed(v.where, err)
 }
+
+func (v *videoFile) origin() string { return v.path }
 
 func (v *videoFile) hash(ctx context.Context, s *Set) (string, error) {
 	return hashOfFile(ctx, s, v.path, v.where)
@@ -239,6 +246,17 @@ func (q *sequenceFiles) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
 	return tfconvrnn.Stimulus{Frames: sequence}, nil
 }
 
+// origin is the folder of a sequence without timesteps.
+func (q *sequenceFiles) origin() string {
+	if q.timesteps == nil && IsRemote(q.paths[0]) {
+		return q.paths[0][:strings.LastIndexByte(q.paths[0], '/')]
+	}
+	if q.timesteps == nil {
+		return filepath.Dir(q.paths[0])
+	}
+	return q.paths[0]
+}
+
 func (q *sequenceFiles) hash(ctx context.Context, s *Set) (string, error) {
 	hash := sha256.New()
 	for i, path := range q.paths {
@@ -272,10 +290,10 @@ func (s *Set) Hashes(ctx context.Context) ([]string, error) {
 	err := eachInParallel(ctx, len(hashes), func(ctx context.Context, i int) (err error) {
 		hashes[i], err = s.sources[i].hash(ctx, s)
 		var file *fs.PathError
-		if s.options.AllowMissing && errors.As(err, &file) {
-			if hashes[i], err = unreadable, nil; errors.Is(file, fs.ErrNotExist) {
-				hashes[i] = missing
-			}
+		if s.options.AllowMissing && errors.Is(err, fs.ErrNotExist) {
+			hashes[i], err = missing, nil
+		} else if s.options.AllowMissing && errors.As(err, &file) {
+			hashes[i], err = unreadable, nil
 		}
 		return err
 	})

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"math"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -92,6 +90,7 @@ type Set struct {
 	sequences     bool
 	timed         bool
 	closers       []func() error
+	remotes       *remotes
 
 	// ctx ends with Close, and with it the ffmpeg that may still run.
 	ctx    context.Context
@@ -111,12 +110,36 @@ type source interface {
 	stimulus(s *Set) (tfconvrnn.Stimulus, error)
 	// hash returns the SHA-256 of the content, in hexadecimal digits.
 	hash(ctx context.Context, s *Set) (string, error)
+	// origin is where it comes from, by which equal ids are told apart.
+	origin() string
 }
 
 // Open finds the stimuli. It reads tables, the headers of arrays and, to know
 // their range, the values of floating-point arrays, but no picture. Errors wrap
 // ErrInput, one of tfconvrnn's about an impossible preprocessing, or ctx's.
 func Open(ctx context.Context, options Options) (_ *Set, err error) {
+	s, err := newSet(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	c := collector{set: s}
+	f := finder{set: s, emit: c.add}
+	if err := f.all(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.finish(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newSet returns a set without stimuli.
+func newSet(ctx context.Context, options Options) (*Set, error) {
 	preprocessing, err := images.ParsePreprocessing(options.Preprocessing.Name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", tfconvrnn.ErrOption, err)
@@ -127,28 +150,8 @@ func Open(ctx context.Context, options Options) (_ *Set, err error) {
 	if options.FramesPerSecond <= 0 {
 		options.FramesPerSecond = defaultFramesPerSecond
 	}
-	s := &Set{options: options, preprocessing: preprocessing}
+	s := &Set{options: options, preprocessing: preprocessing, remotes: &remotes{}}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
-	if len(options.Inputs) == 0 {
-		return nil, inputf("no input; name pictures, videos, folders, tables (.csv, .tsv), or arrays (.npy, .npz) of shape [N, 224, 224, 3]")
-	}
-	f := finder{set: s}
-	for _, input := range options.Inputs {
-		if err := f.input(ctx, input); err != nil {
-			return nil, err
-		}
-	}
-	if len(s.ids) == 0 {
-		return nil, inputf("the inputs hold no stimulus")
-	}
-	if err := f.finish(); err != nil {
-		return nil, err
-	}
 	return s, nil
 }
 
@@ -160,7 +163,7 @@ func (s *Set) Close() error {
 		err = errors.Join(err, closeFile())
 	}
 	s.closers = nil
-	return err
+	return errors.Join(err, s.remotes.close())
 }
 
 // Len is the number of stimuli.
@@ -264,8 +267,8 @@ func (s *Set) assemble(blocks []block) {
 func typed(values []string) any {
 	whole := make([]int64, 0, len(values))
 	for _, v := range values {
-		n, err := strconv.ParseInt(v, 10, 64)
-		if err != nil || strconv.FormatInt(n, 10) != v {
+		n, ok := wholeCell(v)
+		if !ok {
 			break
 		}
 		whole = append(whole, n)
@@ -274,23 +277,16 @@ func typed(values []string) any {
 		return whole
 	}
 	decimal := make([]float64, 0, len(values))
-	some := false
+	numbers := false
 	for _, v := range values {
-		if v == "" || strings.EqualFold(v, "nan") {
-			decimal = append(decimal, math.NaN())
-			continue
-		}
-		n, err := strconv.ParseFloat(v, 64)
-		digits := strings.TrimLeft(v, "+-")
-		padded := len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9'
-		exact := strings.ContainsAny(v, ".eE") || math.Abs(n) <= 1<<53
-		if err != nil || padded || !exact || strings.Trim(v, "0123456789+-.eE") != "" {
+		n, some, ok := decimalCell(v)
+		if !ok {
 			return values
 		}
 		decimal = append(decimal, n)
-		some = true
+		numbers = numbers || some
 	}
-	if !some {
+	if !numbers {
 		return values
 	}
 	return decimal

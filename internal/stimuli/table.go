@@ -60,33 +60,39 @@ type tableRow struct {
 
 // table adds the stimuli of a CSV or TSV file.
 func (f *finder) table(ctx context.Context, name string) error {
-	file, err := os.Open(name)
+	if !IsRemote(name) {
+		if info, err := os.Stat(name); err != nil {
+			return err
+		} else if info.Size() > maxTableBytes {
+			return fmt.Errorf("%s: %w: larger than %d bytes", name, ErrTable, maxTableBytes)
+		}
+	}
+	file, err := f.set.open(name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil {
+	var timed []tableRow
+	columns, err := readTable(ctx, io.LimitReader(file, maxTableBytes), strings.EqualFold(filepath.Ext(name), ".tsv"), func(c *tableColumns, row tableRow) error {
+		if c.timestep >= 0 {
+			timed = append(timed, row)
+			return nil
+		}
+		return f.plainRow(name, c, row)
+	})
+	var own inputError
+	if errors.As(err, &own) {
 		return err
-	} else if info.Size() > maxTableBytes {
-		return fmt.Errorf("%s: %w: larger than %d bytes", name, ErrTable, maxTableBytes)
 	}
-	columns, rows, err := readTable(ctx, io.LimitReader(file, maxTableBytes), strings.EqualFold(filepath.Ext(name), ".tsv"))
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if len(rows) == 0 {
+	if columns.rows == 0 {
 		return fmt.Errorf("%s: %w: it has no rows", name, ErrTable)
 	}
-	b := block{first: len(f.set.ids), names: columns.others, values: make([][]string, len(columns.others))}
 	if columns.timestep >= 0 {
-		err = f.timedRows(name, rows, &b)
-	} else {
-		err = f.plainRows(name, rows, columns.id >= 0, &b)
+		return f.timedRows(name, columns, timed)
 	}
-	if err != nil {
-		return err
-	}
-	f.blocks = append(f.blocks, b)
 	return nil
 }
 
@@ -96,6 +102,9 @@ func tablePlace(name string, line int) string { return fmt.Sprintf("%s, line %d"
 // else, cannot have files read that lie neither in its folder nor in TableRoot.
 // Links in these folders are followed.
 func (f *finder) resolve(table, name string, line int) (string, error) {
+	if IsRemote(table) || IsRemote(name) {
+		return f.resolveRemote(table, name, line)
+	}
 	folder := filepath.Dir(table)
 	if local := filepath.FromSlash(name); filepath.IsLocal(local) {
 		return filepath.Join(folder, local), nil
@@ -123,32 +132,46 @@ func below(folder, file string) bool {
 	return err == nil && filepath.IsLocal(relative)
 }
 
-func (f *finder) plainRows(name string, rows []tableRow, given bool, b *block) error {
-	f.untimed = true
-	for _, row := range rows {
-		where := tablePlace(name, row.line)
-		file, err := f.resolve(name, row.path, row.line)
-		if err != nil {
-			return err
+// resolveRemote is resolve where the table or what it names is an object.
+func (f *finder) resolveRemote(table, name string, line int) (string, error) {
+	folder := filepath.Dir(table)
+	if IsRemote(table) {
+		folder = table[:strings.LastIndexByte(table, '/')]
+	}
+	url := name
+	if !IsRemote(name) {
+		if !filepath.IsLocal(filepath.FromSlash(name)) {
+			return "", inputf("%s: %s leads out of the folder of the table", tablePlace(table, line), name)
 		}
-		src, _ := f.file(file, where)
-		id := row.id
-		if !given {
-			id = row.path
-		}
-		if err := f.add(id, file, row.path, where, given, src); err != nil {
-			return err
-		}
-		for c := range b.values {
-			b.values[c] = append(b.values[c], row.cells[c])
+		url = join(folder, name)
+	}
+	for _, root := range []string{folder, f.set.options.TableRoot} {
+		if root == "/" || IsRemote(root) && strings.HasPrefix(url, strings.TrimSuffix(root, "/")+"/") && !strings.Contains(url, "/../") {
+			return url, nil
 		}
 	}
-	return nil
+	return "", inputf("%s: %s is not in the folder of the table; name one that it may be in with --table-root, such as s3://bucket/pictures (/ for any)", tablePlace(table, line), name)
+}
+
+func (f *finder) plainRow(name string, columns *tableColumns, row tableRow) error {
+	f.untimed = true
+	where := tablePlace(name, row.line)
+	file, err := f.resolve(name, row.path, row.line)
+	if err != nil {
+		return err
+	}
+	src, _ := f.file(file, where)
+	given := columns.id >= 0
+	id := row.id
+	if !given {
+		id = row.path
+	}
+	return f.add(found{id: id, fixed: given, shown: row.path, where: where, source: src, names: columns.others, cells: row.cells, fromTable: true})
 }
 
 // timedRows makes one stimulus of the rows of each id, in the order in which the
 // ids first appear.
-func (f *finder) timedRows(name string, rows []tableRow, b *block) error {
+func (f *finder) timedRows(name string, columns *tableColumns, rows []tableRow) error {
 	f.set.timed, f.set.sequences, f.set.pictures = true, true, true
 	ofID := map[string][]tableRow{}
 	var ids []string
@@ -182,11 +205,11 @@ func (f *finder) timedRows(name string, rows []tableRow, b *block) error {
 			src.wheres = append(src.wheres, tablePlace(name, row.line))
 			src.timesteps = append(src.timesteps, row.timestep)
 		}
-		if err := f.add(id, src.paths[0], frames[0].path, tablePlace(name, frames[0].line), true, src); err != nil {
+		err := f.add(found{ // the first frame speaks for all
+			id: id, fixed: true, shown: frames[0].path, where: tablePlace(name, frames[0].line), source: src, names: columns.others, cells: frames[0].cells, fromTable: true,
+		})
+		if err != nil {
 			return err
-		}
-		for c := range b.values { // the first frame speaks for all
-			b.values[c] = append(b.values[c], frames[0].cells[c])
 		}
 	}
 	return nil
@@ -198,10 +221,11 @@ type tableColumns struct {
 	id, path, timestep int
 	others             []string
 	positions          []int // of others
+	rows               int   // read so far
 }
 
-// readTable reads a table. Its errors name lines.
-func readTable(ctx context.Context, r io.Reader, tabs bool) (tableColumns, []tableRow, error) {
+// readTable reads a table and passes its rows on. Its own errors name lines.
+func readTable(ctx context.Context, r io.Reader, tabs bool, each func(*tableColumns, tableRow) error) (*tableColumns, error) {
 	limited := &recordLimit{Reader: r, left: maxRecordBytes}
 	buffered := bufio.NewReaderSize(limited, 1<<16)
 	if mark, _ := buffered.Peek(3); bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
@@ -217,36 +241,39 @@ func readTable(ctx context.Context, r io.Reader, tabs bool) (tableColumns, []tab
 	}
 	header, err := reader.Read()
 	if err != nil {
-		return tableColumns{}, nil, tableError(err)
+		return nil, tableError(err)
 	}
-	columns, err := parseHeader(slices.Clone(header))
+	parsed, err := parseHeader(slices.Clone(header))
+	columns := &parsed
 	if err != nil {
-		return columns, nil, err
+		return nil, err
 	}
-	var rows []tableRow
 	// Few values differ in most columns: equal cells share memory.
 	shared := map[string]string{}
 	for {
 		limited.left = maxRecordBytes
 		record, err := reader.Read()
 		if errors.Is(err, io.EOF) {
-			return columns, rows, nil
+			return columns, nil
 		}
 		if err != nil {
-			return columns, nil, tableError(err)
+			return nil, tableError(err)
 		}
 		line, _ := reader.FieldPos(0)
 		row, err := columns.row(record, line, shared)
 		if err != nil {
-			return columns, nil, fmt.Errorf("line %d: %w: %w", line, ErrTable, err)
+			return nil, fmt.Errorf("line %d: %w: %w", line, ErrTable, err)
 		}
-		if rows = append(rows, row); len(rows) > maxStimuli {
-			return columns, nil, fmt.Errorf("line %d: %w: more than %d rows", line, ErrTable, maxStimuli)
+		if columns.rows++; columns.rows > maxStimuli {
+			return nil, fmt.Errorf("line %d: %w: more than %d rows", line, ErrTable, maxStimuli)
 		}
-		if len(rows)%4096 == 0 {
+		if columns.rows%4096 == 0 {
 			if err := context.Cause(ctx); err != nil {
-				return columns, nil, err
+				return nil, err
 			}
+		}
+		if err := each(columns, row); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -1,0 +1,278 @@
+package extraction
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/reduce"
+	"github.com/tfconvrnn/go/internal/stimuli"
+	"github.com/tfconvrnn/go/savedmodels"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+// Provenance is what an output says about its making.
+type Provenance struct {
+	tfconvrnn.Provenance
+	ExifOrientation string `json:"exif_orientation,omitempty"`
+	// BlankSHA256 is that of the file of a blank that is a picture.
+	BlankSHA256 string            `json:"blank_sha256,omitempty"`
+	Reductions  map[string]string `json:"reductions,omitempty"`
+	DataType    string            `json:"data_type"`
+	Inputs      []stimuli.Input   `json:"inputs"`
+	// StimuliSHA256 is that of all stimuli's names and contents.
+	StimuliSHA256 string `json:"stimuli_sha256,omitempty"`
+}
+
+// Identity is what must be equal for an interrupted run to go on. What is the same
+// in all runs of one version is part of the provenance.
+type Identity struct {
+	*Provenance
+	OnError  string            `json:"on_error"`
+	Threads  int               `json:"threads,omitempty"` // of plans
+	Stimuli  int               `json:"stimuli"`
+	Contents map[string]string `json:"contents,omitempty"` // of each stimulus, of sets that are not large
+}
+
+// maxContents is the number of stimuli whose contents an identity lists, so that it
+// can be said which one changed.
+const maxContents = 10_000
+
+// NewIdentity returns the identity of an extraction of the stimuli with these ids and
+// hashes.
+func NewIdentity(p *Provenance, onError string, ids, hashes []string) *Identity {
+	i := &Identity{Provenance: p, OnError: onError, Stimuli: len(ids)}
+	if len(ids) <= maxContents {
+		i.Contents = make(map[string]string, len(ids))
+		for k, id := range ids {
+			i.Contents[id] = hashes[k]
+		}
+	}
+	return i
+}
+
+// LayerReduction is a layer of an output.
+type LayerReduction struct {
+	tfconvrnn.LayerOutput
+	Reduction reduce.Reduction
+}
+
+// ReduceLayers returns how the layers of an extraction are reduced.
+func ReduceLayers(layers []tfconvrnn.LayerOutput, specification *reduce.Specification) ([]LayerReduction, error) {
+	var list []LayerReduction
+	for _, l := range layers {
+		r, err := specification.For(l.Name, l.Shape)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, LayerReduction{l, r})
+	}
+	for _, name := range specification.Layers() {
+		if !slices.ContainsFunc(list, func(l LayerReduction) bool { return l.Name == name }) {
+			return nil, fmt.Errorf("%w: --reduce names layer %s, which is not extracted", reduce.ErrReduction, name)
+		}
+	}
+	return list, nil
+}
+
+// ReductionNames returns the reductions for provenance.
+func ReductionNames(layers []LayerReduction) map[string]string {
+	names := map[string]string{}
+	for _, l := range layers {
+		if !l.Reduction.IsNone() {
+			names[l.Name] = l.Reduction.String()
+		}
+	}
+	return names
+}
+
+// Content is all that an output holds but the rows.
+type Content struct {
+	Model    savedmodels.Model
+	Layers   []LayerReduction
+	Logits   bool
+	Mask     bool // a mask of the stimuli that could be read
+	DataType arrayfiles.DataType
+	// Rows is the number of stimuli, Name that of their set.
+	Rows int
+	Name string
+	// Columns are those of the stimuli, stimulus_id first; Hashes are their contents'.
+	// Values may be an arrayfiles.ColumnType.
+	Columns []stimuli.Column
+	Hashes  any
+	About   *Provenance
+}
+
+// Layout describes the output of an extraction.
+func (o *Content) Layout(format arrayfiles.Format) (*arrayfiles.Layout, error) {
+	layout := &arrayfiles.Layout{Rows: o.Rows, Model: o.Model.Name, Identifier: o.Model.Name, StimulusSet: o.Name}
+	for _, l := range o.Layers {
+		shape, err := l.Reduction.OutputShape(l.Shape)
+		if err != nil {
+			return nil, err
+		}
+		streamed := arrayfiles.Streamed{
+			Name: l.Name, DataType: o.DataType, RowShape: append([]int{len(l.Timesteps)}, shape...),
+			Dimensions: append([]string{"timestep"}, l.Reduction.Dimensions(l.Shape)...),
+			Layer:      &arrayfiles.Layer{Timesteps: l.Timesteps, Driven: l.Driven},
+		}
+		if info, err := o.Model.Layer(l.Name); err == nil && len(info.Areas) > 0 {
+			streamed.Layer.Region = info.Areas[0]
+		}
+		layout.Streamed = append(layout.Streamed, streamed)
+	}
+	if o.Logits {
+		layout.Streamed = append(layout.Streamed, arrayfiles.Streamed{
+			Name: "logits", DataType: arrayfiles.Float32, RowShape: []int{Classes}, Dimensions: []string{"logit"},
+		})
+	}
+	if o.Mask {
+		layout.Streamed = append(layout.Streamed, arrayfiles.Streamed{Name: "valid", DataType: arrayfiles.Bool})
+	}
+	o.addColumns(layout, format)
+	text, err := json.Marshal(o.About)
+	if err != nil {
+		return nil, err
+	}
+	layout.Attributes = []arrayfiles.Attribute{{Name: "provenance", Value: string(text)}}
+	return layout, nil
+}
+
+// reservedNames are taken in one of the formats.
+var reservedNames = []string{
+	"stimuli", "stimulus_id", "provenance", "logits", "logit", "valid", "timestep", "timesteps", "ms", "driven", "presentation", "neuroid",
+	"neuroid_id", "neuroid_num", "time_bin", "time_bin_start", "time_bin_end", "model", "layer", "region", "channel", "channel_x", "channel_y",
+	"first_driven_ms", "data", "features", "dimensions", "identifier", "stimulus_set_identifier", "stimulus_sha256",
+}
+
+// addColumns adds the stimuli's columns under names that every format can hold: a
+// name that is taken begins with stimulus_.
+func (o *Content) addColumns(layout *arrayfiles.Layout, format arrayfiles.Format) {
+	taken := map[string]bool{}
+	for _, name := range reservedNames {
+		taken[name] = true
+	}
+	ofLayer := func(name string) bool { // also of layers that are not extracted, so that names do not depend on it
+		return slices.ContainsFunc(o.Model.Layers, func(l savedmodels.Layer) bool {
+			return name == l.Name || strings.HasPrefix(name, l.Name+"_")
+		})
+	}
+	for _, column := range o.Columns {
+		name := column.Name
+		if name == "stimulus_id" {
+			if format == arrayfiles.NPZ {
+				name = "stimuli"
+			}
+			layout.Columns = append(layout.Columns, arrayfiles.Column{Name: name, Values: column.Values})
+			continue
+		}
+		name = strings.Map(func(r rune) rune {
+			if r == '_' || r == '-' || unicode.IsLetter(r) || unicode.IsDigit(r) {
+				return r
+			}
+			return '_'
+		}, name)
+		if taken[name] || ofLayer(name) || strings.Trim(name, "_-") == "" || len(name) > 150 {
+			name = "stimulus_" + name[:min(len(name), 150)]
+			name = strings.ToValidUTF8(name, "")
+		}
+		base := name
+		for n := 2; taken[name] || ofLayer(name); n++ {
+			name = fmt.Sprintf("%s_%d", base, n)
+		}
+		taken[name] = true
+		layout.Columns = append(layout.Columns, arrayfiles.Column{Name: name, Values: column.Values})
+	}
+	layout.Columns = append(layout.Columns, arrayfiles.Column{Name: "stimulus_sha256", Values: o.Hashes})
+}
+
+// Classes is the number of outputs of the readout.
+const Classes = 1000
+
+// RowWriter makes rows of an output of the features of stimuli, reduced. It must not
+// be used concurrently.
+type RowWriter struct {
+	logits   bool
+	mask     bool
+	reducers []*reduce.Reducer
+	sizes    []int // of a layer's features in the output, over all timesteps
+	// Buffers for one stimulus.
+	features, reduced []float32
+}
+
+// NewRowWriter prepares the reductions of an output. Errors wrap reduce.ErrShape.
+func NewRowWriter(o *Content) (*RowWriter, error) {
+	f := &RowWriter{logits: o.Logits, mask: o.Mask}
+	for _, l := range o.Layers {
+		r, err := reduce.New(l.Reduction, l.Shape)
+		if err != nil {
+			return nil, err
+		}
+		if f.sizes = append(f.sizes, r.OutputSize()*len(l.Timesteps)); l.Reduction.IsNone() {
+			r = nil
+		}
+		f.reducers = append(f.reducers, r)
+	}
+	return f, nil
+}
+
+// Write passes the rows of stimulus i of a batch, one for each streamed array of the
+// layout; write must not keep them. The rows of a stimulus that could not be read are
+// NaN.
+func (f *RowWriter) Write(b *tfconvrnn.Batch, i int, write func(array int, row []float32) error) error {
+	failed := b.Failed[i] != nil
+	for layer, reducer := range f.reducers {
+		var values []float32
+		switch {
+		case failed:
+			values = f.missing(f.sizes[layer])
+		default:
+			var err error
+			if f.features, err = b.AppendFeatures(f.features[:0], layer, i); err != nil {
+				return err
+			}
+			if values = f.features; reducer != nil {
+				f.reduced = slices.Grow(f.reduced[:0], f.sizes[layer])
+				values = f.reduced[:f.sizes[layer]]
+				reducer.ApplyAll(values, f.features)
+			}
+		}
+		if err := write(layer, values); err != nil {
+			return err
+		}
+	}
+	array := len(f.reducers)
+	if f.logits {
+		values, err := b.Logits(i)
+		if err != nil {
+			return err
+		}
+		if values == nil {
+			values = f.missing(Classes)
+		}
+		if err := write(array, values); err != nil {
+			return err
+		}
+		array++
+	}
+	if f.mask {
+		valid := float32(1)
+		if failed {
+			valid = 0
+		}
+		return write(array, []float32{valid})
+	}
+	return nil
+}
+
+func (f *RowWriter) missing(n int) []float32 {
+	f.reduced = slices.Grow(f.reduced[:0], n)[:n]
+	for k := range f.reduced {
+		f.reduced[k] = float32(math.NaN())
+	}
+	return f.reduced
+}

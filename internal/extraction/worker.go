@@ -1,0 +1,470 @@
+package extraction
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/stimuli"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+var (
+	// ErrModel means that the model that is loaded here would not compute what the plan
+	// says: another version, other weights, another kind of device.
+	ErrModel = errors.New("the model differs from the plan's")
+	// ErrSealed means that the store is finished.
+	ErrSealed = errors.New("the store is sealed")
+	// ErrNotBegun means that the folders of an unfinished store are not there.
+	ErrNotBegun = errors.New("the unfinished store is gone")
+)
+
+// ChunkRecord says that a chunk is written, and what its files are.
+type ChunkRecord struct {
+	Chunk   int          `json:"chunk"`
+	Stimuli int          `json:"stimuli"`
+	Files   []FileRecord `json:"files"`
+	// Failed are the stimuli that could not be read, where that is let pass.
+	Failed []FailedStimulus `json:"failed,omitempty"`
+	// Seconds and Worker are for the curious; nothing depends on them.
+	Seconds float64 `json:"seconds"`
+	Worker  string  `json:"worker,omitempty"`
+}
+
+// FileRecord is a file of the store.
+type FileRecord struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+// FailedStimulus is one that could not be read.
+type FailedStimulus struct {
+	Row      int    `json:"row"`
+	Stimulus string `json:"stimulus"`
+	Error    string `json:"error"`
+}
+
+// maxRecordBytes bounds a record: its failures are up to a chunk's stimuli.
+const maxRecordBytes = 64 << 20
+
+const recordPrefix = "chunks-"
+
+// recordName is where the record of a chunk lies: a thousand in a folder.
+func recordName(chunk int) string {
+	return fmt.Sprintf("%s%07d/%09d.json", recordPrefix, chunk/1000, chunk)
+}
+
+// recordChunk is the opposite.
+func recordChunk(name string) (int, bool) {
+	var group, chunk int
+	if n, err := fmt.Sscanf(name, recordPrefix+"%07d/%09d.json", &group, &chunk); n != 2 || err != nil || recordName(chunk) != name {
+		return 0, false
+	}
+	return chunk, true
+}
+
+// engine computes stimuli in batches of the plan's size, of which only the last may be
+// smaller, and passes the rows of each, one for each streamed array of the layout.
+// The rows are valid until row returns.
+type engine func(ctx context.Context, records iter.Seq[*stimuli.Record], row func(rows [][]float32, failed error) error) error
+
+// Worker computes chunks of a plan. It must not be used concurrently; several workers
+// of one model may. The caller closes it.
+type Worker struct {
+	plan    *Plan
+	compute engine
+	close   func() error
+	encoder *arrayfiles.ZarrEncoder
+	rows    *recordReader
+	name    string
+	warn    func(string)
+}
+
+// WorkerOptions may be left empty.
+type WorkerOptions struct {
+	// Name is recorded with each chunk; the default is the host's and the process's.
+	Name string
+	// Warn is called with what the user should know. May be nil.
+	Warn func(message string)
+	// Trace is called at the end of every stage of every batch; see tfconvrnn.Trace.
+	Trace func(tfconvrnn.Span)
+	// FFmpeg is the program that reads videos; see stimuli.Options.
+	FFmpeg string
+}
+
+// NewWorker returns a worker that computes with a model, which stays the caller's and
+// must be loaded with the plan's LoadOptions. The error wraps ErrModel where it is not
+// the plan's.
+func (p *Plan) NewWorker(ctx context.Context, model *tfconvrnn.Model, options WorkerOptions) (*Worker, error) {
+	extract := p.extractOptions()
+	if p.OnError == "skip" {
+		extract = append(extract, tfconvrnn.OnError(func(_ int, _ tfconvrnn.Stimulus, err error) error {
+			if stimuli.IsStimulusFault(err) {
+				return nil
+			}
+			return err
+		}))
+	}
+	if options.Trace != nil {
+		extract = append(extract, tfconvrnn.Trace(options.Trace))
+	}
+	x, err := model.Plan(extract...)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.checkModel(x.Provenance()); err != nil {
+		return nil, err
+	}
+	if model.Threads() != p.Threads {
+		return nil, fmt.Errorf("%s: %w: it computes with %d threads, and the plan with %d, which changes the last bits", p.name, ErrModel, model.Threads(), p.Threads)
+	}
+	writer, err := NewRowWriter(p.contents)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := stimuli.NewReader(ctx, stimuli.Options{
+		Preprocessing: p.Preprocessing, MaxFrames: p.MaxFrames, FramesPerSecond: p.FramesPerSecond, FFmpeg: options.FFmpeg, Warn: options.Warn,
+	}, p.Set.Arrays)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([][]float32, len(p.layout.Streamed))
+	w := p.newWorker(options, func(ctx context.Context, records iter.Seq[*stimuli.Record], row func([][]float32, error) error) error {
+		list := func(yield func(tfconvrnn.Stimulus) bool) {
+			for record := range records {
+				if !yield(reader.Stimulus(record)) {
+					return
+				}
+			}
+		}
+		return x.Stream(ctx, list, func(b *tfconvrnn.Batch) error {
+			for i := range b.Stimuli {
+				err := writer.Write(b, i, func(array int, values []float32) error {
+					rows[array] = append(rows[array][:0], values...)
+					return nil
+				})
+				if err == nil {
+					err = row(rows, b.Failed[i])
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	w.close = reader.Close
+	return w, nil
+}
+
+func (p *Plan) newWorker(options WorkerOptions, compute engine) *Worker {
+	w := &Worker{plan: p, compute: compute, close: func() error { return nil }, encoder: p.store.Encoder(), rows: p.records(), name: options.Name, warn: options.Warn}
+	if w.name == "" {
+		host, _ := os.Hostname()
+		w.name = fmt.Sprintf("%s %d", host, os.Getpid())
+	}
+	if w.warn == nil {
+		w.warn = func(string) {}
+	}
+	return w
+}
+
+// Close lets go of the stimuli's files. It is idempotent.
+func (w *Worker) Close() error { return w.close() }
+
+// checkModel compares what a model computes with the plan.
+func (p *Plan) checkModel(here tfconvrnn.Provenance) error {
+	planned := p.Provenance.Provenance
+	planned.Device, here.Device = deviceKind(planned.Device), deviceKind(here.Device)
+	if reflect.DeepEqual(planned, here) {
+		return nil
+	}
+	before, err := json.Marshal(planned)
+	if err != nil {
+		return err
+	}
+	now, err := json.Marshal(here)
+	if err != nil {
+		return err
+	}
+	differences, err := arrayfiles.Compare(before, now)
+	if err != nil || len(differences) == 0 {
+		return err
+	}
+	var parts []string
+	for _, d := range differences {
+		parts = append(parts, fmt.Sprintf("%s is %s in the plan, %s here", d.Field, d.Before, d.Now))
+	}
+	return fmt.Errorf("%s: %w: %s; use the same on all machines, or plan anew", p.name, ErrModel, strings.Join(parts, "; "))
+}
+
+// Done tells whether a chunk is recorded as written.
+func (p *Plan) Done(ctx context.Context, chunk int) (bool, error) {
+	_, err := p.place.work.Stat(ctx, recordName(chunk))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Record returns the record of a chunk; an error that wraps fs.ErrNotExist if it is
+// not written.
+func (p *Plan) Record(ctx context.Context, chunk int) (*ChunkRecord, error) {
+	text, err := p.place.work.Get(ctx, recordName(chunk), maxRecordBytes)
+	if err != nil {
+		return nil, err
+	}
+	r := &ChunkRecord{}
+	if err := json.Unmarshal(text, r); err != nil || r.Chunk != chunk {
+		return nil, fmt.Errorf("record of chunk %d: %w", chunk, errCorrupt)
+	}
+	return r, nil
+}
+
+// Progress is called, one call at a time, when a chunk is there: computed by this worker, with its record,
+// or with nil if it was there already.
+type Progress func(chunk int, record *ChunkRecord)
+
+// Chunk computes a chunk and writes it, unless it is there. What it writes is the same
+// whoever does it and how often.
+func (w *Worker) Chunk(ctx context.Context, chunk int) (record *ChunkRecord, err error) {
+	err = w.Work(ctx, slices.Values([]int{chunk}), func(_ int, r *ChunkRecord) { record = r })
+	if err == nil && record == nil {
+		record, err = w.plan.Record(ctx, chunk)
+	}
+	return record, err
+}
+
+// Work computes those of the chunks that are not there, and writes them, reading
+// ahead. It is fastest in rising order. A context that is done, or an error, ends it;
+// chunks that were written by then stay.
+func (w *Worker) Work(ctx context.Context, chunks iter.Seq[int], progress Progress) error {
+	var mu sync.Mutex
+	report := func(chunk int, record *ChunkRecord) {
+		mu.Lock()
+		defer mu.Unlock()
+		if progress != nil {
+			progress(chunk, record)
+		}
+	}
+	if err := w.plan.Ready(ctx); err != nil {
+		return err
+	}
+	next, stop := iter.Pull(chunks)
+	defer stop()
+	for more := true; more; {
+		var err error
+		if more, err = w.stream(ctx, next, report); err != nil {
+			return w.explain(ctx, err)
+		}
+	}
+	return nil
+}
+
+// Ready tells, by a nil, whether chunks can be written: ErrSealed if all is done,
+// ErrNotBegun if Begin has not been called.
+func (p *Plan) Ready(ctx context.Context) error {
+	if _, err := p.Sealed(ctx); err == nil {
+		return fmt.Errorf("%s: %w", p.Output, ErrSealed)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if !p.place.begun() {
+		return fmt.Errorf("%s: %w; plan anew with --force", p.place.chunks, ErrNotBegun)
+	}
+	return nil
+}
+
+// explain says what it means that folders have gone.
+func (w *Worker) explain(ctx context.Context, err error) error {
+	if errors.Is(err, fs.ErrNotExist) && context.Cause(ctx) == nil {
+		if ready := w.plan.Ready(ctx); ready != nil {
+			return ready
+		}
+	}
+	return err
+}
+
+// stream computes chunks as one stream, so that the next stimuli are read while
+// others are computed. It ends, with more, after the last chunk of the plan: its last
+// batch may be short, and none may follow it.
+func (w *Worker) stream(ctx context.Context, next func() (int, bool), progress Progress) (more bool, err error) {
+	p := w.plan
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan int, 1<<10) // chunks under way
+	var failed error
+	more = true
+	records := func(yield func(*stimuli.Record) bool) {
+		for {
+			chunk, ok := next()
+			if !ok {
+				more = false
+				return
+			}
+			if chunk < 0 || chunk >= p.Chunks() {
+				failed = fmt.Errorf("%w: chunk %d of %d", tfconvrnn.ErrOption, chunk, p.Chunks())
+				return
+			}
+			done, err := p.Done(ctx, chunk)
+			if err != nil {
+				failed = err
+				return
+			}
+			if done {
+				progress(chunk, nil)
+				continue
+			}
+			queue <- chunk
+			first, end := p.Rows(chunk)
+			stopped := false
+			failed = w.rows.each(ctx, first, end, func(r *stimuli.Record) error {
+				record := *r
+				if !yield(&record) {
+					stopped = true
+					return context.Canceled
+				}
+				return nil
+			})
+			if stopped {
+				failed = nil
+			}
+			if stopped || failed != nil || chunk == p.Chunks()-1 {
+				return
+			}
+		}
+	}
+	c := &chunkBuffer{}
+	err = w.compute(ctx, records, func(rows [][]float32, fault error) error {
+		if c.rows == 0 {
+			c.begin(p, <-queue)
+		}
+		c.add(p, rows, fault)
+		if c.rows < c.end-c.first {
+			return nil
+		}
+		record, err := w.write(ctx, c)
+		if err != nil {
+			return err
+		}
+		progress(c.chunk, record)
+		c.rows = 0
+		return nil
+	})
+	if err == nil {
+		err = failed
+	}
+	if err == nil && (c.rows > 0 || len(queue) > 0) {
+		err = errors.New("extraction: the engine passed too few rows")
+	}
+	return more, err
+}
+
+// chunkBuffer collects the rows of a chunk.
+type chunkBuffer struct {
+	chunk, first, end int
+	rows              int
+	data              [][]float32
+	failed            []FailedStimulus
+	begun             time.Time
+}
+
+func (c *chunkBuffer) begin(p *Plan, chunk int) {
+	c.chunk, c.failed = chunk, nil
+	c.first, c.end = p.Rows(chunk)
+	if c.data == nil {
+		c.data = make([][]float32, len(p.layout.Streamed))
+		c.begun = time.Now()
+	}
+	for i := range c.data {
+		c.data[i] = c.data[i][:0]
+	}
+}
+
+func (c *chunkBuffer) add(p *Plan, rows [][]float32, fault error) {
+	for i := range c.data {
+		if c.data[i] == nil {
+			c.data[i] = make([]float32, 0, p.ChunkStimuli*len(rows[i]))
+		}
+		c.data[i] = append(c.data[i], rows[i]...)
+	}
+	if fault != nil {
+		c.failed = append(c.failed, FailedStimulus{Row: c.first + c.rows, Error: oneLine(fault)})
+	}
+	c.rows++
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// write writes the files of a chunk, and then its record.
+func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error) {
+	p := w.plan
+	record := &ChunkRecord{Chunk: c.chunk, Stimuli: c.rows, Failed: c.failed, Worker: w.name, Seconds: time.Since(c.begun).Seconds()}
+	c.begun = time.Now()
+	for i := range record.Failed {
+		f := &record.Failed[i]
+		if err := p.records().each(ctx, f.Row, f.Row+1, func(r *stimuli.Record) error { f.Stimulus = r.ID; return nil }); err != nil {
+			return nil, err
+		}
+	}
+	other, err := p.Record(ctx, c.chunk)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errCorrupt) {
+		return nil, err
+	}
+	for array, data := range c.data {
+		elements := len(data) / c.rows
+		for first := 0; first < c.rows; first += p.store.ChunkRows() {
+			end := min(first+p.store.ChunkRows(), c.rows)
+			content, err := w.encoder.Chunk(array, data[first*elements:end*elements])
+			if err != nil {
+				return nil, err
+			}
+			sum := sha256.Sum256(content)
+			name := p.store.ChunkName(array, (c.first+first)/p.store.ChunkRows())
+			record.Files = append(record.Files, FileRecord{name, int64(len(content)), hex.EncodeToString(sum[:])})
+			if other != nil {
+				continue // another worker was faster
+			}
+			if err := p.place.chunks.Put(ctx, name, content); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if other != nil {
+		if !slices.Equal(other.Files, record.Files) {
+			w.warn(fmt.Sprintf("chunk %d: %s and %s computed different bytes, as machines with different processors may; the first stay", c.chunk, other.Worker, w.name))
+		}
+		return other, nil
+	}
+	text, err := json.Marshal(record)
+	if err != nil {
+		return nil, err
+	}
+	return record, p.place.work.Put(ctx, recordName(c.chunk), text)
+}
+
+// Missing yields the chunks of a share that are not there, beginning at one that start
+// says, from 0 on, so that workers of the same share get in each other's way little.
+func (p *Plan) Missing(first, end, start int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		n := end - first
+		for i := range n {
+			if !yield(first + (start+i)%n) {
+				return
+			}
+		}
+	}
+}
