@@ -541,7 +541,7 @@ func TestEndlessRows(t *testing.T) {
 			}
 			return len(p), nil
 		}))
-		_, _, err := readTable(t.Context(), endless, false)
+		_, err := readTable(t.Context(), endless, false, func(*tableColumns, tableRow) error { return nil })
 		require.ErrorIs(t, err, ErrTable)
 		assert.ErrorContains(t, err, "a row of more than")
 	}
