@@ -214,3 +214,6 @@ func flatten(prefix string, value any, fields map[string]string) {
 func Compare(before, now json.RawMessage) ([]Difference, error) {
 	return compareIdentities(before, now)
 }
+
+// DiskError makes an error of a full disk one that wraps ErrNoSpace.
+func DiskError(err error) error { return diskError(err) }

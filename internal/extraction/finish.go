@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tfconvrnn/go/internal/arrayfiles"
 	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/internal/storage"
 )
@@ -383,7 +384,7 @@ func (p *Plan) Finish(ctx context.Context, progress func(chunks int)) (*Finished
 // into success.
 func (p *Plan) finishedMeanwhile(ctx context.Context, err error) (*Finished, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, arrayfiles.DiskError(err)
 	}
 	seal, sealErr := p.Sealed(ctx)
 	if sealErr != nil {

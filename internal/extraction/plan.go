@@ -80,7 +80,7 @@ func Create(ctx context.Context, name string, request *Request, replace bool) (e
 	}
 	p := &planner{request: request, recipe: request.Recipe}
 	if file, err = p.write(ctx, file); err != nil {
-		return err
+		return arrayfiles.DiskError(err)
 	}
 	return publishPlan(ctx, file.Name(), name)
 }

@@ -295,7 +295,7 @@ func (w *Worker) explain(ctx context.Context, err error) error {
 			return ready
 		}
 	}
-	return err
+	return arrayfiles.DiskError(err)
 }
 
 // stream computes chunks as one stream, so that the next stimuli are read while
