@@ -139,6 +139,12 @@ func newPicture(width, height int) *Picture {
 }
 
 func readFile(path string) ([]byte, error) {
+	// Opening a pipe would wait for someone to write to it.
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w: not a regular file", path, ErrUnreadable)
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
