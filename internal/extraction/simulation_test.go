@@ -1,6 +1,7 @@
 package extraction
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -50,17 +51,20 @@ func writeStimuli(t testing.TB, dir string, count int, missing bool) string {
 	for i := range 3 {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.png", i)), []byte{byte(i)}, 0o666))
 	}
-	var b strings.Builder
-	b.WriteString("stimulus_id,path,number,size,word\n")
+	table := filepath.Join(dir, "stimuli.csv")
+	file, err := os.Create(table)
+	require.NoError(t, err)
+	defer file.Close()
+	w := bufio.NewWriter(file)
+	fmt.Fprintln(w, "stimulus_id,path,number,size,word")
 	for i := range count {
 		file := i % 3
 		if missing && i%7 == 3 {
 			file = 99
 		}
-		fmt.Fprintf(&b, "stimulus-%d,%d.png,%d,%d.5,w%d\n", i, file, i, i, i%5)
+		fmt.Fprintf(w, "stimulus-%d,%d.png,%d,%d.5,w%d\n", i, file, i, i, i%5)
 	}
-	table := filepath.Join(dir, "stimuli.csv")
-	require.NoError(t, os.WriteFile(table, []byte(b.String()), 0o666))
+	require.NoError(t, w.Flush())
 	return table
 }
 
