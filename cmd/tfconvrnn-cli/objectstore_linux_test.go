@@ -45,7 +45,7 @@ func TestExtractToObjectStore(t *testing.T) {
 	run("work", "--plan", "local.plan", "--store", p.store, "--quiet")
 	run("finish", "--plan", "local.plan")
 
-	server.Cut(300 << 10)
+	server.Cut(2 << 20) // objects have up to 1.5 MB
 	remote := server.Bucket + "/out/remote.zarr"
 	run(append(append([]string{"plan", "--plan", server.Bucket + "/out/remote.plan", "--out", remote}, options...), server.Bucket+"/pictures/")...)
 	for _, shard := range []string{"1/3", "0/3", "2/3"} {
