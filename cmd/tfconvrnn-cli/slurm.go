@@ -87,14 +87,14 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 	if s.Work, err = s.work(cmd, args); err != nil {
 		return err
 	}
-	if s.Plan, err = filepath.Abs(s.Plan); err != nil {
+	if err := s.findPlan(); err != nil {
 		return err
-	}
-	if info, err := os.Stat(s.Plan); err != nil || !info.Mode().IsRegular() {
-		return inputf("--plan %s: no such file; \"%s extract plan\" writes it", s.Plan, program)
 	}
 	if s.folder == "" {
 		s.folder = s.Plan + ".slurm"
+		if cluster.IsURL(s.Plan) {
+			s.folder = s.Name + ".slurm"
+		}
 	}
 	if s.Logs, err = filepath.Abs(s.folder); err != nil {
 		return err
@@ -105,7 +105,9 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 				return err
 			}
 		}
-		s.Binds = append([]string{filepath.Dir(s.Plan)}, s.Binds...)
+		if !cluster.IsURL(s.Plan) {
+			s.Binds = append([]string{filepath.Dir(s.Plan)}, s.Binds...)
+		}
 	} else if s.Binds != nil {
 		return usagef("--bind is for an image; give --apptainer too")
 	}
@@ -149,6 +151,20 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "job %s: %s\njob %s: finish, after them\nscripts and output: %s\n", r.WorkJob, plural(r.Workers, "worker"), r.FinishJob, s.Logs)
+	return nil
+}
+
+// findPlan makes sure that a plan is there.
+func (s *slurmSubmitCommand) findPlan() (err error) {
+	if cluster.IsURL(s.Plan) {
+		return nil // the workers will say
+	}
+	if s.Plan, err = filepath.Abs(s.Plan); err != nil {
+		return err
+	}
+	if info, err := os.Stat(s.Plan); err != nil || !info.Mode().IsRegular() {
+		return inputf("--plan %s: no such file; \"%s extract plan\" writes it", s.Plan, program)
+	}
 	return nil
 }
 

@@ -31,7 +31,7 @@ const maxWorkers = 100_000
 // and then one process that verifies and seals the store.
 type Work struct {
 	Name    string // of the jobs
-	Plan    string // absolute path of the plan, the same on every machine
+	Plan    string // absolute path or URL of the plan, the same on every machine
 	Workers int    // number of workers, at least 1
 	AtOnce  int    // how many of them may run at once; 0: all
 	CPUs    int    // processor cores of each; 0: the cluster's default
@@ -55,7 +55,7 @@ func (w *Work) check() error {
 	switch {
 	case !jobName.MatchString(w.Name):
 		return optionf("job name %q: up to 53 small letters, digits and hyphens between them", w.Name)
-	case !filepath.IsAbs(w.Plan) || strings.ContainsRune(w.Plan, 0):
+	case !filepath.IsAbs(w.Plan) && !IsURL(w.Plan) || strings.ContainsRune(w.Plan, 0):
 		return optionf("plan %q: the workers need its absolute path", w.Plan)
 	case w.Workers < 1 || w.Workers > maxWorkers:
 		return optionf("%d workers: 1 … %d are possible", w.Workers, maxWorkers)
@@ -79,6 +79,9 @@ func (w *Work) check() error {
 	}
 	return nil
 }
+
+// IsURL says whether a plan is in an object store.
+func IsURL(plan string) bool { return strings.Contains(plan, "://") }
 
 // gpu returns the type and the number of GPUs.
 func (w *Work) gpu() (kind string, count int) {
