@@ -32,7 +32,7 @@ func (f *clusterFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.gpus, "gpus", "", "GPUs of each worker: a `NUMBER`")
 	flags.StringVar(&f.time, "time", "", "longest `TIME` that a worker runs: 12:00:00, 2-00:00:00 (days) or 12h")
 	flags.IntVar(&f.restarts, "restarts", 10, "how often a worker that fails is started again")
-	flags.StringVar(&f.device, "device", "", "`DEVICE` of the workers (default: gpu with --gpus, else cpu)")
+	flags.StringVar(&f.device, "device", "", "`DEVICE` of the workers, if not the plan's: gpu:<number>")
 	flags.StringVar(&f.store, "store", "", "`DIR` of converted models, as the workers see it")
 	flags.IntVar(&f.threads, "threads", 0, "processor cores to compute on (default: --cpus)")
 }
@@ -71,14 +71,11 @@ func (f *clusterFlags) work(cmd *cobra.Command, args []string) (cluster.Work, er
 			w.Arguments = append(w.Arguments, "--"+name, value)
 		}
 	}
-	device, threads := f.device, f.threads
-	if device == "" && f.gpus != "" {
-		device = "gpu"
-	}
+	threads := f.threads
 	if threads == 0 {
 		threads = f.cpus
 	}
-	add("device", device)
+	add("device", f.device)
 	add("store", f.store)
 	if threads != 0 {
 		add("threads", fmt.Sprint(threads))
