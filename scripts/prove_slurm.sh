@@ -197,7 +197,7 @@ say "building; making $PHOTOGRAPHS photographs"
 go build -o "$dir/tfconvrnn-cli" ./cmd/tfconvrnn-cli
 "$dir/tfconvrnn-cli" runtime install --quiet >/dev/null
 go run ./scripts/photographs "$dir/photographs" "$PHOTOGRAPHS"
-extraction=(--model "$MODEL" --weights "$WEIGHTS" --store "$dir/store" --layers all --include-logits)
+extraction=(--model "$MODEL" --weights "$WEIGHTS" --store "$dir/store" --batch 8 --layers all --include-logits)
 say "one process without Slurm"
 taskset -c 0 "$dir/tfconvrnn-cli" extract --quiet --threads 1 --out "$dir/reference.zarr" "${extraction[@]}" "$dir/photographs" >/dev/null
 say "starting Slurm: $(slurmctld -V)"
@@ -209,8 +209,8 @@ if [[ $parts == *" chaos "* ]]; then
 	mapfile -t jobs < <(submit chaos --workers 8 --time 30 --folder "$dir/it's \"a\" \$(folder) #1 %A.slurm")
 	say "jobs ${jobs[*]}: 8 workers on two nodes, and the one after them"
 	until [ "$(chunks_done chaos)" -ge 2 ]; do sleep 0.2; done
-	worker=$(workers_of node0 | head -n 1)
-	if [ -z "$worker" ]; then die "no worker on node0 to kill"; fi
+	worker=''
+	until [ -n "$worker" ]; do worker=$(workers_of node0 | head -n 1); done
 	kill -KILL "$worker"
 	say "$(chunks_done chaos) chunks done: killed worker $worker on node0"
 	until [ "$(chunks_done chaos)" -ge 4 ] && [ -n "$(workers_of node1)" ]; do sleep 0.2; done

@@ -44,3 +44,5 @@ go mod verify
 scripts/vulnerabilities.sh
 # Tests of different packages would take each other's cores.
 go test -p 1 -timeout 20m "$@" ./...
+# The Beam program is a module of its own.
+(cd beam && go vet ./... && go test -timeout 10m ./...)

@@ -437,7 +437,7 @@ A worker without --shard begins somewhere in the plan and takes what is missing.
 	}
 	addPlan(cmd, &w.plan)
 	flags := cmd.Flags()
-	flags.StringVar(&w.shard, "shard", "", "the share to compute, as `I/N`: 0/4 is the first of four")
+	flags.StringVar(&w.shard, "shard", "", "the share to compute, as `I/N`: 0/4 is the first of four; auto/4 takes the index of a Kubernetes Job or a Slurm array")
 	flags.StringVar(&w.weights, "weights", "", "where the `WEIGHTS` are here, if not where the plan says; they must be the same")
 	flags.StringVar(&w.store, "store", "", "`DIR` of converted models (default: in the user's cache)")
 	flags.StringVar(&w.device, "device", "", "`DEVICE`: other GPUs than the plan names, gpu:<number>, or several that share the batches, gpu:0,gpu:1")
@@ -451,16 +451,31 @@ A worker without --shard begins somewhere in the plan and takes what is missing.
 	return cmd
 }
 
-// parseShard reads I/N.
+// indexVariables hold a worker's number, from 0, where a cluster starts many of them.
+var indexVariables = []string{"JOB_COMPLETION_INDEX", "SLURM_ARRAY_TASK_ID"}
+
+// parseShard reads I/N. The index may be "auto": that which a cluster gives.
 func parseShard(s string) (index, count int, err error) {
 	if s == "" {
 		return 0, 1, nil
 	}
 	i, n, ok := strings.Cut(s, "/")
+	if i == "auto" && ok {
+		given := false
+		for _, name := range indexVariables {
+			if i, given = os.LookupEnv(name); given {
+				break
+			}
+		}
+		if !given {
+			return 0, 0, usagef("--shard %s: neither %s is set; a Kubernetes Job with completionMode Indexed or a Slurm array does that", s, strings.Join(indexVariables, " nor "))
+		}
+		s = i + "/" + n
+	}
 	index, err1 := strconv.Atoi(i)
 	count, err2 := strconv.Atoi(n)
 	if !ok || err1 != nil || err2 != nil {
-		return 0, 0, usagef("--shard %s: it must be like 0/4, the first of four", s)
+		return 0, 0, usagef("--shard %s: it must be like 0/4, the first of four, or auto/4", s)
 	}
 	return index, count, nil
 }
@@ -650,7 +665,7 @@ type finishReport struct {
 
 func newExtractFinish() *cobra.Command {
 	var name string
-	var asJSON, quiet bool
+	var asJSON, quiet, wait bool
 	cmd := &cobra.Command{
 		Use:   "finish --plan PLAN",
 		Short: "Verify what was computed of a plan, and seal the store",
@@ -668,6 +683,11 @@ Finishing twice is harmless.`,
 				return err
 			}
 			defer plan.Close()
+			if wait {
+				if err := waitForChunks(cmd.Context(), c, plan); err != nil {
+					return err
+				}
+			}
 			progress := c.start("verifying", unitChunks, int64(plan.Chunks()))
 			finished, err := plan.Finish(cmd.Context(), func(n int) { progress.set(int64(n), int64(plan.Chunks())) })
 			progress.end()
@@ -691,7 +711,35 @@ Finishing twice is harmless.`,
 		},
 	}
 	addPlan(cmd, &name)
+	cmd.Flags().BoolVar(&wait, "wait", false, "first wait until all chunks are there")
 	addQuiet(cmd, &quiet)
 	addJSON(cmd, &asJSON)
 	return cmd
+}
+
+// pollInterval is how often finish --wait looks.
+const pollInterval = 10 * time.Second
+
+// waitForChunks returns when workers have written all chunks, or the store is sealed.
+func waitForChunks(ctx context.Context, c *console, plan *extraction.Plan) error {
+	progress := c.start("waiting for", unitChunks, int64(plan.Chunks()))
+	defer progress.end()
+	for {
+		if _, err := plan.Sealed(ctx); err == nil {
+			return nil
+		}
+		if err := plan.Ready(ctx); err != nil {
+			return err
+		}
+		missing, err := plan.Unwritten(ctx)
+		if err != nil || len(missing) == 0 {
+			return err
+		}
+		progress.set(int64(plan.Chunks()-len(missing)), int64(plan.Chunks()))
+		select {
+		case <-time.After(pollInterval):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }

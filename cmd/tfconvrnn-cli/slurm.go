@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -63,7 +64,7 @@ What comes after -- goes to "extract work".`,
 	flags.StringVar(&s.Constraint, "constraint", "", "`FEATURES` that nodes must have")
 	flags.StringArrayVar(&s.Modules, "module", nil, "environment `MODULE` to load; repeat it for several")
 	flags.StringVar(&s.Image, "apptainer", "", "Apptainer `IMAGE` to run in, for example tfconvrnn.sif or docker://…")
-	flags.StringArrayVar(&s.Binds, "bind", nil, "`DIR` that is shown in the image, or SOURCE:DESTINATION, besides the plan's; repeat it for several")
+	flags.StringArrayVar(&s.Binds, "bind", nil, "`DIR` that is shown in the image, or SOURCE:DESTINATION, besides the plan's and the output's; repeat it for several")
 	flags.StringVar(&s.Program, "program", "", "`PATH` of "+program+" on the nodes (default: this one's; in an image, where it is found)")
 	flags.StringArrayVar(&s.Options, "sbatch", nil, "further `OPTION` of sbatch for all jobs, for example --sbatch=--reservation=r; repeat it for several")
 	flags.StringVar(&s.folder, "folder", "", "`DIR` for the scripts and the jobs' output (default: <plan>.slurm)")
@@ -87,7 +88,8 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 	if s.Work, err = s.work(cmd, args); err != nil {
 		return err
 	}
-	if err := s.findPlan(); err != nil {
+	output, err := s.readPlan(cmd)
+	if err != nil {
 		return err
 	}
 	if s.folder == "" {
@@ -105,9 +107,7 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 				return err
 			}
 		}
-		if !cluster.IsURL(s.Plan) {
-			s.Binds = append([]string{filepath.Dir(s.Plan)}, s.Binds...)
-		}
+		s.Binds = append(foldersOf(s.Plan, output), s.Binds...)
 	} else if s.Binds != nil {
 		return usagef("--bind is for an image; give --apptainer too")
 	}
@@ -154,18 +154,38 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// findPlan makes sure that a plan is there.
-func (s *slurmSubmitCommand) findPlan() (err error) {
-	if cluster.IsURL(s.Plan) {
-		return nil // the workers will say
+// readPlan settles what depends on the plan, and returns its output.
+func (s *slurmSubmitCommand) readPlan(cmd *cobra.Command) (output string, err error) {
+	if !cluster.IsURL(s.Plan) {
+		if s.Plan, err = filepath.Abs(s.Plan); err != nil {
+			return "", err
+		}
 	}
-	if s.Plan, err = filepath.Abs(s.Plan); err != nil {
-		return err
+	plan, err := openPlan(cmd.Context(), s.Plan)
+	if err != nil {
+		return "", err
 	}
-	if info, err := os.Stat(s.Plan); err != nil || !info.Mode().IsRegular() {
-		return inputf("--plan %s: no such file; \"%s extract plan\" writes it", s.Plan, program)
+	defer plan.Close()
+	c := newConsole(cmd.ErrOrStderr(), false)
+	if chunks := plan.Chunks(); s.Workers > chunks {
+		c.note("%s for %s: one each", plural(chunks, "worker"), plural(chunks, "chunk"))
+		s.Workers = chunks
 	}
-	return nil
+	if s.GPUs != "" && plan.Device == "cpu" {
+		c.warn("the plan is for the CPU; plan with --device gpu for workers with GPUs")
+	}
+	return plan.Output, nil
+}
+
+// foldersOf returns the folders in which files lie, without those in object stores.
+func foldersOf(files ...string) []string {
+	var folders []string
+	for _, file := range files {
+		if folder := filepath.Dir(file); !cluster.IsURL(file) && !slices.Contains(folders, folder) {
+			folders = append(folders, folder)
+		}
+	}
+	return folders
 }
 
 // printScripts prints what would be submitted.
