@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -87,7 +88,7 @@ func (f *clusterFlags) work(cmd *cobra.Command, args []string) (cluster.Work, er
 // ownPath returns where this program is, for other machines to run.
 func ownPath() string {
 	path, err := os.Executable()
-	if err != nil || strings.HasPrefix(path, os.TempDir()) { // go run
+	if err != nil || strings.Contains(path, string(filepath.Separator)+"go-build") { // go run removes it
 		return program
 	}
 	return path

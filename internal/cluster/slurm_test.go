@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -203,8 +204,8 @@ func TestDeadWorkerIsRequeued(t *testing.T) {
 }
 
 func TestWorkerThatWouldFailAgainIsNotRequeued(t *testing.T) {
-	for _, code := range []int{2, 3, 4} {
-		s := startTask(t, "exit "+string(rune('0'+code)))
+	for _, code := range []int{2, 3, 4, 126, 127} {
+		s := startTask(t, fmt.Sprintf("exit %d", code))
 		assert.Equal(t, code, s.code(t))
 		assert.Empty(t, s.read(t, "scontrol"))
 	}
