@@ -38,8 +38,8 @@ die() {
 processes_of() {
 	local environment
 	for environment in /proc/[0-9]*/environ; do
-		if tr '\0' '\n' <"$environment" 2>/dev/null | grep -qx "SLURMD_NODENAME=$1" &&
-			tr '\0' '\n' <"$environment" 2>/dev/null | grep -qx "SLURM_CONF=$SLURM_CONF"; then
+		if tr '\0' '\n' 2>/dev/null <"$environment" | grep -qx "SLURMD_NODENAME=$1" &&
+			tr '\0' '\n' 2>/dev/null <"$environment" | grep -qx "SLURM_CONF=$SLURM_CONF"; then
 			environment=${environment#/proc/}
 			echo "${environment%/environ}"
 		fi

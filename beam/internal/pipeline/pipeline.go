@@ -26,6 +26,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/extraction"
 	"github.com/tfconvrnn/go/internal/stimuli"
+	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 func init() {
@@ -175,7 +176,7 @@ func (f *extractFn) ProcessElement(ctx context.Context, chunk int, written func(
 			return nil
 		case ctx.Err() != nil || errors.Is(err, extraction.ErrModel) || errors.Is(err, extraction.ErrSealed) || errors.Is(err, extraction.ErrNotBegun):
 			return err
-		case stimuli.IsStimulusFault(err) || attempt >= f.Attempts && errors.As(err, &panicked):
+		case isUnreadable(err) || attempt >= f.Attempts && errors.As(err, &panicked):
 			log.Errorf(ctx, "chunk %d: %v", chunk, err)
 			failures.Inc(ctx, 1)
 			failed(Failure{Row: -1, Chunk: chunk, Error: err.Error()})
@@ -186,6 +187,11 @@ func (f *extractFn) ProcessElement(ctx context.Context, chunk int, written func(
 		log.Warnf(ctx, "chunk %d, attempt %d: %v", chunk, attempt, err)
 		retries.Inc(ctx, 1)
 	}
+}
+
+// isUnreadable tells whether a chunk fails because a stimulus cannot be read, anywhere.
+func isUnreadable(err error) bool {
+	return (errors.Is(err, tfconvrnn.ErrUnreadable) || errors.Is(err, tfconvrnn.ErrImages) || errors.Is(err, stimuli.ErrInput)) && stimuli.IsStimulusFault(err)
 }
 
 // sealFn verifies and seals the store when all chunks have been through.

@@ -215,7 +215,7 @@ func TestChunkThatAlwaysPanicsIsAFailure(t *testing.T) {
 	})
 	counts, err := p.run(t)
 	require.NoError(t, err)
-	assert.Equal(t, map[string]int64{CountChunks: 3, CountStimuli: 6, CountRetries: 2, CountFailures: 1, CountIncomplete: 1}, counts)
+	assert.Equal(t, map[string]int64{CountChunks: 3, CountStimuli: 5, CountRetries: 2, CountFailures: 1, CountIncomplete: 1}, counts)
 	failures := p.failures(t)
 	require.Len(t, failures, 1)
 	assert.Equal(t, 2, failures[0].Chunk)
@@ -243,6 +243,19 @@ func TestPoisonedPictureGoesToFailures(t *testing.T) {
 	assert.Equal(t, "broken.png", filepath.Base(failures[0].Stimulus))
 	assert.Equal(t, 1, failures[0].Row)
 	assert.NotEmpty(t, failures[0].Error)
+}
+
+// Without --on-error skip the chunk fails as a whole.
+func TestPoisonedPictureOfAStrictPlanFailsItsChunk(t *testing.T) {
+	p := newPlan(t)
+	broken := filepath.Join(p.dir, "pictures", "chelsea.png")
+	data, err := os.ReadFile(broken)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(broken, data[:len(data)/2], 0o666))
+	counts, err := p.run(t)
+	require.NoError(t, Close())
+	require.Error(t, err, "%v", counts) // it is not the picture that was planned
+	require.ErrorContains(t, err, "chelsea.png")
 }
 
 func TestMissingPlanFailsThePipeline(t *testing.T) {
