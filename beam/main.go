@@ -47,7 +47,6 @@ func init() {
 	flag.StringVar(&options.Store, "store", "", "`DIR` of converted models on the workers (default: in the user's cache)")
 	flag.StringVar(&options.Weights, "weights", "", "where workers find the `WEIGHTS`, if not where the plan says")
 	flag.StringVar(&options.Device, "device", "", "`DEVICE` of the workers: cpu, gpu or gpu:<number> (default: the plan's)")
-	flag.IntVar(&options.Threads, "threads", 0, "processor cores that a worker computes on (0: all)")
 	flag.IntVar(&options.Concurrency, "chunks_at_once", 1, "chunks that a worker process computes at once")
 }
 

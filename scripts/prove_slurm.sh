@@ -166,7 +166,7 @@ plan() {
 submit() {
 	local name=$1
 	shift
-	"$dir/tfconvrnn-cli" slurm submit --json --plan "$dir/$name.plan" --threads 1 --store "$dir/store" "$@" |
+	"$dir/tfconvrnn-cli" slurm submit --json --plan "$dir/$name.plan" --store "$dir/store" "$@" |
 		sed -n 's/.*"\(work\|finish\)_job": "\([0-9]*\)".*/\2/p'
 }
 
@@ -197,9 +197,9 @@ say "building; making $PHOTOGRAPHS photographs"
 go build -o "$dir/tfconvrnn-cli" ./cmd/tfconvrnn-cli
 "$dir/tfconvrnn-cli" runtime install --quiet >/dev/null
 go run ./scripts/photographs "$dir/photographs" "$PHOTOGRAPHS"
-extraction=(--model "$MODEL" --weights "$WEIGHTS" --store "$dir/store" --batch 8 --layers all --include-logits)
+extraction=(--model "$MODEL" --weights "$WEIGHTS" --store "$dir/store" --batch 8 --threads 1 --layers all --include-logits)
 say "one process without Slurm"
-taskset -c 0 "$dir/tfconvrnn-cli" extract --quiet --threads 1 --out "$dir/reference.zarr" "${extraction[@]}" "$dir/photographs" >/dev/null
+taskset -c 0 "$dir/tfconvrnn-cli" extract --quiet --out "$dir/reference.zarr" "${extraction[@]}" "$dir/photographs" >/dev/null
 say "starting Slurm: $(slurmctld -V)"
 start_slurm
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +18,6 @@ type clusterFlags struct {
 	gpus, memory    string
 	time            string
 	device, store   string
-	threads         int
 }
 
 func (f *clusterFlags) register(cmd *cobra.Command) {
@@ -28,14 +26,13 @@ func (f *clusterFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.name, "name", "", "`NAME` of the jobs (default: the plan's)")
 	flags.IntVarP(&f.workers, "workers", "n", 0, "number of workers, between which the chunks are divided")
 	flags.IntVar(&f.atOnce, "at-once", 0, "how many of them may run at once (default: as the cluster likes)")
-	flags.IntVar(&f.cpus, "cpus", 0, "processor cores of each worker")
+	flags.IntVar(&f.cpus, "cpus", 0, "processor cores of each worker: --threads of the plan")
 	flags.StringVar(&f.memory, "mem", "", "`MEMORY` of each worker, for example 8G")
 	flags.StringVar(&f.gpus, "gpus", "", "GPUs of each worker: a `NUMBER`")
 	flags.StringVar(&f.time, "time", "", "longest `TIME` that a worker runs: 12:00:00, 2-00:00:00 (days) or 12h")
 	flags.IntVar(&f.restarts, "restarts", 10, "how often a worker that fails is started again")
 	flags.StringVar(&f.device, "device", "", "`DEVICE` of the workers, if not the plan's: gpu:<number>")
 	flags.StringVar(&f.store, "store", "", "`DIR` of converted models, as the workers see it")
-	flags.IntVar(&f.threads, "threads", 0, "processor cores to compute on (default: --cpus)")
 }
 
 // work checks the flags; the arguments are further ones of "extract work".
@@ -72,15 +69,8 @@ func (f *clusterFlags) work(cmd *cobra.Command, args []string) (cluster.Work, er
 			w.Arguments = append(w.Arguments, "--"+name, value)
 		}
 	}
-	threads := f.threads
-	if threads == 0 {
-		threads = f.cpus
-	}
 	add("device", f.device)
 	add("store", f.store)
-	if threads != 0 {
-		add("threads", fmt.Sprint(threads))
-	}
 	w.Arguments = append(w.Arguments, args...)
 	return w, nil
 }

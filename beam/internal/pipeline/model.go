@@ -82,9 +82,6 @@ func (m *sharedModel) open(ctx context.Context) (err error) {
 	if load.Device != "" {
 		options = append(options, tfconvrnn.WithDevice(load.Device))
 	}
-	if load.Threads > 0 {
-		options = append(options, tfconvrnn.WithThreads(load.Threads))
-	}
 	if m.model, err = tfconvrnn.Load(m.plan.Model, options...); err != nil {
 		return err
 	}

@@ -58,7 +58,6 @@ type Options struct {
 // values leave it as planned.
 type Load struct {
 	Store, Weights, Device string
-	Threads                int
 	// Concurrency is the number of chunks that a worker process computes at once.
 	Concurrency int
 }
