@@ -8,14 +8,19 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/cpu"
 )
 
-// oneDNN says whether TensorFlow computes with oneDNN, which on these processors
-// is its default.
+// oneDNN says whether TensorFlow computes with oneDNN. Its default on x86 Linux is
+// yes only for processors with instructions for neural networks
+// (tensorflow/core/util/util.cc, IsMKLEnabled), and on arm64 for those that it
+// knows by name, of which this can see none.
 func oneDNN() bool {
 	enabled, err := strconv.ParseBool(os.Getenv("TF_ENABLE_ONEDNN_OPTS"))
 	if err != nil {
-		return runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64" && runtime.GOOS == "linux"
+		x := cpu.X86
+		return runtime.GOOS == "linux" && (x.HasAVX512VNNI || x.HasAVX512BF16 || x.HasAVXVNNI || x.HasAMXTile || x.HasAMXInt8 || x.HasAMXBF16)
 	}
 	return enabled
 }
