@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/manifest"
@@ -98,11 +99,26 @@ type constantCache struct {
 	// free what a sink is reading.
 	users  int
 	closed bool
+	// trimmed is when free memory was last returned to the system, in nanoseconds
+	// of Unix time.
+	trimmed atomic.Int64
 }
 
 // maxBlanks bounds the blanks whose values are kept; further ones are computed
 // like any frame.
 const maxBlanks = 8
+
+// trimInterval is the least time between two trims. A trim costs about 50 ms of
+// page faults in the next run.
+const trimInterval = time.Second
+
+// trim keeps resident memory from growing with the number of runs.
+func (c *constantCache) trim() {
+	now, before := time.Now().UnixNano(), c.trimmed.Load()
+	if now-before >= int64(trimInterval) && c.trimmed.CompareAndSwap(before, now) {
+		libtf.ReturnFreeMemory()
+	}
+}
 
 // hold keeps all tensors until release.
 func (c *constantCache) hold() error {
@@ -356,6 +372,7 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 	if err != nil {
 		return nil, closedError(err)
 	}
+	m.constants.trim()
 	return res, nil
 }
 

@@ -72,6 +72,13 @@ int libtf_tensor_float_32(int allowed) {
   return get_tensor_float_32();
 }
 
+void libtf_trim(void) {
+  // Of glibc alone, so it is looked up.
+  int (*trim)(size_t) = NULL;
+  *(void**)&trim = dlsym(RTLD_DEFAULT, "malloc_trim");
+  if (trim != NULL) trim(0);
+}
+
 int libtf_describe(const TF_Tensor* t, int* type, size_t* bytes, void** data,
                    int64_t* dims) {
   int rank = table.TF_NumDims(t);

@@ -135,6 +135,9 @@ int libtf_open(const char* path, char* text, size_t size);
 // the library cannot tell.
 int libtf_tensor_float_32(int allowed);
 
+// libtf_trim returns memory that is free to the system, where the C library can.
+void libtf_trim(void);
+
 // The rest bundles the calls that make one step, so that Go crosses into C
 // once a step and no buffer struct with a Go pointer in it is passed.
 

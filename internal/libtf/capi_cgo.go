@@ -32,6 +32,7 @@ func open(path string) (openResult, string) {
 }
 
 func tensorFloat32(allowed int) int { return int(C.libtf_tensor_float_32(C.int(allowed))) }
+func trim()                         { C.libtf_trim() }
 
 func version() string { return C.GoString(C.libtf_TF_Version()) }
 

@@ -19,6 +19,7 @@ const (
 func open(string) (openResult, string) { return symbolsMissing, "" }
 func version() string                  { return "" }
 func tensorFloat32(int) int            { return -1 }
+func trim()                            {}
 
 func allocateTensor(DataType, []int64, int) unsafe.Pointer { return nil }
 func deleteTensor(unsafe.Pointer)                          {}
