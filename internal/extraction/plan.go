@@ -99,7 +99,6 @@ type planner struct {
 type pass struct {
 	frames    *frameWriter
 	kinds     []stimuli.CellKind // of id, path and further columns
-	columns   int                // further ones
 	count     int
 	hashWidth int
 	contents  map[string]string // nil if there are too many

@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -274,7 +273,6 @@ func (s *slowStore) Remove(ctx context.Context, name string) error {
 // tally counts what happened in schedules, so that it can be seen that they are not
 // all dull.
 type tally struct {
-	mu                                                                       sync.Mutex
 	schedules, workers, died, steps, computed, finishes, refused, afterwards int
 	damaged, found                                                           int
 }
