@@ -201,7 +201,7 @@ func TestDownloadFromDirectory(t *testing.T) {
 	_, err = newPlace(t, filepath.Join(published, "none"), one).download(t)
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 	_, err = newPlace(t, "ftp://example.org", one).download(t)
-	assert.ErrorContains(t, err, "neither a URL nor a directory")
+	assert.ErrorContains(t, err, "neither an http or https URL nor a directory")
 }
 
 func TestDiscardedCheckpoint(t *testing.T) {
