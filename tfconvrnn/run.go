@@ -108,9 +108,9 @@ type constantCache struct {
 // like any frame.
 const maxBlanks = 8
 
-// trimInterval is the least time between two trims. A trim costs about 50 ms of
+// trimInterval is the least time between two trims. A trim costs about 20 ms of
 // page faults in the next run.
-const trimInterval = time.Second
+const trimInterval = 400 * time.Millisecond
 
 // trim keeps resident memory from growing with the number of runs.
 func (c *constantCache) trim() {

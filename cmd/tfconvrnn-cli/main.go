@@ -13,10 +13,20 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
+
+	_ "github.com/tfconvrnn/go/internal/libtf/onearena" // keeps memory from growing as a run goes on
 )
 
+// garbagePercent is how much garbage may lie, in percent of the memory in use, unless
+// GOGC says so: Go's heap is small beside TensorFlow's memory, and cheap to collect.
+const garbagePercent = 20
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks to stop and tidy up; with the handler gone, a second
 	// one kills.

@@ -163,7 +163,7 @@ func TestKilledRunsResume(t *testing.T) {
 // Memory does not grow with the number of stimuli.
 func TestMemoryStaysFlat(t *testing.T) {
 	p := newProver(t)
-	few, many := proofSize("TFCONVRNN_PROVE_FEW", 32), proofSize("TFCONVRNN_PROVE_MANY", 96)
+	few, many := proofSize("TFCONVRNN_PROVE_FEW", 64), proofSize("TFCONVRNN_PROVE_MANY", 192)
 	suffixes := []string{"zarr", "npz", "nc"}
 	if many < 1000 {
 		suffixes = suffixes[:1]

@@ -109,6 +109,7 @@ var rules = []struct {
 	{"the binding is small", []string{"internal/libtf"}, nil, []string{"internal/tfpb", "internal/graph", "internal/zoo", "internal/manifest"}},
 	{"formats stand alone", []string{"internal/bundle", "internal/arrayfiles", "internal/images"}, nil, []string{"internal/zoo", "internal/unroll", "internal/libtf", "convert", "savedmodels"}},
 	{"checks come before what they check", []string{"internal/trust"}, nil, []string{"internal/libtf", "convert", "internal/unroll"}},
+	{"settings of the whole process are for programs", []string{"tfconvrnn", "convert", "savedmodels", "internal/*"}, nil, []string{"internal/libtf/onearena"}},
 	{"tests' servers are for tests", []string{"cmd/*", "tfconvrnn", "convert", "savedmodels"}, nil, []string{"internal/checkpointserver", "internal/s3server"}},
 }
 
@@ -159,9 +160,12 @@ func TestExpectedEdges(t *testing.T) {
 // pointers to go wrong.
 func TestOnlyTheBindingUsesCgo(t *testing.T) {
 	list := packages(t)
-	require.NotEmpty(t, list["internal/libtf"].CgoFiles)
+	binding := []string{"internal/libtf", "internal/libtf/onearena"}
+	for _, name := range binding {
+		require.NotEmpty(t, list[name].CgoFiles)
+	}
 	for name, p := range list {
-		if name == "internal/libtf" {
+		if slices.Contains(binding, name) {
 			continue
 		}
 		assert.Empty(t, p.CgoFiles, name)
