@@ -164,9 +164,9 @@ func TestKilledRunsResume(t *testing.T) {
 func TestMemoryStaysFlat(t *testing.T) {
 	p := newProver(t)
 	few, many := proofSize("TFCONVRNN_PROVE_FEW", 64), proofSize("TFCONVRNN_PROVE_MANY", 192)
-	suffixes := []string{"zarr", "npz", "nc"}
+	suffixes, most := []string{"zarr", "npz", "nc"}, 0.10
 	if many < 1000 {
-		suffixes = suffixes[:1]
+		suffixes, most = suffixes[:1], 0.15 // fewer batches, and so more chance in their maximum
 	}
 	dir := t.TempDir()
 	makePictures(t, filepath.Join(dir, "few"), few)
@@ -182,7 +182,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 		a, b := peak("few"), peak("many")
 		growth := float64(b)/float64(a) - 1
 		t.Logf("%s: peak RSS %d MB for %d images, %d MB for %d: %+.1f %%", suffix, a>>10, few, b>>10, many, 100*growth)
-		assert.Less(t, growth, 0.10)
+		assert.Less(t, growth, most)
 	}
 }
 
