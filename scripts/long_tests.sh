@@ -101,9 +101,9 @@ for part in $parts; do
 		run "AddressSanitizer: C code of the binding" "its tests" addresses
 		;;
 	same)
-		TFCONVRNN_RUNS=$((RUNS / 4)) run "same bytes with 1, 2, 3 and 8 threads" "$((RUNS / 4 * 4)) runs" \
+		TFCONVRNN_RUNS=$((RUNS / 2)) run "same bytes, run after run and process after process" "$((RUNS / 2 * 2)) runs" \
 			gotest ./tfconvrnn -run '^TestSameBytes$'
-		TFCONVRNN_LONG=1 TFCONVRNN_RUNS=1 run "the same, all layers of 5 models; other batches" "4 runs each" \
+		TFCONVRNN_LONG=1 TFCONVRNN_RUNS=1 run "the same, all layers of 5 models; other threads and batches" "10 runs each" \
 			gotest ./tfconvrnn -run '^(TestSameBytes|TestOtherBatches)$'
 		;;
 	abort)

@@ -158,6 +158,9 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 	if err != nil {
 		return nil, err
 	}
+	if !o.unloaded {
+		o.session.threads = runtime.PoolThreads(o.session.threads)
+	}
 	config, err := o.session.config(runtime)
 	if err != nil {
 		return nil, err

@@ -1,11 +1,15 @@
 package tfconvrnn
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -153,9 +157,29 @@ func TestCloseRacesWithExtract(t *testing.T) {
 	t.Logf("%d finished, equal to the last bit; %d were told that the model is closed", finished.Load(), closed.Load())
 }
 
-// TestSameBytes: the same input in the same batch gives the same bytes in every run
-// and with every number of threads. TFCONVRNN_LONG adds models.
+// sameBytesJobs are what TestSameBytes computes with a model, in this process and in others.
+func sameBytesJobs(t *testing.T, m *Model) []job {
+	if m.Info().Name == "timedecay_shallow" {
+		return jobs(t, m)
+	}
+	all := job{name: "all", stimuli: testStimuli(t, 2), options: []ExtractOption{Logits(), BatchSize(2)}}
+	var err error
+	all.want, err = m.Extract(t.Context(), all.stimuli, all.options...)
+	require.NoError(t, err)
+	return []job{all}
+}
+
+const sameBytesEnv = "TFCONVRNN_SAME_BYTES" // model,threads,file for the results
+
+// TestSameBytes: the same input in the same batch gives the same bytes in every run, in
+// every model of a process and in every process with the same number of threads. Another
+// number of threads, which takes another process, adds sums in another order: the test
+// says how far apart that is. TFCONVRNN_LONG adds models.
 func TestSameBytes(t *testing.T) {
+	if task := os.Getenv(sameBytesEnv); task != "" {
+		sameBytesChild(t, strings.Split(task, ","))
+		return
+	}
 	runs := number("TFCONVRNN_RUNS", 4)
 	models := []string{"timedecay_shallow"}
 	if os.Getenv("TFCONVRNN_LONG") != "" {
@@ -163,37 +187,73 @@ func TestSameBytes(t *testing.T) {
 	}
 	for _, name := range models {
 		t.Run(name, func(t *testing.T) {
-			var list []job
-			if first := loadTest(t, name); name == "timedecay_shallow" {
-				list = jobs(t, first)
-			} else {
-				list = []job{{name: "all", stimuli: testStimuli(t, 2), options: []ExtractOption{Logits(), BatchSize(2)}}}
-				var err error
-				list[0].want, err = first.Extract(t.Context(), list[0].stimuli, list[0].options...)
-				require.NoError(t, err)
-			}
-			differing := map[string]int{}
-			worst := 0.0
-			for _, threads := range []int{1, 2, 3, 8} {
-				m := loadTest(t, name, WithThreads(threads))
+			list := sameBytesJobs(t, loadTest(t, name))
+			for range 2 {
+				m := loadTest(t, name)
 				for range runs {
 					for _, j := range list {
 						got, err := m.Extract(t.Context(), j.stimuli, j.options...)
 						require.NoError(t, err)
-						if where := difference(j.want, got); where != "" {
-							differing[fmt.Sprintf("%d threads, %s: %s", threads, j.name, where)]++
-							for i := range got.Layers {
-								worst = max(worst, relativeError(j.want.Layers[i].Data, got.Layers[i].Data))
-							}
-						}
+						assert.Empty(t, difference(j.want, got), j.name)
 					}
 				}
 				require.NoError(t, m.Close())
 			}
-			assert.Empty(t, differing, "runs of %d that differ from the first, by up to %.1e of a layer's RMS", runs, worst)
-			t.Logf("%s: %d runs of %d extractions with 1, 2, 3 and 8 threads gave the same bytes", name, 4*runs, len(list))
+			t.Logf("%s: %d runs of %d extractions in one process gave the same bytes", name, 2*runs, len(list))
+
+			first := map[int][]*Features{}
+			for _, threads := range []int{1, 1, 2, 2, 3, 3, 8, 8} {
+				got := sameBytesInChild(t, name, threads)
+				require.Len(t, got, len(list))
+				if first[threads] == nil {
+					first[threads] = got
+					continue
+				}
+				for i, j := range list {
+					assert.Empty(t, difference(first[threads][i], got[i]), "%s in another process with %d threads", j.name, threads)
+				}
+			}
+			worst := 0.0
+			for _, threads := range []int{2, 3, 8} {
+				for i, want := range first[1] {
+					for k := range want.Layers {
+						worst = max(worst, relativeError(want.Layers[k].Data, first[threads][i].Layers[k].Data))
+					}
+				}
+			}
+			assert.Less(t, worst, 1e-4)
+			t.Logf("%s: two processes each with 1, 2, 3 and 8 threads gave the same bytes; other numbers of threads differ by at most %.1e of a layer's RMS", name, worst)
 		})
 	}
+}
+
+// sameBytesInChild returns what another process computes with a number of threads: the
+// number cannot be changed in a process that has computed already.
+func sameBytesInChild(t *testing.T, model string, threads int) []*Features {
+	file := filepath.Join(t.TempDir(), "features")
+	command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSameBytes$")
+	command.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%d,%s", sameBytesEnv, model, threads, file), "TFCONVRNN_TEST_STORE="+testModels(t))
+	output, err := command.CombinedOutput()
+	require.NoError(t, err, "%s", output)
+	data, err := os.ReadFile(file)
+	require.NoError(t, err, "%s", output)
+	var features []*Features
+	require.NoError(t, gob.NewDecoder(bytes.NewReader(data)).Decode(&features))
+	return features
+}
+
+func sameBytesChild(t *testing.T, task []string) {
+	threads, err := strconv.Atoi(task[1])
+	require.NoError(t, err)
+	m := loadTest(t, task[0], WithThreads(threads))
+	require.Equal(t, threads, m.Threads())
+	var features []*Features
+	for _, j := range sameBytesJobs(t, m) {
+		features = append(features, &Features{Stimuli: j.want.Stimuli, Layers: j.want.Layers, Logits: j.want.Logits})
+	}
+	var data bytes.Buffer
+	require.NoError(t, gob.NewEncoder(&data).Encode(features))
+	require.NoError(t, os.WriteFile(task[2], data.Bytes(), 0o600))
 }
 
 // TestOtherBatches says how much a stimulus's features differ when others are, or are

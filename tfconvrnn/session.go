@@ -21,7 +21,8 @@ func defaultSessionOptions() sessionOptions {
 }
 
 // WithThreads limits the processor's cores that a model computes on; the default
-// is all that the process may use.
+// is all that the process may use. TensorFlow has one pool of threads in a process:
+// the first model loaded decides for all later ones, and [Model.Threads] tells.
 func WithThreads(threads int) Option {
 	return func(o *loadOptions) error {
 		if threads < 1 || threads > 4096 {
@@ -32,8 +33,9 @@ func WithThreads(threads int) Option {
 	}
 }
 
-// Threads is the number of processor cores that the model computes on. TensorFlow
-// divides sums between them, so the last bits of its outputs depend on it.
+// Threads is the number of threads that the model computes with on the processor: that
+// of the first model loaded in the process. TensorFlow divides sums between them, so the
+// last bits of its outputs depend on it.
 func (m *Model) Threads() int { return m.session.threads }
 
 // config returns the serialized ConfigProto of a session.

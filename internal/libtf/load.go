@@ -101,13 +101,24 @@ func (e *LoadError) Error() string {
 }
 
 // Runtime is the loaded library. It stays loaded until the process ends.
-type Runtime struct{ version, path string }
+type Runtime struct {
+	version, path string
+	threads       atomic.Int32 // of the pool, 0 while nobody asked for one
+}
 
 // Version returns TensorFlow's version, for example "2.21.0".
 func (r *Runtime) Version() string { return r.version }
 
 // Path returns the file that was loaded.
 func (r *Runtime) Path() string { return r.path }
+
+// PoolThreads returns how many threads sessions compute with when wanted are asked for.
+// TensorFlow makes one pool of threads in a process, for its first session: what the
+// first caller wants is what all later ones get. Safe for concurrent use.
+func (r *Runtime) PoolThreads(wanted int) int {
+	r.threads.CompareAndSwap(0, int32(wanted))
+	return int(r.threads.Load())
+}
 
 // The one piece of global state: libtensorflow cannot be unloaded.
 var (
