@@ -68,10 +68,16 @@ func (s *Store) Remove(ctx context.Context, model string, alsoCheckpoint bool, c
 			return nil, err
 		}
 		for _, e := range entries {
-			if !e.IsDir() || !ourName.MatchString(e.Name()) {
+			reason := "SavedModel"
+			if _, kept := keptConstantsOf(e.Name()); kept {
+				reason = "constants of a SavedModel"
+			} else if !ourName.MatchString(e.Name()) {
 				continue
 			}
-			r, err := removeDirectory(filepath.Join(dir, e.Name()), "SavedModel")
+			if !e.IsDir() {
+				continue
+			}
+			r, err := removeDirectory(filepath.Join(dir, e.Name()), reason)
 			if err != nil {
 				return removed, err
 			}
@@ -119,6 +125,14 @@ func (s *Store) Remove(ctx context.Context, model string, alsoCheckpoint bool, c
 // ourName matches the directories that a store makes of a model.
 var ourName = regexp.MustCompile(`^(checkpoint-[0-9a-f]{12}|seeded-[0-9]+)-times[0-9]+-[a-z]+$`)
 
+// keptConstantsOf returns the name of the SavedModel whose constants are kept in the
+// directory called name, if it is such a one.
+func keptConstantsOf(name string) (string, bool) {
+	of, hidden := strings.CutPrefix(name, ".")
+	of, kept := strings.CutSuffix(of, keptConstantsSuffix)
+	return of, hidden && kept && ourName.MatchString(of)
+}
+
 // removeDirectory renames a directory to a name that stands for leftovers before it
 // removes it: if that is cut short, nobody takes the rest for a model.
 func removeDirectory(path, reason string) (Removed, error) {
@@ -156,7 +170,7 @@ const temporaryAge = time.Hour
 // CollectGarbage removes what nobody will use: what killed conversions and
 // downloads left behind (a download can then not go on where it stopped),
 // SavedModels that other versions of the converter wrote, and those without a
-// readable manifest, in the store and in the directory checkpoints (the cache's if
+// readable manifest, and what was kept of SavedModels that are gone, in the store and in the directory checkpoints (the cache's if
 // ""). Models that other processes are converting or downloading are left out. With
 // dryRun it only says what it would remove.
 func (s *Store) CollectGarbage(ctx context.Context, checkpoints string, dryRun bool) ([]Removed, error) {
@@ -263,6 +277,12 @@ func (c *collector) savedModels(dir string) error {
 				return err
 			case m.Converter != version.Converter:
 				reason = fmt.Sprintf("written by converter version %q, and this one is %q", m.Converter, version.Converter)
+			}
+		default:
+			if of, kept := keptConstantsOf(e.Name()); kept {
+				if _, err := os.Stat(filepath.Join(dir, of)); errors.Is(err, fs.ErrNotExist) {
+					reason = "constants of a SavedModel that is gone"
+				}
 			}
 		}
 		if reason != "" {

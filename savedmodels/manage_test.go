@@ -31,10 +31,20 @@ func TestRemove(t *testing.T) {
 	_, err = p.store.Remove(t.Context(), "nonesuch", true, p.checkpoints)
 	assert.ErrorIs(t, err, ErrUnknownModel)
 
+	list, err := p.store.List()
+	require.NoError(t, err)
+	for _, m := range list {
+		require.NoError(t, os.MkdirAll(KeptConstantsDir(m.Dir), 0o755))
+	}
+	list, err = p.store.List()
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+
 	removed, err := p.store.Remove(t.Context(), one, false, p.checkpoints)
 	require.NoError(t, err)
-	require.Len(t, removed, 1)
-	assert.Greater(t, removed[0].Bytes, int64(16<<20))
+	require.Len(t, removed, 2)
+	assert.Equal(t, "constants of a SavedModel", removed[0].Reason)
+	assert.Greater(t, removed[1].Bytes, int64(16<<20))
 	checkpoints, savedModels := p.requireWhole(t)
 	assert.Len(t, checkpoints, 2)
 	assert.Equal(t, []string{"simplernn_shallow"}, savedModels)
@@ -63,6 +73,14 @@ func TestCollectGarbage(t *testing.T) {
 	dir := filepath.Join(p.store.dir, one)
 	list, err := p.store.List()
 	require.NoError(t, err)
+	gone := KeptConstantsDir(filepath.Join(dir, "seeded-7-times30-lightcone"))
+	for _, path := range []string{gone, KeptConstantsDir(list[0].Dir)} {
+		require.NoError(t, os.MkdirAll(path, 0o755))
+	}
+	removed, err = p.store.CollectGarbage(t.Context(), p.checkpoints, false)
+	require.NoError(t, err)
+	require.Equal(t, []Removed{{gone, 0, "constants of a SavedModel that is gone"}}, removed)
+	require.NoError(t, os.RemoveAll(KeptConstantsDir(list[0].Dir)))
 	text, err := os.ReadFile(filepath.Join(list[0].Dir, "manifest.json"))
 	require.NoError(t, err)
 	make := func(path, manifest string) {

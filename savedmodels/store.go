@@ -300,6 +300,15 @@ func removeLeftovers(dir string) {
 	}
 }
 
+// keptConstantsSuffix ends the hidden directories of KeptConstantsDir.
+const keptConstantsSuffix = ".constants"
+
+// KeptConstantsDir returns where processes keep what is the same for all stimuli of the
+// SavedModel in a directory of a store: a hidden directory beside it.
+func KeptConstantsDir(dir string) string {
+	return filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+keptConstantsSuffix)
+}
+
 // List returns the SavedModels in the store.
 func (s *Store) List() ([]SavedModel, error) {
 	var list []SavedModel

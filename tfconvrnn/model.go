@@ -27,9 +27,11 @@ type loadOptions struct {
 	verify   bool
 	trust    bool
 	unloaded bool
-	session  sessionOptions
-	gpu      gpuOptions
-	progress func(done, total int64)
+	// withoutKept computes constants anew.
+	withoutKept bool
+	session     sessionOptions
+	gpu         gpuOptions
+	progress    func(done, total int64)
 }
 
 // WithWeights says which weights: "trained" (the default), "seeded:<seed>" for
@@ -103,6 +105,7 @@ type Model struct {
 	peers []*Model
 	// constants are shared with the peers.
 	constants *constantCache
+	kept      keptConstants
 
 	closing sync.Mutex
 	closed  atomic.Bool
@@ -146,7 +149,15 @@ func LoadContext(ctx context.Context, name string, options ...Option) (*Model, e
 			return nil, err
 		}
 	}
-	return open(info, found, o)
+	m, err := open(info, found, o)
+	if err != nil || o.unloaded || o.verify || o.withoutKept || m.session.device != "cpu" {
+		return m, err
+	}
+	if m.kept, err = newKeptConstants(m); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
 }
 
 func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (*Model, error) {

@@ -170,7 +170,13 @@ func (m *Model) constantTensors(ctx context.Context, names []string) (map[string
 	if c.tensors == nil {
 		c.tensors = map[string]*libtf.Tensor{}
 	}
-	return m.complete(ctx, c.tensors, names, nil)
+	missing := missingOf(c.tensors, names)
+	if len(missing) > 0 {
+		if err := m.complete(ctx, c.tensors, missing, m.kept.constantSet(), nil); err != nil {
+			return nil, err
+		}
+	}
+	return these(c.tensors, names), nil
 }
 
 // blankTensors returns the named per-frame values of a blank, computing those that
@@ -185,26 +191,26 @@ func (m *Model) blankTensors(ctx context.Context, blank Blank, names []string) (
 	if c.blanks[blank] == nil {
 		c.blanks[blank] = map[string]*libtf.Tensor{}
 	}
-	return m.complete(ctx, c.blanks[blank], names, func() ([]libtf.Feed, error) {
-		frame, err := libtf.AllocateTensor(libtf.Float, []int64{1, ImageSize, ImageSize, 3})
+	if missing := missingOf(c.blanks[blank], names); len(missing) > 0 {
+		pixels := make([]float32, ImageSize*ImageSize*3)
+		if err := blank.normalizeInto(pixels); err != nil {
+			return nil, err
+		}
+		frame, err := libtf.NewTensor([]int64{1, ImageSize, ImageSize, 3}, pixels)
 		if err != nil {
 			return nil, err
 		}
-		data, err := libtf.Data[float32](frame)
-		if err == nil {
-			err = blank.normalizeInto(data)
-		}
-		if err != nil {
-			frame.Close()
-			return nil, err
-		}
+		defer frame.Close()
 		outputs, err := m.outputs([]string{m.manifest.Frames})
 		if err != nil {
-			frame.Close()
 			return nil, err
 		}
-		return []libtf.Feed{{Output: outputs[0], Tensor: frame}}, nil
-	})
+		feeds := []libtf.Feed{{Output: outputs[0], Tensor: frame}}
+		if err := m.complete(ctx, c.blanks[blank], missing, m.kept.blankSet(pixels), feeds); err != nil {
+			return nil, err
+		}
+	}
+	return these(c.blanks[blank], names), nil
 }
 
 // keepsBlank says whether values of the blank are, or can be, kept.
@@ -215,44 +221,50 @@ func (m *Model) keepsBlank(blank Blank) bool {
 	return len(m.manifest.Known) > 0 && (c.blanks[blank] != nil || len(c.blanks) < maxBlanks)
 }
 
-// complete adds the named tensors that are missing in have. The caller holds the
-// cache's lock.
-func (m *Model) complete(ctx context.Context, have map[string]*libtf.Tensor, names []string, feeds func() ([]libtf.Feed, error)) (map[string]*libtf.Tensor, error) {
-	var missing []string
+// missingOf returns the names that are not in have, each once.
+func missingOf(have map[string]*libtf.Tensor, names []string) (missing []string) {
 	for _, name := range names {
 		if have[name] == nil && !slices.Contains(missing, name) {
 			missing = append(missing, name)
 		}
 	}
-	if len(missing) > 0 {
-		fetches, err := m.outputs(missing)
-		if err != nil {
-			return nil, err
-		}
-		var fed []libtf.Feed
-		if feeds != nil {
-			if fed, err = feeds(); err != nil {
-				return nil, err
-			}
-			defer func() {
-				for _, f := range fed {
-					f.Tensor.Close()
-				}
-			}()
-		}
-		tensors, err := m.saved.Session.Run(ctx, fed, fetches, nil)
-		if err != nil {
-			return nil, closedError(err)
-		}
-		for i, name := range missing {
-			have[name] = tensors[i]
-		}
-	}
+	return missing
+}
+
+// these returns those of the tensors that are named.
+func these(have map[string]*libtf.Tensor, names []string) map[string]*libtf.Tensor {
 	found := make(map[string]*libtf.Tensor, len(names))
 	for _, name := range names {
 		found[name] = have[name]
 	}
-	return found, nil
+	return found
+}
+
+// complete adds the missing tensors to have. If they are not kept, it computes them in
+// one run, and the rest of the set that is to be kept with them: later processes then
+// find what they need, whatever they fetch. The caller holds the cache's lock.
+func (m *Model) complete(ctx context.Context, have map[string]*libtf.Tensor, missing []string, kept keptSet, feeds []libtf.Feed) error {
+	if kept.read(missing, have) == nil {
+		return nil
+	}
+	all := kept.names(missing)
+	fetches, err := m.outputs(all)
+	if err != nil {
+		return err
+	}
+	tensors, err := m.saved.Session.Run(ctx, feeds, fetches, nil)
+	if err != nil {
+		return closedError(err)
+	}
+	_ = kept.write(all, tensors) // failing, it only costs the next process time
+	for i, name := range all {
+		if slices.Contains(missing, name) {
+			have[name] = tensors[i]
+		} else {
+			tensors[i].Close()
+		}
+	}
+	return nil
 }
 
 func (m *Model) outputs(names []string) ([]libtf.Output, error) {

@@ -187,7 +187,7 @@ func TestSameBytes(t *testing.T) {
 	}
 	for _, name := range models {
 		t.Run(name, func(t *testing.T) {
-			list := sameBytesJobs(t, loadTest(t, name))
+			list := sameBytesJobs(t, loadTest(t, name, WithoutKeptConstants()))
 			for range 2 {
 				m := loadTest(t, name)
 				for range runs {
@@ -245,7 +245,7 @@ func sameBytesInChild(t *testing.T, model string, threads int) []*Features {
 func sameBytesChild(t *testing.T, task []string) {
 	threads, err := strconv.Atoi(task[1])
 	require.NoError(t, err)
-	m := loadTest(t, task[0], WithThreads(threads))
+	m := loadTest(t, task[0], WithThreads(threads), WithoutKeptConstants())
 	require.Equal(t, threads, m.Threads())
 	var features []*Features
 	for _, j := range sameBytesJobs(t, m) {

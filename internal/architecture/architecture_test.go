@@ -107,7 +107,7 @@ var rules = []struct {
 	{"graphs know no models", []string{"internal/graph"}, nil, []string{"internal/zoo", "internal/unroll"}},
 	{"the unroll knows no files", []string{"internal/unroll"}, nil, []string{"internal/bundle", "internal/weights", "internal/atomicfile", "convert"}},
 	{"the binding is small", []string{"internal/libtf"}, nil, []string{"internal/tfpb", "internal/graph", "internal/zoo", "internal/manifest"}},
-	{"formats stand alone", []string{"internal/bundle", "internal/arrayfiles", "internal/images"}, nil, []string{"internal/zoo", "internal/unroll", "internal/libtf", "convert", "savedmodels"}},
+	{"formats stand alone", []string{"internal/bundle", "internal/arrayfiles", "internal/images", "internal/tensorcache"}, nil, []string{"internal/zoo", "internal/unroll", "internal/libtf", "convert", "savedmodels"}},
 	{"checks come before what they check", []string{"internal/trust"}, nil, []string{"internal/libtf", "convert", "internal/unroll"}},
 	{"settings of the whole process are for programs", []string{"tfconvrnn", "convert", "savedmodels", "internal/*"}, nil, []string{"internal/libtf/onearena"}},
 	{"tests' servers are for tests", []string{"cmd/*", "tfconvrnn", "convert", "savedmodels"}, nil, []string{"internal/checkpointserver", "internal/s3server"}},

@@ -142,9 +142,11 @@ type Contestant struct {
 type FirstResult struct {
 	// FromProcessStart is the time from the start of a process to its first
 	// features, OtherFetches that of a later request in the same process whose
-	// fetches were not used before. Both are medians.
+	// fetches were not used before. WithoutKept is FromProcessStart where no earlier
+	// process has left the constants that it computed. All are medians.
 	FromProcessStart float64 `json:"seconds_from_process_start"`
 	OtherFetches     float64 `json:"seconds_of_other_fetches"`
+	WithoutKept      float64 `json:"seconds_from_process_start_without_kept_constants"`
 }
 
 // Ratio compares the plain unroll with the light cone: above 1 the latter is

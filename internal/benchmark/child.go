@@ -20,6 +20,8 @@ import (
 const (
 	measureMemory = "memory"
 	measureFirst  = "first"
+	// measureCold is measureFirst where no earlier process has left constants.
+	measureCold = "cold"
 )
 
 // firstRepeats is how many processes the time to the first result is taken from.
@@ -54,6 +56,8 @@ func Child(ctx context.Context, o Options, measurement string, out io.Writer) er
 			return childMemory(ctx, o, c.everyLayer, options, json.NewEncoder(out))
 		case measureFirst:
 			return childFirst(ctx, o, c.everyLayer, options, json.NewEncoder(out))
+		case measureCold:
+			return childFirst(ctx, o, c.everyLayer, append(options, tfconvrnn.WithoutKeptConstants()), json.NewEncoder(out))
 		}
 	}
 	return fmt.Errorf("%w: unknown measurement %q", errChild, measurement)
@@ -142,15 +146,19 @@ func (c *contestant) measureChildren(ctx context.Context, o Options) error {
 	if c.Name == PlainEveryLayer {
 		return nil
 	}
-	var first, other []float64
+	var first, other, cold []float64
 	for range firstRepeats {
 		elapsed, report, err := runChild(ctx, o, measureFirst+":"+c.Name)
 		if err != nil {
 			return err
 		}
 		first, other = append(first, elapsed.Seconds()), append(other, report.Other)
+		if elapsed, _, err = runChild(ctx, o, measureCold+":"+c.Name); err != nil {
+			return err
+		}
+		cold = append(cold, elapsed.Seconds())
 	}
-	c.FirstResult = &FirstResult{spreadOf(first).Median, spreadOf(other).Median}
+	c.FirstResult = &FirstResult{FromProcessStart: spreadOf(first).Median, OtherFetches: spreadOf(other).Median, WithoutKept: spreadOf(cold).Median}
 	return nil
 }
 
