@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/internal/manifest"
 )
 
 func TestClockCountsOverlapsOnce(t *testing.T) {
@@ -98,7 +100,7 @@ func BenchmarkArrange(b *testing.B) {
 			stimuli []Stimulus
 		}{{"uint8", fromBytes}, {"float32", fromFloats}} {
 			b.Run(fmt.Sprintf("%s/%d", c.name, batch), func(b *testing.B) {
-				x := &Extraction{times: 17}
+				x := &Extraction{times: 17, model: &Model{manifest: &manifest.Manifest{}, constants: &constantCache{}}}
 				x.options.presentation = Custom(17, 12)
 				b.SetBytes(int64(4 * len(pixels)))
 				for b.Loop() {

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -45,7 +46,8 @@ func makePictures(t testing.TB, dir string, n int) {
 
 // BenchmarkExtractTo compares extracting to each format with extracting to nothing:
 // what writing costs of the throughput. TFCONVRNN_BENCH_MODEL and
-// TFCONVRNN_BENCH_STORE choose another model and where its SavedModel is kept.
+// TFCONVRNN_BENCH_STORE choose another model and where its SavedModel is kept,
+// TFCONVRNN_BENCH_IMAGES how many images.
 func BenchmarkExtractTo(b *testing.B) {
 	if _, err := runtimePath(); err != nil {
 		b.Skip("needs libtensorflow:", err)
@@ -60,7 +62,10 @@ func BenchmarkExtractTo(b *testing.B) {
 	model, err := tfconvrnn.LoadContext(b.Context(), name, tfconvrnn.WithWeights("seeded:1"), tfconvrnn.WithStore(store))
 	require.NoError(b, err)
 	defer model.Close()
-	const images = 32
+	images := 128 // enough for the last batch, which nothing overlaps, not to count
+	if n, err := strconv.Atoi(os.Getenv("TFCONVRNN_BENCH_IMAGES")); err == nil {
+		images = n
+	}
 	pictures := filepath.Join(b.TempDir(), "pictures")
 	makePictures(b, pictures, images)
 	c := newConsole(io.Discard, true)
@@ -130,7 +135,7 @@ func extractTo(ctx context.Context, c *console, model *tfconvrnn.Model, x *tfcon
 		return err
 	}
 	defer writer.Abort() // no effect after Finish
-	run := &extractRun{command: &extractCommand{out: out}, content: content, set: set, hashes: hashes, console: c}
+	run := &extractRun{command: &extractCommand{out: out}, content: content, set: set, hashes: hashes, console: c, trace: &extractTrace{console: c}}
 	if _, err := run.stream(ctx, x, writer); err != nil {
 		return err
 	}
