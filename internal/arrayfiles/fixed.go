@@ -363,6 +363,7 @@ func (f *fixedSink) synced() func() error {
 			if err := file.Sync(); err != nil {
 				return err
 			}
+			dropCached(file)
 		}
 		return nil
 	}

@@ -79,7 +79,7 @@ func extract(ctx context.Context, x *tfconvrnn.Extraction, paths []string, out s
 		layout.Streamed = append(layout.Streamed, arrayfiles.Streamed{Name: "logits", DataType: arrayfiles.Float32, RowShape: []int{classes}})
 	}
 	before, begun := x.Statistics(), time.Now()
-	writer, err := arrayfiles.Create(out, arrayfiles.NPZ, layout, arrayfiles.Options{})
+	writer, err := arrayfiles.Create(out, arrayfiles.NPZ, layout, arrayfiles.Options{Identity: x.Provenance()}) // with a journal, as extract writes
 	if err != nil {
 		return nil, err
 	}
