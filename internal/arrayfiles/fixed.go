@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/tfconvrnn/go/internal/pagecache"
 )
 
 // The sink of formats whose every byte has a place that is known before the
@@ -363,7 +365,7 @@ func (f *fixedSink) synced() func() error {
 			if err := file.Sync(); err != nil {
 				return err
 			}
-			dropCached(file)
+			pagecache.Drop(file)
 		}
 		return nil
 	}

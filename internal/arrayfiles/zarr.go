@@ -17,6 +17,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/tfconvrnn/go/internal/pagecache"
 )
 
 // A Zarr store of version 2 ("Zarr Storage Specification Version 2"): a folder
@@ -555,7 +557,9 @@ func (z *zarrSink) synced() func() error {
 			if err != nil {
 				return err
 			}
-			err = file.Sync()
+			if err = file.Sync(); err == nil {
+				pagecache.Drop(file)
+			}
 			file.Close()
 			if err != nil {
 				return err

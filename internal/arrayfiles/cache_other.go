@@ -1,8 +1,0 @@
-//go:build !linux
-
-package arrayfiles
-
-import "os"
-
-// dropCached does nothing where the system takes no such advice.
-func dropCached(*os.File) {}
