@@ -6,6 +6,7 @@
 #include "capi.h"
 
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,9 +37,31 @@ static const struct {
 static void (*set_tensor_float_32)(bool allowed);
 static bool (*get_tensor_float_32)(void);
 
+// Threads that the library makes inherit the mask of the thread that makes them.
+// They must take no signal: some of oneDNN's generated code uses the stack pointer
+// for other things, and only Go's own threads have a stack for signals, so that a
+// handler on one of the library's overwrites the heap. Signals that mean an error
+// of the thread itself stay.
+static void block_signals(sigset_t* before) {
+  sigset_t all;
+  sigfillset(&all);
+  const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+  for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+    sigdelset(&all, own[i]);
+  }
+  pthread_sigmask(SIG_BLOCK, &all, before);
+}
+
+static void restore_signals(const sigset_t* before) {
+  pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
 int libtf_open(const char* path, char* text, size_t size) {
   text[0] = 0;
+  sigset_t before;
+  block_signals(&before);
   void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  restore_signals(&before);
   if (library == NULL) {
     const char* message = dlerror();
     snprintf(text, size, "%s", message != NULL ? message : "unknown error");
@@ -89,13 +112,24 @@ int libtf_describe(const TF_Tensor* t, int* type, size_t* bytes, void** data,
   return rank;
 }
 
+TF_Graph* libtf_new_graph(void) {
+  sigset_t before;
+  block_signals(&before);
+  TF_Graph* g = table.TF_NewGraph();
+  restore_signals(&before);
+  return g;
+}
+
 void libtf_import(TF_Graph* g, const void* graph_def, size_t len,
                   const char* prefix, TF_Status* s) {
+  sigset_t before;
+  block_signals(&before);
   TF_Buffer buffer = {graph_def, len, NULL};
   TF_ImportGraphDefOptions* options = table.TF_NewImportGraphDefOptions();
   table.TF_ImportGraphDefOptionsSetPrefix(options, prefix);
   table.TF_GraphImportGraphDef(g, &buffer, options, s);
   table.TF_DeleteImportGraphDefOptions(options);
+  restore_signals(&before);
 }
 
 static TF_SessionOptions* session_options(const void* config, size_t len,
@@ -108,9 +142,12 @@ static TF_SessionOptions* session_options(const void* config, size_t len,
 TF_Session* libtf_new_session(TF_Graph* g, const void* config, size_t len,
                               TF_Status* s) {
   TF_Session* session = NULL;
+  sigset_t before;
+  block_signals(&before);
   TF_SessionOptions* options = session_options(config, len, s);
   if (table.TF_GetCode(s) == 0) session = table.TF_NewSession(g, options, s);
   table.TF_DeleteSessionOptions(options);
+  restore_signals(&before);
   return session;
 }
 
@@ -119,11 +156,26 @@ TF_Session* libtf_load_saved_model(TF_Graph* g, const char* dir,
                                    const void* config, size_t len,
                                    TF_Status* s) {
   TF_Session* session = NULL;
+  sigset_t before;
+  block_signals(&before);
   TF_SessionOptions* options = session_options(config, len, s);
   if (table.TF_GetCode(s) == 0) {
     session = table.TF_LoadSessionFromSavedModel(options, NULL, dir, tags,
                                                  num_tags, g, NULL, s);
   }
   table.TF_DeleteSessionOptions(options);
+  restore_signals(&before);
   return session;
+}
+
+void libtf_run(TF_Session* session, const TF_Output* inputs,
+               TF_Tensor* const* input_values, int num_inputs,
+               const TF_Output* outputs, TF_Tensor** output_values,
+               int num_outputs, const TF_Operation* const* targets,
+               int num_targets, TF_Status* s) {
+  sigset_t before;
+  block_signals(&before);  // optimizers of graphs make threads in first runs
+  table.TF_SessionRun(session, NULL, inputs, input_values, num_inputs, outputs,
+                      output_values, num_outputs, targets, num_targets, NULL, s);
+  restore_signals(&before);
 }

@@ -145,6 +145,8 @@ void libtf_trim(void);
 int libtf_describe(const TF_Tensor* t, int* type, size_t* bytes, void** data,
                    int64_t* dims);
 
+TF_Graph* libtf_new_graph(void);
+
 void libtf_import(TF_Graph* g, const void* graph_def, size_t len,
                   const char* prefix, TF_Status* s);
 
@@ -155,5 +157,11 @@ TF_Session* libtf_load_saved_model(TF_Graph* g, const char* dir,
                                    const char* const* tags, int num_tags,
                                    const void* config, size_t len,
                                    TF_Status* s);
+
+void libtf_run(TF_Session* session, const TF_Output* inputs,
+               TF_Tensor* const* input_values, int num_inputs,
+               const TF_Output* outputs, TF_Tensor** output_values,
+               int num_outputs, const TF_Operation* const* targets,
+               int num_targets, TF_Status* s);
 
 #endif

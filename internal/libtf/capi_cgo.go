@@ -68,7 +68,7 @@ func describeTensor(t unsafe.Pointer) (dtype DataType, shape []int64, data unsaf
 	return DataType(cType), shape, data, int(cBytes)
 }
 
-func newGraph() unsafe.Pointer { return unsafe.Pointer(C.libtf_TF_NewGraph()) }
+func newGraph() unsafe.Pointer { return unsafe.Pointer(C.libtf_new_graph()) }
 
 func deleteGraph(g unsafe.Pointer) { C.libtf_TF_DeleteGraph((*C.TF_Graph)(g)) }
 
@@ -172,10 +172,10 @@ func listDevices(session unsafe.Pointer) (devices []Device, err error) {
 func runSession(session unsafe.Pointer, inputs []cOutput, values []unsafe.Pointer, outputs []cOutput, targets []unsafe.Pointer) ([]unsafe.Pointer, error) {
 	results := make([]unsafe.Pointer, len(outputs))
 	err := withStatus("run a session", func(s *C.TF_Status) {
-		C.libtf_TF_SessionRun((*C.TF_Session)(session), nil,
+		C.libtf_run((*C.TF_Session)(session),
 			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(inputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(values))), C.int(len(inputs)),
 			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(results))), C.int(len(outputs)),
-			(**C.TF_Operation)(unsafe.Pointer(unsafe.SliceData(targets))), C.int(len(targets)), nil, s)
+			(**C.TF_Operation)(unsafe.Pointer(unsafe.SliceData(targets))), C.int(len(targets)), s)
 	})
 	return results, err
 }
