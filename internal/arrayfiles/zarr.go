@@ -96,7 +96,8 @@ func newZarrSink(path string, layout *Layout, options Options) (*zarrSink, error
 		codec = nil
 	} else {
 		var err error
-		z.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+		// Like numcodecs: without checksums of its own. A sealed store has better ones.
+		z.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
 		if err != nil {
 			return nil, err
 		}

@@ -64,7 +64,7 @@ func TestObjectStore(t *testing.T) {
 			reader, err := stimuli.NewReader(t.Context(), stimuli.Options{MaxFrames: p.MaxFrames}, nil)
 			require.NoError(t, err)
 			fake := fakeEngine(p, func() {})
-			w := p.newWorker(WorkerOptions{}, func(ctx context.Context, records iter.Seq[*stimuli.Record], row func([][]float32, error) error) error {
+			w := p.newWorker(WorkerOptions{}, func(ctx context.Context, records iter.Seq[*stimuli.Record], rows rowSink) error {
 				return fake(ctx, func(yield func(*stimuli.Record) bool) {
 					for r := range records {
 						pixels, err := reader.Stimulus(r).Frames[0].Pixels()
@@ -77,7 +77,7 @@ func TestObjectStore(t *testing.T) {
 							return
 						}
 					}
-				}, row)
+				}, rows)
 			})
 			require.NoError(t, w.Work(t.Context(), p.Missing(first, end, 0), nil))
 			require.NoError(t, reader.Close())

@@ -81,7 +81,7 @@ func testRequest(table, output string, batch int) *Request {
 // fakeEngine computes values that depend on the stimulus and on all others of its
 // batch, as the last bits of a model's do.
 func fakeEngine(p *Plan, chosen func()) engine {
-	return func(ctx context.Context, records iter.Seq[*stimuli.Record], row func([][]float32, error) error) error {
+	return func(ctx context.Context, records iter.Seq[*stimuli.Record], sink rowSink) error {
 		var batch []stimuli.Record
 		compute := func() error {
 			sum := sha256.New()
@@ -111,7 +111,10 @@ func fakeEngine(p *Plan, chosen func()) engine {
 						rows[a] = append(rows[a], v)
 					}
 				}
-				if err := row(rows, fault); err != nil {
+				for a, row := range rows {
+					sink.add(a, row)
+				}
+				if err := sink.end(fault); err != nil {
 					return err
 				}
 			}

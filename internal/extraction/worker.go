@@ -77,9 +77,17 @@ func recordChunk(name string) (int, bool) {
 }
 
 // engine computes stimuli in batches of the plan's size, of which only the last may be
-// smaller, and passes the rows of each, one for each streamed array of the layout.
-// The rows are valid until row returns.
-type engine func(ctx context.Context, records iter.Seq[*stimuli.Record], row func(rows [][]float32, failed error) error) error
+// smaller, and passes the rows of each to a rowSink.
+type engine func(ctx context.Context, records iter.Seq[*stimuli.Record], rows rowSink) error
+
+// rowSink takes the rows of one stimulus after the other.
+type rowSink struct {
+	// add takes the row of each streamed array of the layout; it is valid until add
+	// returns.
+	add func(array int, row []float32)
+	// end is called after the rows of each stimulus, with why it could not be read.
+	end func(failed error) error
+}
 
 // Worker computes chunks of a plan. It must not be used concurrently; several workers
 // of one model may. The caller closes it.
@@ -141,8 +149,7 @@ func (p *Plan) NewWorker(ctx context.Context, model *tfconvrnn.Model, options Wo
 	if err != nil {
 		return nil, err
 	}
-	rows := make([][]float32, len(p.layout.Streamed))
-	w := p.newWorker(options, func(ctx context.Context, records iter.Seq[*stimuli.Record], row func([][]float32, error) error) error {
+	w := p.newWorker(options, func(ctx context.Context, records iter.Seq[*stimuli.Record], rows rowSink) error {
 		list := func(yield func(tfconvrnn.Stimulus) bool) {
 			for record := range records {
 				if !yield(reader.Stimulus(record)) {
@@ -153,11 +160,11 @@ func (p *Plan) NewWorker(ctx context.Context, model *tfconvrnn.Model, options Wo
 		return x.Stream(ctx, list, func(b *tfconvrnn.Batch) error {
 			for i := range b.Stimuli {
 				err := writer.Write(b, i, func(array int, values []float32) error {
-					rows[array] = append(rows[array][:0], values...)
+					rows.add(array, values)
 					return nil
 				})
 				if err == nil {
-					err = row(rows, b.Failed[i])
+					err = rows.end(b.Failed[i])
 				}
 				if err != nil {
 					return err
@@ -347,13 +354,15 @@ func (w *Worker) stream(ctx context.Context, next func() (int, bool), progress P
 			}
 		}
 	}
-	c := &chunkBuffer{}
-	err = w.compute(ctx, records, func(rows [][]float32, fault error) error {
-		if c.rows == 0 {
+	c := &chunkBuffer{chunk: -1}
+	add := func(array int, row []float32) {
+		if c.chunk < 0 {
 			c.begin(p, <-queue)
 		}
-		c.add(p, rows, fault)
-		if c.rows < c.end-c.first {
+		c.add(p, array, row)
+	}
+	err = w.compute(ctx, records, rowSink{add, func(fault error) error {
+		if c.finishRow(fault); c.rows < c.end-c.first {
 			return nil
 		}
 		record, err := w.write(ctx, c)
@@ -361,19 +370,19 @@ func (w *Worker) stream(ctx context.Context, next func() (int, bool), progress P
 			return err
 		}
 		progress(c.chunk, record)
-		c.rows = 0
+		c.chunk = -1
 		return nil
-	})
+	}})
 	if err == nil {
 		err = failed
 	}
-	if err == nil && (c.rows > 0 || len(queue) > 0) {
+	if err == nil && (c.chunk >= 0 || len(queue) > 0) {
 		err = errors.New("extraction: the engine passed too few rows")
 	}
 	return more, err
 }
 
-// chunkBuffer collects the rows of a chunk.
+// chunkBuffer collects the rows of a chunk, the number of which is -1 before the first.
 type chunkBuffer struct {
 	chunk, first, end int
 	rows              int
@@ -383,7 +392,7 @@ type chunkBuffer struct {
 }
 
 func (c *chunkBuffer) begin(p *Plan, chunk int) {
-	c.chunk, c.failed = chunk, nil
+	c.chunk, c.rows, c.failed = chunk, 0, nil
 	c.first, c.end = p.Rows(chunk)
 	if c.data == nil {
 		c.data = make([][]float32, len(p.layout.Streamed))
@@ -394,13 +403,14 @@ func (c *chunkBuffer) begin(p *Plan, chunk int) {
 	}
 }
 
-func (c *chunkBuffer) add(p *Plan, rows [][]float32, fault error) {
-	for i := range c.data {
-		if c.data[i] == nil {
-			c.data[i] = make([]float32, 0, p.ChunkStimuli*len(rows[i]))
-		}
-		c.data[i] = append(c.data[i], rows[i]...)
+func (c *chunkBuffer) add(p *Plan, array int, row []float32) {
+	if c.data[array] == nil {
+		c.data[array] = make([]float32, 0, p.ChunkStimuli*len(row))
 	}
+	c.data[array] = append(c.data[array], row...)
+}
+
+func (c *chunkBuffer) finishRow(fault error) {
 	if fault != nil {
 		c.failed = append(c.failed, FailedStimulus{Row: c.first + c.rows, Error: oneLine(fault)})
 	}
