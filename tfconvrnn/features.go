@@ -66,6 +66,13 @@ func (x *Extraction) Extract(ctx context.Context, stimuli []Stimulus) (*Features
 	if len(stimuli) == 0 {
 		return nil, fmt.Errorf("%w: there are none", ErrImages)
 	}
+	if _, err := x.model.PrecisionError(ctx); err != nil {
+		return nil, err
+	}
+	return x.collect(ctx, stimuli)
+}
+
+func (x *Extraction) collect(ctx context.Context, stimuli []Stimulus) (*Features, error) {
 	f := &Features{Provenance: x.Provenance(), Layers: make([]LayerFeatures, len(x.layers))}
 	for i, l := range x.layers {
 		f.Layers[i] = LayerFeatures{LayerOutput: l, Data: make([]float32, 0, len(stimuli)*len(l.Timesteps)*l.Size())}

@@ -107,6 +107,9 @@ type Model struct {
 	constants *constantCache
 	kept      keptConstants
 
+	measuring      sync.Mutex
+	precisionError atomic.Pointer[PrecisionError]
+
 	closing sync.Mutex
 	closed  atomic.Bool
 }
@@ -280,6 +283,7 @@ type Provenance struct {
 	Decoder        string           `json:"decoder,omitempty"`
 	Preprocessing  string           `json:"preprocessing,omitempty"`
 	Precision      string           `json:"precision"`
+	PrecisionError *PrecisionError  `json:"precision_error,omitempty"`
 	Device         string           `json:"device"`
 	TF32           bool             `json:"tf32,omitempty"`
 	BatchSize      int              `json:"batch_size"`
@@ -295,7 +299,7 @@ func (m *Model) provenance() Provenance {
 	return Provenance{
 		Software: "tfconvrnn " + version.Version, TensorFlow: m.runtime.Version(), Model: m.info.Name,
 		Weights: m.manifest.Weights, Converter: m.manifest.Converter, Plan: m.manifest.Plan,
-		Precision: m.session.precision, Device: device, TF32: gpus && m.gpu.tf32, MillisPerTimes: MillisecondsPerTimestep,
+		Precision: m.session.precision, PrecisionError: m.precisionError.Load(), Device: device, TF32: gpus && m.gpu.tf32, MillisPerTimes: MillisecondsPerTimestep,
 	}
 }
 

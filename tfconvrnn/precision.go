@@ -13,7 +13,7 @@ const (
 	// Float32 is the precision of the published models.
 	Float32 = "float32"
 	// BFloat16 computes with 8 significant bits on processors that have
-	// instructions for it; logits differ by about 2 % of their RMS.
+	// instructions for it; see Model.PrecisionError for what that costs.
 	BFloat16 = "bfloat16"
 )
 

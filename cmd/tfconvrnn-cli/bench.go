@@ -369,6 +369,9 @@ func (r *benchReport) print(out io.Writer) {
 		}
 	}
 	fmt.Fprintf(out, "largest difference between the plans' features: %.1e of a layer's RMS\n", r.Difference)
+	if r.PrecisionError != nil {
+		fmt.Fprintln(out, precisionLine(r.PrecisionError))
+	}
 	if p := r.Photographs; p != nil {
 		fmt.Fprintf(out, "%d JPEG photographs to npz (%s): %.1f s, TensorFlow was not running for %.1f %% of it\n",
 			p.Count, humanize.Bytes(uint64(p.OutputBytes)), p.Seconds, 100*p.OutsideSession)

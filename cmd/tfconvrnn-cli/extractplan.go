@@ -104,6 +104,9 @@ func (e *extractCommand) runZarr(cmd *cobra.Command, args []string, p *extractPl
 	}
 	loaded()
 	defer model.Close()
+	if err := notePrecision(cmd.Context(), c, model); err != nil {
+		return err
+	}
 	planned := trace.start("plan and hash stimuli")
 	plan, err := e.planZarr(cmd, args, p, model, c)
 	if err != nil {
@@ -374,6 +377,9 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer model.Close()
+	if err := notePrecision(cmd.Context(), c, model); err != nil {
+		return err
+	}
 	request, err := e.request(cmd, args, p, model, c)
 	if err != nil {
 		return err

@@ -135,6 +135,23 @@ func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further
 	return model, nil
 }
 
+// notePrecision measures what another precision than float32 costs, for the
+// provenance, and says it.
+func notePrecision(ctx context.Context, c *console, model *tfconvrnn.Model) error {
+	measured, err := model.PrecisionError(ctx)
+	if err != nil || measured == nil {
+		return err
+	}
+	c.note("%s", precisionLine(measured))
+	return nil
+}
+
+func precisionLine(e *tfconvrnn.PrecisionError) string {
+	layer, largest := e.Largest()
+	return fmt.Sprintf("%s instead of %s: features of a built-in picture differ by up to %.2g %% (%s, RMS of the difference relative to that in float32), logits by %.2g %%",
+		tfconvrnn.BFloat16, tfconvrnn.Float32, 100*largest, layer, 100*e.Logits)
+}
+
 // plural returns "1 image", "2 images".
 func plural(n int, noun string) string {
 	if n == 1 {

@@ -173,7 +173,10 @@ type Result struct {
 	// Difference is the largest difference of the first image's features between
 	// the light cone and the plain plan, relative to the RMS of the layer at the
 	// timestep.
-	Difference  float64      `json:"largest_relative_difference"`
+	Difference float64 `json:"largest_relative_difference"`
+	// PrecisionError is what another precision than float32 costs; nil in float32.
+	PrecisionError *tfconvrnn.PrecisionError `json:"precision_error,omitempty"`
+
 	Contestants []Contestant `json:"contestants"`
 	Ratios      []Ratio      `json:"ratios"`
 }
@@ -266,6 +269,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	defer gemm.close()
 
+	if r.PrecisionError, err = models[lightConePlan].PrecisionError(ctx); err != nil {
+		return nil, err
+	}
 	note("first runs")
 	if r.Difference, err = compare(ctx, list, images); err != nil {
 		return nil, err

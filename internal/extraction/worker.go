@@ -196,6 +196,7 @@ func (w *Worker) Close() error { return w.close() }
 func (p *Plan) checkModel(here tfconvrnn.Provenance) error {
 	planned := p.Provenance.Provenance
 	planned.Device, here.Device = deviceKind(planned.Device), deviceKind(here.Device)
+	here.PrecisionError = planned.PrecisionError // measured once, by the plan
 	if reflect.DeepEqual(planned, here) {
 		return nil
 	}
