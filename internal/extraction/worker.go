@@ -360,7 +360,7 @@ func (w *Worker) stream(ctx context.Context, next func() (int, bool), progress P
 		if c.chunk < 0 {
 			c.begin(p, <-queue)
 		}
-		c.add(p, array, row)
+		c.add(array, row)
 	}
 	err = w.compute(ctx, records, rowSink{add, func(fault error) error {
 		if c.finishRow(fault); c.rows < c.end-c.first {
@@ -383,6 +383,9 @@ func (w *Worker) stream(ctx context.Context, next func() (int, bool), progress P
 	return more, err
 }
 
+// firstChunkValues bounds what a chunk's rows of an array take before they are there.
+const firstChunkValues = 1 << 28
+
 // chunkBuffer collects the rows of a chunk, the number of which is -1 before the first.
 type chunkBuffer struct {
 	chunk, first, end int
@@ -404,9 +407,11 @@ func (c *chunkBuffer) begin(p *Plan, chunk int) {
 	}
 }
 
-func (c *chunkBuffer) add(p *Plan, array int, row []float32) {
+func (c *chunkBuffer) add(array int, row []float32) {
 	if c.data[array] == nil {
-		c.data[array] = make([]float32, 0, p.ChunkStimuli*len(row))
+		// A plan may claim more than its stimuli fill.
+		rows := min(c.end-c.first, 1+firstChunkValues/max(1, len(row)))
+		c.data[array] = make([]float32, 0, rows*len(row))
 	}
 	c.data[array] = append(c.data[array], row...)
 }
