@@ -384,7 +384,7 @@ func (w *Worker) stream(ctx context.Context, next func() (int, bool), progress P
 }
 
 // firstChunkValues bounds what a chunk's rows of an array take before they are there.
-const firstChunkValues = 1 << 28
+const firstChunkValues = 1 << 26
 
 // chunkBuffer collects the rows of a chunk, the number of which is -1 before the first.
 type chunkBuffer struct {
