@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/tfconvrnn/go/internal/libtf"
 	_ "github.com/tfconvrnn/go/internal/libtf/onearena" // keeps memory from growing as a run goes on
 )
 
@@ -26,6 +27,9 @@ const garbagePercent = 20
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
+	}
+	if os.Getenv("TF_CPP_MIN_LOG_LEVEL") == "" { // else the user wants to see it all
+		libtf.LoadQuietly()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks to stop and tidy up; with the handler gone, a second

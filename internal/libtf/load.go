@@ -354,7 +354,15 @@ func (p place) load() (r *Runtime, final bool, err error) {
 			return nil, false, err
 		}
 	}
-	result, text := open(file)
+	var (
+		result openResult
+		text   string
+	)
+	if quiet.Load() {
+		quietly(func() { result, text = open(file) })
+	} else {
+		result, text = open(file)
+	}
 	switch result {
 	case opened:
 	case symbolsMissing:
