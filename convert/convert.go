@@ -183,7 +183,7 @@ func write(ctx context.Context, m *zoo.Model, source Source, dir string, options
 	if err != nil {
 		return nil, err
 	}
-	if err := atomicfile.Write(filepath.Join(dir, "saved_model.pb"), data); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, graphName), data); err != nil {
 		return nil, err
 	}
 	result := newManifest(network)
@@ -193,7 +193,7 @@ func write(ctx context.Context, m *zoo.Model, source Source, dir string, options
 		result.Weights.Seed = &origin.Seed
 	}
 	result.Files = map[string]string{}
-	for _, name := range []string{"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"} {
+	for _, name := range []string{graphName, "variables/variables.index", "variables/variables.data-00000-of-00001"} {
 		if result.Files[name], err = manifest.HashFile(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
 			return nil, err
 		}

@@ -335,3 +335,7 @@ func (s *Store) List() ([]SavedModel, error) {
 
 // Plan says how a graph computes its model.
 type Plan = convert.Plan
+
+// CheckConversion tells whether the SavedModel is one that this program's converter can
+// have written, with any weights. Errors wrap convert.ErrForeign or convert.ErrCorrupt.
+func (m SavedModel) CheckConversion() error { return convert.Check(m.Dir, m.Manifest) }

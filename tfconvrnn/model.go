@@ -167,9 +167,13 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 	if err := o.checkTrust(info, found); err != nil {
 		return nil, err
 	}
+	converted := o.checkConversion(found)
 	quiet()
 	runtime, err := libtf.Load(o.runtime)
 	if err != nil {
+		return nil, errors.Join(converted(), err)
+	}
+	if err := converted(); err != nil {
 		return nil, err
 	}
 	if !o.unloaded {

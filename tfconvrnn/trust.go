@@ -3,6 +3,7 @@ package tfconvrnn
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/tfconvrnn/go/internal/trust"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -14,10 +15,11 @@ import (
 var ErrUntrusted = trust.ErrUntrusted
 
 // WithTrust opens SavedModels that would otherwise be refused with ErrUntrusted: it
-// lets their graphs do what they like, as any program. Without it only graphs of
-// the ops that the converter uses are opened, and only those whose graph and list
-// of variables have the hashes that the manifest says. Values of variables are
-// compared with the manifest by WithVerification.
+// lets their graphs do what they like, as any program. Without it only graphs that
+// the converter writes, byte for byte, are opened, with variables of the shapes that it
+// gives them, and only those whose graph and list of variables have the hashes that
+// the manifest says. Values of variables are compared with the manifest by
+// WithVerification.
 func WithTrust() Option {
 	return func(o *loadOptions) error { o.trust = true; return nil }
 }
@@ -40,7 +42,27 @@ func (o *loadOptions) checkTrust(info savedmodels.Model, found savedmodels.Saved
 		return nil
 	}
 	if err := trust.Check(found.Dir, m); err != nil {
-		return fmt.Errorf("%w; convert the model again, or open it with WithTrust (--trust) if you know where it is from", err)
+		return mistrust(err)
 	}
 	return nil
+}
+
+func mistrust(err error) error {
+	return fmt.Errorf("%w; convert the model again, or open it with WithTrust (--trust) if you know where it is from", err)
+}
+
+// checkConversion begins what checkTrust leaves to be done, beside what else takes
+// time, and returns a function that waits for it.
+func (o *loadOptions) checkConversion(found savedmodels.SavedModel) func() error {
+	if o.trust || o.unloaded {
+		return func() error { return nil }
+	}
+	checked := make(chan error, 1)
+	go func() { checked <- found.CheckConversion() }()
+	return sync.OnceValue(func() error {
+		if err := <-checked; err != nil {
+			return mistrust(fmt.Errorf("%w: %s: %w", ErrUntrusted, found.Dir, err))
+		}
+		return nil
+	})
 }
