@@ -2,7 +2,7 @@
 # The long versions of the tests: fuzzing, plans against each other, soaking, the race
 # detector, cgo's pointer checks, AddressSanitizer, determinism, what would abort the
 # process, and processes killed at random moments.
-# Prints a table at the end, and fails if anything did. About an hour on two idle cores.
+# Prints a table at the end, and fails if anything did. Half an hour on two fast cores, an hour on slow ones.
 #
 # usage: scripts/long_tests.sh [PART…]
 # parts: fuzz plans soak race cgocheck asan same abort kill
@@ -12,7 +12,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-: "${FUZZ_TIME:=20s}" "${TRIALS:=5}" "${EXTRACTIONS:=20000}" "${LOADS:=500}" "${RUNS:=100}" "${ROUNDS:=20}" "${KILLS:=15}" "${IMAGES:=60}"
+: "${FUZZ_TIME:=20s}" "${TRIALS:=5}" "${EXTRACTIONS:=20000}" "${LOADS:=500}" "${RUNS:=100}" "${ROUNDS:=20}" "${KILLS:=15}" "${IMAGES:=300}"
 parts="${*:-fuzz plans soak race cgocheck asan same abort kill}"
 
 go run ./cmd/tfconvrnn-cli runtime install --quiet >/dev/null || exit 1

@@ -370,7 +370,11 @@ func (e *extractCommand) checkOutput(ctx context.Context, p *extractPlan) (err e
 	if p.resuming {
 		return checkFolder(filepath.Dir(filepath.Clean(e.out)))
 	}
-	return checkOutput(e.out, e.force)
+	if err = checkOutput(e.out, e.force); e.resume && errors.Is(err, arrayfiles.ErrExists) {
+		// Outputs get their name when they are complete.
+		return fmt.Errorf("%s is complete: %w, and nothing is left to resume; choose another name, or replace it with --force", e.out, arrayfiles.ErrExists)
+	}
+	return err
 }
 
 // keepStdin reads the list on standard input where it may be needed twice: if it
