@@ -202,7 +202,10 @@ func write(ctx context.Context, m *zoo.Model, source Source, dir string, options
 	if err != nil {
 		return nil, err
 	}
-	return result, atomicfile.Write(filepath.Join(dir, manifest.Name), data)
+	if err := atomicfile.Write(filepath.Join(dir, manifest.Name), data); err != nil {
+		return nil, err
+	}
+	return result, context.Cause(ctx) // the last moment at which nothing is left behind
 }
 
 // writeVariables writes the graph's variables and returns the weights' hash.
