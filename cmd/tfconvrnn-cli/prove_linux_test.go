@@ -135,11 +135,15 @@ func TestKilledRunsResume(t *testing.T) {
 				select {
 				case <-time.After(time.Duration(random.Int64N(int64(min(uninterrupted, longestLife))))):
 					require.NoError(t, cmd.Process.Kill())
+					complete := true
 					if err := <-ended; err != nil {
 						killed++
+						// It was complete already, if nothing is left to resume.
+						leftovers, err := filepath.Glob(out + ".*")
+						require.NoError(t, err)
+						complete = len(leftovers) == 0 && exists(out)
 					}
-					// It was complete already, if nothing is left to resume.
-					if leftovers, err := filepath.Glob(out + ".*"); assert.NoError(t, err) && len(leftovers) == 0 && exists(out) {
+					if complete {
 						check()
 					}
 				case err := <-ended:
