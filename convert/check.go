@@ -6,12 +6,9 @@ import (
 	"path/filepath"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/tfconvrnn/go/internal/bundle"
 	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/internal/tfpb"
-	"github.com/tfconvrnn/go/internal/unroll"
 	"github.com/tfconvrnn/go/internal/version"
 )
 
@@ -36,12 +33,11 @@ func Check(dir string, m *manifest.Manifest) error {
 	if err := options.complete(model); err != nil {
 		return fmt.Errorf("%w: %w", ErrForeign, err)
 	}
-	network := unroll.Unroll(model, options.Times, options.Plan, unroll.Options{MatMulPixels: options.MatMulPixels})
-	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(newSavedModel(network))
+	network, graph, err := makeGraph(model, options)
 	if err != nil {
 		return err
 	}
-	if m.VerifyBytes(graphName, data) != nil {
+	if m.VerifyBytes(graphName, graph) != nil {
 		return fmt.Errorf("%w: it has another graph; it was made by converter %q, and this is %q", ErrForeign, m.Converter, version.Converter)
 	}
 	reader, err := bundle.Open(filepath.Join(dir, "variables", "variables"))
@@ -58,5 +54,3 @@ func Check(dir string, m *manifest.Manifest) error {
 	}
 	return nil
 }
-
-const graphName = "saved_model.pb"

@@ -173,17 +173,15 @@ func Convert(ctx context.Context, model string, source Source, dir string, optio
 }
 
 func write(ctx context.Context, m *zoo.Model, source Source, dir string, options Options) (*manifest.Manifest, error) {
-	network := unroll.Unroll(m, options.Times, options.Plan, unroll.Options{MatMulPixels: options.MatMulPixels})
+	network, graph, err := makeGraph(m, options)
+	if err != nil {
+		return nil, err
+	}
 	hash, err := writeVariables(ctx, m, network, source, filepath.Join(dir, "variables"), options.Progress)
 	if err != nil {
 		return nil, err
 	}
-	savedModel := newSavedModel(network)
-	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(savedModel)
-	if err != nil {
-		return nil, err
-	}
-	if err := atomicfile.Write(filepath.Join(dir, graphName), data); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, graphName), graph); err != nil {
 		return nil, err
 	}
 	result := newManifest(network)
@@ -198,7 +196,7 @@ func write(ctx context.Context, m *zoo.Model, source Source, dir string, options
 			return nil, err
 		}
 	}
-	data, err = result.Bytes()
+	data, err := result.Bytes()
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +204,16 @@ func write(ctx context.Context, m *zoo.Model, source Source, dir string, options
 		return nil, err
 	}
 	return result, context.Cause(ctx) // the last moment at which nothing is left behind
+}
+
+const graphName = "saved_model.pb"
+
+// makeGraph returns the network and the content of saved_model.pb, which do not depend
+// on the weights.
+func makeGraph(m *zoo.Model, options Options) (*unroll.Network, []byte, error) {
+	network := unroll.Unroll(m, options.Times, options.Plan, unroll.Options{MatMulPixels: options.MatMulPixels})
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(newSavedModel(network))
+	return network, data, err
 }
 
 // writeVariables writes the graph's variables and returns the weights' hash.

@@ -3,7 +3,6 @@ package tfconvrnn
 import (
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/tfconvrnn/go/internal/trust"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -52,17 +51,17 @@ func mistrust(err error) error {
 }
 
 // checkConversion begins what checkTrust leaves to be done, beside what else takes
-// time, and returns a function that waits for it.
+// time, and returns a function that waits for it, to be called once.
 func (o *loadOptions) checkConversion(found savedmodels.SavedModel) func() error {
 	if o.trust || o.unloaded {
 		return func() error { return nil }
 	}
 	checked := make(chan error, 1)
 	go func() { checked <- found.CheckConversion() }()
-	return sync.OnceValue(func() error {
+	return func() error {
 		if err := <-checked; err != nil {
 			return mistrust(fmt.Errorf("%w: %s: %w", ErrUntrusted, found.Dir, err))
 		}
 		return nil
-	})
+	}
 }
