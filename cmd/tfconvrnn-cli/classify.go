@@ -110,9 +110,6 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer model.Close()
-	if err := notePrecision(cmd.Context(), con, model); err != nil {
-		return err
-	}
 	progress := con.start("classifying", unitImages, int64(set.Len()))
 	defer progress.end()
 	results := []classification{}

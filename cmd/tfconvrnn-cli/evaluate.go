@@ -122,9 +122,6 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer model.Close()
-	if err := notePrecision(cmd.Context(), con, model); err != nil {
-		return err
-	}
 	predictor, err := evaluation.ModelPredictor(model, preprocessing, c.skipUnreadable, options...)
 	if err != nil {
 		return err

@@ -271,9 +271,6 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	loaded()
 	defer model.Close()
-	if err := notePrecision(cmd.Context(), c, model); err != nil {
-		return err
-	}
 	c.note("%s: %s, %s, %s …", e.out, plural(set.Len(), "stimulus"), plural(plan.times, "timestep"), humanize.Bytes(uint64(size)))
 	begun := time.Now()
 	run := &extractRun{command: e, plan: plan, content: content, set: set, hashes: hashes, console: c, trace: trace}

@@ -104,9 +104,6 @@ func (e *extractCommand) runZarr(cmd *cobra.Command, args []string, p *extractPl
 	}
 	loaded()
 	defer model.Close()
-	if err := notePrecision(cmd.Context(), c, model); err != nil {
-		return err
-	}
 	planned := trace.start("plan and hash stimuli")
 	plan, err := e.planZarr(cmd, args, p, model, c)
 	if err != nil {
@@ -377,9 +374,6 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer model.Close()
-	if err := notePrecision(cmd.Context(), c, model); err != nil {
-		return err
-	}
 	request, err := e.request(cmd, args, p, model, c)
 	if err != nil {
 		return err
@@ -602,7 +596,7 @@ func (w *extractWork) load(cmd *cobra.Command, c *console, plan *extraction.Plan
 	if w.device == "" {
 		w.device = plan.Device
 	}
-	return loadModel(cmd, c, &w.modelFlags, plan.Presentation.Times(info))
+	return openModel(cmd, c, &w.modelFlags, plan.Presentation.Times(info)) // the plan has the error of its precision
 }
 
 func newExtractStatus() *cobra.Command {

@@ -102,9 +102,27 @@ func installRuntime(ctx context.Context, c *console, options runtimeinstall.Opti
 	return result, nil
 }
 
-// loadModel loads a model, installs the runtime and converts weights if need be,
-// and warns of untrained ones. The caller closes the model.
+// loadModel is openModel, and measures what another precision than float32 costs, for
+// the provenance, and says it.
 func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further ...tfconvrnn.Option) (*tfconvrnn.Model, error) {
+	model, err := openModel(cmd, c, f, times, further...)
+	if err != nil {
+		return nil, err
+	}
+	measured, err := model.PrecisionError(cmd.Context())
+	if err != nil {
+		model.Close()
+		return nil, err
+	}
+	if measured != nil {
+		c.note("%s", precisionLine(measured))
+	}
+	return model, nil
+}
+
+// openModel loads a model, installs the runtime and converts weights if need be,
+// and warns of untrained ones. The caller closes the model.
+func openModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further ...tfconvrnn.Option) (*tfconvrnn.Model, error) {
 	options, err := f.loadOptions(times)
 	if err != nil {
 		return nil, err
@@ -133,17 +151,6 @@ func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further
 		c.warn("%s has untrained weights (%s): good for trying things out, not for science", f.model, f.weights)
 	}
 	return model, nil
-}
-
-// notePrecision measures what another precision than float32 costs, for the
-// provenance, and says it.
-func notePrecision(ctx context.Context, c *console, model *tfconvrnn.Model) error {
-	measured, err := model.PrecisionError(ctx)
-	if err != nil || measured == nil {
-		return err
-	}
-	c.note("%s", precisionLine(measured))
-	return nil
 }
 
 func precisionLine(e *tfconvrnn.PrecisionError) string {
