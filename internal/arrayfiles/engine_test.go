@@ -93,7 +93,9 @@ func TestSuspendAndResume(t *testing.T) {
 	})
 }
 
-// TestKill kills a writing process again and again, at random moments.
+// TestKill kills a writing process again and again, at random moments. The
+// process asks before each row, so that it cannot have ended before it is killed,
+// however fast the machine; with leave for all rows it may be killed in Finish.
 func TestKill(t *testing.T) {
 	if path := os.Getenv("ARRAYFILES_TEST_KILL"); path != "" {
 		format := Format(os.Getenv("ARRAYFILES_TEST_FORMAT"))
@@ -101,6 +103,8 @@ func TestKill(t *testing.T) {
 		w, err := Create(path, format, layout, withResume(resumable()))
 		require.NoError(t, err)
 		for row := w.Resumed(); row < layout.Rows; row++ {
+			_, err := os.Stdin.Read(make([]byte, 1))
+			require.NoError(t, err)
 			writeRange(t, w, layout, row, row+1, 1)
 			time.Sleep(300 * time.Microsecond)
 		}
@@ -119,20 +123,19 @@ func TestKill(t *testing.T) {
 				require.Less(t, attempt, 60, "no progress")
 				child := exec.Command(os.Args[0], "-test.run=^TestKill$")
 				child.Env = append(os.Environ(), "ARRAYFILES_TEST_KILL="+path, "ARRAYFILES_TEST_FORMAT="+string(format))
+				leave, err := child.StdinPipe()
+				require.NoError(t, err)
 				require.NoError(t, child.Start())
-				done := make(chan error, 1)
-				go func() { done <- child.Wait() }()
-				var err error
+				rows := layout.Rows
 				if attempt < 8 {
-					select {
-					case err = <-done:
-					case <-time.After(time.Duration(random.IntN(60_000)) * time.Microsecond):
-						child.Process.Kill()
-						err = <-done
-					}
-				} else {
-					err = <-done
+					rows = random.IntN(layout.Rows + 1)
 				}
+				leave.Write(make([]byte, rows)) // fails where the process has ended
+				if attempt < 8 {
+					time.Sleep(time.Duration(random.IntN(60_000)) * time.Microsecond)
+					child.Process.Kill()
+				}
+				err = child.Wait()
 				if _, missing := os.Stat(path); missing == nil {
 					if _, there := os.Stat(journalPath(path)); there != nil {
 						break // finished, whether or not it was killed after that
