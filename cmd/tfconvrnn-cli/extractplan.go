@@ -246,7 +246,7 @@ func (r *zarrRun) do(ctx context.Context, model *tfconvrnn.Model) (finished *ext
 			return nil, err
 		}
 		finishing := r.trace.start("finish")
-		finished, err = p.Finish(ctx, nil)
+		finished, err = p.Finish(ctx, nil, worker)
 		finishing()
 		var incomplete *extraction.IncompleteError
 		if attempt == attempts || !errors.As(err, &incomplete) {

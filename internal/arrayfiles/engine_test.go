@@ -178,7 +178,7 @@ func TestResumeRedoesDamagedRows(t *testing.T) {
 				victim = filepath.Join(victim, s.plan.files[r.file].name)
 			}
 		case *zarrSink:
-			victim, at = filepath.Join(partialPath(path), s.arrays[0].chunk(2)), 20
+			victim, at = filepath.Join(partialPath(path), s.arrays[0].chunkName(2)), 20
 		}
 		content, err := os.ReadFile(victim)
 		require.NoError(t, err)

@@ -61,7 +61,7 @@ type zarrFilter struct {
 	ElementSize int    `json:"elementsize"`
 }
 
-// zarrSink collects rows until a chunk is full and writes it whole.
+// zarrSink writes a chunk when it is full.
 type zarrSink struct {
 	root      string
 	chunkRows int
@@ -73,7 +73,6 @@ type zarrSink struct {
 	columns   []zarrColumn
 	encoder   *zstd.Encoder // nil: uncompressed
 	dataBytes int64
-	own       ZarrEncoder
 
 	mu       sync.Mutex
 	unsynced []string // files written since the last synced
@@ -85,12 +84,12 @@ type zarrStream struct {
 	separator string // the chunk indices after the first
 	rows      int    // in finished chunks
 	sum       uint32 // of the finished chunks' bytes
-	buffer    []float32
+	chunk     *ZarrChunk
+	file      []byte
 }
 
 func newZarrSink(path string, layout *Layout, options Options) (*zarrSink, error) {
 	z := &zarrSink{root: partialPath(path), total: layout.Rows}
-	z.own.sink = z
 	codec := &zarrCodec{ID: "zstd", Level: 1}
 	if options.Uncompressed {
 		codec = nil
@@ -448,7 +447,7 @@ func (z *zarrSink) put(name string, content []byte) error {
 	return nil
 }
 
-func (a *zarrStream) chunk(index int) string {
+func (a *zarrStream) chunkName(index int) string {
 	return a.name + "/" + strconv.Itoa(index) + a.separator
 }
 
@@ -462,62 +461,37 @@ func (z *zarrSink) restore(rows int, sums []uint32) {
 
 func (z *zarrSink) write(array, _ int, data []float32) error {
 	a := &z.arrays[array]
-	full := z.chunkRows * a.region.rowElements
+	if a.chunk == nil {
+		a.chunk = z.newChunk(a)
+	}
+	row := a.region.rowElements
 	for len(data) > 0 {
-		if len(a.buffer) == 0 && len(data) >= full {
-			if err := z.writeChunk(a, data[:full]); err != nil {
-				return err
-			}
-			data = data[full:]
-			continue
+		n := min(len(data), (z.chunkRows-a.chunk.Rows())*row)
+		if err := a.chunk.Append(data[:n]); err != nil {
+			return err
 		}
-		if a.buffer == nil {
-			a.buffer = make([]float32, 0, full)
-		}
-		n := min(full-len(a.buffer), len(data))
-		a.buffer = append(a.buffer, data[:n]...)
 		data = data[n:]
 		// The last chunk may have fewer rows.
-		if len(a.buffer) == full || a.rows+len(a.buffer)/a.region.rowElements == z.total {
-			if err := z.writeChunk(a, a.buffer); err != nil {
+		if rows := a.chunk.Rows(); rows == z.chunkRows || a.rows+rows == z.total {
+			if err := z.writeChunk(a); err != nil {
 				return err
 			}
-			a.buffer = a.buffer[:0]
 		}
 	}
 	return nil
 }
 
-func (z *zarrSink) writeChunk(a *zarrStream, rows []float32) error {
-	raw, err := z.own.encode(a, rows)
-	if err != nil {
+func (z *zarrSink) writeChunk(a *zarrStream) (err error) {
+	rows := a.chunk.Rows()
+	if a.file, err = a.chunk.Encode(a.file[:0]); err != nil {
 		return err
 	}
-	if err := z.put(a.chunk(a.rows/z.chunkRows), raw); err != nil {
+	if err := z.put(a.chunkName(a.rows/z.chunkRows), a.file); err != nil {
 		return err
 	}
-	a.sum = crc32.Update(a.sum, crc32.IEEETable, raw)
-	a.rows += len(rows) / a.region.rowElements
+	a.sum = crc32.Update(a.sum, crc32.IEEETable, a.file)
+	a.rows += rows
 	return nil
-}
-
-// shuffle gathers byte k of every element, for each k; see zarrFilter.
-func shuffle(dst, src []byte, element int) {
-	n := len(src) / element
-	if element == 4 {
-		a, b, c, d := dst[:n], dst[n:2*n], dst[2*n:3*n], dst[3*n:4*n]
-		for i := range n {
-			e := src[4*i : 4*i+4]
-			a[i], b[i], c[i], d[i] = e[0], e[1], e[2], e[3]
-		}
-		return
-	}
-	for k := range element {
-		plane := dst[k*n : (k+1)*n]
-		for i := range plane {
-			plane[i] = src[i*element+k]
-		}
-	}
 }
 
 // readBack sums the files of whole chunks.
@@ -527,7 +501,7 @@ func (z *zarrSink) readBack(array, from, to int, sum uint32, buffer []byte) (uin
 		return ^sum, nil // no checkpoint of ours
 	}
 	for row := from; row < to; row += z.chunkRows {
-		file, err := os.Open(filepath.Join(z.root, filepath.FromSlash(a.chunk(row/z.chunkRows))))
+		file, err := os.Open(filepath.Join(z.root, filepath.FromSlash(a.chunkName(row/z.chunkRows))))
 		if errors.Is(err, fs.ErrNotExist) {
 			return ^sum, nil
 		}

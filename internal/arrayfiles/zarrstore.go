@@ -13,9 +13,10 @@ import (
 // same bytes as Create. It is safe for concurrent use.
 //
 //	store, err := arrayfiles.NewZarrStore(layout, arrayfiles.Options{ChunkRows: 64})
-//	encoder := store.Encoder()
-//	data, err := encoder.Chunk(0, rows)          // to be written as store.ChunkName(0, 17)
-//	err = store.Files(write)                     // all but the chunks and later columns
+//	chunk := store.NewChunk(0)
+//	err = chunk.Append(row)               // for each of its rows
+//	data, err := chunk.Encode(nil)        // to be written as store.ChunkName(0, 17)
+//	err = store.Files(write)              // all but the chunks and later columns
 type ZarrStore struct{ sink *zarrSink }
 
 // NewZarrStore lays out a store. Of the options only ChunkRows and Uncompressed count.
@@ -60,7 +61,7 @@ func (z *ZarrStore) Folders() []string {
 }
 
 // ChunkName is the name of a streamed array's chunk within the store, with a slash.
-func (z *ZarrStore) ChunkName(array, chunk int) string { return z.sink.arrays[array].chunk(chunk) }
+func (z *ZarrStore) ChunkName(array, chunk int) string { return z.sink.arrays[array].chunkName(chunk) }
 
 // Files passes the name and content of everything in the store but the chunks of
 // streamed arrays and of columns without values. The file by which readers know a
@@ -106,52 +107,9 @@ func (z *ZarrStore) Column(column, chunk int, values any) (name string, content 
 	return c.folder + "/" + strconv.Itoa(chunk), z.sink.compress(raw, nil), nil
 }
 
-// Encoder returns an encoder of chunks, which holds buffers for one goroutine.
-func (z *ZarrStore) Encoder() *ZarrEncoder { return &ZarrEncoder{sink: z.sink} }
-
-// ZarrEncoder encodes chunks of a ZarrStore. It must not be used concurrently.
-type ZarrEncoder struct {
-	sink                      *zarrSink
-	scratch, shuffled, packed []byte
-}
-
-// Chunk encodes a chunk of a streamed array, whose rows are ChunkRows, or fewer for
-// the last. What it returns is valid until the next call.
-func (e *ZarrEncoder) Chunk(array int, rows []float32) ([]byte, error) {
-	a := &e.sink.arrays[array]
-	if len(rows) == 0 || len(rows)%a.region.rowElements != 0 || len(rows) > e.sink.chunkRows*a.region.rowElements {
-		return nil, fmt.Errorf("%w: %d values are not up to %d rows of %d", ErrOrder, len(rows), e.sink.chunkRows, a.region.rowElements)
-	}
-	return e.encode(a, rows)
-}
-
-func (e *ZarrEncoder) encode(a *zarrStream, rows []float32) ([]byte, error) {
-	size := e.sink.chunkRows * int(a.region.rowBytes)
-	count := len(rows) / a.region.rowElements
-	raw := float32Bytes(rows)
-	if !a.region.direct() || len(raw) < size {
-		if cap(e.scratch) < size {
-			e.scratch = make([]byte, size)
-		}
-		raw = e.scratch[:size]
-		if err := a.region.encode(raw, rows); err != nil {
-			return nil, err
-		}
-		clear(raw[count*int(a.region.rowBytes):])
-	}
-	if e.sink.encoder != nil {
-		if element := a.region.dataType.Size(); element > 1 {
-			if cap(e.shuffled) < size {
-				e.shuffled = make([]byte, size)
-			}
-			shuffle(e.shuffled[:size], raw, element)
-			raw = e.shuffled[:size]
-		}
-		e.packed = e.sink.compress(raw, e.packed)
-		raw = e.packed
-	}
-	return raw, nil
-}
+// NewChunk returns an empty chunk of a streamed array; its Encode gives what is to be
+// written as ChunkName, whichever of the array's chunks it is.
+func (z *ZarrStore) NewChunk(array int) *ZarrChunk { return z.sink.newChunk(&z.sink.arrays[array]) }
 
 // zarrColumn is an array of one value per presentation.
 type zarrColumn struct {

@@ -200,6 +200,7 @@ type RowWriter struct {
 	mask     bool
 	reducers []*reduce.Reducer
 	sizes    []int // of a layer's features in the output, over all timesteps
+	times    []int // of each layer
 	// Buffers for one stimulus.
 	features, reduced []float32
 }
@@ -215,7 +216,7 @@ func NewRowWriter(o *Content) (*RowWriter, error) {
 		if f.sizes = append(f.sizes, r.OutputSize()*len(l.Timesteps)); l.Reduction.IsNone() {
 			r = nil
 		}
-		f.reducers = append(f.reducers, r)
+		f.reducers, f.times = append(f.reducers, r), append(f.times, len(l.Timesteps))
 	}
 	return f, nil
 }
@@ -224,24 +225,36 @@ func NewRowWriter(o *Content) (*RowWriter, error) {
 // layout; write must not keep them. The rows of a stimulus that could not be read are
 // NaN.
 func (f *RowWriter) Write(b *tfconvrnn.Batch, i int, write func(array int, row []float32) error) error {
+	return f.rows(b, i, write, true)
+}
+
+// Parts is Write of rows in one or several parts each, in order, as they lie in memory.
+func (f *RowWriter) Parts(b *tfconvrnn.Batch, i int, write func(array int, part []float32) error) error {
+	return f.rows(b, i, write, false)
+}
+
+func (f *RowWriter) rows(b *tfconvrnn.Batch, i int, write func(array int, values []float32) error, whole bool) error {
 	failed := b.Failed[i] != nil
 	for layer, reducer := range f.reducers {
-		var values []float32
+		var err error
 		switch {
 		case failed:
-			values = f.missing(f.sizes[layer])
+			err = write(layer, f.missing(f.sizes[layer]))
+		case reducer == nil && !whole:
+			err = f.timesteps(b, i, layer, write)
 		default:
-			var err error
 			if f.features, err = b.AppendFeatures(f.features[:0], layer, i); err != nil {
 				return err
 			}
-			if values = f.features; reducer != nil {
+			values := f.features
+			if reducer != nil {
 				f.reduced = slices.Grow(f.reduced[:0], f.sizes[layer])
 				values = f.reduced[:f.sizes[layer]]
 				reducer.ApplyAll(values, f.features)
 			}
+			err = write(layer, values)
 		}
-		if err := write(layer, values); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -265,6 +278,19 @@ func (f *RowWriter) Write(b *tfconvrnn.Batch, i int, write func(array int, row [
 			valid = 0
 		}
 		return write(array, []float32{valid})
+	}
+	return nil
+}
+
+func (f *RowWriter) timesteps(b *tfconvrnn.Batch, i, layer int, write func(array int, part []float32) error) error {
+	for t := range f.times[layer] {
+		values, err := b.Feature(layer, t, i)
+		if err != nil {
+			return err
+		}
+		if err := write(layer, values); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -154,7 +155,7 @@ func (p *Plan) Status(ctx context.Context, check bool) (*Status, error) {
 		return nil, err
 	}
 	if check {
-		if s.CorruptChunks, err = p.verify(ctx, done, nil, nil); err != nil {
+		if s.CorruptChunks, err = p.verify(ctx, done, p.verifyChunk, nil, nil); err != nil {
 			return nil, err
 		}
 		for _, chunk := range s.CorruptChunks {
@@ -207,9 +208,9 @@ func (p *Plan) Unwritten(ctx context.Context) ([]int, error) {
 	return list, err
 }
 
-// verify reads the files of chunks, passes their records in order to each, if that is
-// not nil, and returns the chunks whose files are not those of their records.
-func (p *Plan) verify(ctx context.Context, done []bool, each func(*ChunkRecord) error, progress func(chunks int)) (corrupt []int, err error) {
+// verify checks chunks, passes their records in order to each, if that is not nil, and
+// returns the chunks whose files are not those of their records.
+func (p *Plan) verify(ctx context.Context, done []bool, check func(ctx context.Context, chunk int) (*ChunkRecord, error), each func(*ChunkRecord) error, progress func(chunks int)) (corrupt []int, err error) {
 	const window = 256
 	workers := p.readers
 	for first := 0; first < len(done); first += window {
@@ -219,7 +220,7 @@ func (p *Plan) verify(ctx context.Context, done []bool, each func(*ChunkRecord) 
 			if !done[first+i] {
 				return nil
 			}
-			record, err := p.verifyChunk(ctx, first+i)
+			record, err := check(ctx, first+i)
 			if err != nil && !errors.Is(err, errCorrupt) {
 				return err
 			}
@@ -249,6 +250,72 @@ func (p *Plan) verify(ctx context.Context, done []bool, each func(*ChunkRecord) 
 
 // verifyChunk returns the record of a chunk whose files are as it says.
 func (p *Plan) verifyChunk(ctx context.Context, chunk int) (*ChunkRecord, error) {
+	record, err := p.completeRecord(ctx, chunk)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range record.Files {
+		sum, size, err := hashObject(ctx, p.place.chunks, f.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, errCorrupt
+		}
+		if err != nil {
+			return nil, err
+		}
+		if size != f.Size || sum != f.SHA256 {
+			return nil, errCorrupt
+		}
+	}
+	return record, nil
+}
+
+// verifyOwn is verifyChunk, but does not read again what one of the workers wrote in
+// this process, and whose checksums are those that it knows.
+func (p *Plan) verifyOwn(workers []*Worker) func(ctx context.Context, chunk int) (*ChunkRecord, error) {
+	own := map[int][sha256.Size]byte{}
+	for _, w := range workers {
+		maps.Copy(own, w.written)
+	}
+	return func(ctx context.Context, chunk int) (*ChunkRecord, error) {
+		known, ok := own[chunk]
+		if !ok {
+			return p.verifyChunk(ctx, chunk)
+		}
+		record, err := p.completeRecord(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		if record.sum() != known { // another process has written it, too
+			return p.verifyChunk(ctx, chunk)
+		}
+		for _, f := range record.Files {
+			object, err := p.place.chunks.Stat(ctx, f.Name)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, errCorrupt
+			}
+			if err != nil {
+				return nil, err
+			}
+			if object.Size != f.Size {
+				return nil, errCorrupt
+			}
+		}
+		return record, nil
+	}
+}
+
+// sum is that of the names and checksums of all files.
+func (r *ChunkRecord) sum() (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, f := range r.Files {
+		fmt.Fprintf(h, "%q %d %s\n", f.Name, f.Size, f.SHA256)
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// completeRecord returns the record of a chunk if it names all of its files.
+func (p *Plan) completeRecord(ctx context.Context, chunk int) (*ChunkRecord, error) {
 	record, err := p.Record(ctx, chunk)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errCorrupt // removed since it was listed
@@ -268,18 +335,6 @@ func (p *Plan) verifyChunk(ctx context.Context, chunk int) (*ChunkRecord, error)
 	}
 	if want != len(record.Files) {
 		return nil, errCorrupt
-	}
-	for _, f := range record.Files {
-		sum, size, err := hashObject(ctx, p.place.chunks, f.Name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, errCorrupt
-		}
-		if err != nil {
-			return nil, err
-		}
-		if size != f.Size || sum != f.SHA256 {
-			return nil, errCorrupt
-		}
 	}
 	return record, nil
 }
@@ -316,8 +371,9 @@ const MaxSkipped = 10_000
 // seals it: manifest.sha256 lists the SHA-256 of every file as sha256sum does, and
 // sealed.json holds that of the list. Then the store gets its name. What is damaged
 // counts as missing from then on; where something is missing the error is an
-// *IncompleteError and nothing is sealed. Finishing again is harmless.
-func (p *Plan) Finish(ctx context.Context, progress func(chunks int)) (*Finished, error) {
+// *IncompleteError and nothing is sealed. Finishing again is harmless. What own workers
+// have written in this process is known and not read again.
+func (p *Plan) Finish(ctx context.Context, progress func(chunks int), own ...*Worker) (*Finished, error) {
 	if seal, err := p.Sealed(ctx); err == nil {
 		return &Finished{Seal: *seal, Already: true}, p.place.tidy(ctx)
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -345,7 +401,7 @@ func (p *Plan) Finish(ctx context.Context, progress func(chunks int)) (*Finished
 	}
 	defer list.close()
 	finished := &Finished{}
-	incomplete.Corrupt, err = p.verify(ctx, done, func(r *ChunkRecord) error {
+	incomplete.Corrupt, err = p.verify(ctx, done, p.verifyOwn(own), func(r *ChunkRecord) error {
 		for _, f := range r.Failed {
 			if finished.SkippedCount++; finished.SkippedCount <= MaxSkipped {
 				finished.Skipped = append(finished.Skipped, f)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -112,7 +113,12 @@ func fakeEngine(p *Plan, chosen func()) engine {
 					}
 				}
 				for a, row := range rows {
-					sink.add(a, row)
+					half := len(row) / 2 // rows come in parts
+					for _, part := range [][]float32{row[:half], row[half:]} {
+						if err := sink.add(a, part); err != nil {
+							return err
+						}
+					}
 				}
 				if err := sink.end(fault); err != nil {
 					return err
@@ -472,4 +478,60 @@ func TestSchedules(t *testing.T) {
 	t.Logf("%d schedules of %d workers and %d finishes in %d steps: %d died, %d stimuli computed by them, %d finishes refused, %d processes outlived the sealing, %d files damaged (%d times found at the last finish): all complete, all the same bytes",
 		count.schedules, count.workers, count.finishes, count.steps, count.died, count.computed, count.refused, count.afterwards, count.damaged, count.found)
 	assert.Positive(t, count.died)
+}
+
+// What a worker of the same process has written is not read again, but must be there.
+func TestFinishKnowsWhatItsWorkersWrote(t *testing.T) {
+	dir := fastFolder(t)
+	plan, output := filepath.Join(dir, "test.plan"), filepath.Join(dir, "store.zarr")
+	request := testRequest(writeStimuli(t, dir, 20, false), output, 4)
+	request.ChunkStimuli = 4
+	require.NoError(t, Create(t.Context(), plan, request, false))
+	p, err := Open(t.Context(), plan)
+	require.NoError(t, err)
+	defer p.Close()
+	require.NoError(t, p.Begin(t.Context(), false))
+	others := p.newWorker(WorkerOptions{}, fakeEngine(p, func() {}))
+	require.NoError(t, others.Work(t.Context(), p.Missing(0, 2, 0), nil))
+	own := p.newWorker(WorkerOptions{}, fakeEngine(p, func() {}))
+	require.NoError(t, own.Work(t.Context(), p.Missing(0, p.Chunks(), 0), nil))
+
+	file := func(chunk int) string {
+		first, _ := p.Rows(chunk)
+		return filepath.Join(output+".partial", p.store.ChunkName(0, first/p.store.ChunkRows()))
+	}
+	flip := func(chunk int) {
+		content, err := os.ReadFile(file(chunk))
+		require.NoError(t, err)
+		content[len(content)/2] ^= 1
+		require.NoError(t, os.WriteFile(file(chunk), content, 0o666))
+	}
+	repaired := func(damaged ...int) {
+		t.Helper()
+		_, err := p.Finish(t.Context(), nil, own)
+		var incomplete *IncompleteError
+		require.ErrorAs(t, err, &incomplete)
+		assert.Equal(t, damaged, incomplete.Corrupt)
+		require.NoError(t, own.Work(t.Context(), slices.Values(damaged), nil))
+	}
+	flip(1) // another's
+	require.NoError(t, os.Truncate(file(3), 5))
+	repaired(1, 3)
+	require.NoError(t, os.Remove(file(4)))
+	repaired(4)
+	// Another process has written the chunk again, with other bytes.
+	require.NoError(t, p.place.work.Remove(t.Context(), recordName(2)))
+	again := p.newWorker(WorkerOptions{}, fakeEngine(p, func() {}))
+	record, err := again.Chunk(t.Context(), 2)
+	require.NoError(t, err)
+	record.Files[0].SHA256 = strings.Repeat("0", 64)
+	text, err := json.Marshal(record)
+	require.NoError(t, err)
+	require.NoError(t, p.place.work.Put(t.Context(), recordName(2), text))
+	repaired(2)
+
+	flip(3)
+	_, err = p.Finish(t.Context(), nil, own)
+	require.NoError(t, err)
+	assert.ErrorIs(t, VerifyStore(t.Context(), output), ErrDamaged)
 }

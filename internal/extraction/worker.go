@@ -82,9 +82,9 @@ type engine func(ctx context.Context, records iter.Seq[*stimuli.Record], rows ro
 
 // rowSink takes the rows of one stimulus after the other.
 type rowSink struct {
-	// add takes the row of each streamed array of the layout; it is valid until add
-	// returns.
-	add func(array int, row []float32)
+	// add takes a part of the row of a streamed array of the layout, the parts in order;
+	// it is valid until add returns.
+	add func(array int, part []float32) error
 	// end is called after the rows of each stimulus, with why it could not be read.
 	end func(failed error) error
 }
@@ -95,8 +95,8 @@ type Worker struct {
 	plan    *Plan
 	compute engine
 	close   func() error
-	encoder *arrayfiles.ZarrEncoder
 	rows    *recordReader
+	written map[int][sha256.Size]byte // sums of the records of chunks
 	name    string
 	warn    func(string)
 }
@@ -159,10 +159,7 @@ func (p *Plan) NewWorker(ctx context.Context, model *tfconvrnn.Model, options Wo
 		}
 		return x.Stream(ctx, list, func(b *tfconvrnn.Batch) error {
 			for i := range b.Stimuli {
-				err := writer.Write(b, i, func(array int, values []float32) error {
-					rows.add(array, values)
-					return nil
-				})
+				err := writer.Parts(b, i, rows.add)
 				if err == nil {
 					err = rows.end(b.Failed[i])
 				}
@@ -178,7 +175,7 @@ func (p *Plan) NewWorker(ctx context.Context, model *tfconvrnn.Model, options Wo
 }
 
 func (p *Plan) newWorker(options WorkerOptions, compute engine) *Worker {
-	w := &Worker{plan: p, compute: compute, close: func() error { return nil }, encoder: p.store.Encoder(), rows: p.records(), name: options.Name, warn: options.Warn}
+	w := &Worker{plan: p, compute: compute, close: func() error { return nil }, rows: p.records(), written: map[int][sha256.Size]byte{}, name: options.Name, warn: options.Warn}
 	if w.name == "" {
 		host, _ := os.Hostname()
 		w.name = fmt.Sprintf("%s %d", host, os.Getpid())
@@ -355,16 +352,16 @@ func (w *Worker) stream(ctx context.Context, next func() (int, bool), progress P
 			}
 		}
 	}
-	c := &chunkBuffer{chunk: -1}
-	add := func(array int, row []float32) {
+	c := newChunkBuffer(p)
+	add := func(array int, part []float32) error {
 		if c.chunk < 0 {
-			c.begin(p, <-queue)
+			c.begin(<-queue)
 		}
-		c.add(array, row)
+		return c.add(array, part)
 	}
 	err = w.compute(ctx, records, rowSink{add, func(fault error) error {
-		if c.finishRow(fault); c.rows < c.end-c.first {
-			return nil
+		if err := c.finishRow(fault); err != nil || c.rows < c.end-c.first {
+			return err
 		}
 		record, err := w.write(ctx, c)
 		if err != nil {
@@ -383,44 +380,55 @@ func (w *Worker) stream(ctx context.Context, next func() (int, bool), progress P
 	return more, err
 }
 
-// firstChunkValues bounds what a chunk's rows of an array take before they are there.
-const firstChunkValues = 1 << 26
-
 // chunkBuffer collects the rows of a chunk, the number of which is -1 before the first.
 type chunkBuffer struct {
+	plan              *Plan
 	chunk, first, end int
 	rows              int
-	data              [][]float32
-	failed            []FailedStimulus
-	begun             time.Time
+	arrays            []*arrayfiles.ZarrChunk
+	// files are the contents of the files of each array, encoded as soon as they are full.
+	files  [][][]byte
+	failed []FailedStimulus
+	begun  time.Time
 }
 
-func (c *chunkBuffer) begin(p *Plan, chunk int) {
+func newChunkBuffer(p *Plan) *chunkBuffer {
+	c := &chunkBuffer{plan: p, chunk: -1, begun: time.Now(), files: make([][][]byte, len(p.layout.Streamed))}
+	for i := range p.layout.Streamed {
+		c.arrays = append(c.arrays, p.store.NewChunk(i))
+	}
+	return c
+}
+
+func (c *chunkBuffer) begin(chunk int) {
 	c.chunk, c.rows, c.failed = chunk, 0, nil
-	c.first, c.end = p.Rows(chunk)
-	if c.data == nil {
-		c.data = make([][]float32, len(p.layout.Streamed))
-		c.begun = time.Now()
-	}
-	for i := range c.data {
-		c.data[i] = c.data[i][:0]
+	c.first, c.end = c.plan.Rows(chunk)
+	for i := range c.files {
+		c.files[i] = c.files[i][:0]
 	}
 }
 
-func (c *chunkBuffer) add(array int, row []float32) {
-	if c.data[array] == nil {
-		// A plan may claim more than its stimuli fill.
-		rows := min(c.end-c.first, 1+firstChunkValues/max(1, len(row)))
-		c.data[array] = make([]float32, 0, rows*len(row))
-	}
-	c.data[array] = append(c.data[array], row...)
-}
+func (c *chunkBuffer) add(array int, part []float32) error { return c.arrays[array].Append(part) }
 
-func (c *chunkBuffer) finishRow(fault error) {
+// finishRow ends the row of every array.
+func (c *chunkBuffer) finishRow(fault error) error {
 	if fault != nil {
 		c.failed = append(c.failed, FailedStimulus{Row: c.first + c.rows, Error: oneLine(fault)})
 	}
 	c.rows++
+	if c.rows%c.plan.store.ChunkRows() != 0 && c.rows < c.end-c.first {
+		return nil
+	}
+	for i, a := range c.arrays {
+		n := len(c.files[i])
+		files := slices.Grow(c.files[i], 1)[:n+1]
+		var err error
+		if files[n], err = a.Encode(files[n][:0]); err != nil { // into the memory of an earlier chunk's
+			return err
+		}
+		c.files[i] = files
+	}
+	return nil
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
@@ -440,16 +448,10 @@ func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errCorrupt) {
 		return nil, err
 	}
-	for array, data := range c.data {
-		elements := len(data) / c.rows
-		for first := 0; first < c.rows; first += p.store.ChunkRows() {
-			end := min(first+p.store.ChunkRows(), c.rows)
-			content, err := w.encoder.Chunk(array, data[first*elements:end*elements])
-			if err != nil {
-				return nil, err
-			}
+	for array, files := range c.files {
+		for i, content := range files {
 			sum := sha256.Sum256(content)
-			name := p.store.ChunkName(array, (c.first+first)/p.store.ChunkRows())
+			name := p.store.ChunkName(array, c.first/p.store.ChunkRows()+i)
 			record.Files = append(record.Files, FileRecord{name, int64(len(content)), hex.EncodeToString(sum[:])})
 			if other != nil {
 				continue // another worker was faster
@@ -469,7 +471,11 @@ func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error
 	if err != nil {
 		return nil, err
 	}
-	return record, p.place.work.Put(ctx, recordName(c.chunk), text)
+	if err := p.place.work.Put(ctx, recordName(c.chunk), text); err != nil {
+		return nil, err
+	}
+	w.written[c.chunk] = record.sum()
+	return record, nil
 }
 
 // Missing yields the chunks of a share that are not there, beginning at one that start
