@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -113,19 +114,44 @@ func (r *region) encodeTransposed(dst []byte, row []float32) error {
 	units := r.rowElements / steps
 	size := r.dataType.Size()
 	const strip = 256
-	turned := make([]float32, min(strip, units)*steps)
+	var turned []float32
+	if r.dataType != Float32 {
+		turned = make([]float32, min(strip, units)*steps)
+	}
 	for first := 0; first < units; first += strip {
 		count := min(strip, units-first)
+		part := dst[first*steps*size:][:count*steps*size]
 		for t := range steps {
-			for u, v := range row[t*units+first:][:count] {
+			column := row[t*units+first:][:count]
+			if turned == nil {
+				putFloat32Column(part[4*t:], 4*steps, column, r.order)
+				continue
+			}
+			for u, v := range column {
 				turned[u*steps+t] = v
 			}
 		}
-		if err := encodeFloat32s(dst[first*steps*size:], turned[:count*steps], r.dataType, r.order); err != nil {
-			return err
+		if turned != nil {
+			if err := encodeFloat32s(part, turned[:count*steps], r.dataType, r.order); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// putFloat32Column stores values at every stride bytes. Most of the time of writing
+// netCDF is here.
+func putFloat32Column(dst []byte, stride int, values []float32, order binary.ByteOrder) {
+	if order == binary.ByteOrder(binary.BigEndian) {
+		for u, v := range values {
+			binary.BigEndian.PutUint32(dst[u*stride:], math.Float32bits(v))
+		}
+		return
+	}
+	for u, v := range values {
+		binary.LittleEndian.PutUint32(dst[u*stride:], math.Float32bits(v))
+	}
 }
 
 type fixedSink struct {

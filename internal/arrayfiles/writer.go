@@ -48,8 +48,9 @@ type Options struct {
 	// ForceSize writes even when the disk does not seem to have the room.
 	ForceSize bool
 	// CheckpointBytes and CheckpointInterval say how much may be lost by a
-	// crash: the journal advances when either is reached. Defaults: 256 MiB,
-	// 10 s.
+	// crash: the journal advances when either is reached. Defaults: 64 MiB,
+	// since what is synced leaves the page cache, the memory of which the
+	// next bytes then take; 10 s.
 	CheckpointBytes    int64
 	CheckpointInterval time.Duration
 	// ChunkRows is the number of presentations in a Zarr chunk, which is also
@@ -90,7 +91,7 @@ type Writer interface {
 // ErrResumeMismatch.
 func Create(path string, format Format, layout *Layout, options Options) (Writer, error) {
 	if options.CheckpointBytes <= 0 {
-		options.CheckpointBytes = 256 << 20
+		options.CheckpointBytes = 64 << 20
 	}
 	if options.CheckpointInterval <= 0 {
 		options.CheckpointInterval = 10 * time.Second
