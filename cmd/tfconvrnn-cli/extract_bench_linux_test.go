@@ -2,7 +2,7 @@ package main
 
 import (
 	"bytes"
-	"context"
+	"encoding/json"
 	"fmt"
 	"image"
 	"image/color"
@@ -11,17 +11,16 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"syscall"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/internal/arrayfiles"
-	"github.com/tfconvrnn/go/internal/extraction"
-	"github.com/tfconvrnn/go/internal/reduce"
-	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -44,100 +43,76 @@ func makePictures(t testing.TB, dir string, n int) {
 	}
 }
 
-// BenchmarkExtractTo compares extracting to each format with extracting to nothing:
-// what writing costs of the throughput. TFCONVRNN_BENCH_MODEL and
-// TFCONVRNN_BENCH_STORE choose another model and where its SavedModel is kept,
-// TFCONVRNN_BENCH_IMAGES how many images.
+// BenchmarkExtractTo compares extract's throughput to each format with that of
+// extracting to nothing, in turns, since the machine may have other things to do:
+// of-nothing-% is what is left of the throughput. TFCONVRNN_BENCH_MODEL chooses another
+// model, TFCONVRNN_BENCH_STORE where its SavedModel is kept, TFCONVRNN_BENCH_IMAGES how
+// many images, TFCONVRNN_BENCH_FLAGS what is extracted.
 func BenchmarkExtractTo(b *testing.B) {
 	if _, err := runtimePath(); err != nil {
 		b.Skip("needs libtensorflow:", err)
 	}
-	name, store := os.Getenv("TFCONVRNN_BENCH_MODEL"), os.Getenv("TFCONVRNN_BENCH_STORE")
-	if name == "" {
-		name = "timedecay_shallow"
+	setting := func(name, otherwise string) string {
+		if value := os.Getenv("TFCONVRNN_BENCH_" + name); value != "" {
+			return value
+		}
+		return otherwise
 	}
-	if store == "" {
-		store = b.TempDir()
-	}
-	model, err := tfconvrnn.LoadContext(b.Context(), name, tfconvrnn.WithWeights("seeded:1"), tfconvrnn.WithStore(store))
+	images, err := strconv.Atoi(setting("IMAGES", "128")) // enough for the last batch, which nothing overlaps, not to count
 	require.NoError(b, err)
-	defer model.Close()
-	images := 128 // enough for the last batch, which nothing overlaps, not to count
-	if n, err := strconv.Atoi(os.Getenv("TFCONVRNN_BENCH_IMAGES")); err == nil {
-		images = n
-	}
 	pictures := filepath.Join(b.TempDir(), "pictures")
 	makePictures(b, pictures, images)
-	c := newConsole(io.Discard, true)
-	set, err := openStimuli(b.Context(), []string{pictures}, &inputFlags{}, stimulusOptions{times: 1}, c)
-	require.NoError(b, err)
-	defer set.Close()
-	info := model.Info()
-	area, err := info.AreaLayers("IT")
-	require.NoError(b, err)
-	x, err := model.Plan(tfconvrnn.Layers(area...), tfconvrnn.AllTimesteps())
-	require.NoError(b, err)
-	nothing := func(*tfconvrnn.Batch) error { return nil }
-	require.NoError(b, x.Stream(b.Context(), set.From(0), nothing)) // the first run is slow
-	// Processor time says what writing costs even where other programs run.
-	measured := func(b *testing.B, work func()) {
-		b.Helper()
-		begun, n := processorTime(), 0
-		for b.Loop() {
-			work()
-			n++
-		}
-		b.ReportMetric(float64(images*n)/b.Elapsed().Seconds(), "images/s")
-		b.ReportMetric((processorTime()-begun).Seconds()*1000/float64(images*n), "cpu-ms/image")
-	}
-	b.Run("nothing", func(b *testing.B) {
-		measured(b, func() { require.NoError(b, x.Stream(b.Context(), set.From(0), nothing)) })
-	})
+	args := []string{"extract", pictures, "--model", setting("MODEL", "timedecay_shallow"), "--weights", "seeded:1", "--yes", "--quiet", "--json",
+		"--store", setting("STORE", filepath.Join(b.TempDir(), "store"))}
+	args = append(args, strings.Fields(setting("FLAGS", "--areas IT --include-all-times"))...)
 	for _, format := range arrayfiles.Formats() {
 		b.Run(string(format), func(b *testing.B) {
 			out := filepath.Join(b.TempDir(), "out")
-			measured(b, func() {
-				require.NoError(b, extractTo(b.Context(), c, model, x, set, out, format))
+			to := append(slices.Clone(args), "--format", string(format), "--out", out)
+			nothing := newNothing(b, append(slices.Clone(args), "--format", "npz", "--out", out))
+			nothing() // the first run is slow
+			var without, with float64
+			for b.Loop() {
+				without += nothing()
+				code, text, messages := run(b.Context(), to...)
+				require.Zero(b, code, messages)
+				report := &extractReport{}
+				require.NoError(b, json.Unmarshal([]byte(text), report))
+				with += report.Seconds
 				require.NoError(b, os.RemoveAll(out))
-			})
+			}
+			b.ReportMetric(float64(images*b.N)/with, "images/s")
+			b.ReportMetric(100*without/with, "of-nothing-%")
 		})
 	}
 }
 
-func processorTime() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0
+// newNothing returns a function that computes what a command line asks for and drops
+// it. It returns the seconds, counted from when the model is loaded, as extract does.
+func newNothing(b *testing.B, args []string) func() float64 {
+	b.Helper()
+	e := &extractCommand{}
+	cmd := &cobra.Command{}
+	e.register(cmd)
+	cmd.Flags().StringVar(&e.out, "out", "", "")
+	cmd.Flags().StringVar(&e.format, "format", "", "")
+	cmd.SetContext(b.Context())
+	require.NoError(b, cmd.ParseFlags(args[1:]))
+	c := newConsole(io.Discard, true)
+	plan, err := e.plan(cmd)
+	require.NoError(b, err)
+	set, err := e.openSet(cmd, cmd.Flags().Args(), plan, c)
+	require.NoError(b, err)
+	b.Cleanup(func() { set.Close() })
+	require.NoError(b, e.extractOptions(cmd, plan, set, c))
+	model, err := loadModel(cmd, c, &e.modelFlags, plan.times)
+	require.NoError(b, err)
+	b.Cleanup(func() { model.Close() })
+	x, err := model.Plan(plan.options...)
+	require.NoError(b, err)
+	return func() float64 {
+		begun := time.Now()
+		require.NoError(b, x.Stream(b.Context(), set.From(0), func(*tfconvrnn.Batch) error { return nil }))
+		return time.Since(begun).Seconds()
 	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
-
-// extractTo writes an extraction of all stimuli to a new file, as extract does but
-// without what only its flags ask for.
-func extractTo(ctx context.Context, c *console, model *tfconvrnn.Model, x *tfconvrnn.Extraction, set *stimuli.Set, out string, format arrayfiles.Format) error {
-	hashes, err := set.Hashes(ctx)
-	if err != nil {
-		return err
-	}
-	layers, err := extraction.ReduceLayers(x.Layers(), &reduce.Specification{})
-	if err != nil {
-		return err
-	}
-	content := newContent(model.Info(), set, hashes)
-	content.Layers, content.Logits, content.DataType = layers, x.Logits(), arrayfiles.Float32
-	content.About.Provenance, content.About.DataType = x.Provenance(), arrayfiles.Float32.String()
-	layout, err := content.Layout(format)
-	if err != nil {
-		return err
-	}
-	writer, err := arrayfiles.Create(out, format, layout, arrayfiles.Options{})
-	if err != nil {
-		return err
-	}
-	defer writer.Abort() // no effect after Finish
-	run := &extractRun{command: &extractCommand{out: out}, content: content, set: set, hashes: hashes, console: c, trace: &extractTrace{console: c}}
-	if _, err := run.stream(ctx, x, writer); err != nil {
-		return err
-	}
-	return writer.Finish(ctx)
 }
