@@ -96,7 +96,7 @@ func newZarrSink(path string, layout *Layout, options Options) (*zarrSink, error
 	} else {
 		var err error
 		// Like numcodecs: without checksums of its own. A sealed store has better ones.
-		z.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+		z.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(0), zstd.WithEncoderCRC(false))
 		if err != nil {
 			return nil, err
 		}

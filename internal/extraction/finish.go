@@ -212,7 +212,7 @@ func (p *Plan) Unwritten(ctx context.Context) ([]int, error) {
 // returns the chunks whose files are not those of their records.
 func (p *Plan) verify(ctx context.Context, done []bool, check func(ctx context.Context, chunk int) (*ChunkRecord, error), each func(*ChunkRecord) error, progress func(chunks int)) (corrupt []int, err error) {
 	const window = 256
-	workers := p.readers
+	workers := p.parallel
 	for first := 0; first < len(done); first += window {
 		count := min(window, len(done)-first)
 		records := make([]*ChunkRecord, count)

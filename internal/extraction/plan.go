@@ -531,7 +531,7 @@ type Plan struct {
 	starts   []int // first stimulus of each frame, and the number of all
 	place    *place
 	hash     string
-	readers  int // of files that are verified, at once
+	parallel int // files of the store that are encoded and written, or verified, at once
 }
 
 // Open opens a plan by its path or URL. Errors wrap ErrPlan or fs.ErrNotExist.
@@ -540,7 +540,7 @@ func Open(ctx context.Context, name string) (_ *Plan, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{name: name, file: file, readers: 2 * runtime.GOMAXPROCS(0)}
+	p := &Plan{name: name, file: file, parallel: 2 * runtime.GOMAXPROCS(0)}
 	defer func() {
 		if err != nil {
 			file.Close()

@@ -294,7 +294,7 @@ func simulate(t *testing.T, planFile string, seed uint64, count *tally) {
 	open := func(a *agent) *Plan {
 		p, err := Open(ctx, planFile)
 		require.NoError(t, err)
-		p.readers = 1
+		p.parallel = 1
 		if a != nil {
 			p.place.chunks = &slowStore{p.place.chunks, a, random.IntN(2) == 0}
 			p.place.work = &slowStore{p.place.work, a, random.IntN(2) == 0}

@@ -360,7 +360,7 @@ func (w *Worker) stream(ctx context.Context, next func() (int, bool), progress P
 		return c.add(array, part)
 	}
 	err = w.compute(ctx, records, rowSink{add, func(fault error) error {
-		if err := c.finishRow(fault); err != nil || c.rows < c.end-c.first {
+		if err := c.finishRow(ctx, fault); err != nil || c.rows < c.end-c.first {
 			return err
 		}
 		record, err := w.write(ctx, c)
@@ -411,7 +411,7 @@ func (c *chunkBuffer) begin(chunk int) {
 func (c *chunkBuffer) add(array int, part []float32) error { return c.arrays[array].Append(part) }
 
 // finishRow ends the row of every array.
-func (c *chunkBuffer) finishRow(fault error) error {
+func (c *chunkBuffer) finishRow(ctx context.Context, fault error) error {
 	if fault != nil {
 		c.failed = append(c.failed, FailedStimulus{Row: c.first + c.rows, Error: oneLine(fault)})
 	}
@@ -419,16 +419,13 @@ func (c *chunkBuffer) finishRow(fault error) error {
 	if c.rows%c.plan.store.ChunkRows() != 0 && c.rows < c.end-c.first {
 		return nil
 	}
-	for i, a := range c.arrays {
+	return inParallel(ctx, c.plan.parallel, len(c.arrays), func(_ context.Context, i int) (err error) {
 		n := len(c.files[i])
 		files := slices.Grow(c.files[i], 1)[:n+1]
-		var err error
-		if files[n], err = a.Encode(files[n][:0]); err != nil { // into the memory of an earlier chunk's
-			return err
-		}
+		files[n], err = c.arrays[i].Encode(files[n][:0]) // into the memory of an earlier chunk's
 		c.files[i] = files
-	}
-	return nil
+		return err
+	})
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
@@ -448,18 +445,23 @@ func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errCorrupt) {
 		return nil, err
 	}
+	var contents [][]byte
 	for array, files := range c.files {
 		for i, content := range files {
-			sum := sha256.Sum256(content)
-			name := p.store.ChunkName(array, c.first/p.store.ChunkRows()+i)
-			record.Files = append(record.Files, FileRecord{name, int64(len(content)), hex.EncodeToString(sum[:])})
-			if other != nil {
-				continue // another worker was faster
-			}
-			if err := p.place.chunks.Put(ctx, name, content); err != nil {
-				return nil, err
-			}
+			contents = append(contents, content)
+			record.Files = append(record.Files, FileRecord{Name: p.store.ChunkName(array, c.first/p.store.ChunkRows()+i), Size: int64(len(content))})
 		}
+	}
+	// In parallel, since most of the time each waits for the disk.
+	err = inParallel(ctx, p.parallel, len(contents), func(ctx context.Context, i int) error {
+		f, sum := &record.Files[i], sha256.Sum256(contents[i])
+		if f.SHA256 = hex.EncodeToString(sum[:]); other != nil {
+			return nil // another worker was faster
+		}
+		return p.place.chunks.Put(ctx, f.Name, contents[i])
+	})
+	if err != nil {
+		return nil, err
 	}
 	if other != nil {
 		if !slices.Equal(other.Files, record.Files) {
