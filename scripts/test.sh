@@ -43,8 +43,8 @@ go tool staticcheck ./...
 go mod verify
 scripts/vulnerabilities.sh
 # Tests of different packages would take each other's cores. Benchmarks run once, to see
-# that they still do, without the one that takes minutes.
-TFCONVRNN_BENCH_IMAGES=8 go test -p 1 -timeout 20m -bench . -benchtime 1x -skip '^BenchmarkCellStep$' "$@" ./...
+# that they still do, without the one that takes minutes, and some with a small model.
+TFCONVRNN_BENCH_IMAGES=8 TFCONVRNN_BENCH_MODEL=timedecay_shallow go test -p 1 -timeout 20m -bench . -benchtime 1x -skip '^BenchmarkCellStep$' "$@" ./...
 # The Beam program is a module of its own. Its pipeline is tested; the program around it,
 # with clients of every cloud, takes minutes to compile for the first time: go vet ./... does.
 (cd beam && go vet ./internal/... && go test -timeout 10m ./internal/...)

@@ -47,7 +47,7 @@ func makePictures(t testing.TB, dir string, n int) {
 // extracting to nothing, in turns, since the machine may have other things to do:
 // of-nothing-% is what is left of the throughput. TFCONVRNN_BENCH_MODEL chooses another
 // model, TFCONVRNN_BENCH_STORE where its SavedModel is kept, TFCONVRNN_BENCH_IMAGES how
-// many images, TFCONVRNN_BENCH_FLAGS what is extracted.
+// many images, TFCONVRNN_BENCH_FLAGS what is extracted. The default is the README's job.
 func BenchmarkExtractTo(b *testing.B) {
 	if _, err := runtimePath(); err != nil {
 		b.Skip("needs libtensorflow:", err)
@@ -58,11 +58,11 @@ func BenchmarkExtractTo(b *testing.B) {
 		}
 		return otherwise
 	}
-	images, err := strconv.Atoi(setting("IMAGES", "128")) // enough for the last batch, which nothing overlaps, not to count
+	images, err := strconv.Atoi(setting("IMAGES", "64")) // enough for the last batch, which nothing overlaps, to count little
 	require.NoError(b, err)
 	pictures := filepath.Join(b.TempDir(), "pictures")
 	makePictures(b, pictures, images)
-	args := []string{"extract", pictures, "--model", setting("MODEL", "timedecay_shallow"), "--weights", "seeded:1", "--yes", "--quiet", "--json",
+	args := []string{"extract", pictures, "--model", setting("MODEL", "ugrnn_intermediate"), "--weights", "seeded:1", "--yes", "--quiet", "--json",
 		"--store", setting("STORE", filepath.Join(b.TempDir(), "store"))}
 	args = append(args, strings.Fields(setting("FLAGS", "--areas IT --include-all-times"))...)
 	for _, format := range arrayfiles.Formats() {
