@@ -15,6 +15,7 @@ func FuzzWeightsLock(f *testing.F) {
 	sum := strings.Repeat("0123456789abcdef", 4)
 	f.Add([]byte(sum + "  ugrnn_shallow/model.ckpt.index\n"))
 	f.Add([]byte("# comment\r\n\n" + strings.ToUpper(sum) + "  a  b\r\n"))
+	f.Add([]byte(strings.ToUpper(sum) + "  a  b\r\r")) // was written as another name
 	f.Add([]byte(sum + " a\n"))
 	f.Add([]byte(sum + "  a\n" + sum + "  a\n"))
 	path := filepath.Join(f.TempDir(), LockFileName)
@@ -36,6 +37,18 @@ func FuzzWeightsLock(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, lock, again)
 	})
+}
+
+func TestWeightsLockTwice(t *testing.T) {
+	sum := strings.Repeat("0123456789abcdef", 4)
+	path := filepath.Join(t.TempDir(), LockFileName)
+	require.NoError(t, os.WriteFile(path, []byte(sum+"  a\n"+strings.ToUpper(sum)+"  a\r\n"), 0o644))
+	lock, err := readWeightsLock(path) // the same hash, whatever its case
+	require.NoError(t, err)
+	require.Equal(t, weightsLock{"a": sum}, lock)
+	require.NoError(t, os.WriteFile(path, []byte(sum+"  a\n"+strings.Repeat("0", 64)+"  a\n"), 0o644))
+	_, err = readWeightsLock(path)
+	require.ErrorContains(t, err, "line 2: a is there twice, with different hashes")
 }
 
 // FuzzNames gives anything to what reads names from the command line.

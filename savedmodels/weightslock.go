@@ -56,18 +56,19 @@ func readWeightsLock(path string) (weightsLock, error) {
 		return nil, fmt.Errorf("%s is no lock file: it is longer than %d bytes", path, maxLockBytes)
 	}
 	for i, line := range strings.Split(string(data), "\n") {
-		line = strings.TrimSuffix(line, "\r")
+		line = strings.TrimRight(line, "\r")
 		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
 		sum, name, found := strings.Cut(line, "  ")
+		sum = strings.ToLower(sum)
 		if raw, err := hex.DecodeString(sum); !found || err != nil || len(raw) != 32 || name == "" {
 			return nil, fmt.Errorf("%s, line %d: %q is not \"<SHA-256>  <model>/<file>\"; mend or remove the line", path, i+1, line)
 		}
 		if other, twice := lock[name]; twice && other != sum {
 			return nil, fmt.Errorf("%s, line %d: %s is there twice, with different hashes; remove the wrong line", path, i+1, name)
 		}
-		lock[name] = strings.ToLower(sum)
+		lock[name] = sum
 	}
 	return lock, nil
 }
