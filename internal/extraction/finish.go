@@ -155,7 +155,7 @@ func (p *Plan) Status(ctx context.Context, check bool) (*Status, error) {
 		return nil, err
 	}
 	if check {
-		if s.CorruptChunks, err = p.verify(ctx, done, p.verifyChunk, nil, nil); err != nil {
+		if s.CorruptChunks, err = p.verify(ctx, done, nil, nil, nil); err != nil {
 			return nil, err
 		}
 		for _, chunk := range s.CorruptChunks {
@@ -208,9 +208,9 @@ func (p *Plan) Unwritten(ctx context.Context) ([]int, error) {
 	return list, err
 }
 
-// verify checks chunks, passes their records in order to each, if that is not nil, and
-// returns the chunks whose files are not those of their records.
-func (p *Plan) verify(ctx context.Context, done []bool, check func(ctx context.Context, chunk int) (*ChunkRecord, error), each func(*ChunkRecord) error, progress func(chunks int)) (corrupt []int, err error) {
+// verify checks chunks as verifyChunk does, passes their records in order to each, if
+// that is not nil, and returns the chunks whose files are not those of their records.
+func (p *Plan) verify(ctx context.Context, done []bool, own recordSums, each func(*ChunkRecord) error, progress func(chunks int)) (corrupt []int, err error) {
 	const window = 256
 	workers := p.parallel
 	for first := 0; first < len(done); first += window {
@@ -220,7 +220,7 @@ func (p *Plan) verify(ctx context.Context, done []bool, check func(ctx context.C
 			if !done[first+i] {
 				return nil
 			}
-			record, err := check(ctx, first+i)
+			record, err := p.verifyChunk(ctx, first+i, own)
 			if err != nil && !errors.Is(err, errCorrupt) {
 				return err
 			}
@@ -248,61 +248,39 @@ func (p *Plan) verify(ctx context.Context, done []bool, check func(ctx context.C
 	return corrupt, nil
 }
 
-// verifyChunk returns the record of a chunk whose files are as it says.
-func (p *Plan) verifyChunk(ctx context.Context, chunk int) (*ChunkRecord, error) {
+// verifyChunk returns the record of a chunk whose files are as it says. If the record
+// is one of own, the files are not read, but must be there.
+func (p *Plan) verifyChunk(ctx context.Context, chunk int, own recordSums) (*ChunkRecord, error) {
 	record, err := p.completeRecord(ctx, chunk)
 	if err != nil {
 		return nil, err
 	}
+	sum, ok := own[chunk]
+	known := ok && sum == record.sum() // or another process has written it, too
 	for _, f := range record.Files {
-		sum, size, err := hashObject(ctx, p.place.chunks, f.Name)
+		found := f
+		if known {
+			var object object
+			object, err = p.place.chunks.Stat(ctx, f.Name)
+			found.Size = object.Size
+		} else {
+			found.SHA256, found.Size, err = hashObject(ctx, p.place.chunks, f.Name)
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, errCorrupt
 		}
 		if err != nil {
 			return nil, err
 		}
-		if size != f.Size || sum != f.SHA256 {
+		if found != f {
 			return nil, errCorrupt
 		}
 	}
 	return record, nil
 }
 
-// verifyOwn is verifyChunk, but does not read again what one of the workers wrote in
-// this process, and whose checksums are those that it knows.
-func (p *Plan) verifyOwn(workers []*Worker) func(ctx context.Context, chunk int) (*ChunkRecord, error) {
-	own := map[int][sha256.Size]byte{}
-	for _, w := range workers {
-		maps.Copy(own, w.written)
-	}
-	return func(ctx context.Context, chunk int) (*ChunkRecord, error) {
-		known, ok := own[chunk]
-		if !ok {
-			return p.verifyChunk(ctx, chunk)
-		}
-		record, err := p.completeRecord(ctx, chunk)
-		if err != nil {
-			return nil, err
-		}
-		if record.sum() != known { // another process has written it, too
-			return p.verifyChunk(ctx, chunk)
-		}
-		for _, f := range record.Files {
-			object, err := p.place.chunks.Stat(ctx, f.Name)
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil, errCorrupt
-			}
-			if err != nil {
-				return nil, err
-			}
-			if object.Size != f.Size {
-				return nil, errCorrupt
-			}
-		}
-		return record, nil
-	}
-}
+// recordSums are those of the records of chunks.
+type recordSums map[int][sha256.Size]byte
 
 // sum is that of the names and checksums of all files.
 func (r *ChunkRecord) sum() (sum [sha256.Size]byte) {
@@ -400,8 +378,12 @@ func (p *Plan) Finish(ctx context.Context, progress func(chunks int), own ...*Wo
 		return nil, err
 	}
 	defer list.close()
+	sums := recordSums{}
+	for _, w := range own {
+		maps.Copy(sums, w.written)
+	}
 	finished := &Finished{}
-	incomplete.Corrupt, err = p.verify(ctx, done, p.verifyOwn(own), func(r *ChunkRecord) error {
+	incomplete.Corrupt, err = p.verify(ctx, done, sums, func(r *ChunkRecord) error {
 		for _, f := range r.Failed {
 			if finished.SkippedCount++; finished.SkippedCount <= MaxSkipped {
 				finished.Skipped = append(finished.Skipped, f)

@@ -96,7 +96,7 @@ type Worker struct {
 	compute engine
 	close   func() error
 	rows    *recordReader
-	written map[int][sha256.Size]byte // sums of the records of chunks
+	written recordSums
 	name    string
 	warn    func(string)
 }
@@ -175,7 +175,7 @@ func (p *Plan) NewWorker(ctx context.Context, model *tfconvrnn.Model, options Wo
 }
 
 func (p *Plan) newWorker(options WorkerOptions, compute engine) *Worker {
-	w := &Worker{plan: p, compute: compute, close: func() error { return nil }, rows: p.records(), written: map[int][sha256.Size]byte{}, name: options.Name, warn: options.Warn}
+	w := &Worker{plan: p, compute: compute, close: func() error { return nil }, rows: p.records(), written: recordSums{}, name: options.Name, warn: options.Warn}
 	if w.name == "" {
 		host, _ := os.Hostname()
 		w.name = fmt.Sprintf("%s %d", host, os.Getpid())
