@@ -352,11 +352,12 @@ func sharedTimesteps(layout *Layout) bool {
 	return true
 }
 
+// compress appends to dst.
 func (z *zarrSink) compress(raw, dst []byte) []byte {
 	if z.encoder == nil {
-		return append(dst[:0], raw...)
+		return append(dst, raw...)
 	}
-	return z.encoder.EncodeAll(raw, dst[:0])
+	return z.encoder.EncodeAll(raw, dst)
 }
 
 // size counts what compression cannot save: incompressible chunks grow by a

@@ -113,8 +113,5 @@ func (c *ZarrChunk) Encode(dst []byte) ([]byte, error) {
 		clear(c.data[(k*c.capacity+c.end)*c.unit : (k+1)*c.capacity*c.unit])
 	}
 	c.end = 0
-	if c.sink.encoder == nil {
-		return append(dst, c.data...), nil
-	}
-	return c.sink.encoder.EncodeAll(c.data, dst), nil
+	return c.sink.compress(c.data, dst), nil
 }
