@@ -47,7 +47,7 @@ func makePictures(t testing.TB, dir string, n int) {
 // extracting to nothing, in turns, since the machine may have other things to do:
 // of-nothing-% is what is left of the throughput. TFCONVRNN_BENCH_MODEL chooses another
 // model, TFCONVRNN_BENCH_STORE where its SavedModel is kept, TFCONVRNN_BENCH_IMAGES how
-// many images, TFCONVRNN_BENCH_FLAGS what is extracted. The default is the README's job.
+// many images, TFCONVRNN_BENCH_FLAGS what is extracted.
 func BenchmarkExtractTo(b *testing.B) {
 	if _, err := runtimePath(); err != nil {
 		b.Skip("needs libtensorflow:", err)
