@@ -264,7 +264,7 @@ func (c *hashCache) put(name string, stamp fileStamp, sum string) {
 
 // child returns a set of the same options with hashes of files of its own.
 func (s *Set) child() *Set {
-	return &Set{options: s.options, preprocessing: s.preprocessing, remotes: s.remotes, ctx: s.ctx, cancel: func() {}}
+	return &Set{options: s.options, preprocessing: s.preprocessing, remotes: s.remotes, said: s.said, ctx: s.ctx, cancel: func() {}}
 }
 
 // Distinguish makes the equal ids among records different, as Open does, and returns
@@ -317,10 +317,6 @@ type Reader struct {
 // NewReader returns a reader of records of a scan with the same options, of which
 // Inputs, Stdin and AllowMissing do not count. Errors are about the preprocessing.
 func NewReader(ctx context.Context, options Options, arrays []Array) (*Reader, error) {
-	if warn := options.Warn; warn != nil {
-		var once sync.Once
-		options.Warn = func(message string) { once.Do(func() { warn(message) }) }
-	}
 	set, err := newSet(ctx, options)
 	if err != nil {
 		return nil, err

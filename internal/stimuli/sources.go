@@ -93,9 +93,7 @@ func (s *Set) picture(path string) ([]uint8, error) {
 		return nil, err
 	}
 	if picture.Orientation > 1 {
-		s.orientation.Do(func() {
-			s.warn("%s has an EXIF orientation (%d) that is not applied, and perhaps others have; --exif-orientation apply turns them upright", path, picture.Orientation)
-		})
+		s.warnOnce("orientation", "%s has an EXIF orientation (%d) that is not applied, and perhaps others have; --exif-orientation apply turns them upright", path, picture.Orientation)
 	}
 	return s.prepare(path, picture)
 }

@@ -100,7 +100,7 @@ type Set struct {
 	hashes  []string // of the stimuli; nil before Hashes
 	files   sync.Map // path → hash, once Hashes is done
 
-	orientation sync.Once
+	said *said // shared by all sets of a reader
 }
 
 // source is where a stimulus comes from.
@@ -150,7 +150,7 @@ func newSet(ctx context.Context, options Options) (*Set, error) {
 	if options.FramesPerSecond <= 0 {
 		options.FramesPerSecond = defaultFramesPerSecond
 	}
-	s := &Set{options: options, preprocessing: preprocessing, remotes: &remotes{}}
+	s := &Set{options: options, preprocessing: preprocessing, remotes: &remotes{}, said: &said{}}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
 }
@@ -226,6 +226,33 @@ func (s *Set) warn(format string, args ...any) {
 	if s.options.Warn != nil {
 		s.options.Warn(fmt.Sprintf(format, args...))
 	}
+}
+
+// warnOnce is warn for what many stimuli may have in common: only the first of a kind
+// is told.
+func (s *Set) warnOnce(kind, format string, args ...any) {
+	if s.said.first(kind) {
+		s.warn(format, args...)
+	}
+}
+
+// said are the kinds of warnings that were told.
+type said struct {
+	mu    sync.Mutex
+	kinds map[string]bool
+}
+
+func (s *said) first(kind string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kinds[kind] {
+		return false
+	}
+	if s.kinds == nil {
+		s.kinds = map[string]bool{}
+	}
+	s.kinds[kind] = true
+	return true
 }
 
 // block is the columns of some consecutive stimuli.
