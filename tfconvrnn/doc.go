@@ -24,10 +24,12 @@
 // Episodes or Sequence. Large sets are processed in constant memory with
 // [Model.Stream].
 //
-// The same stimuli in batches of the same size give the same bytes in every run, with
-// any number of threads and whatever else runs, on one kind of processor. Batches of
-// other sizes give the same up to rounding; where bytes matter set BatchSize, which
-// otherwise depends on the memory that is available.
+// The same stimuli in batches of the same size, with the same number of threads, give
+// the same bytes in every run on one kind of processor, whatever else runs. Batches of
+// other sizes, and other numbers of threads, give the same up to rounding. Where bytes
+// matter set BatchSize, which otherwise depends on the memory that is available, and
+// WithThreads, which otherwise is the number of cores. Provenance records both, and the
+// processor.
 //
 // A graph is a program: Load opens those only that this project's converter wrote,
 // see WithTrust.

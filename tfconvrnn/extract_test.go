@@ -376,6 +376,9 @@ func TestProvenance(t *testing.T) {
 	assert.Equal(t, []string{"conv3", "conv1"}, p.Layers)
 	assert.Equal(t, DefaultPreprocessing, p.Preprocessing)
 	assert.Positive(t, p.BatchSize)
+	assert.Equal(t, m.Threads(), p.Threads)
+	assert.NotEmpty(t, p.OneDNN)
+	assert.NotEmpty(t, p.Processor)
 	assert.Equal(t, m.Untrained(), true)
 	assert.Equal(t, 30, m.Times())
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/manifest"
+	"github.com/tfconvrnn/go/internal/processor"
 	"github.com/tfconvrnn/go/internal/version"
 	"github.com/tfconvrnn/go/savedmodels"
 )
@@ -289,9 +290,15 @@ type Provenance struct {
 	Precision      string           `json:"precision"`
 	PrecisionError *PrecisionError  `json:"precision_error,omitempty"`
 	Device         string           `json:"device"`
-	TF32           bool             `json:"tf32,omitempty"`
-	BatchSize      int              `json:"batch_size"`
-	MillisPerTimes int              `json:"milliseconds_per_timestep"`
+	// Threads, OneDNN and Processor decide the last bits of what processors compute:
+	// the number of threads, the instructions that oneDNN may use ("off" without it),
+	// and the processor by name and kind.
+	Threads        int    `json:"threads"`
+	OneDNN         string `json:"onednn"`
+	Processor      string `json:"processor"`
+	TF32           bool   `json:"tf32,omitempty"`
+	BatchSize      int    `json:"batch_size"`
+	MillisPerTimes int    `json:"milliseconds_per_timestep"`
 }
 
 func (m *Model) provenance() Provenance {
@@ -304,6 +311,7 @@ func (m *Model) provenance() Provenance {
 		Software: "tfconvrnn " + version.Version, TensorFlow: m.runtime.Version(), Model: m.info.Name,
 		Weights: m.manifest.Weights, Converter: m.manifest.Converter, Plan: m.manifest.Plan,
 		Precision: m.session.precision, PrecisionError: m.precisionError.Load(), Device: device, TF32: gpus && m.gpu.tf32, MillisPerTimes: MillisecondsPerTimestep,
+		Threads: m.session.threads, OneDNN: processor.OneDNN(), Processor: processor.Kind(),
 	}
 }
 

@@ -249,7 +249,6 @@ func (b *benchCommand) measure(cmd *cobra.Command, c *console, name string) (_ *
 		return nil, err
 	}
 	r := &benchReport{Result: *result, WeightsFrom: b.weights}
-	r.Machine.Instructions, _ = processorFeatures()
 	if b.photographs > 0 {
 		o.Note("extracting photographs")
 		if r.Photographs, err = benchmark.ExtractPhotographs(ctx, o, b.photographs); err != nil {

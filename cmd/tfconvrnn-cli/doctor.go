@@ -12,11 +12,11 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/cpu"
 
 	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/internal/diskspace"
 	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/processor"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
 	"github.com/tfconvrnn/go/internal/version"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -132,11 +132,11 @@ func diagnose(cmd *cobra.Command, storeDir string, verify bool) []finding {
 		}
 		findings = append(findings, cudaFindings()...)
 	}
-	features, slow := processorFeatures()
+	features, slow := processor.Features()
 	if slow {
 		add("processor", stateWarning, plural(runtime.NumCPU(), "core")+", without AVX2 and FMA", "extraction works, but will be slow on this processor")
 	} else {
-		add("processor", stateOK, plural(runtime.NumCPU(), "core")+", "+features, "")
+		add("processor", stateOK, plural(runtime.NumCPU(), "core")+", "+strings.Join(append(features, "oneDNN "+processor.OneDNN()), ", "), "")
 	}
 	if cache, err := cachedir.Root(); err != nil {
 		add("cache", stateError, err.Error(), "")
@@ -168,26 +168,6 @@ func listDevices() ([]string, error) {
 		names = append(names, strings.TrimPrefix(name, "device:"))
 	}
 	return names, nil
-}
-
-// processorFeatures names the vector instructions that TensorFlow makes use of;
-// slow says that it lacks those without which it is slow.
-func processorFeatures() (names string, slow bool) {
-	features := []struct {
-		name string
-		has  bool
-	}{
-		{"AVX2", cpu.X86.HasAVX2}, {"FMA", cpu.X86.HasFMA}, {"AVX-512", cpu.X86.HasAVX512F}, {"AVX512-VNNI", cpu.X86.HasAVX512VNNI},
-		{"AVX512-BF16", cpu.X86.HasAVX512BF16}, {"AMX-BF16", cpu.X86.HasAMXBF16},
-		{"NEON", cpu.ARM64.HasASIMD}, {"SVE", cpu.ARM64.HasSVE}, {"SVE2", cpu.ARM64.HasSVE2},
-	}
-	var found []string
-	for _, f := range features {
-		if f.has {
-			found = append(found, f.name)
-		}
-	}
-	return strings.Join(found, ", "), runtime.GOARCH == "amd64" && !(cpu.X86.HasAVX2 && cpu.X86.HasFMA)
 }
 
 // lowSpace is the free disk space below which doctor warns: a large model takes

@@ -18,6 +18,7 @@ import (
 	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/internal/diskspace"
 	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/processor"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
 	"github.com/tfconvrnn/go/internal/version"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -51,6 +52,7 @@ func (s *reportSection) addf(name, format string, args ...any) {
 var shownVariables = []string{
 	cachedir.Env, libtf.Env, savedmodels.CheckpointsEnv, "CI", "CUDA_VISIBLE_DEVICES", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT",
 	"LANG", "LC_ALL", "LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_ARENA_MAX", "OMP_NUM_THREADS", "TF_CPP_MAX_VLOG_LEVEL", "TF_CPP_MIN_LOG_LEVEL",
+	"ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA",
 	"TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "TMPDIR", "XDG_CACHE_HOME",
 }
 
@@ -145,10 +147,11 @@ func systemReport() reportSection {
 	} else if _, err := os.Stat("/run/.containerenv"); err == nil {
 		s.add("container", "Podman")
 	}
-	s.add("processor", firstValue("/proc/cpuinfo", "model name", ":"))
-	features, _ := processorFeatures()
+	s.add("processor", processor.Kind())
+	features, _ := processor.Features()
 	s.addf("cores", "%d, GOMAXPROCS %d", runtime.NumCPU(), runtime.GOMAXPROCS(0))
-	s.add("instructions", features)
+	s.add("instructions", strings.Join(features, ", "))
+	s.add("oneDNN", processor.OneDNN())
 	s.add("memory", firstValue("/proc/meminfo", "MemTotal", ":"))
 	s.add("memory available", firstValue("/proc/meminfo", "MemAvailable", ":"))
 	for _, file := range []string{"memory.max", "cpu.max", "pids.max"} {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/cuda"
 	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/processor"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -470,7 +471,7 @@ type Machine struct {
 	// are computed on.
 	Cores   int `json:"cores"`
 	Threads int `json:"threads"`
-	// Instructions are the vector instructions; the caller fills them in.
+	// Instructions are the vector instructions.
 	Instructions string `json:"instructions,omitempty"`
 	System       string `json:"system"`
 	TensorFlow   string `json:"tensorflow"`
@@ -486,9 +487,11 @@ type Machine struct {
 }
 
 func describeMachine(threads int) Machine {
+	features, _ := processor.Features()
 	m := Machine{
-		CPU: processorName(), Cores: runtime.NumCPU(), Threads: threads,
-		System: runtime.GOOS + "/" + runtime.GOARCH, OneDNN: oneDNN(), Go: runtime.Version(),
+		Instructions: strings.Join(features, ", "),
+		CPU:          processor.Name(), Cores: runtime.NumCPU(), Threads: threads,
+		System: runtime.GOOS + "/" + runtime.GOARCH, OneDNN: processor.OneDNNEnabled(), Go: runtime.Version(),
 	}
 	if loaded := libtf.Loaded(); loaded != nil {
 		m.TensorFlow = loaded.Version()

@@ -2,11 +2,6 @@ package benchmark
 
 import "golang.org/x/sys/unix"
 
-func systemProcessorName() string {
-	name, _ := unix.Sysctl("machdep.cpu.brand_string")
-	return name
-}
-
 func maxRSS() (int64, error) {
 	var usage unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {

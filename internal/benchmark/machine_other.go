@@ -2,6 +2,4 @@
 
 package benchmark
 
-func systemProcessorName() string { return "" }
-
 func maxRSS() (int64, error) { return 0, errMemory }

@@ -33,7 +33,6 @@ type Provenance struct {
 type Identity struct {
 	*Provenance
 	OnError  string            `json:"on_error"`
-	Threads  int               `json:"threads,omitempty"` // of plans
 	Stimuli  int               `json:"stimuli"`
 	Contents map[string]string `json:"contents,omitempty"` // of each stimulus, of sets that are not large
 }

@@ -503,7 +503,7 @@ func (p *planner) settle(summary *stimuli.Summary, written *pass) error {
 	} else { // the simulation's
 		r.BatchSize = max(r.BatchSize, 1)
 		r.Threads = max(r.Threads, 1)
-		about.BatchSize = r.BatchSize
+		about.BatchSize, about.Threads = r.BatchSize, r.Threads
 	}
 	r.Provenance = about
 	content, err := r.content()
@@ -577,7 +577,7 @@ func Open(ctx context.Context, name string) (_ *Plan, err error) {
 	if p.store, err = arrayfiles.NewZarrStore(p.layout, arrayfiles.Options{ChunkRows: p.ZarrChunkRows}); err != nil {
 		return nil, file.bad("%v", err)
 	}
-	if p.hash, err = p.Recipe.hash(&Identity{Provenance: p.Provenance, OnError: p.OnError, Threads: p.Threads, Stimuli: p.Stimuli}); err != nil {
+	if p.hash, err = p.Recipe.hash(&Identity{Provenance: p.Provenance, OnError: p.OnError, Stimuli: p.Stimuli}); err != nil {
 		return nil, err
 	}
 	p.place, err = newPlace(ctx, p.Output)
@@ -611,7 +611,7 @@ func (p *Plan) Layout() *arrayfiles.Layout { return p.layout }
 // Identity is what must be equal for an interrupted extraction to go on. It reads the
 // stimuli of sets that are not large.
 func (p *Plan) Identity(ctx context.Context) (*Identity, error) {
-	i := &Identity{Provenance: p.Provenance, OnError: p.OnError, Threads: p.Threads, Stimuli: p.Stimuli}
+	i := &Identity{Provenance: p.Provenance, OnError: p.OnError, Stimuli: p.Stimuli}
 	if p.Stimuli > maxContents {
 		return i, nil
 	}

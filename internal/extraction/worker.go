@@ -133,11 +133,12 @@ func (p *Plan) NewWorker(ctx context.Context, model *tfconvrnn.Model, options Wo
 	if err != nil {
 		return nil, err
 	}
-	if err := p.checkModel(x.Provenance()); err != nil {
+	here := x.Provenance()
+	if err := p.checkModel(here); err != nil {
 		return nil, err
 	}
-	if model.Threads() != p.Threads {
-		return nil, fmt.Errorf("%s: %w: it computes with %d threads, and the plan with %d, which changes the last bits", p.name, ErrModel, model.Threads(), p.Threads)
+	if planned := p.Provenance.Processor; deviceKind(here.Device) == "cpu" && here.Processor != planned && options.Warn != nil {
+		options.Warn(fmt.Sprintf("this processor is %s, the plan was made on %s: the last bits of what they compute may differ", here.Processor, planned))
 	}
 	writer, err := NewRowWriter(p.contents)
 	if err != nil {
@@ -194,6 +195,10 @@ func (p *Plan) checkModel(here tfconvrnn.Provenance) error {
 	planned := p.Provenance.Provenance
 	planned.Device, here.Device = deviceKind(planned.Device), deviceKind(here.Device)
 	here.PrecisionError = planned.PrecisionError // measured once, by the plan
+	here.Processor = planned.Processor           // NewWorker warns of others
+	if here.Device != "cpu" {
+		here.OneDNN = planned.OneDNN
+	}
 	if reflect.DeepEqual(planned, here) {
 		return nil
 	}

@@ -1,0 +1,5 @@
+//go:build !darwin
+
+package processor
+
+func systemName() string { return "" }
