@@ -218,7 +218,7 @@ func makeGraph(m *zoo.Model, options Options) (*unroll.Network, []byte, error) {
 
 // writeVariables writes the graph's variables and returns the weights' hash.
 func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, source Source, dir string, progress func(done, total int64)) (string, error) {
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, 0o777); err != nil {
 		return "", err
 	}
 	derived := map[string][]*unroll.Variable{}

@@ -239,7 +239,7 @@ func (s *Store) newDownload(o DownloadOptions) (*download, error) {
 			return nil, fmt.Errorf("%s is neither an http or https URL nor a directory", from)
 		}
 	}
-	return d, os.MkdirAll(o.Checkpoints, 0o755)
+	return d, os.MkdirAll(o.Checkpoints, 0o777)
 }
 
 func (d *download) final(model string) string {
@@ -363,7 +363,7 @@ func (d *download) shown(model, name string) string {
 
 // model obtains one model.
 func (d *download) model(ctx context.Context, model string) (Downloaded, error) {
-	lock := flock.New(filepath.Join(d.Checkpoints, "."+model+".lock"))
+	lock := flock.New(filepath.Join(d.Checkpoints, "."+model+".lock"), flock.SetPermissions(0o666))
 	locked, err := lock.TryLock()
 	if err == nil && !locked {
 		d.report(model, StageWait, 0, 0)
@@ -471,7 +471,7 @@ const transfers = 2
 // obtain downloads and verifies a checkpoint and puts it in place.
 func (d *download) obtain(ctx context.Context, model string, result *Downloaded) error {
 	work := d.partial(model)
-	if err := os.MkdirAll(work, 0o755); err != nil {
+	if err := os.MkdirAll(work, 0o777); err != nil {
 		return err
 	}
 	for transfer := 1; ; transfer++ {
@@ -511,7 +511,7 @@ func (d *download) obtain(ctx context.Context, model string, result *Downloaded)
 // checkpoint.
 func (d *download) install(model, work string) error {
 	target := filepath.Dir(d.final(model))
-	if err := os.MkdirAll(target, 0o755); err != nil {
+	if err := os.MkdirAll(target, 0o777); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(target, indexName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -683,7 +683,7 @@ func copyFile(ctx context.Context, from, to string, limit int64, progress func(d
 		return fmt.Errorf("%s: no file of at most %d bytes", from, limit)
 	}
 	fetchfile.Discard(to)
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return err
 	}

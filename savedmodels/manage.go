@@ -36,10 +36,10 @@ func checkpointsDir(dir string) (string, error) {
 
 // lockFile locks a file in a directory, which is made, and returns the unlocking.
 func lockFile(ctx context.Context, path, waitingFor string) (func(), error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return nil, err
 	}
-	lock := flock.New(path)
+	lock := flock.New(path, flock.SetPermissions(0o666))
 	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
 		return nil, fmt.Errorf("waiting for %s: %w", waitingFor, err)
 	}
@@ -221,7 +221,7 @@ func (c *collector) locked(path string, do func() error) error {
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	lock := flock.New(path)
+	lock := flock.New(path, flock.SetPermissions(0o666))
 	locked, err := lock.TryLock()
 	if err != nil {
 		return err

@@ -219,10 +219,10 @@ func (s *Store) getOrConvert(ctx context.Context, r Request, key string, open fu
 	if found, err := current(dir); err == nil {
 		return found, nil
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return SavedModel{}, err
 	}
-	lock := flock.New(filepath.Join(s.dir, r.Model, ".lock"))
+	lock := flock.New(filepath.Join(s.dir, r.Model, ".lock"), flock.SetPermissions(0o666))
 	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
 		return SavedModel{}, fmt.Errorf("waiting for another conversion of %s: %w", r.Model, err)
 	}

@@ -102,7 +102,7 @@ func (l weightsLock) check(path string, obtained weightsLock) error {
 func updateWeightsLock(ctx context.Context, path, guard string, obtained weightsLock, replace bool) error {
 	// The guard lies beside the checkpoints: beside the lock file it would be in
 	// the way of those who commit it.
-	mutex := flock.New(guard)
+	mutex := flock.New(guard, flock.SetPermissions(0o666))
 	if _, err := mutex.TryLockContext(ctx, lockRetry); err != nil {
 		return fmt.Errorf("waiting for %s: %w", path, err)
 	}
@@ -122,7 +122,7 @@ func updateWeightsLock(ctx context.Context, path, guard string, obtained weights
 	if text == before {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
 	return atomicfile.Write(path, []byte(text))

@@ -221,7 +221,7 @@ func (b *benchCommand) measure(cmd *cobra.Command, c *console, name string) (_ *
 		if err != nil {
 			return nil, err
 		}
-		if err := os.MkdirAll(root, 0o755); err != nil {
+		if err := os.MkdirAll(root, 0o777); err != nil {
 			return nil, err
 		}
 		if store, err = os.MkdirTemp(root, "bench-"); err != nil {

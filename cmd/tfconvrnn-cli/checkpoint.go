@@ -164,7 +164,7 @@ func seedCheckpoint(cmd *cobra.Command, name string, seed uint64, out string, fo
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(prefix), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(prefix), 0o777); err != nil {
 		return err
 	}
 	variables := zoo.Lookup(name).Variables()

@@ -2,63 +2,44 @@
 package atomicfile
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 )
 
-// Write writes a file: beside, synced, then renamed, replacing what is there.
-func Write(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+// Write writes a file: beside, synced, then renamed, replacing what is there. Its
+// permissions are the umask's.
+func Write(path string, data []byte) error {
+	f, err := Create(path)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(data); err != nil {
-		return err
+	if _, err := f.Write(data); err != nil {
+		return errors.Join(err, f.Abort())
 	}
-	if err = f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return SyncDirectory(filepath.Dir(path))
+	return f.Commit()
 }
 
 // Directory makes a directory: fill writes into a temporary one beside it, which
 // is then put in place. Unless overwrite is set, a path that exists is an error
 // that wraps fs.ErrExist. After an error nothing is left, and what was there is
-// still there.
+// still there. Its permissions are the umask's.
 func Directory(path string, overwrite bool, fill func(temporary string) error) (err error) {
 	path = filepath.Clean(path)
 	if _, statErr := os.Lstat(path); statErr == nil && !overwrite {
 		return fmt.Errorf("%s: %w", path, fs.ErrExist)
 	}
 	parent := filepath.Dir(path)
-	if err := os.MkdirAll(parent, 0o755); err != nil {
+	if err := os.MkdirAll(parent, 0o777); err != nil {
 		return err
 	}
-	temporary, err := os.MkdirTemp(parent, "."+filepath.Base(path)+".*.partial")
+	temporary, err := MkdirTemp(parent, "."+filepath.Base(path)+".*.partial")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(temporary)
-	if err := os.Chmod(temporary, 0o755); err != nil {
-		return err
-	}
 	if err := fill(temporary); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"bufio"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/table"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/tfpb"
 )
 
@@ -54,10 +54,9 @@ func Create(prefix string) (*Writer, error) {
 	}, nil
 }
 
-// createBeside creates a temporary file with a name that begins with path. Unlike [os.CreateTemp] it
-// leaves the permissions to the umask, since the file will stay.
+// createBeside creates a temporary file with a name that begins with path.
 func createBeside(path string) (*os.File, error) {
-	return os.OpenFile(path+"."+rand.Text()[:8]+".tmp", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	return atomicfile.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
 }
 
 // Add adds a float32 tensor of the given shape, whose elements data holds in C order.

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -29,7 +28,7 @@ type Writer struct {
 	process int
 
 	mu     sync.Mutex
-	file   *os.File
+	file   *atomicfile.File
 	out    *bufio.Writer
 	err    error              // the first
 	any    bool               // an Event is written
@@ -62,7 +61,7 @@ func Create(path, process string) (*Writer, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "trace", Path: path, Err: errors.New("it is not a regular file")}
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	file, err := atomicfile.Create(path)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +144,7 @@ func (w *Writer) write(e Event) {
 
 // Close puts the file in place. Spans that come after it are dropped. Closing again
 // does nothing.
-func (w *Writer) Close() (err error) {
+func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.file == nil {
@@ -153,19 +152,12 @@ func (w *Writer) Close() (err error) {
 	}
 	file := w.file
 	w.file = nil
-	defer func() {
-		if err != nil {
-			os.Remove(file.Name())
-			err = fmt.Errorf("write the trace %s: %w", w.path, err)
-		}
-	}()
-	_, err = w.out.WriteString("\n]\n")
-	err = errors.Join(w.err, err, w.out.Flush(), file.Chmod(0o644), file.Sync(), file.Close())
+	_, err := w.out.WriteString("\n]\n")
+	if err = errors.Join(w.err, err, w.out.Flush()); err == nil {
+		err = file.Commit()
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("write the trace %s: %w", w.path, errors.Join(err, file.Abort()))
 	}
-	if err := os.Rename(file.Name(), w.path); err != nil {
-		return err
-	}
-	return atomicfile.SyncDirectory(filepath.Dir(w.path))
+	return nil
 }

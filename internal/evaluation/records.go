@@ -47,7 +47,7 @@ type recordFile struct {
 // openRecords opens or makes a file of records and reads what is there. A last line
 // that a killed process left incomplete is cut off.
 func openRecords(path string, set *Set, predictor Predictor) (_ *recordFile, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func (p *place) begin(ctx context.Context, replace bool) error {
 				return err
 			}
 		}
-		if err := os.Mkdir(store.String(), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.Mkdir(store.String(), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}

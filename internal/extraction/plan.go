@@ -21,6 +21,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/internal/storage"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -65,24 +66,16 @@ func Create(ctx context.Context, name string, request *Request, replace bool) (e
 	if !storage.IsRemote(name) {
 		folder = filepath.Dir(name)
 	}
-	file, err := os.CreateTemp(folder, ".plan-*.unfinished")
+	file, err := atomicfile.CreateIn(folder, name)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		file.Close()
-		if err != nil {
-			os.Remove(file.Name())
-		}
-	}()
-	if err := file.Chmod(0o644); err != nil {
-		return err
-	}
+	defer func() { file.Abort() }() // no effect after Commit
 	p := &planner{request: request, recipe: request.Recipe}
 	if file, err = p.write(ctx, file); err != nil {
 		return arrayfiles.DiskError(err)
 	}
-	return publishPlan(ctx, file.Name(), name)
+	return publishPlan(ctx, file, name)
 }
 
 // planner makes a plan.
@@ -106,8 +99,8 @@ type pass struct {
 	line      []byte
 }
 
-func newPass(file *os.File) (*pass, error) {
-	frames, err := newFrameWriter(file)
+func newPass(file *atomicfile.File) (*pass, error) {
+	frames, err := newFrameWriter(file.File)
 	return &pass{frames: frames, kinds: make([]stimuli.CellKind, 2), contents: map[string]string{}, sum: sha256.New()}, err
 }
 
@@ -174,7 +167,7 @@ func (f *frame) encode(encoder *zstd.Encoder) {
 
 // write fills the file, or another in its place, which it returns, and completes the
 // recipe.
-func (p *planner) write(ctx context.Context, file *os.File) (_ *os.File, err error) {
+func (p *planner) write(ctx context.Context, file *atomicfile.File) (_ *atomicfile.File, err error) {
 	options := p.request.Inputs
 	options.Preprocessing, options.MaxFrames, options.FramesPerSecond = p.recipe.Preprocessing, p.recipe.MaxFrames, p.recipe.FramesPerSecond
 	options.AllowMissing = p.recipe.OnError == "skip"
@@ -205,8 +198,7 @@ func (p *planner) write(ctx context.Context, file *os.File) (_ *os.File, err err
 		if file, written, err = p.rewrite(before, written, renamed, encoder); err != nil {
 			return before, err
 		}
-		before.Close()
-		os.Remove(before.Name())
+		before.Abort()
 	}
 	if err := p.settle(summary, written); err != nil {
 		return file, err
@@ -438,20 +430,16 @@ func (p *planner) reread(written *pass, each func([]stimuli.Record) error) error
 }
 
 // rewrite writes all stimuli again, some with new ids.
-func (p *planner) rewrite(before *os.File, old *pass, renamed map[int]string, encoder *zstd.Encoder) (_ *os.File, _ *pass, err error) {
-	file, err := os.CreateTemp(filepath.Dir(before.Name()), ".plan-*.unfinished")
+func (p *planner) rewrite(before *atomicfile.File, old *pass, renamed map[int]string, encoder *zstd.Encoder) (_ *atomicfile.File, _ *pass, err error) {
+	file, err := before.Another()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
-			file.Close()
-			os.Remove(file.Name())
+			file.Abort()
 		}
 	}()
-	if err := file.Chmod(0o644); err != nil {
-		return nil, nil, err
-	}
 	written, err := newPass(file)
 	if err != nil {
 		return nil, nil, err

@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -265,12 +264,9 @@ func (r *planReader) Close() error {
 }
 
 // publishPlan gives a finished temporary file its name, which may be a URL.
-func publishPlan(ctx context.Context, temporary, name string) error {
+func publishPlan(ctx context.Context, file *atomicfile.File, name string) error {
 	if !storage.IsRemote(name) {
-		if err := os.Rename(temporary, name); err != nil {
-			return err
-		}
-		return atomicfile.SyncDirectory(filepath.Dir(name))
+		return file.Commit()
 	}
 	folder, object, err := storage.Split(name)
 	if err != nil {
@@ -281,12 +277,9 @@ func publishPlan(ctx context.Context, temporary, name string) error {
 		return err
 	}
 	defer store.Close()
-	file, err := os.Open(temporary)
-	if err != nil {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	defer os.Remove(temporary)
-	defer file.Close()
 	return store.PutFrom(ctx, object, file)
 }
 

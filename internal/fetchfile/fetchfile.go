@@ -344,7 +344,7 @@ func (d *downloader) try(ctx context.Context) (File, error) {
 	if total > d.Limit {
 		return File{}, permanent{error: fmt.Errorf("it has %d bytes, more than %d", total, d.Limit)}
 	}
-	out, err := os.OpenFile(d.part, mode, 0o644)
+	out, err := os.OpenFile(d.part, mode, 0o666)
 	if err != nil {
 		return File{}, permanent{err, true}
 	}
@@ -426,7 +426,7 @@ func (d *downloader) keepTag(header http.Header) error {
 	if err := os.Truncate(d.part, 0); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return os.WriteFile(d.tag, []byte(tag), 0o644)
+	return os.WriteFile(d.tag, []byte(tag), 0o666)
 }
 
 // watch cancels a try that brings next to nothing.

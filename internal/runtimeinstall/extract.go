@@ -70,7 +70,7 @@ func extract(ctx context.Context, name, work string, maxBytes int64, report func
 		return extracted{}, err
 	}
 	x := &extractor{ctx: ctx, dir: filepath.Join(work, contentDir), maxBytes: maxBytes, report: report}
-	if err := os.Mkdir(x.dir, 0o755); err != nil {
+	if err := os.Mkdir(x.dir, 0o777); err != nil {
 		return extracted{}, err
 	}
 	magic := make([]byte, 4)
@@ -210,7 +210,7 @@ func (x *extractor) notice(name string, content io.Reader) error {
 	if len(text) > maxNoticeBytes {
 		return fmt.Errorf("%w: %s takes more than %d bytes", ErrArchive, name, maxNoticeBytes)
 	}
-	file, err := os.OpenFile(filepath.Join(x.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := os.OpenFile(filepath.Join(x.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("%w: it holds %s twice", ErrArchive, name)
 	}
@@ -227,7 +227,7 @@ func (x *extractor) library(name string, content io.Reader) error {
 			return fmt.Errorf("%w: it holds %s twice", ErrArchive, name)
 		}
 	}
-	file, err := os.OpenFile(filepath.Join(x.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := os.OpenFile(filepath.Join(x.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}

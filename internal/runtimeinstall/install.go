@@ -25,6 +25,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/internal/fetchfile"
 )
@@ -149,7 +150,7 @@ func install(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := os.MkdirAll(root, 0o755); err != nil {
+	if err := os.MkdirAll(root, 0o777); err != nil {
 		return Result{}, err
 	}
 	unlock, err := o.lock(ctx, root)
@@ -165,7 +166,7 @@ func install(ctx context.Context, o Options) (Result, error) {
 			return Result{Dir: dir, AlreadyInstalled: true, Manifest: m}, nil
 		}
 	}
-	work, err := os.MkdirTemp(root, workPrefix)
+	work, err := atomicfile.MkdirTemp(root, workPrefix+"*")
 	if err != nil {
 		return Result{}, err
 	}
@@ -260,7 +261,7 @@ func (o Options) report(stage string) func(done, total int64) {
 }
 
 func (o Options) lock(ctx context.Context, root string) (unlock func(), err error) {
-	lock := flock.New(filepath.Join(root, ".lock"))
+	lock := flock.New(filepath.Join(root, ".lock"), flock.SetPermissions(0o666))
 	locked, err := lock.TryLock()
 	if err == nil && !locked {
 		o.report(StageWait)(0, 0)
@@ -309,15 +310,12 @@ func publish(content, dir string, m Manifest) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(filepath.Join(content, manifestName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := os.OpenFile(filepath.Join(content, manifestName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}
 	_, err = file.Write(append(text, '\n'))
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	if err := os.Chmod(content, 0o755); err != nil {
 		return err
 	}
 	if err := syncDir(content); err != nil {

@@ -78,7 +78,7 @@ func (o Options) pipDownload(ctx context.Context, work string) (archive, error) 
 	}
 	dest, scratch := filepath.Join(work, "wheel"), filepath.Join(work, "tmp")
 	for _, dir := range []string{dest, scratch} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		if err := os.Mkdir(dir, 0o777); err != nil {
 			return archive{}, err
 		}
 	}

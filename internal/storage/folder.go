@@ -52,7 +52,7 @@ func (f *Folder) write(ctx context.Context, name string, fill func(io.Writer) er
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(f.temporary, "unfinished-*")
+	file, err := atomicfile.CreateTemp(f.temporary, "unfinished-*")
 	if err != nil {
 		return err
 	}
@@ -63,9 +63,6 @@ func (f *Folder) write(ctx context.Context, name string, fill func(io.Writer) er
 		}
 	}()
 	if err := fill(file); err != nil {
-		return err
-	}
-	if err := file.Chmod(0o644); err != nil {
 		return err
 	}
 	if err := file.Sync(); err != nil {
@@ -79,7 +76,7 @@ func (f *Folder) write(ctx context.Context, name string, fill func(io.Writer) er
 	err = os.Rename(file.Name(), target)
 	if errors.Is(err, fs.ErrNotExist) && strings.Contains(name, "/") {
 		// Not MkdirAll: the root is not ours to make.
-		if err := os.Mkdir(filepath.Dir(target), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.Mkdir(filepath.Dir(target), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		err = os.Rename(file.Name(), target)
