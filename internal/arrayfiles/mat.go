@@ -211,25 +211,19 @@ func matArray(b *bytes.Buffer, front []byte, values func(*bytes.Buffer)) {
 	b.Write(inner.Bytes())
 }
 
-// matText adds a row of characters. What needs two UTF-16 units (emoji, rare
-// scripts) becomes U+FFFD: MATLAB counts units, SciPy code points, and SciPy
-// refuses the whole file where the two differ.
+// matText adds a row of characters in UTF-16. Its dimensions count code points, as
+// SciPy does: it refuses the whole file where they count the units of surrogate pairs.
 func matText(b *bytes.Buffer, name, value string) {
-	units := utf16.Encode([]rune(strings.Map(func(r rune) rune {
-		if r > 0xffff {
-			return '\uFFFD'
-		}
-		return r
-	}, value)))
+	points := []rune(value)
 	rows := 1
-	if len(units) == 0 {
+	if len(points) == 0 {
 		rows = 0
 	}
-	data := make([]byte, 0, 2*len(units))
-	for _, u := range units {
+	data := make([]byte, 0, 2*len(points))
+	for _, u := range utf16.Encode(points) {
 		data = binary.LittleEndian.AppendUint16(data, u)
 	}
-	matArray(b, matFront(name, mxChar, 0, []int{len(units), rows}), func(inner *bytes.Buffer) {
+	matArray(b, matFront(name, mxChar, 0, []int{len(points), rows}), func(inner *bytes.Buffer) {
 		matElement(inner, miUTF16, data)
 	})
 }

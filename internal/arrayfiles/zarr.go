@@ -34,6 +34,9 @@ const (
 	// Columns are cut where they are longer or larger than this.
 	zarrColumnRows  = 1 << 16
 	zarrColumnBytes = 32 << 20
+	// tinyChunk is the size below which a zstd frame says how long its content is only if
+	// it is a single segment. numcodecs before 0.16 reads no frame that does not say it.
+	tinyChunk = 256
 )
 
 // zarrArray is the content of .zarray.
@@ -70,9 +73,10 @@ type zarrSink struct {
 	// files are all that is known beforehand, in order.
 	files []plannedFile
 	// columns have one element per column of the layout.
-	columns   []zarrColumn
-	encoder   *zstd.Encoder // nil: uncompressed
-	dataBytes int64
+	columns []zarrColumn
+	// encoder is nil where nothing is compressed; tiny is the one for tinyChunk.
+	encoder, tiny *zstd.Encoder
+	dataBytes     int64
 
 	mu       sync.Mutex
 	unsynced []string // files written since the last synced
@@ -96,7 +100,11 @@ func newZarrSink(path string, layout *Layout, options Options) (*zarrSink, error
 	} else {
 		var err error
 		// Like numcodecs: without checksums of its own. A sealed store has better ones.
-		z.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(0), zstd.WithEncoderCRC(false))
+		common := []zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false)}
+		if z.encoder, err = zstd.NewWriter(nil, append(common, zstd.WithEncoderConcurrency(0))...); err != nil {
+			return nil, err
+		}
+		z.tiny, err = zstd.NewWriter(nil, append(common, zstd.WithEncoderConcurrency(1), zstd.WithSingleSegment(true))...)
 		if err != nil {
 			return nil, err
 		}
@@ -356,6 +364,9 @@ func sharedTimesteps(layout *Layout) bool {
 func (z *zarrSink) compress(raw, dst []byte) []byte {
 	if z.encoder == nil {
 		return append(dst, raw...)
+	}
+	if len(raw) < tinyChunk {
+		return z.tiny.EncodeAll(raw, dst)
 	}
 	return z.encoder.EncodeAll(raw, dst)
 }
