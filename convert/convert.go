@@ -23,6 +23,7 @@ import (
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/bundle"
 	"github.com/tfconvrnn/go/internal/manifest"
+	"github.com/tfconvrnn/go/internal/seeded"
 	"github.com/tfconvrnn/go/internal/unroll"
 	"github.com/tfconvrnn/go/internal/weights"
 	"github.com/tfconvrnn/go/internal/zoo"
@@ -177,7 +178,7 @@ func write(ctx context.Context, m *zoo.Model, source Source, dir string, options
 	if err != nil {
 		return nil, err
 	}
-	hash, err := writeVariables(ctx, m, network, source, filepath.Join(dir, "variables"), options.Progress)
+	held, err := writeVariables(ctx, m, network, source, filepath.Join(dir, "variables"), options.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -185,11 +186,7 @@ func write(ctx context.Context, m *zoo.Model, source Source, dir string, options
 		return nil, err
 	}
 	result := newManifest(network)
-	origin := source.Describe()
-	result.Weights = manifest.Weights{SHA256: hash, Kind: origin.Kind, Untrained: origin.Untrained}
-	if origin.Kind == weights.KindSeeded {
-		result.Weights.Seed = &origin.Seed
-	}
+	result.Weights = *held
 	result.Files = map[string]string{}
 	for _, name := range []string{graphName, "variables/variables.index", "variables/variables.data-00000-of-00001"} {
 		if result.Files[name], err = manifest.HashFile(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
@@ -216,10 +213,10 @@ func makeGraph(m *zoo.Model, options Options) (*unroll.Network, []byte, error) {
 	return network, data, err
 }
 
-// writeVariables writes the graph's variables and returns the weights' hash.
-func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, source Source, dir string, progress func(done, total int64)) (string, error) {
+// writeVariables writes the graph's variables and says which they are.
+func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, source Source, dir string, progress func(done, total int64)) (*manifest.Weights, error) {
 	if err := os.Mkdir(dir, 0o777); err != nil {
-		return "", err
+		return nil, err
 	}
 	derived := map[string][]*unroll.Variable{}
 	for _, v := range network.Variables {
@@ -227,7 +224,7 @@ func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, 
 	}
 	writer, err := bundle.Create(filepath.Join(dir, "variables"))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer writer.Abort()
 	expected := m.Variables()
@@ -236,25 +233,26 @@ func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, 
 	for _, v := range expected {
 		total += elements(v.Shape)
 	}
-	hashing := weights.Hashing(source)
+	hashing, recognizer := weights.Hashing(source), &seeded.Recognizer{}
 	for _, v := range expected {
 		if err := context.Cause(ctx); err != nil {
-			return "", err
+			return nil, err
 		}
 		values, err := hashing.Variable(v.Name, v.Shape)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		if err := checkFixed(m, v, values); err != nil {
-			return "", err
+			return nil, err
 		}
+		recognizer.Add(values, v.Name, v.Shape, v.Trainable)
 		for _, d := range derived[v.Name] {
 			shape := make([]int64, len(d.Shape))
 			for i, size := range d.Shape {
 				shape[i] = int64(size)
 			}
 			if err := writer.Add(d.Name, shape, d.Values(values)); err != nil {
-				return "", err
+				return nil, err
 			}
 		}
 		done += elements(v.Shape)
@@ -263,9 +261,31 @@ func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, 
 		}
 	}
 	if err := writer.Finish(); err != nil {
-		return "", err
+		return nil, err
 	}
-	return hashing.SHA256(expected)
+	return describe(source.Describe(), hashing, recognizer, expected)
+}
+
+// describe says which weights were read. Those that a seed makes are called so wherever
+// they were read from.
+func describe(origin weights.Origin, hashing *weights.HashingSource, recognizer *seeded.Recognizer, expected []weights.Variable) (*manifest.Weights, error) {
+	hash, err := hashing.SHA256(expected)
+	if err != nil {
+		return nil, err
+	}
+	w := &manifest.Weights{SHA256: hash, Kind: origin.Kind, Untrained: origin.Untrained || recognizer.Untrained()}
+	if origin.Kind == weights.KindSeeded {
+		w.Seed = &origin.Seed
+	} else if seed, ok := recognizer.Seed(); ok {
+		same, err := weights.SHA256(weights.Seeded(seed, expected), expected)
+		if err != nil {
+			return nil, err
+		}
+		if same == hash {
+			w.Kind, w.Seed = weights.KindSeeded, &seed
+		}
+	}
+	return w, nil
 }
 
 func elements(shape []int) int64 {

@@ -100,8 +100,44 @@ func TestCheckpointGivesTheWeightsOfItsSeed(t *testing.T) {
 	a := convertTo(t, filepath.Join(dir, "a"), checkpoint, convert.Options{})
 	b := convertTo(t, filepath.Join(dir, "b"), seeded(t, model), convert.Options{})
 	assert.Equal(t, b.Weights.SHA256, a.Weights.SHA256)
-	assert.Equal(t, manifest.Weights{SHA256: b.Weights.SHA256, Kind: "checkpoint"}, a.Weights)
+	assert.Equal(t, b.Weights, a.Weights, "a seed's values are untrained wherever they come from")
 	assert.Equal(t, b.Files, a.Files, "the same weights give the same files")
+}
+
+// TestTrainedOnlyIfNoSeedMakesTheValues looks at what the manifest says of checkpoints.
+func TestTrainedOnlyIfNoSeedMakesTheValues(t *testing.T) {
+	far, err := convert.Seeded(model, 1<<63)
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		change    func(v *weights.Variable, values []float32) []float32
+		untrained bool
+	}{
+		"a seed that is not searched": {func(v *weights.Variable, _ []float32) []float32 {
+			values, err := far.Variable(v.Name, v.Shape)
+			require.NoError(t, err)
+			return values
+		}, true},
+		"one value of another seed": {func(v *weights.Variable, values []float32) []float32 {
+			if strings.HasSuffix(v.Name, "imnetds/pre_1/weights") {
+				values[len(values)-1] = -values[len(values)-1]
+			}
+			return values
+		}, true},
+		"trained": {func(v *weights.Variable, values []float32) []float32 {
+			for i := range values {
+				if v.Trainable {
+					values[i] *= 1.0001
+				}
+			}
+			return values
+		}, false},
+	} {
+		checkpoint, err := convert.Checkpoint(model, writeCheckpoint(t, model, test.change))
+		require.NoError(t, err)
+		m := convertTo(t, filepath.Join(t.TempDir(), "m"), checkpoint, convert.Options{})
+		require.NoError(t, checkpoint.Close())
+		assert.Equal(t, manifest.Weights{SHA256: m.Weights.SHA256, Kind: "checkpoint", Untrained: test.untrained}, m.Weights, name)
+	}
 }
 
 // TestSignatures reads the SavedModel as TensorFlow does.

@@ -217,7 +217,7 @@ func TestWhereCheckpointsAreFound(t *testing.T) {
 	found, err = s.Get(t.Context(), Request{Model: one})
 	require.NoError(t, err)
 	assert.Equal(t, dirs[0], found.Dir)
-	assert.False(t, found.Manifest.Weights.Untrained)
+	assert.True(t, found.Manifest.Weights.Untrained, "its values are a seed's")
 
 	// Seeded weights are never taken for trained ones.
 	_, err = s.Get(t.Context(), Request{Model: "simplernn_shallow", Weights: Weights{Seeded: true, Seed: 1}})

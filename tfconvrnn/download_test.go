@@ -51,7 +51,7 @@ func TestGoldenThroughDownload(t *testing.T) {
 			m, err := Load(r.Model)
 			require.NoError(t, err)
 			assert.Equal(t, r.SavedModel.Dir, m.Dir())
-			assert.False(t, m.Untrained(), "a checkpoint counts as trained")
+			assert.True(t, m.Untrained(), "the reference checkpoints hold a seed's values")
 			features, err := m.Extract(t.Context(), stimuli, WithPresentation(g.presentation), AllTimesteps(), Logits())
 			require.NoError(t, err)
 			worst, where, logits := compareGolden(t, g, features)

@@ -132,7 +132,8 @@ func newCheckpointSeed() *cobra.Command {
 		Short: "Write untrained weights as a checkpoint that TensorFlow restores",
 		Long: `Write untrained weights, the same for the same seed, to <DIR>/<MODEL>/model.ckpt.*,
 laid out like the published checkpoints, for trying and testing. TensorFlow
-restores them.`,
+restores them. What is made with them says "untrained" wherever they are copied to: a
+conversion recognizes their values.`,
 		Args:              oneModel,
 		ValidArgsFunction: completeOneModel,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -92,7 +92,7 @@ func (c *convertCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if result.Weights.Untrained {
-		con.warn("%s has untrained weights (%s): good for trying things out, not for science", model, c.weights)
+		con.warn("%s", untrainedWarning(model, c.weights))
 	}
 	if c.asJSON {
 		return printJSON(cmd.OutOrStdout(), result)

@@ -70,6 +70,7 @@ type downloadedModel struct {
 	SHA256     map[string]string `json:"sha256,omitempty"`
 	Checkpoint string            `json:"checkpoint,omitempty"`
 	SavedModel string            `json:"saved_model,omitempty"`
+	Untrained  bool              `json:"untrained,omitempty"`
 	Notes      []string          `json:"notes,omitempty"`
 }
 
@@ -130,7 +131,11 @@ func (c *downloadCommand) run(cmd *cobra.Command, args []string) error {
 		for _, note := range r.Notes {
 			con.warn("%s: %s", r.Model, note)
 		}
-		list = append(list, downloadedModel{r.Model, r.Already, r.Bytes, r.SHA256, r.Prefix, r.SavedModel.Dir, r.Notes})
+		untrained := r.SavedModel.Manifest != nil && r.SavedModel.Manifest.Weights.Untrained
+		if untrained {
+			con.warn("%s", untrainedWarning(r.Model, ""))
+		}
+		list = append(list, downloadedModel{r.Model, r.Already, r.Bytes, r.SHA256, r.Prefix, r.SavedModel.Dir, untrained, r.Notes})
 	}
 	var recordErr error
 	if c.convert && c.activations && len(results) > 0 {

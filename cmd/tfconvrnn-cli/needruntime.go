@@ -14,6 +14,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
+	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -148,9 +149,17 @@ func openModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further
 	}
 	c.debug("loaded", "model", f.model, "dir", model.Dir(), "tensorflow", libtf.Loaded().Version(), "runtime", libtf.Loaded().Path())
 	if model.Untrained() {
-		c.warn("%s has untrained weights (%s): good for trying things out, not for science", f.model, f.weights)
+		c.warn("%s", untrainedWarning(f.model, f.weights))
 	}
 	return model, nil
+}
+
+// untrainedWarning says that a model's weights are untrained; asked is the --weights.
+func untrainedWarning(model, asked string) string {
+	if w, err := savedmodels.ParseWeights(asked); err == nil && !w.Seeded {
+		asked = "the checkpoint holds values that a seed makes, as \"" + program + " checkpoint seed\" writes them"
+	}
+	return fmt.Sprintf("%s has untrained weights (%s): good for trying things out, not for science", model, asked)
 }
 
 func precisionLine(e *tfconvrnn.PrecisionError) string {
