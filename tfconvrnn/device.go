@@ -128,7 +128,9 @@ func WithGPUMemoryLimit(bytes int64) Option {
 // WithTF32 lets GPUs that can (Ampere and later) compute float32 products in
 // TensorFloat-32, with 10 bits of mantissa instead of 23: faster, and outputs
 // differ in the third digit or so. The default is full float32, unlike
-// TensorFlow's own. It holds for the whole process.
+// TensorFlow's own. It holds for the whole process. Without it, where libtensorflow has
+// no switch for it, loading a model on a GPU sets NVIDIA_TF32_OVERRIDE=0 in the
+// environment of the process, which CUDA reads.
 func WithTF32() Option {
 	return func(o *loadOptions) error { o.gpu.tf32 = true; return nil }
 }
@@ -149,8 +151,7 @@ func (g gpuOptions) check(runtimePath string) error {
 	if len(g.numbers) == 0 {
 		return nil
 	}
-	quiet()
-	runtime, err := libtf.Load(runtimePath)
+	runtime, err := loadRuntime(runtimePath)
 	if err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (g gpuOptions) prepare(runtime *libtf.Runtime, config []byte) (prepared []b
 	if found < len(g.visible) {
 		why := state.Problem()
 		if why == "" {
-			why = "unset TF_CPP_MIN_LOG_LEVEL to see why"
+			why = "TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why"
 		}
 		return nil, nil, fmt.Errorf("%w: %s: the runtime is the GPU build and there is a driver (%s), but TensorFlow finds %d of the GPUs %v: %s",
 			ErrDevice, name, state.Driver, found, g.visible, why)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -63,8 +64,8 @@ func NotePreprocessing(p Preprocessing) ExtractOption {
 }
 
 // OnError is called, one call at a time, when a stimulus cannot be read. If it
-// returns nil the stimulus is marked as failed and the others go on; otherwise
-// what it returns ends the extraction. Without it the first error does.
+// returns nil the stimulus is marked as failed, its values are NaN, and the others go
+// on; otherwise what it returns ends the extraction. Without it the first error does.
 func OnError(decide func(index int, s Stimulus, err error) error) ExtractOption {
 	return func(o *extractOptions) { o.onError = decide }
 }
@@ -202,7 +203,7 @@ func (b *Batch) Feature(layer, timestep, stimulus int) ([]float32, error) {
 }
 
 // AppendFeatures appends a layer's features of a stimulus, [timesteps, Shape…] in
-// C order, to dst. Those of a failed stimulus are zeros.
+// C order, to dst. Those of a failed stimulus are NaN.
 func (b *Batch) AppendFeatures(dst []float32, layer, stimulus int) ([]float32, error) {
 	output := &b.extraction.layers[layer]
 	for t := range output.Timesteps {
@@ -211,11 +212,18 @@ func (b *Batch) AppendFeatures(dst []float32, layer, stimulus int) ([]float32, e
 			return dst, err
 		}
 		if values == nil {
-			values = make([]float32, output.Size())
+			dst = appendNaN(dst, output.Size())
+			continue
 		}
 		dst = append(dst, values...)
 	}
 	return dst, nil
+}
+
+// appendNaN appends what stands for the values of a failed stimulus, in the outputs of
+// the command too: zeros could be features.
+func appendNaN(dst []float32, n int) []float32 {
+	return append(dst, slices.Repeat([]float32{float32(math.NaN())}, n)...)
 }
 
 // Logits returns the decoded logits of a stimulus, [1000]. It is nil for failed

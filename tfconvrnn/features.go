@@ -11,9 +11,11 @@ type Features struct {
 	// Stimuli are the stimuli's IDs.
 	Stimuli []string
 	Layers  []LayerFeatures
-	// Logits are the decoded logits, [stimuli, 1000], or nil.
+	// Logits are the decoded logits, [stimuli, 1000], or nil. Those of a stimulus that
+	// failed are NaN.
 	Logits []float32
-	// Failed holds, for each stimulus, the error that OnError let pass, or nil.
+	// Failed holds, for each stimulus, the error that OnError let pass, or nil. The
+	// values of those with an error are NaN.
 	Failed     []error
 	Provenance Provenance
 }
@@ -21,7 +23,8 @@ type Features struct {
 // LayerFeatures are the features of one layer.
 type LayerFeatures struct {
 	LayerOutput
-	// Data is [stimuli, timesteps, Shape…] in C order.
+	// Data is [stimuli, timesteps, Shape…] in C order; of a stimulus that failed it is
+	// NaN.
 	Data []float32
 }
 
@@ -96,7 +99,7 @@ func (x *Extraction) collect(ctx context.Context, stimuli []Stimulus) (*Features
 					return err
 				}
 				if values == nil {
-					values = make([]float32, classes)
+					f.Logits = appendNaN(f.Logits, classes)
 				}
 				f.Logits = append(f.Logits, values...)
 			}

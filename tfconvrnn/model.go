@@ -117,6 +117,9 @@ type Model struct {
 
 // Load loads a model by its published name; see savedmodels.Names. Errors wrap
 // ErrUnknownModel, ErrNoWeights, ErrRuntimeNotFound and others of this package.
+//
+// While the first Load opens libtensorflow, TF_CPP_MIN_LOG_LEVEL is 2 in the process's
+// environment unless it is set: errors alone are reported on standard error then.
 func Load(name string, options ...Option) (*Model, error) {
 	return LoadContext(context.Background(), name, options...)
 }
@@ -169,8 +172,7 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 		return nil, err
 	}
 	converted := o.checkConversion(found)
-	quiet()
-	runtime, err := libtf.Load(o.runtime)
+	runtime, err := loadRuntime(o.runtime)
 	if err != nil {
 		return nil, errors.Join(converted(), err)
 	}
@@ -216,13 +218,21 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 // sessions returns the model once for every session that it has.
 func (m *Model) sessions() []*Model { return append([]*Model{m}, m.peers...) }
 
-// quiet keeps libtensorflow from reporting its progress on standard error, unless
-// the user has said what it should log.
-func quiet() {
+// loadingRuntime is held while the environment is changed.
+var loadingRuntime sync.Mutex
+
+// loadRuntime loads libtensorflow and keeps it from reporting its progress on standard
+// error, unless the user has said what it should log. TensorFlow reads the level once,
+// while it is opened; afterwards the environment is what it was.
+func loadRuntime(path string) (*libtf.Runtime, error) {
 	const level = "TF_CPP_MIN_LOG_LEVEL"
+	loadingRuntime.Lock()
+	defer loadingRuntime.Unlock()
 	if _, ok := os.LookupEnv(level); !ok && libtf.Loaded() == nil {
 		os.Setenv(level, "2")
+		defer os.Unsetenv(level)
 	}
+	return libtf.Load(path)
 }
 
 // Close frees the model; it waits for runs in progress, and calls after it return
@@ -318,8 +328,7 @@ func (m *Model) provenance() Provenance {
 // RuntimeError returns nil if libtensorflow is loaded or can be, and otherwise
 // the error that Load would return, which says what to do.
 func RuntimeError() error {
-	quiet()
-	_, err := libtf.Load("")
+	_, err := loadRuntime("")
 	if errors.Is(err, libtf.ErrAlreadyLoaded) {
 		return nil
 	}

@@ -72,7 +72,8 @@ func TestZarrFramesSayTheirLength(t *testing.T) {
 	}
 }
 
-// What lies beyond U+FFFF takes two units of UTF-16, which count as one character.
+// What lies beyond U+FFFF takes two units of UTF-16. Octave needs the dimensions to count
+// them, SciPy as many characters as the dimensions say.
 func TestMATTextBeyondTheBasicPlane(t *testing.T) {
 	layout := sample(6)
 	layout.Columns[0].Values = []string{"😀.png", "😁.png", "𠮷", "a\U0010FFFFb", "Käse", ""}
@@ -83,16 +84,17 @@ func TestMATTextBeyondTheBasicPlane(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(content), "\xfd\xff", "a replacement character")
 	for _, text := range append(layout.Columns[0].Values.([]string)[:5], layout.Attributes[0].Value) {
-		var units []byte
-		for _, u := range utf16.Encode([]rune(text)) {
-			units = binary.LittleEndian.AppendUint16(units, u)
+		units := utf16.Encode([]rune(text))
+		var want []byte
+		for _, u := range append(units, make([]uint16, len(units)-len([]rune(text)))...) {
+			want = binary.LittleEndian.AppendUint16(want, u)
 		}
-		at := bytes.Index(content, units)
+		at := bytes.Index(content, want)
 		require.Positive(t, at, text)
 		require.Equal(t, uint32(miUTF16), binary.LittleEndian.Uint32(content[at-8:]), text)
-		require.EqualValues(t, len(units), binary.LittleEndian.Uint32(content[at-4:]), text)
+		require.EqualValues(t, len(want), binary.LittleEndian.Uint32(content[at-4:]), text)
 	}
 	var b bytes.Buffer
 	matText(&b, "", "𠮷a")
-	require.Equal(t, []byte{5, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0}, b.Bytes()[24:40], "one row of two characters")
+	require.Equal(t, []byte{5, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0}, b.Bytes()[24:40], "one row of three units")
 }

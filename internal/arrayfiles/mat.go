@@ -211,19 +211,23 @@ func matArray(b *bytes.Buffer, front []byte, values func(*bytes.Buffer)) {
 	b.Write(inner.Bytes())
 }
 
-// matText adds a row of characters in UTF-16. Its dimensions count code points, as
-// SciPy does: it refuses the whole file where they count the units of surrogate pairs.
+// matText adds a row of characters in UTF-16. Dimensions count its units, two for a
+// character beyond U+FFFF, as MATLAB's and Octave's do. SciPy counts characters, and
+// refuses a file with fewer than the dimensions say: zeros, which it drops, fill up.
 func matText(b *bytes.Buffer, name, value string) {
 	points := []rune(value)
+	units := utf16.Encode(points)
 	rows := 1
-	if len(points) == 0 {
+	if len(units) == 0 {
 		rows = 0
 	}
-	data := make([]byte, 0, 2*len(points))
-	for _, u := range utf16.Encode(points) {
+	fill := len(units) - len(points)
+	data := make([]byte, 0, 2*(len(units)+fill))
+	for _, u := range units {
 		data = binary.LittleEndian.AppendUint16(data, u)
 	}
-	matArray(b, matFront(name, mxChar, 0, []int{len(points), rows}), func(inner *bytes.Buffer) {
+	data = append(data, make([]byte, 2*fill)...)
+	matArray(b, matFront(name, mxChar, 0, []int{len(units), rows}), func(inner *bytes.Buffer) {
 		matElement(inner, miUTF16, data)
 	})
 }
