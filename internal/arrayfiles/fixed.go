@@ -26,9 +26,8 @@ type plan struct {
 	files []plannedFile
 	// regions has one element per streamed array.
 	regions []region
-	// final returns what is written after the last row, given the checksums
-	// of the regions and of the sections of each file. May be nil.
-	final func(regions []uint32, sections [][]uint32) ([]patch, error)
+	// final returns what is written after the last row. May be nil.
+	final func(written) ([]patch, error)
 	// folder and marker are those of target.
 	folder bool
 	marker string
@@ -47,10 +46,21 @@ type section struct {
 	write        func(io.Writer) error
 }
 
+// written is what is known after the last row.
+type written struct {
+	// regions are the checksums of the regions, sections those of the sections of each
+	// file.
+	regions  []uint32
+	sections [][]uint32
+	// rows returns the bytes of all rows of a streamed array, which are contiguous.
+	rows func(array int) ([]byte, error)
+}
+
 type patch struct {
 	file   int
 	offset int64
 	bytes  []byte
+	last   bool // the file ends here, below its planned size
 }
 
 // region is where the rows of one streamed array go: row i is at offset +
@@ -398,8 +408,12 @@ func (f *fixedSink) synced() func() error {
 }
 
 func (f *fixedSink) complete() error {
+	sizes := make([]int64, len(f.files))
+	for i := range sizes {
+		sizes[i] = f.plan.files[i].size
+	}
 	if f.plan.final != nil {
-		patches, err := f.plan.final(f.sums, f.sectionSums)
+		patches, err := f.plan.final(written{f.sums, f.sectionSums, f.allRows})
 		if err != nil {
 			return err
 		}
@@ -407,12 +421,22 @@ func (f *fixedSink) complete() error {
 			if _, err := f.files[p.file].WriteAt(p.bytes, p.offset); err != nil {
 				return err
 			}
+			if p.last {
+				sizes[p.file] = p.offset + int64(len(p.bytes))
+			}
 		}
 	}
 	for i, file := range f.files {
-		if err := file.Truncate(f.plan.files[i].size); err != nil {
+		if err := file.Truncate(sizes[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (f *fixedSink) allRows(array int) ([]byte, error) {
+	r := &f.plan.regions[array]
+	rows := make([]byte, int64(f.rows[array])*r.rowBytes)
+	_, err := f.files[r.file].ReadAt(rows, r.offset)
+	return rows, err
 }

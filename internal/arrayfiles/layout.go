@@ -99,6 +99,23 @@ func (l *Layout) Index(name string) int {
 	return slices.IndexFunc(l.Streamed, func(s Streamed) bool { return s.Name == name })
 }
 
+// masks returns the indices of the streamed arrays of one value per row, which formats
+// with a file for each layer do not give a file like a layer's. They must be Bool.
+func (l *Layout) masks() ([]int, error) {
+	var masks []int
+	for i := range l.Streamed {
+		s := &l.Streamed[i]
+		if len(s.RowShape) > 0 {
+			continue
+		}
+		if s.DataType != Bool {
+			return nil, fmt.Errorf("%w: %q: one value for each presentation is a mask here, so bool, not %v", ErrDataType, s.Name, s.DataType)
+		}
+		masks = append(masks, i)
+	}
+	return masks, nil
+}
+
 // rowElements is the number of elements of one row.
 func (s *Streamed) rowElements() int {
 	n := 1

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -46,7 +47,7 @@ const (
 // sees reversed, because it stores the first one fastest: a layer [N, T, H, W,
 // C] is features(c, w, h, t, n). permute(features, [5 4 3 2 1]) gives the
 // order of the other formats. Beside it: layer, model, region, timesteps, ms,
-// driven, every column (strings as an N×1 cell array), constant and attribute,
+// driven, every column (strings as an N×1 cell array), mask, constant and attribute,
 // under names that MATLAB allows.
 func planMAT(layout *Layout) (*plan, error) {
 	p := &plan{folder: true, marker: matMarker}
@@ -78,11 +79,24 @@ func planMAT(layout *Layout) (*plan, error) {
 		matText(&common, unique(a.Name), a.Value)
 	}
 	matText(&common, "model", layout.Model)
+	masks, err := layout.masks()
+	if err != nil {
+		return nil, err
+	}
+	maskNames := make([]string, len(masks))
+	for i, m := range masks {
+		maskNames[i] = unique(layout.Streamed[m].Name)
+	}
+	p.regions = make([]region, len(layout.Streamed))
+	var copies []maskCopy
 
 	var list bytes.Buffer
 	seen := map[string]bool{}
 	for i := range layout.Streamed {
 		s := &layout.Streamed[i]
+		if slices.Contains(masks, i) {
+			continue
+		}
 		name := strings.ReplaceAll(s.Name, "/", "_") + ".mat"
 		if seen[name] {
 			return nil, fmt.Errorf("%w: two files would be called %q", ErrLayout, name)
@@ -131,14 +145,64 @@ func planMAT(layout *Layout) (*plan, error) {
 		tail.Write(front)
 		matTag(&tail, kind, int(size))
 
-		between := int64(head.Len() + common.Len())
-		r := contiguousRegion(len(p.files), between+int64(tail.Len()), s)
-		p.regions = append(p.regions, r)
-		p.files = append(p.files, plannedFile{name: name, size: r.offset + (size+7)&^7, sections: []section{
-			bytesSection(0, head.Bytes()), bytesSection(int64(head.Len()), common.Bytes()), bytesSection(between, tail.Bytes())}})
+		file := plannedFile{name: name, sections: []section{bytesSection(0, head.Bytes()), bytesSection(int64(head.Len()), common.Bytes())}}
+		at := int64(head.Len() + common.Len())
+		for k, m := range masks {
+			mask := matMask(maskNames[k], layout.Rows)
+			file.sections = append(file.sections, bytesSection(at, mask.before), bytesSection(at+mask.end-int64(len(mask.after)), mask.after))
+			place := contiguousRegion(len(p.files), at+int64(len(mask.before)), &layout.Streamed[m])
+			if len(p.files) == 0 { // its rows are written here and copied in the end
+				p.regions[m] = place
+			} else {
+				copies = append(copies, maskCopy{m, place})
+			}
+			at += mask.end
+		}
+		file.sections = append(file.sections, bytesSection(at, tail.Bytes()))
+		p.regions[i] = contiguousRegion(len(p.files), at+int64(tail.Len()), s)
+		file.size = p.regions[i].offset + (size+7)&^7
+		p.files = append(p.files, file)
+	}
+	if len(p.files) == 0 {
+		return nil, fmt.Errorf("%w: a .mat needs at least one layer", ErrLayout)
+	}
+	p.final = func(w written) ([]patch, error) {
+		var patches []patch
+		for _, c := range copies {
+			rows, err := w.rows(c.array)
+			if err != nil {
+				return nil, err
+			}
+			patches = append(patches, patch{file: c.file, offset: c.offset, bytes: rows})
+		}
+		return patches, nil
 	}
 	p.files = append(p.files, plannedFile{name: matMarker, size: int64(list.Len()), sections: []section{bytesSection(0, list.Bytes())}})
 	return p, nil
+}
+
+// maskCopy is a further place of a mask's rows.
+type maskCopy struct {
+	array int
+	region
+}
+
+// matVariable is a variable whose values come later: what lies around them, and the
+// bytes of all.
+type matVariable struct {
+	before, after []byte
+	end           int64
+}
+
+// matMask is a column of logical values.
+func matMask(name string, rows int) matVariable {
+	front := matFront(name, mxUint8, mxLogicalFlag, []int{rows})
+	size := (rows + 7) &^ 7
+	var before bytes.Buffer
+	matTag(&before, miMatrix, len(front)+8+size)
+	before.Write(front)
+	matTag(&before, miUint8, rows)
+	return matVariable{before.Bytes(), make([]byte, size-rows), int64(before.Len() + size)}
 }
 
 // matName makes a valid variable name: letters, digits and underscores, a

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,7 +19,7 @@ const npyFolderMarker = "features.json"
 // order) and file_names.txt (n lines). Beside them: layer.json (the shape to
 // give the rows, timesteps, ms, driven, region), and at the root stimuli.csv
 // (all columns), features.json (model, arrays, attributes) and one .npy per
-// constant.
+// constant and mask. Masks are columns of stimuli.csv too.
 func planNPYFolder(layout *Layout) (*plan, error) {
 	p := &plan{folder: true, marker: npyFolderMarker}
 	names := map[string]bool{}
@@ -36,9 +37,15 @@ func planNPYFolder(layout *Layout) (*plan, error) {
 
 	summary := map[string]any{"presentations": layout.Rows, "model": layout.Model,
 		"identifier": layout.Identifier, "stimulus_set": layout.StimulusSet}
+	masks, err := layout.masks()
+	if err != nil {
+		return nil, err
+	}
 	var arrays []any
 	for i := range layout.Streamed {
-		arrays = append(arrays, describe(&layout.Streamed[i]))
+		if !slices.Contains(masks, i) {
+			arrays = append(arrays, describe(&layout.Streamed[i]))
+		}
 	}
 	summary["arrays"] = arrays
 	attributes := map[string]string{}
@@ -53,10 +60,8 @@ func planNPYFolder(layout *Layout) (*plan, error) {
 	if err := addBytes(npyFolderMarker, text); err != nil {
 		return nil, err
 	}
-	if len(layout.Columns) > 0 {
-		if err := addBytes("stimuli.csv", columnsCSV(layout)); err != nil {
-			return nil, err
-		}
+	if err := planStimuliTable(p, layout, masks, add); err != nil {
+		return nil, err
 	}
 	for _, c := range layout.Constants {
 		size, write, err := npyConstant(c)
@@ -74,12 +79,20 @@ func planNPYFolder(layout *Layout) (*plan, error) {
 	}
 	for i := range layout.Streamed {
 		s := &layout.Streamed[i]
-		header := npyHeader(s.DataType.descr(), []int{layout.Rows, s.rowElements()})
+		name, shape := path.Join(s.Name, "features.npy"), []int{layout.Rows, s.rowElements()}
+		mask := slices.Contains(masks, i)
+		if mask {
+			name, shape = s.Name+".npy", shape[:1]
+		}
+		header := npyHeader(s.DataType.descr(), shape)
 		r := contiguousRegion(len(p.files), int64(len(header)), s)
 		p.regions = append(p.regions, r)
-		if err := add(plannedFile{name: path.Join(s.Name, "features.npy"), size: r.offset + int64(layout.Rows)*r.rowBytes,
+		if err := add(plannedFile{name: name, size: r.offset + int64(layout.Rows)*r.rowBytes,
 			sections: []section{bytesSection(0, header)}}); err != nil {
 			return nil, err
+		}
+		if mask {
+			continue
 		}
 		if err := addBytes(path.Join(s.Name, "file_names.txt"), fileNames); err != nil {
 			return nil, err
@@ -101,6 +114,38 @@ func planNPYFolder(layout *Layout) (*plan, error) {
 		}
 	}
 	return p, nil
+}
+
+// planStimuliTable adds stimuli.csv. Its masks are known after the last row; until then
+// there is room for their longest values.
+func planStimuliTable(p *plan, layout *Layout, masks []int, add func(plannedFile) error) error {
+	if len(layout.Columns)+len(masks) == 0 {
+		return nil
+	}
+	columns := slices.Clone(layout.Columns)
+	known := columnsCSV(columns, layout.Rows)
+	for _, m := range masks {
+		columns = append(columns, Column{layout.Streamed[m].Name, make([]bool, layout.Rows)})
+	}
+	file := len(p.files)
+	if err := add(plannedFile{name: "stimuli.csv", size: int64(len(columnsCSV(columns, layout.Rows))), sections: []section{bytesSection(0, known)}}); err != nil || len(masks) == 0 {
+		return err
+	}
+	p.final = func(w written) ([]patch, error) {
+		for k, m := range masks {
+			rows, err := w.rows(m)
+			if err != nil {
+				return nil, err
+			}
+			values := make([]bool, len(rows))
+			for i, b := range rows {
+				values[i] = b != 0
+			}
+			columns[len(layout.Columns)+k].Values = values
+		}
+		return []patch{{file: file, bytes: columnsCSV(columns, layout.Rows), last: true}}, nil
+	}
+	return nil
 }
 
 // describe is the JSON description of a streamed array.
@@ -162,16 +207,16 @@ func fileNames(layout *Layout) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-func columnsCSV(layout *Layout) []byte {
+func columnsCSV(columns []Column, rows int) []byte {
 	var text bytes.Buffer
 	w := csv.NewWriter(&text) // writes to memory do not fail
-	record := make([]string, len(layout.Columns))
-	for i, c := range layout.Columns {
+	record := make([]string, len(columns))
+	for i, c := range columns {
 		record[i] = c.Name
 	}
 	w.Write(record)
-	for row := range layout.Rows {
-		for i, c := range layout.Columns {
+	for row := range rows {
+		for i, c := range columns {
 			switch values := c.Values.(type) {
 			case []string:
 				record[i] = values[row]

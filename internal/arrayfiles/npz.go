@@ -199,7 +199,8 @@ func planNPZ(path string, layout *Layout) (*plan, error) {
 	directory := at
 	file.size = at + int64(len(zipDirectory(entries, make([]uint32, len(entries)), directory)))
 	p.files = []plannedFile{file}
-	p.final = func(regions []uint32, sections [][]uint32) ([]patch, error) {
+	p.final = func(w written) ([]patch, error) {
+		regions, sections := w.regions, w.sections
 		crcs := make([]uint32, len(entries))
 		var patches []patch
 		for i, e := range entries {

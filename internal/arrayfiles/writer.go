@@ -114,7 +114,7 @@ func Create(path string, format Format, layout *Layout, options Options) (Writer
 }
 
 // Size returns the bytes that the output will take on disk; for Zarr, which
-// compresses, the most that it can take.
+// compresses, and a folder of .npy with a mask the most that it can take.
 func (l *Layout) Size(format Format) (int64, error) {
 	_, s, err := newSink("output", format, l, Options{})
 	if err != nil {

@@ -45,7 +45,7 @@ same("npz driven", npz["conv9/driven"], np.array([False, True, True]))
 json.loads(provenance)
 
 # thingsvision's folder.
-for layer in layers + ["logits", "valid"]:
+for layer in layers + ["logits"]:
     features = np.load(folder / "npy" / layer / "features.npy", mmap_mode="r")
     same(f"npy {layer}", features, npz[layer].reshape(n, -1))
     names = (folder / "npy" / layer / "file_names.txt").read_text(encoding="utf-8").split("\n")
@@ -55,6 +55,9 @@ for layer in layers + ["logits", "valid"]:
 rows = list(csv.DictReader((folder / "npy" / "stimuli.csv").open(encoding="utf-8", newline="")))
 same("npy stimuli.csv", np.array([r["stimulus_id"] for r in rows]), ids)
 same("npy stimuli.csv weight", np.array([float(r["weight"]) for r in rows]), npz["weight"])
+same("npy stimuli.csv valid", np.array([{"true": True, "false": False}[r["valid"]] for r in rows]), npz["valid"])
+same("npy valid", np.load(folder / "npy" / "valid.npy"), npz["valid"])
+assert not (folder / "npy" / "valid").exists()
 assert json.loads((folder / "npy" / "features.json").read_text(encoding="utf-8"))["attributes"]["provenance"] == provenance
 same("npy constant", np.load(folder / "npy" / "projection" / "indices.npy"), npz["projection/indices"])
 
@@ -117,15 +120,14 @@ for consolidated in [True, False]:
         assert dataset["conv9"].attrs["region"] == "IT"
 
 # MATLAB files.
-for layer in layers + ["logits", "valid"]:
+assert sorted(p.name for p in (folder / "mat").iterdir()) == ["conv9.mat", "imnetds.mat", "layers.txt", "logits.mat"]
+for layer in layers + ["logits"]:
     mat = scipy.io.loadmat(folder / "mat" / f"{layer}.mat")
     got = mat["features"].transpose()
     want = npz[layer]
-    if want.ndim == 1:
-        got = got.ravel()
-    if layer == "valid":
-        got = got.astype(bool)
     same(f"mat {layer}", got, want)
+    assert mat["valid"].shape == (n, 1)
+    same(f"mat {layer} valid", mat["valid"].ravel().astype(bool), npz["valid"])
     same(f"mat {layer} ids", np.array([x[0] if len(x) else "" for x in mat["stimulus_id"].ravel()]), ids)
     same(f"mat {layer} weight", mat["weight"].ravel(), npz["weight"])
     same(f"mat {layer} constant", mat["projection_indices"].transpose(), npz["projection/indices"])
