@@ -111,6 +111,7 @@ func (e *extractCommand) register(cmd *cobra.Command) {
 	e.modelFlags.register(cmd)
 	e.presentationFlags.register(cmd)
 	e.inputFlags.register(cmd)
+	e.inputFlags.registerColumns(cmd)
 	flags := cmd.Flags()
 	flags.StringArrayVar(&e.layers, "layers", nil, "comma-separated `LAYERS`, or all (default imnetds)")
 	flags.StringArrayVar(&e.areas, "areas", nil, "brain `AREAS` whose best-matching layers to take: V4, pIT, cIT, aIT, IT")

@@ -56,6 +56,7 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 		},
 		Inputs: stimuli.Options{
 			Inputs: args, Stdin: cmd.InOrStdin(), Array: e.array, FolderSequences: e.folderSequences, TableRoot: e.tableRoot,
+			PathColumn: e.pathColumn, Columns: e.columns,
 			Animate: e.animation == "frames" || e.animation == "" && e.framesPerImage > 0,
 			Warn:    func(message string) { c.warn("%s", message) },
 		},

@@ -15,7 +15,8 @@ type inputFlags struct {
 	preprocess, orientation, array string
 	animation                      string
 	folderSequences                bool
-	tableRoot                      string
+	tableRoot, pathColumn          string
+	columns                        []string // nil for all
 }
 
 // inputHelp says what an INPUT can be.
@@ -38,10 +39,16 @@ func (f *inputFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.animation, "animation", "", "what an animated GIF is: first (its first frame) or frames (a sequence); frames if --frames-per-image is given, else first")
 	flags.BoolVar(&f.folderSequences, "folder-sequences", false, "each folder of pictures is one stimulus, the sequence of its pictures")
 	flags.StringVar(&f.tableRoot, "table-root", "", "`DIR` that tables may name files in, besides the folder they lie in; / for any")
+	flags.StringVar(&f.pathColumn, "path-column", "", "`NAME` of the column of tables that holds paths (default: stimulus_path, path, or, beside stimulus_id, filename)")
 	_ = cmd.RegisterFlagCompletionFunc("preprocess", cobra.FixedCompletions(
 		[]string{"resize256-crop224", "torchvision256-crop224", "warp224", "crop224", "none"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("exif-orientation", cobra.FixedCompletions([]string{"apply", "stored"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("animation", cobra.FixedCompletions([]string{"first", "frames"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// registerColumns is for commands whose outputs hold the columns of tables.
+func (f *inputFlags) registerColumns(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&f.columns, "columns", nil, "comma-separated `COLUMNS` of tables that come along into the output, \"\" for none (default: all)")
 }
 
 func (f *inputFlags) preprocessing() (tfconvrnn.Preprocessing, error) {
@@ -79,6 +86,8 @@ func openStimuli(ctx context.Context, args []string, f *inputFlags, o stimulusOp
 		FramesPerSecond: 1000 / float64(perFrame*tfconvrnn.MillisecondsPerTimestep),
 		AllowMissing:    o.allowMissing,
 		TableRoot:       f.tableRoot,
+		PathColumn:      f.pathColumn,
+		Columns:         f.columns,
 		Warn:            func(message string) { c.warn("%s", message) },
 	})
 }

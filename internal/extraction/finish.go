@@ -517,6 +517,7 @@ func (p *Plan) writeColumns(ctx context.Context, put func(name string, content [
 		texts    []string
 		wholes   []int64
 		decimals []float64
+		booleans []bool
 		kind     string
 		count    int // values buffered
 		chunk    int
@@ -549,12 +550,14 @@ func (p *Plan) writeColumns(ctx context.Context, put func(name string, content [
 			values = c.wholes
 		case stimuli.DecimalColumn:
 			values = c.decimals
+		case stimuli.BooleanColumn:
+			values = c.booleans
 		}
 		name, content, err := p.store.Column(i, c.chunk, values)
 		if err != nil {
 			return err
 		}
-		c.texts, c.wholes, c.decimals, c.count = c.texts[:0], c.wholes[:0], c.decimals[:0], 0
+		c.texts, c.wholes, c.decimals, c.booleans, c.count = c.texts[:0], c.wholes[:0], c.decimals[:0], c.booleans[:0], 0
 		c.chunk++
 		return put(name, content)
 	}
@@ -565,6 +568,8 @@ func (p *Plan) writeColumns(ctx context.Context, put func(name string, content [
 				c.wholes = append(c.wholes, stimuli.Whole(cell))
 			case stimuli.DecimalColumn:
 				c.decimals = append(c.decimals, stimuli.Decimal(cell))
+			case stimuli.BooleanColumn:
+				c.booleans = append(c.booleans, stimuli.Boolean(cell))
 			default:
 				c.texts = append(c.texts, cell)
 			}

@@ -91,7 +91,7 @@ type planner struct {
 // pass is one writing of all stimuli.
 type pass struct {
 	frames    *frameWriter
-	kinds     []stimuli.CellKind // of id, path and further columns
+	widths    []int // of the texts of id, path and further columns
 	count     int
 	hashWidth int
 	contents  map[string]string // nil if there are too many
@@ -101,28 +101,23 @@ type pass struct {
 
 func newPass(file *atomicfile.File) (*pass, error) {
 	frames, err := newFrameWriter(file.File)
-	return &pass{frames: frames, kinds: make([]stimuli.CellKind, 2), contents: map[string]string{}, sum: sha256.New()}, err
+	return &pass{frames: frames, widths: make([]int, 2), contents: map[string]string{}, sum: sha256.New()}, err
 }
 
 // add takes the records of a frame into account and writes it.
 func (p *pass) add(f *frame) error {
 	for i := range f.records {
 		r := &f.records[i]
-		p.kinds[0].Width = max(p.kinds[0].Width, utf8.RuneCountInString(r.ID))
-		p.kinds[1].Width = max(p.kinds[1].Width, utf8.RuneCountInString(r.Path))
-		for len(p.kinds)-2 < len(r.Cells) {
-			var kind stimuli.CellKind
-			if p.count > 0 {
-				kind.Add("") // of those before, which had no such column
-			}
-			p.kinds = append(p.kinds, kind)
+		widen := func(column int, text string) {
+			p.widths[column] = max(p.widths[column], utf8.RuneCountInString(text))
 		}
-		for c := 2; c < len(p.kinds); c++ {
-			cell := ""
-			if c-2 < len(r.Cells) {
-				cell = r.Cells[c-2]
+		widen(0, r.ID)
+		widen(1, r.Path)
+		for c, cell := range r.Cells {
+			if c+2 == len(p.widths) {
+				p.widths = append(p.widths, 0)
 			}
-			p.kinds[c].Add(cell)
+			widen(c+2, cell)
 		}
 		p.hashWidth = max(p.hashWidth, len(r.SHA256))
 		if p.count++; p.count > maxContents {
@@ -466,11 +461,10 @@ func (p *planner) settle(summary *stimuli.Summary, written *pass) error {
 	r := &p.recipe
 	r.Stimuli, r.Set, r.HashWidth, r.FrameRows = written.count, *summary, written.hashWidth, written.frames.rows
 	r.Columns = []PlannedColumn{
-		{"stimulus_id", stimuli.TextColumn, written.kinds[0].Width}, {"stimulus_path", stimuli.TextColumn, written.kinds[1].Width},
+		{"stimulus_id", stimuli.TextColumn, written.widths[0]}, {"stimulus_path", stimuli.TextColumn, written.widths[1]},
 	}
 	for i, name := range summary.Columns {
-		kind := &written.kinds[2+i]
-		r.Columns = append(r.Columns, PlannedColumn{name, kind.Kind(name), kind.Width})
+		r.Columns = append(r.Columns, PlannedColumn{name, summary.Kinds[i], written.widths[2+i]})
 	}
 	if p.request.Settle != nil {
 		if err := p.request.Settle(summary, r); err != nil {

@@ -76,7 +76,7 @@ func TestPlanIsTheSet(t *testing.T) {
 	require.Len(t, p.Columns, len(set.Columns()))
 	for i, c := range set.Columns() {
 		assert.Equal(t, c.Name, p.Columns[i].Name)
-		kind := map[string]string{"[]string": stimuli.TextColumn, "[]int64": stimuli.WholeColumn, "[]float64": stimuli.DecimalColumn}[fmt.Sprintf("%T", c.Values)]
+		kind := map[string]string{"[]string": stimuli.TextColumn, "[]int64": stimuli.WholeColumn, "[]float64": stimuli.DecimalColumn, "[]bool": stimuli.BooleanColumn}[fmt.Sprintf("%T", c.Values)]
 		assert.Equal(t, kind, p.Columns[i].Kind, c.Name)
 	}
 

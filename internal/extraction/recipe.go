@@ -78,6 +78,8 @@ func (c PlannedColumn) columnType() arrayfiles.ColumnType {
 		return arrayfiles.ColumnType{DataType: arrayfiles.Int64}
 	case stimuli.DecimalColumn:
 		return arrayfiles.ColumnType{DataType: arrayfiles.Float64}
+	case stimuli.BooleanColumn:
+		return arrayfiles.ColumnType{DataType: arrayfiles.Bool}
 	}
 	return arrayfiles.ColumnType{DataType: arrayfiles.Text, Width: max(c.Width, 1)}
 }

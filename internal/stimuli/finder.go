@@ -47,6 +47,7 @@ type found struct {
 	source       source
 	names, cells []string // of further columns
 	fromTable    bool
+	comma        bool // the table's numbers may have decimal commas
 }
 
 // finder looks through inputs and passes on what it finds, one by one.
@@ -57,6 +58,8 @@ type finder struct {
 	class   []string // of what a pattern fits, else nil
 	stdin   bool
 	untimed bool
+	columns columnKinds
+	named   []string // columns of all tables
 }
 
 // add passes a stimulus on.
@@ -71,12 +74,17 @@ func (f *finder) add(s found) error {
 		s.names, s.cells = classNames, f.class
 	}
 	f.count++
+	f.columns.add(&s)
 	return f.emit(s)
 }
 
 // describe adds a summary of the stimuli since first.
 func (f *finder) describe(name, kind string, first int) {
-	f.set.inputs = append(f.set.inputs, Input{baseName(name), kind, f.count - first})
+	input := Input{Name: baseName(name), Kind: kind, Stimuli: f.count - first}
+	if kind == "table" {
+		input.PathColumn = f.set.options.PathColumn
+	}
+	f.set.inputs = append(f.set.inputs, input)
 }
 
 // all looks through all inputs.
@@ -92,6 +100,12 @@ func (f *finder) all(ctx context.Context) error {
 	if f.count == 0 {
 		return inputf("the inputs hold no stimulus")
 	}
+	for _, name := range f.set.options.Columns {
+		if !slices.Contains(f.named, name) {
+			return inputf("no table has a column %q, which --columns names; there are: %s", name, strings.Join(f.named, ", "))
+		}
+	}
+	f.columns.warn(f.set)
 	if f.set.timed && f.untimed {
 		return inputf("a table with a column timestep cannot be shown together with other inputs: frames of the one appear at their own timesteps, those of the others at regular ones")
 	}
@@ -236,7 +250,7 @@ func (f *finder) list(ctx context.Context) error {
 		return inputf("the list on standard input names no input")
 	}
 	// One line about the list, not one for each of its files.
-	f.set.inputs = append(before, Input{"standard input", "list", f.count - first})
+	f.set.inputs = append(before, Input{Name: "standard input", Kind: "list", Stimuli: f.count - first})
 	return nil
 }
 
@@ -423,7 +437,7 @@ func (c *collector) add(f found) error {
 }
 
 // finish checks what only the whole set shows.
-func (c *collector) finish() error {
+func (c *collector) finish(kinds []string) error {
 	s := c.set
 	given := map[string]int{}
 	for i, id := range s.ids {
@@ -447,7 +461,7 @@ func (c *collector) finish() error {
 			}
 		}
 	}
-	s.assemble(c.blocks)
+	s.assemble(c.blocks, kinds)
 	return nil
 }
 

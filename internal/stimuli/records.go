@@ -69,7 +69,9 @@ type Summary struct {
 	Sequences bool     `json:"sequences,omitempty"`
 	Timed     bool     `json:"timed,omitempty"`
 	Columns   []string `json:"columns,omitempty"`
-	Arrays    []Array  `json:"arrays,omitempty"`
+	// Kinds are those of the columns: TextColumn and so on.
+	Kinds  []string `json:"kinds,omitempty"`
+	Arrays []Array  `json:"arrays,omitempty"`
 }
 
 // Scanner finds stimuli one by one, in memory that does not grow with their number;
@@ -116,6 +118,7 @@ func (s *Scanner) Scan(ctx context.Context, each func(Found) error) (*Summary, e
 		return nil, err
 	}
 	s.summary.Name, s.summary.Inputs = s.set.Name(), s.set.inputs
+	s.summary.Kinds = f.columns.kinds()
 	s.summary.Pictures, s.summary.Sequences, s.summary.Timed = s.set.pictures, s.set.sequences, s.set.timed
 	return &s.summary, nil
 }

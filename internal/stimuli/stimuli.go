@@ -45,6 +45,12 @@ type Options struct {
 	// AllowMissing leaves files that are not there for the time when they are
 	// shown; otherwise Open reports them.
 	AllowMissing bool
+	// PathColumn is the column of tables that holds the stimuli's paths; "" stands for
+	// stimulus_path, path, or, beside stimulus_id, filename.
+	PathColumn string
+	// Columns are those of tables that come along, besides paths, ids and timesteps;
+	// nil stands for all.
+	Columns []string
 	// TableRoot is a folder that tables may name files in, besides the table's own;
 	// "/" lets them name any.
 	TableRoot string
@@ -67,10 +73,12 @@ type Input struct {
 	// type and "array".
 	Kind    string `json:"kind"`
 	Stimuli int    `json:"stimuli"`
+	// PathColumn is the column of a table that was asked for as that of the paths.
+	PathColumn string `json:"path_column,omitempty"`
 }
 
-// Column is a property of all stimuli. Values is []string, []float64 or []int64,
-// one for each stimulus; what an input lacks is "" or NaN.
+// Column is a property of all stimuli. Values is []string, []float64, []int64 or
+// []bool, one for each stimulus; what an input lacks is "" or NaN.
 type Column struct {
 	Name   string
 	Values any
@@ -132,7 +140,7 @@ func Open(ctx context.Context, options Options) (_ *Set, err error) {
 	if err := f.all(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.finish(); err != nil {
+	if err := c.finish(f.columns.kinds()); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -197,8 +205,9 @@ func (s *Set) Timed() bool { return s.timed }
 
 // Columns returns the properties of the stimuli: stimulus_id, stimulus_path (as
 // the inputs name it, without folders that lead away from the working folder), class if there are folders, and all columns of tables.
-// Columns of tables whose cells are all whole numbers, or all numbers, are
-// []int64 and []float64. They must not be changed.
+// Columns of tables whose cells are all whole numbers, all numbers or missing, or all
+// booleans are []int64, []float64 and []bool, as pandas reads them; but numbers that are
+// rather codes, such as 007, keep a column text. They must not be changed.
 func (s *Set) Columns() []Column { return s.columns }
 
 // From yields the stimuli from number first on. A stimulus that cannot be read
@@ -262,8 +271,9 @@ type block struct {
 	values [][]string // one slice for each name
 }
 
-// assemble makes columns of the whole set out of blocks.
-func (s *Set) assemble(blocks []block) {
+// assemble makes columns of the whole set out of blocks. The kinds are in the order in
+// which the columns first appear.
+func (s *Set) assemble(blocks []block, kinds []string) {
 	s.columns = []Column{{"stimulus_id", s.ids}, {"stimulus_path", s.paths}}
 	var names []string
 	for _, b := range blocks {
@@ -273,50 +283,15 @@ func (s *Set) assemble(blocks []block) {
 			}
 		}
 	}
-	for _, name := range names {
+	for i, name := range names {
 		values := make([]string, len(s.ids))
 		for _, b := range blocks {
 			if at := slices.Index(b.names, name); at >= 0 {
 				copy(values[b.first:], b.values[at])
 			}
 		}
-		column := Column{name, values}
-		if name != classColumn {
-			column.Values = typed(values)
-		}
-		s.columns = append(s.columns, column)
+		s.columns = append(s.columns, Column{name, typed(values, kinds[i])})
 	}
-}
-
-// typed makes numbers of a column if all cells are: []int64 if all are whole
-// numbers, []float64 if all are decimal or empty. Cells that a number would not
-// print alike, such as 007, keep a column text.
-func typed(values []string) any {
-	whole := make([]int64, 0, len(values))
-	for _, v := range values {
-		n, ok := wholeCell(v)
-		if !ok {
-			break
-		}
-		whole = append(whole, n)
-	}
-	if len(whole) == len(values) {
-		return whole
-	}
-	decimal := make([]float64, 0, len(values))
-	numbers := false
-	for _, v := range values {
-		n, some, ok := decimalCell(v)
-		if !ok {
-			return values
-		}
-		decimal = append(decimal, n)
-		numbers = numbers || some
-	}
-	if !numbers {
-		return values
-	}
-	return decimal
 }
 
 // distinguish makes equal IDs different: by more of the path that they come from,

@@ -1,6 +1,7 @@
 package stimuli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -18,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -123,7 +125,7 @@ func TestFoldersPatternsAndFiles(t *testing.T) {
 	assert.Equal(t, []string{"cats", "dogs", "dogs/big", ""}, column(t, set, "class"))
 	assert.Equal(t, []string{"set/cats/a.png", "set/dogs/b.png", "set/dogs/big/a.png", "set/z.png"}, column(t, set, "stimulus_path"))
 	assert.Equal(t, [][]int{{1}, {2}, {3}, {4}}, collect(t, set))
-	assert.Equal(t, []Input{{"set", "folder", 4}}, set.Inputs())
+	assert.Equal(t, []Input{{Name: "set", Kind: "folder", Stimuli: 4}}, set.Inputs())
 	assert.Equal(t, "set", set.Name())
 	assert.True(t, set.Pictures())
 	assert.False(t, set.Sequences())
@@ -197,16 +199,22 @@ func TestTableErrors(t *testing.T) {
 		"empty":           {"", "empty", ErrTable},
 		"no path":         {"stimulus_id,label\na,b\n", "no column path", ErrTable},
 		"no rows":         {"path\n", "no rows", ErrTable},
-		"ragged":          {"path,label\none.png\n", "line 2", ErrTable},
+		"ragged":          {"path,label\none.png\n", "line 2: unusable stimulus table: the row has 1 of 2 cells", ErrTable},
 		"quotes":          {"path,label\none.png,\"x\n", "line 2", ErrTable},
 		"empty path":      {"path,label\n,x\n", "line 2", ErrTable},
 		"two columns":     {"path,label,label\none.png,1,2\n", "two columns", ErrTable},
 		"missing file":    {"path\none.png\nnone.png\n", "line 3", fs.ErrNotExist},
 		"duplicate id":    {"path,stimulus_id\none.png,a\none.png,b\none.png,a\n", "line 4", ErrDuplicate},
 		"empty id":        {"path,stimulus_id\none.png,\n", "line 2", ErrTable},
-		"not text":        {"path,label\none.png,\xff\xfe\n", "line 2", ErrTable},
+		"not text":        {"path,label\none.png,K\xc3\xa4se\xff\n", "line 2: unusable stimulus table: column 2 is not UTF-8 text", ErrTable},
+		"not Windows":     {"path,label\none.png,\xff\x81\n", "line 2", ErrTable},
 		"zero byte":       {"path,label\none.png,a\x00b\n", "line 2", ErrTable},
-		"long cell":       {"path,label\none.png," + strings.Repeat("x", 1<<20) + "\n", "line 2", ErrTable},
+		"long cell":       {"path,label\none.png," + strings.Repeat("x", 1<<20) + "\n", "--columns", ErrTable},
+		"no separator":    {"sep=\npath\none.png\n", "line 1", ErrTable},
+		"after sep":       {"sep=;\npath;x\none.png\n", "line 3", ErrTable},
+		"no header":       {"one.png,1\ntwo.png,2\n", "\"one.png\" looks like a path", ErrTable},
+		"capital":         {"Path,x\none.png,2\n", `--path-column "Path"`, ErrTable},
+		"other name":      {"onset,stim_file\n1.2,one.png\n", `--path-column "stim_file"`, ErrTable},
 		"many columns":    {"path" + strings.Repeat(",x", 5000) + "\n", "columns", ErrTable},
 		"timestep, no id": {"path,timestep\none.png,0\n", "stimulus_id", ErrTable},
 		"timestep":        {"path,stimulus_id,timestep\none.png,a,soon\n", "line 2", ErrTable},
@@ -541,7 +549,9 @@ func TestEndlessRows(t *testing.T) {
 			}
 			return len(p), nil
 		}))
-		_, err := readTable(t.Context(), endless, false, func(*tableColumns, tableRow) error { return nil })
+		rows, err := newTextRows(bufio.NewReader(endless), textForm{}, false)
+		require.NoError(t, err)
+		_, err = readTable(t.Context(), rows, &Options{}, func(*tableColumns, tableRow) error { return nil })
 		require.ErrorIs(t, err, ErrTable)
 		assert.ErrorContains(t, err, "a row of more than")
 	}
@@ -551,22 +561,62 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
+// readAsTable is what finder.table does with a file of these bytes.
+func readAsTable(data []byte, tabs bool, options *Options, each func(*tableColumns, tableRow) error) (*tableColumns, error) {
+	ctx := context.Background()
+	form, err := examineText(ctx, bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	rows, err := newTextRows(form.reader(bytes.NewReader(data)), form, tabs)
+	if err != nil {
+		return nil, err
+	}
+	return readTable(ctx, rows, options, each)
+}
+
 func FuzzTable(f *testing.F) {
-	f.Add([]byte("path,stimulus_id,timestep,x\na,b,0,1\n"), false)
-	f.Add([]byte("path\tx\n\"a\t1\n"), true)
-	f.Add([]byte("\xef\xbb\xbfpath;x\na;1,5\n"), false)
-	f.Fuzz(func(t *testing.T, data []byte, tabs bool) {
+	f.Add([]byte("path,stimulus_id,timestep,x\na,b,0,1\n"), false, "")
+	f.Add([]byte("path\tx\n\"a\t1\n"), true, "")
+	f.Add([]byte("\xef\xbb\xbfpath;x\na;1,5\n"), false, "")
+	f.Add([]byte("sep=;\r\npath;x\r\na;1,5\r\n;\r\n"), false, "x")
+	f.Add([]byte("path, x\na, \"b, c\"\n"), false, "")
+	f.Add([]byte("path,x\rp0.png,caf\xe9\r"), false, "path")
+	f.Add([]byte("\xff\xfep\x00a\x00t\x00h\x00\n\x00a\x00\n\x00"), false, "")
+	f.Fuzz(func(t *testing.T, data []byte, tabs bool, pathColumn string) {
 		var rows []tableRow
-		columns, err := readTable(context.Background(), bytes.NewReader(data), tabs, func(_ *tableColumns, row tableRow) error {
+		kinds := columnKinds{}
+		columns, err := readAsTable(data, tabs, &Options{PathColumn: pathColumn}, func(c *tableColumns, row tableRow) error {
 			rows = append(rows, row)
+			kinds.add(&found{names: c.others, cells: row.cells, fromTable: true, comma: true})
 			return nil
 		})
 		if err != nil {
 			return
 		}
-		for _, row := range rows {
-			if row.path == "" || len(row.cells) != len(columns.others) {
+		for i, row := range rows {
+			if row.path == "" || len(row.cells) != len(columns.others) || i > 0 && row.line <= rows[i-1].line {
 				t.Fatalf("%+v", row)
+			}
+		}
+		for i, kind := range kinds.kinds() {
+			cells := make([]string, len(rows))
+			for k := range rows {
+				cells[k] = rows[k].cells[i]
+			}
+			switch values := typed(cells, kind).(type) { // what is read is printed alike
+			case []int64:
+				for k, v := range values {
+					if want := strings.TrimPrefix(strings.TrimSpace(cells[k]), "+"); strconv.FormatInt(v, 10) != want {
+						t.Fatalf("%q is %d", cells[k], v)
+					}
+				}
+			case []float64:
+				for k, v := range values {
+					if !missingCell(strings.TrimSpace(cells[k])) && math.IsNaN(v) {
+						t.Fatalf("%q is %g", cells[k], v)
+					}
+				}
 			}
 		}
 	})

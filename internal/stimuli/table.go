@@ -1,17 +1,13 @@
 package stimuli
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -19,10 +15,11 @@ import (
 const (
 	maxTableBytes   = 1 << 30
 	maxTableColumns = 1000
-	maxCellBytes    = 4096
-	maxTimestep     = 1_000_000
-	// maxRecordBytes is what the largest row takes, and what is read ahead.
-	maxRecordBytes = maxTableColumns*(maxCellBytes+3) + 1<<17
+	// maxCellCharacters is the most that a cell of Excel holds.
+	maxCellCharacters = 32767
+	maxTimestep       = 1_000_000
+	// maxRecordBytes is what the largest row takes, and is read ahead.
+	maxRecordBytes = 16 << 20
 )
 
 // A recordLimit ends with an error when it has to give more than a row can have: the
@@ -46,6 +43,7 @@ const (
 	idColumn       = "stimulus_id"
 	pathColumn     = "stimulus_path"
 	shortPath      = "path"
+	brainIOPath    = "filename" // beside stimulus_id, as BrainIO writes stimulus sets
 	timestepColumn = "timestep"
 )
 
@@ -58,6 +56,12 @@ type tableRow struct {
 	cells    []string // of the other columns
 }
 
+// rowReader gives the rows of a table one by one, the header first. A row is valid
+// until the next is read. At the end the error is io.EOF.
+type rowReader interface {
+	read() (cells []string, line int, err error)
+}
+
 // table adds the stimuli of a CSV or TSV file.
 func (f *finder) table(ctx context.Context, name string) error {
 	if !IsRemote(name) {
@@ -67,13 +71,27 @@ func (f *finder) table(ctx context.Context, name string) error {
 			return fmt.Errorf("%s: %w: larger than %d bytes", name, ErrTable, maxTableBytes)
 		}
 	}
-	file, err := f.set.open(name)
+	form, text, file, err := f.set.openText(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
+	if said := form.said(); said != "" {
+		f.set.warn("%s: %s", name, said)
+	}
+	rows, err := newTextRows(text, form, strings.EqualFold(filepath.Ext(name), ".tsv"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return f.rows(ctx, name, rows, rows.separator() != ',')
+}
+
+// rows adds the stimuli of a table's rows. comma says whether its numbers may have
+// decimal commas.
+func (f *finder) rows(ctx context.Context, name string, reader rowReader, comma bool) error {
 	var timed []tableRow
-	columns, err := readTable(ctx, io.LimitReader(file, maxTableBytes), strings.EqualFold(filepath.Ext(name), ".tsv"), func(c *tableColumns, row tableRow) error {
+	columns, err := readTable(ctx, reader, &f.set.options, func(c *tableColumns, row tableRow) error {
+		c.comma = comma
 		if c.timestep >= 0 {
 			timed = append(timed, row)
 			return nil
@@ -89,6 +107,13 @@ func (f *finder) table(ctx context.Context, name string) error {
 	}
 	if columns.rows == 0 {
 		return fmt.Errorf("%s: %w: it has no rows", name, ErrTable)
+	}
+	f.named = append(f.named, columns.known...)
+	if columns.empty > 0 {
+		f.set.warn("%s: %d empty rows are left out", name, columns.empty)
+	}
+	if columns.nameless >= 0 {
+		f.set.warn("%s: column %d has no name and is left out", name, columns.nameless+1)
 	}
 	if columns.timestep >= 0 {
 		return f.timedRows(name, columns, timed)
@@ -166,7 +191,7 @@ func (f *finder) plainRow(name string, columns *tableColumns, row tableRow) erro
 	if !given {
 		id = row.path
 	}
-	return f.add(found{id: id, fixed: given, shown: row.path, where: where, source: src, names: columns.others, cells: row.cells, fromTable: true})
+	return f.add(found{id: id, fixed: given, shown: row.path, where: where, source: src, names: columns.others, cells: row.cells, fromTable: true, comma: columns.comma})
 }
 
 // timedRows makes one stimulus of the rows of each id, in the order in which the
@@ -206,170 +231,11 @@ func (f *finder) timedRows(name string, columns *tableColumns, rows []tableRow) 
 			src.timesteps = append(src.timesteps, row.timestep)
 		}
 		err := f.add(found{ // the first frame speaks for all
-			id: id, fixed: true, shown: frames[0].path, where: tablePlace(name, frames[0].line), source: src, names: columns.others, cells: frames[0].cells, fromTable: true,
+			id: id, fixed: true, shown: frames[0].path, where: tablePlace(name, frames[0].line), source: src, names: columns.others, cells: frames[0].cells, fromTable: true, comma: columns.comma,
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// tableColumns are the positions of the columns with a meaning, -1 for none, and
-// the names of the others.
-type tableColumns struct {
-	id, path, timestep int
-	others             []string
-	positions          []int // of others
-	rows               int   // read so far
-}
-
-// readTable reads a table and passes its rows on. Its own errors name lines.
-func readTable(ctx context.Context, r io.Reader, tabs bool, each func(*tableColumns, tableRow) error) (*tableColumns, error) {
-	limited := &recordLimit{Reader: r, left: maxRecordBytes}
-	buffered := bufio.NewReaderSize(limited, 1<<16)
-	if mark, _ := buffered.Peek(3); bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
-		_, _ = buffered.Discard(3)
-	}
-	reader := csv.NewReader(buffered)
-	reader.ReuseRecord = true
-	if tabs {
-		reader.Comma = '\t'
-		reader.LazyQuotes = true // tab-separated files rarely quote
-	} else if start, _ := buffered.Peek(1 << 12); usesSemicolons(start) {
-		reader.Comma = ';'
-	}
-	header, err := reader.Read()
-	if err != nil {
-		return nil, tableError(err)
-	}
-	parsed, err := parseHeader(slices.Clone(header))
-	columns := &parsed
-	if err != nil {
-		return nil, err
-	}
-	// Few values differ in most columns: equal cells share memory.
-	shared := map[string]string{}
-	for {
-		limited.left = maxRecordBytes
-		record, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			return columns, nil
-		}
-		if err != nil {
-			return nil, tableError(err)
-		}
-		line, _ := reader.FieldPos(0)
-		row, err := columns.row(record, line, shared)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w: %w", line, ErrTable, err)
-		}
-		if columns.rows++; columns.rows > maxStimuli {
-			return nil, fmt.Errorf("line %d: %w: more than %d rows", line, ErrTable, maxStimuli)
-		}
-		if columns.rows%4096 == 0 {
-			if err := context.Cause(ctx); err != nil {
-				return nil, err
-			}
-		}
-		if err := each(columns, row); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// usesSemicolons tells tables of programs set to a language whose decimal sign is
-// the comma.
-func usesSemicolons(start []byte) bool {
-	line, _, _ := bytes.Cut(start, []byte("\n"))
-	return bytes.Count(line, []byte(";")) > bytes.Count(line, []byte(","))
-}
-
-func tableError(err error) error {
-	var parse *csv.ParseError
-	switch {
-	case errors.Is(err, io.EOF):
-		return fmt.Errorf("%w: it is empty", ErrTable)
-	case errors.As(err, &parse):
-		return fmt.Errorf("line %d: %w: %w", parse.Line, ErrTable, parse.Err)
-	}
-	return err
-}
-
-func parseHeader(header []string) (tableColumns, error) {
-	columns := tableColumns{id: -1, path: -1, timestep: -1}
-	if len(header) > maxTableColumns {
-		return columns, fmt.Errorf("line 1: %w: %d columns; %d are the most", ErrTable, len(header), maxTableColumns)
-	}
-	seen := map[string]bool{}
-	for i, name := range header {
-		name = strings.TrimSpace(name)
-		header[i] = name
-		switch {
-		case len(name) > 200 || !validText(name):
-			return columns, fmt.Errorf("line 1: %w: the name of column %d is not text of up to 200 bytes", ErrTable, i+1)
-		case name == "":
-			continue // such as a data frame's index, written without a name
-		case seen[name]:
-			return columns, fmt.Errorf("line 1: %w: two columns are called %q", ErrTable, name)
-		}
-		seen[name] = true
-	}
-	columns.id = slices.Index(header, idColumn)
-	columns.timestep = slices.Index(header, timestepColumn)
-	if columns.path = slices.Index(header, pathColumn); columns.path < 0 {
-		columns.path = slices.Index(header, shortPath)
-	}
-	if columns.path < 0 {
-		return columns, fmt.Errorf("line 1: %w: it has no column %s or %s (it has: %s)", ErrTable, shortPath, pathColumn, strings.Join(header, ", "))
-	}
-	if columns.timestep >= 0 && columns.id < 0 {
-		return columns, fmt.Errorf("line 1: %w: with a column %s it needs a column %s", ErrTable, timestepColumn, idColumn)
-	}
-	for i, name := range header {
-		if name != "" && i != columns.id && i != columns.path && i != columns.timestep {
-			columns.others = append(columns.others, name)
-			columns.positions = append(columns.positions, i)
-		}
-	}
-	return columns, nil
-}
-
-func (c *tableColumns) row(record []string, line int, shared map[string]string) (tableRow, error) {
-	row := tableRow{line: line, cells: make([]string, len(c.others))}
-	for i, cell := range record {
-		if len(cell) > maxCellBytes {
-			return row, fmt.Errorf("a cell of %d bytes in column %d; %d are the most", len(cell), i+1, maxCellBytes)
-		}
-		if !validText(cell) {
-			return row, fmt.Errorf("column %d is not UTF-8 text", i+1)
-		}
-	}
-	if row.path = strings.TrimSpace(strings.Clone(record[c.path])); row.path == "" {
-		return row, errors.New("the path is empty")
-	}
-	if c.id >= 0 {
-		if row.id = strings.Clone(record[c.id]); row.id == "" {
-			return row, fmt.Errorf("the %s is empty", idColumn)
-		}
-	}
-	if c.timestep >= 0 {
-		n, err := strconv.Atoi(strings.TrimSpace(record[c.timestep]))
-		if err != nil || n < 0 || n > maxTimestep {
-			return row, fmt.Errorf("the timestep is %q, not a whole number from 0 on", record[c.timestep])
-		}
-		row.timestep = n
-	}
-	for i, position := range c.positions {
-		cell := record[position]
-		text, ok := shared[cell]
-		if !ok {
-			text = strings.Clone(cell)
-			if len(shared) < 1<<16 {
-				shared[text] = text
-			}
-		}
-		row.cells[i] = text
-	}
-	return row, nil
 }
