@@ -162,3 +162,25 @@ func TestPreprocessingNames(t *testing.T) {
 	_, err := Preprocessing{Name: "no such"}.Canonical()
 	assert.ErrorIs(t, err, ErrOption)
 }
+
+func TestBlankHash(t *testing.T) {
+	hash := func(b Blank) string {
+		h, err := b.SHA256()
+		require.NoError(t, err)
+		return h
+	}
+	gray, err := ColorBlank(0.5, 0.5, 0.5)
+	require.NoError(t, err)
+	pixels := make([]uint8, imageValues)
+	black, err := FromUint8(pixels)
+	require.NoError(t, err)
+	color, err := ColorBlank(0, 0, 0)
+	require.NoError(t, err)
+	assert.Len(t, hash(PublishedBlank()), 64)
+	assert.NotEqual(t, hash(PublishedBlank()), hash(gray))
+	assert.Equal(t, hash(color), hash(ImageBlank("any", black[0].Frames[0])), "what is shown counts, not its name")
+	assert.NotEqual(t, hash(ImageBlank("any", black[0].Frames[0])), hash(gray))
+	broken := errors.New("broken")
+	_, err = ImageBlank("x", LazyImage(func() ([]uint8, error) { return nil, broken })).SHA256()
+	assert.ErrorIs(t, err, broken)
+}

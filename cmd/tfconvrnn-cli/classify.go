@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tfconvrnn/go/internal/evaluation"
 	"github.com/tfconvrnn/go/internal/imagenet"
+	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -31,7 +33,7 @@ func newClassify() *cobra.Command {
 the model's decoder reads out. An INPUT is what extract takes.
 
 With --over-time, print what the readout says at every timestep as well, before the
-decoder chooses.
+decoder chooses. What no image can have caused yet is marked: "not yet driven".
 
 The models' authors do not state the order of the 1000 outputs; it is taken to be
 that of the sorted WordNet ids.`,
@@ -49,8 +51,11 @@ that of the sorted WordNet ids.`,
 
 // classification is the classes of an image, the likeliest first.
 type classification struct {
-	Stimulus string        `json:"stimulus"`
-	Classes  []probability `json:"classes"`
+	Stimulus string `json:"stimulus"`
+	// Driven says whether the image can have reached the timestep of the readout that
+	// the decoder took.
+	Driven  bool          `json:"driven"`
+	Classes []probability `json:"classes"`
 	// OverTime is the same for the readout at every timestep.
 	OverTime []timestepClasses `json:"over_time,omitempty"`
 }
@@ -115,15 +120,9 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 	results := []classification{}
 	err = model.Stream(cmd.Context(), set.From(0), func(b *tfconvrnn.Batch) error {
 		for i, s := range b.Stimuli {
-			logits, err := b.Logits(i)
+			one, err := c.classify(b, i, info, outputs[0])
 			if err != nil {
-				return err
-			}
-			one := classification{Stimulus: s.ID, Classes: topClasses(logits, c.top)}
-			if c.overTime {
-				if one.OverTime, err = c.trajectory(b, i, outputs[0]); err != nil {
-					return err
-				}
+				return fmt.Errorf("%s: %w", s.ID, err)
 			}
 			results = append(results, one)
 		}
@@ -140,22 +139,39 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 	return printClasses(cmd.OutOrStdout(), results)
 }
 
-// trajectory returns the classes at every timestep.
-func (c *classifyCommand) trajectory(b *tfconvrnn.Batch, stimulus int, readout tfconvrnn.LayerOutput) ([]timestepClasses, error) {
-	var list []timestepClasses
-	for i, t := range readout.Timesteps {
-		values, err := b.Feature(0, i, stimulus)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, timestepClasses{t, readout.Milliseconds[i], readout.Driven[i], topClasses(values, c.top)})
+// classify returns the classes of a stimulus of a batch, and those at every timestep if
+// they are asked for.
+func (c *classifyCommand) classify(b *tfconvrnn.Batch, stimulus int, info savedmodels.Model, output tfconvrnn.LayerOutput) (classification, error) {
+	one := classification{Stimulus: b.Stimuli[stimulus].ID}
+	logits, err := b.Logits(stimulus)
+	if err != nil {
+		return one, err
 	}
-	return list, nil
+	readout, err := b.AppendFeatures(nil, 0, stimulus)
+	if err != nil {
+		return one, err
+	}
+	if err := evaluation.CheckFinite(logits, readout); err != nil {
+		return one, err
+	}
+	timesteps := evaluation.Timesteps(output)
+	one.Driven = evaluation.DecodedDriven(info.Decoder, timesteps, readout, logits)
+	one.Classes = topClasses(logits, c.top)
+	for i, t := range timesteps {
+		if c.overTime {
+			classes := topClasses(readout[i*imagenet.Classes:(i+1)*imagenet.Classes], c.top)
+			one.OverTime = append(one.OverTime, timestepClasses{t.Timestep, t.Milliseconds, t.Driven, classes})
+		}
+	}
+	return one, nil
 }
 
 func printClasses(out io.Writer, results []classification) error {
 	for _, r := range results {
 		fmt.Fprintln(out, r.Stimulus)
+		if !r.Driven {
+			fmt.Fprintln(out, "  (not yet driven: no image had reached the readout when it was decoded; this is the blank's)")
+		}
 		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		for _, p := range r.Classes {
 			fmt.Fprintf(table, "  %5.1f %%\t%s\t%s\n", 100*p.Probability, p.WordNetID, p.Name())

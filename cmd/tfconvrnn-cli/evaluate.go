@@ -5,23 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/evaluation"
-	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 type evaluateCommand struct {
 	modelFlags
 	presentationFlags
-	preprocess, orientation                     string
-	images, labels, order, records, table, plot string
-	limit                                       int
-	skipUnreadable, asJSON                      bool
+	preprocess, orientation        string
+	images, labels, order, classes string
+	records, table, plot           string
+	limit                          int
+	skipUnreadable, force, asJSON  bool
 }
 
 func newEvaluate() *cobra.Command {
@@ -30,19 +30,30 @@ func newEvaluate() *cobra.Command {
 		Use:   "evaluate MODEL (--images DIR | --labels FILE) [flags]",
 		Short: "Measure ImageNet accuracy, also as a function of time",
 		Long: `Measure how well a model classifies labelled pictures: top-1 and top-5 accuracy of
-its decoder, beside the published figures, and of the readout at every timestep,
-with 95 % intervals (Wilson's).
+its decoder and of the readout at every timestep, with 95 % intervals (Wilson's).
 
 Labels come from the folders of --images, which are called by WordNet ids
-(n01440764/….JPEG), or from --labels: lines of a path and a WordNet id or the number
-of an output, separated by a comma or a tab; paths are relative to --images, or to
-the file.
+(n01440764/….JPEG) or by numbers from 0 to 999, the places in the order of sorted
+WordNet ids (as in ImageNetV2), or from --labels: lines of a path and a WordNet id or
+the number of an output, separated by a comma or a tab; paths are relative to --images,
+or to the file, and their endings may be left out. Kaggle's LOC_val_solution.csv is such
+a list, too. What has no label, and what is left out, is said.
+
+The likeliest class is chosen among all 1000. For pictures of fewer classes, such as
+ImageNet-R and ImageNet-A, accuracy is usually given with a choice among these classes
+only: --classes present. --classes FILE, with a WordNet id a line, says which.
+
+The published accuracies stand beside the measured ones if these are of the same thing:
+trained weights, the default presentation, blank and preprocessing, all 1000 classes,
+and 50 pictures of each, as in the validation set (or so many of them as --limit takes).
 
 The models' authors do not state the order of the 1000 outputs. It is taken to be
 that of the sorted WordNet ids; --class-order FILE, with an id a line, gives another.
 
 With --records FILE every picture's result is kept, and an interrupted evaluation
-goes on where it stopped.`,
+goes on where it stopped. Pictures whose files have changed since, and those that could
+not be read, are evaluated again. With --skip-unreadable, pictures that cannot be read
+count for nothing and are listed; it is an error (3) if none can be read.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usagef("one model at a time; %d arguments are too many", len(args))
@@ -57,33 +68,19 @@ goes on where it stopped.`,
 	flags := cmd.Flags()
 	flags.StringVar(&c.preprocess, "preprocess", "", "how pictures become 224×224, as a `NAME`; see extract --help")
 	flags.StringVar(&c.orientation, "exif-orientation", "stored", "apply turns photographs upright by their EXIF orientation, stored leaves the pixels as they are")
-	flags.StringVar(&c.images, "images", "", "`DIR` of pictures, in folders called by WordNet ids unless --labels is given")
+	flags.StringVar(&c.images, "images", "", "`DIR` of pictures, in folders called by WordNet ids or class numbers unless --labels is given")
 	flags.StringVar(&c.labels, "labels", "", "`FILE` of paths and labels")
 	flags.StringVar(&c.order, "class-order", "", "`FILE` of 1000 WordNet ids in the order of the outputs")
+	flags.StringVar(&c.classes, "classes", "all", "`CLASSES` among which the likeliest is chosen: all 1000, present (those that there are pictures of), or a file of WordNet ids")
 	flags.StringVar(&c.records, "records", "", "`FILE` (CSV) to keep every picture's result in, and to go on from")
 	flags.StringVar(&c.table, "per-class", "", "`FILE` (CSV) for the accuracy of each class")
 	flags.StringVar(&c.plot, "plot", "", "`FILE` (PNG) for a plot of accuracy over time")
 	flags.IntVar(&c.limit, "limit", 0, "evaluate only so many pictures, evenly spread over the set")
 	flags.BoolVar(&c.skipUnreadable, "skip-unreadable", false, "leave pictures out that cannot be read, and list them")
+	flags.BoolVar(&c.force, "force", false, "replace existing files of --per-class and --plot")
 	addJSON(cmd, &c.asJSON)
+	_ = cmd.RegisterFlagCompletionFunc("classes", cobra.FixedCompletions([]string{"all", "present"}, cobra.ShellCompDirectiveDefault))
 	return cmd
-}
-
-// evaluationReport is what evaluate prints as JSON.
-type evaluationReport struct {
-	Model     string               `json:"model"`
-	Untrained bool                 `json:"untrained,omitempty"`
-	Decoder   string               `json:"decoder"`
-	Published publishedAccuracy    `json:"published"`
-	Shown     string               `json:"presentation"`
-	Result    *evaluation.Result   `json:"result"`
-	Verdict   string               `json:"verdict,omitempty"`
-	Source    tfconvrnn.Provenance `json:"provenance"`
-}
-
-type publishedAccuracy struct {
-	Top1 float64 `json:"top1_percent"`
-	Top5 float64 `json:"top5_percent"`
 }
 
 func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
@@ -112,6 +109,9 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 	if _, _, err := tfconvrnn.Outputs(info, append(options, tfconvrnn.AllTimesteps())...); err != nil {
 		return err
 	}
+	if err := c.checkFiles(); err != nil {
+		return err
+	}
 	set, err := c.set()
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer model.Close()
-	predictor, err := evaluation.ModelPredictor(model, preprocessing, c.skipUnreadable, options...)
+	predictor, err := evaluation.NewModelPredictor(model, preprocessing, c.skipUnreadable, options...)
 	if err != nil {
 		return err
 	}
@@ -142,26 +142,51 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 		}
 		return err
 	}
-	if err := c.writeFiles(info, result); err != nil {
-		return err
-	}
-	report := evaluationReport{
-		Model: info.Name, Untrained: model.Untrained(), Decoder: info.Decoder, Published: publishedAccuracy{info.Top1, info.Top5},
-		Shown: presentation.String(), Result: result, Verdict: result.Verdict(),
-	}
-	if x, err := model.Plan(append(options, tfconvrnn.Layers(info.Layers[len(info.Layers)-1].Name), tfconvrnn.Logits(), tfconvrnn.AllTimesteps(), tfconvrnn.NotePreprocessing(preprocessing))...); err == nil {
-		report.Source = x.Provenance()
+	how := evaluation.How{Model: info, Presentation: presentation, Preprocessing: preprocessing, Untrained: model.Untrained()}
+	report := newEvaluationReport(how, set, result)
+	report.Source = predictor.Provenance()
+	if result.Images > 0 {
+		if err := c.writeFiles(report); err != nil {
+			return err
+		}
 	}
 	if c.asJSON {
-		return printJSON(cmd.OutOrStdout(), report)
+		err = printJSON(cmd.OutOrStdout(), report)
+	} else {
+		err = report.print(cmd.OutOrStdout())
 	}
-	return report.print(cmd.OutOrStdout())
+	if err == nil && result.Images == 0 {
+		return inputf("none of %s could be read; the first: %s", plural(len(set.Pictures), "picture"), result.Failed[0].Error)
+	}
+	return err
+}
+
+// checkFiles finds out, before anything is computed, whether the files can be written.
+func (c *evaluateCommand) checkFiles() error {
+	seen := map[string]string{}
+	for _, file := range []struct{ flag, path string }{{"records", c.records}, {"per-class", c.table}, {"plot", c.plot}} {
+		if file.path == "" {
+			continue
+		}
+		place := filepath.Clean(file.path)
+		if other, ok := seen[place]; ok {
+			return usagef("--%s and --%s name the same file, %s", other, file.flag, file.path)
+		}
+		seen[place] = file.flag
+		if file.flag == "records" { // which may be there
+			continue
+		}
+		if err := checkOutput(file.path, c.force); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // set finds the labelled pictures.
 func (c *evaluateCommand) set() (*evaluation.Set, error) {
 	if c.images == "" && c.labels == "" {
-		return nil, usagef("which pictures? give --images DIR, with folders called by WordNet ids, or --labels FILE")
+		return nil, usagef("which pictures? give --images DIR, with folders called by WordNet ids or class numbers, or --labels FILE")
 	}
 	order := evaluation.WordNetOrder()
 	if c.order != "" {
@@ -172,24 +197,49 @@ func (c *evaluateCommand) set() (*evaluation.Set, error) {
 	}
 	find := func() (*evaluation.Set, error) {
 		if c.labels != "" {
-			return evaluation.Labels(c.labels, c.images, order)
+			return evaluation.Labels(c.labels, c.images, order, c.skipUnreadable)
 		}
 		return evaluation.Folders(c.images, order)
 	}
 	set, err := find()
+	if errors.Is(err, evaluation.ErrMissing) {
+		return nil, inputf("%w; give their folder with --images, or evaluate the others with --skip-unreadable", err)
+	}
+	if err == nil {
+		set, err = c.choose(set)
+	}
 	if err != nil {
 		return nil, inputError{err}
 	}
 	return set.Limit(c.limit), nil
 }
 
-func (c *evaluateCommand) writeFiles(info savedmodels.Model, result *evaluation.Result) error {
+// choose says which classes the choice is among.
+func (c *evaluateCommand) choose(set *evaluation.Set) (*evaluation.Set, error) {
+	switch c.classes {
+	case "all":
+		return set, nil
+	case "present":
+		return set.ChooseAmong(set.Present())
+	}
+	outputs, err := evaluation.ReadClasses(c.classes, set.Order)
+	if err != nil {
+		return nil, fmt.Errorf("--classes is all, present or a file of WordNet ids: %w", err)
+	}
+	return set.ChooseAmong(outputs)
+}
+
+func (c *evaluateCommand) writeFiles(report *evaluationReport) error {
+	var published publishedAccuracy
+	if report.Published != nil {
+		published = *report.Published
+	}
 	for _, file := range []struct {
 		path  string
 		write func(io.Writer) error
 	}{
-		{c.table, result.WriteClasses},
-		{c.plot, func(w io.Writer) error { return result.Plot(w, info.Name, info.Top1, info.Top5) }},
+		{c.table, report.Result.WriteClasses},
+		{c.plot, func(w io.Writer) error { return report.Result.Plot(w, report.Model, published.Top1, published.Top5) }},
 	} {
 		if file.path == "" {
 			continue
@@ -201,43 +251,6 @@ func (c *evaluateCommand) writeFiles(info savedmodels.Model, result *evaluation.
 		if err := atomicfile.Write(file.path, content.Bytes()); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func (r *evaluationReport) print(out io.Writer) error {
-	fmt.Fprintf(out, "%s on %s, presentation %s\n", r.Model, plural(r.Result.Images, "image"), r.Shown)
-	if r.Result.Resumed > 0 {
-		fmt.Fprintf(out, "%s had been done before\n", plural(r.Result.Resumed, "image"))
-	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\tMEASURED %\t95 % INTERVAL\tPUBLISHED %")
-	for _, row := range []struct {
-		name      string
-		measured  evaluation.Proportion
-		published float64
-	}{{"top-1", r.Result.Decoded.Top1, r.Published.Top1}, {"top-5", r.Result.Decoded.Top5, r.Published.Top5}} {
-		fmt.Fprintf(table, "%s\t%.2f\t%.2f … %.2f\t%.2f\n", row.name, row.measured.Percent, row.measured.Low, row.measured.High, row.published)
-	}
-	fmt.Fprintln(table, "\t\t\t\nREADOUT AT\tTOP-1 %\tTOP-5 %\t")
-	for _, t := range r.Result.OverTime {
-		note := ""
-		if !t.Driven {
-			note = "not yet driven"
-		}
-		fmt.Fprintf(table, "%d ms (t=%d)\t%.2f\t%.2f\t%s\n", t.Milliseconds, t.Timestep.Timestep, t.Top1.Percent, t.Top5.Percent, note)
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	for _, f := range r.Result.Failed {
-		fmt.Fprintf(out, "not read: %s: %s\n", f.ID, f.Error)
-	}
-	if r.Untrained {
-		fmt.Fprintln(out, "The weights are untrained, so the figures mean nothing.")
-	}
-	if r.Verdict != "" {
-		fmt.Fprintf(out, "NOTE: %s.\n", r.Verdict)
 	}
 	return nil
 }

@@ -3,7 +3,7 @@
 // timestep, with confidence intervals, in total and for each class.
 //
 //	set, err := evaluation.Folders("val", evaluation.WordNetOrder())
-//	result, err := evaluation.Run(ctx, set, evaluation.ModelPredictor(model, preprocessing, options...), evaluation.Options{})
+//	result, err := evaluation.Run(ctx, set, evaluation.NewModelPredictor(model, preprocessing, options...), evaluation.Options{})
 //
 // What is found of each picture can be kept in a file from which a later run goes
 // on (Options.Records). Nothing here needs the command line.
@@ -18,6 +18,7 @@ import (
 	"slices"
 
 	"github.com/tfconvrnn/go/internal/imagenet"
+	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // Errors that callers can test for with errors.Is.
@@ -29,10 +30,12 @@ var (
 	// ErrRecords means a file of records that belongs to another evaluation, or is
 	// none.
 	ErrRecords = errors.New("unusable file of records")
+	// ErrMissing means pictures of a list that are not there.
+	ErrMissing = errors.New("labelled pictures are missing")
+	// ErrPrediction means that a model's output is not made of finite numbers, or that
+	// a predictor gave another number of them.
+	ErrPrediction = errors.New("unusable prediction")
 )
-
-// Chance is the top-1 accuracy of guessing.
-const Chance = 1.0 / imagenet.Classes
 
 // A Prediction is what a model says of a picture.
 type Prediction struct {
@@ -40,6 +43,9 @@ type Prediction struct {
 	Logits []float32
 	// Readout is [timesteps, 1000] in C order.
 	Readout []float32
+	// Driven says whether the image can have reached the timestep of the readout that
+	// the decoder took.
+	Driven bool
 	// Failed is why the picture could not be read, or nil.
 	Failed error
 }
@@ -65,10 +71,35 @@ type Timestep struct {
 	Driven bool `json:"driven"`
 }
 
+// DecodedDriven says whether the image can have reached the timestep of the readout,
+// [timesteps, 1000], that a decoder (last, max_conf or thresh) took the logits from.
+func DecodedDriven(decoder string, timesteps []Timestep, readout, logits []float32) bool {
+	first := len(timesteps) - 1
+	if decoder != "last" {
+		first = tfconvrnn.FirstDecodedTimestep
+	}
+	all, none := true, true
+	for _, t := range timesteps {
+		if t.Timestep >= first {
+			all, none = all && t.Driven, none && !t.Driven
+		}
+	}
+	if all || none {
+		return all && !none
+	}
+	for i, t := range timesteps {
+		if t.Timestep >= first && slices.Equal(readout[i*imagenet.Classes:(i+1)*imagenet.Classes], logits) {
+			return t.Driven
+		}
+	}
+	return false
+}
+
 // Options steer an evaluation; the zero value is the default.
 type Options struct {
 	// Records is a file to which every picture's result is written, and from which
-	// those that are there already are taken. None is kept if it is empty.
+	// those that are there already are taken, if the picture has still the same
+	// contents and could be read. None is kept if it is empty.
 	Records string
 	// Progress, if not nil, is called with the pictures done and those there are.
 	Progress func(done, total int)
@@ -124,11 +155,19 @@ type Result struct {
 	Images int `json:"images"`
 	// Failed are the pictures that could not be read, which count for nothing.
 	Failed []FailedPicture `json:"failed,omitempty"`
-	// Decoded is the accuracy of the model's decoder.
-	Decoded Accuracy `json:"decoded"`
+	// Present is the number of classes that the set has pictures of, and Among that of
+	// the classes among which the likeliest is chosen.
+	Present int `json:"classes_present"`
+	Among   int `json:"chosen_among"`
+	// Decoded is the accuracy of the model's decoder. It is the zero value, and OverTime
+	// is empty, if no picture could be read.
+	Decoded Accuracy `json:"decoded,omitzero"`
+	// Undriven is how many of Images were decoded from a timestep of the readout that
+	// no image can have reached.
+	Undriven int `json:"decoded_not_driven,omitempty"`
 	// OverTime is that of the readout at each timestep.
-	OverTime []TimestepAccuracy `json:"over_time"`
-	// Classes are those that there are pictures of, by index.
+	OverTime []TimestepAccuracy `json:"over_time,omitempty"`
+	// Classes are those that there are pictures of, by index; none may be readable.
 	Classes []ClassAccuracy `json:"-"`
 	// Order names the assumed order of the outputs.
 	Order string `json:"class_order"`
@@ -139,135 +178,21 @@ type Result struct {
 	// is another one. It is too high where there are few pictures of each class,
 	// and 0 where there are fewer than 5 on average.
 	Reordered float64 `json:"top1_percent_if_reordered,omitempty"`
-	// Resumed is how many of Images an earlier run had done.
+	// Resumed is how many of Images an earlier run had done, Changed how many pictures
+	// were run again because they have other contents now, and Retried how many because
+	// they could not be read then.
 	Resumed int `json:"resumed,omitempty"`
+	Changed int `json:"changed,omitempty"`
+	Retried int `json:"retried,omitempty"`
 }
+
+// Chance is the top-1 accuracy of guessing, in percent.
+func (r *Result) Chance() float64 { return 100 / float64(r.Among) }
 
 // FailedPicture is a picture that could not be read.
 type FailedPicture struct {
 	ID    string `json:"id"`
 	Error string `json:"error"`
-}
-
-// record is what is kept of a picture.
-type record struct {
-	id        string
-	failed    string
-	predicted int
-	rank      int   // of the label in the decoded logits, from 0
-	ranks     []int // in the readout at each timestep
-}
-
-// Run evaluates a model on a set. Errors wrap ErrSet or ErrRecords, or come from the
-// predictor; after them the records hold what was done.
-func Run(ctx context.Context, set *Set, predictor Predictor, o Options) (*Result, error) {
-	if len(set.Pictures) == 0 {
-		return nil, fmt.Errorf("%w: it has no pictures", ErrSet)
-	}
-	times := len(predictor.Timesteps())
-	records := make([]*record, len(set.Pictures))
-	resumed := 0
-	var file *recordFile
-	if o.Records != "" {
-		var err error
-		if file, err = openRecords(o.Records, set, predictor); err != nil {
-			return nil, err
-		}
-		defer file.close()
-		for i, p := range set.Pictures {
-			if records[i] = file.done[p.ID]; records[i] != nil {
-				resumed++
-			}
-		}
-	}
-	var missing []int
-	for i := range records {
-		if records[i] == nil {
-			missing = append(missing, i)
-		}
-	}
-	done := resumed
-	if o.Progress != nil {
-		o.Progress(done, len(records))
-	}
-	if len(missing) > 0 {
-		next := 0
-		pictures := func(yield func(Picture) bool) {
-			for _, i := range missing {
-				if !yield(set.Pictures[i]) {
-					return
-				}
-			}
-		}
-		err := predictor.Predict(ctx, pictures, func(p Prediction) error {
-			if next == len(missing) {
-				return fmt.Errorf("%w: more predictions than pictures", ErrSet)
-			}
-			picture := set.Pictures[missing[next]]
-			r, err := newRecord(picture, p, times)
-			if err != nil {
-				return err
-			}
-			if file != nil {
-				if err := file.add(r, picture); err != nil {
-					return err
-				}
-			}
-			records[missing[next]] = r
-			next++
-			done++
-			if o.Progress != nil {
-				o.Progress(done, len(records))
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		if next < len(missing) {
-			return nil, fmt.Errorf("%w: %d predictions for %d pictures", ErrSet, next, len(missing))
-		}
-	}
-	if file != nil {
-		if err := file.close(); err != nil {
-			return nil, err
-		}
-	}
-	result := summarize(set, predictor.Timesteps(), records)
-	result.Resumed = resumed
-	return result, nil
-}
-
-func newRecord(picture Picture, p Prediction, times int) (*record, error) {
-	r := &record{id: picture.ID}
-	if p.Failed != nil {
-		r.failed = p.Failed.Error()
-		return r, nil
-	}
-	if len(p.Logits) != imagenet.Classes || len(p.Readout) != times*imagenet.Classes {
-		return nil, fmt.Errorf("%w: %s: %d logits and a readout of %d values", ErrSet, picture.ID, len(p.Logits), len(p.Readout))
-	}
-	r.rank = rank(p.Logits, picture.Label)
-	r.predicted = slices.Index(p.Logits, slices.Max(p.Logits))
-	if r.predicted < 0 {
-		return nil, fmt.Errorf("%w: %s: the logits hold NaN", ErrSet, picture.ID)
-	}
-	for t := range times {
-		r.ranks = append(r.ranks, rank(p.Readout[t*imagenet.Classes:(t+1)*imagenet.Classes], picture.Label))
-	}
-	return r, nil
-}
-
-// rank is the number of outputs before the label's when they are sorted from the
-// largest down, equal ones by their index.
-func rank(values []float32, label int) int {
-	before := 0
-	for i, v := range values {
-		if v > values[label] || v == values[label] && i < label {
-			before++
-		}
-	}
-	return before
 }
 
 type counter struct{ top1, top5, images int }
@@ -287,18 +212,23 @@ func (c *counter) accuracy() Accuracy {
 }
 
 func summarize(set *Set, timesteps []Timestep, records []*record) *Result {
-	result := &Result{Order: set.Order.Name}
+	result := &Result{Order: set.Order.Name, Present: len(set.Present()), Among: set.among()}
 	var decoded counter
 	overTime := make([]counter, len(timesteps))
 	classes := make([]counter, imagenet.Classes)
+	var there [imagenet.Classes]bool
 	confusions := map[[2]int]int{} // label, output
 	for i, r := range records {
+		there[set.Pictures[i].Label] = true
 		if r.failed != "" {
 			result.Failed = append(result.Failed, FailedPicture{r.id, r.failed})
 			continue
 		}
 		label := set.Pictures[i].Label
 		decoded.add(r.rank)
+		if !r.driven {
+			result.Undriven++
+		}
 		classes[label].add(r.rank)
 		for t, rank := range r.ranks {
 			overTime[t].add(rank)
@@ -306,18 +236,23 @@ func summarize(set *Set, timesteps []Timestep, records []*record) *Result {
 		confusions[[2]int{label, r.predicted}]++
 	}
 	result.Images = decoded.images
+	present := 0
+	for label := range classes {
+		if there[label] {
+			result.Classes = append(result.Classes, ClassAccuracy{label, set.Order.Class(label), classes[label].accuracy()})
+		}
+		if classes[label].images > 0 {
+			present++
+		}
+	}
+	if result.Images == 0 {
+		return result
+	}
 	result.Decoded = decoded.accuracy()
 	for t := range timesteps {
 		result.OverTime = append(result.OverTime, TimestepAccuracy{timesteps[t], overTime[t].accuracy()})
 	}
-	present := 0
-	for label := range classes {
-		if classes[label].images > 0 {
-			present++
-			result.Classes = append(result.Classes, ClassAccuracy{label, set.Order.Class(label), classes[label].accuracy()})
-		}
-	}
-	result.AtChance = result.Images > 0 && result.Decoded.Top1.Low <= 100*Chance
+	result.AtChance = result.Decoded.Top1.Low <= result.Chance()
 	if result.Images >= 5*present && present > 1 {
 		result.Reordered = 100 * float64(reordered(confusions)) / float64(result.Images)
 	}
@@ -357,8 +292,8 @@ func (r *Result) Verdict() string {
 	if !r.AtChance {
 		return ""
 	}
-	text := fmt.Sprintf("top-1 accuracy is at chance level (%.1f %%) under the assumed order of classes (%s)", 100*Chance, r.Order)
-	if r.Decoded.Top1.High > 5 {
+	text := fmt.Sprintf("top-1 accuracy is at chance level (%.1f %%) under the assumed order of classes (%s)", r.Chance(), r.Order)
+	if r.Decoded.Top1.High > max(5, 1.5*r.Chance()) {
 		text += fmt.Sprintf("; with so few pictures (%d) more cannot be told", r.Images)
 	}
 	if r.Reordered > 10 && r.Reordered > 2*r.Decoded.Top1.High {

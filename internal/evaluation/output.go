@@ -12,7 +12,8 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// WriteClasses writes the accuracy of each class as CSV, accuracies in percent.
+// WriteClasses writes the accuracy of each class as CSV, accuracies in percent. They
+// are empty where no picture of a class could be read.
 func (r *Result) WriteClasses(w io.Writer) error {
 	table := csv.NewWriter(w)
 	rows := [][]string{{"index", "wordnet_id", "name", "images", "top1", "top1_low", "top1_high", "top5", "top5_low", "top5_high"}}
@@ -20,6 +21,10 @@ func (r *Result) WriteClasses(w io.Writer) error {
 		row := []string{strconv.Itoa(c.Index), c.WordNetID, c.Name(), strconv.Itoa(c.Top1.Images)}
 		for _, p := range []Proportion{c.Top1, c.Top5} {
 			for _, v := range []float64{p.Percent, p.Low, p.High} {
+				if p.Images == 0 {
+					row = append(row, "")
+					continue
+				}
 				row = append(row, strconv.FormatFloat(v, 'f', 2, 64))
 			}
 		}
@@ -29,7 +34,7 @@ func (r *Result) WriteClasses(w io.Writer) error {
 }
 
 // Plot draws accuracy as a function of time, with its confidence intervals and the
-// published accuracies (in percent) as dashed lines, as a PNG.
+// published accuracies (in percent; 0 for none) as dashed lines, as a PNG.
 func (r *Result) Plot(w io.Writer, title string, publishedTop1, publishedTop5 float64) error {
 	p := plot.New()
 	p.Title.Text = title

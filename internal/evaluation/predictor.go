@@ -8,18 +8,21 @@ import (
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
-type modelPredictor struct {
+// ModelPredictor is a Predictor that runs a model on picture files. It is not safe for
+// concurrent use.
+type ModelPredictor struct {
 	extraction    *tfconvrnn.Extraction
 	preprocessing tfconvrnn.Preprocessing
-	failures      bool
+	decoder       string
+	blank         string // hash of what it shows
 	buffer        []float32
 }
 
-// ModelPredictor runs a model on picture files; options are those of the
-// presentation and the batch size. With skipUnreadable, pictures that cannot be read
-// are marked as failed; otherwise the first ends the evaluation. The model stays the
-// caller's. Errors are those of Model.Plan.
-func ModelPredictor(m *tfconvrnn.Model, p tfconvrnn.Preprocessing, skipUnreadable bool, options ...tfconvrnn.ExtractOption) (Predictor, error) {
+// NewModelPredictor returns a predictor; options are those of the presentation and the
+// batch size. With skipUnreadable, pictures that cannot be read are marked as failed;
+// otherwise the first ends the evaluation. The model stays the caller's. Errors are
+// those of Model.Plan, or of reading the blank.
+func NewModelPredictor(m *tfconvrnn.Model, p tfconvrnn.Preprocessing, skipUnreadable bool, options ...tfconvrnn.ExtractOption) (*ModelPredictor, error) {
 	layers := m.Info().Layers
 	options = append([]tfconvrnn.ExtractOption{
 		tfconvrnn.Layers(layers[len(layers)-1].Name), tfconvrnn.AllTimesteps(), tfconvrnn.Logits(), tfconvrnn.NotePreprocessing(p),
@@ -31,12 +34,21 @@ func ModelPredictor(m *tfconvrnn.Model, p tfconvrnn.Preprocessing, skipUnreadabl
 	if err != nil {
 		return nil, err
 	}
-	return &modelPredictor{extraction: x, preprocessing: p, failures: skipUnreadable}, nil
+	blank, err := x.Presentation().Blank().SHA256()
+	if err != nil {
+		return nil, err
+	}
+	return &ModelPredictor{extraction: x, preprocessing: p, decoder: m.Info().Decoder, blank: blank}, nil
 }
 
+// Provenance says how predictions are made.
+func (p *ModelPredictor) Provenance() tfconvrnn.Provenance { return p.extraction.Provenance() }
+
 // Timesteps implements Predictor.
-func (p *modelPredictor) Timesteps() []Timestep {
-	output := p.extraction.Layers()[0]
+func (p *ModelPredictor) Timesteps() []Timestep { return Timesteps(p.extraction.Layers()[0]) }
+
+// Timesteps describes the timesteps of an extraction's layer.
+func Timesteps(output tfconvrnn.LayerOutput) []Timestep {
 	var timesteps []Timestep
 	for i, t := range output.Timesteps {
 		timesteps = append(timesteps, Timestep{t, output.Milliseconds[i], output.Driven[i]})
@@ -45,10 +57,11 @@ func (p *modelPredictor) Timesteps() []Timestep {
 }
 
 // Describe implements Predictor.
-func (p *modelPredictor) Describe() string {
+func (p *ModelPredictor) Describe() string {
 	provenance := p.extraction.Provenance()
 	text, err := json.Marshal([]string{
-		provenance.Model, provenance.Weights.SHA256, provenance.Presentation, provenance.Preprocessing, provenance.Precision,
+		provenance.Software, provenance.Converter, provenance.Model, provenance.Weights.SHA256, provenance.Presentation, p.blank,
+		provenance.Preprocessing, provenance.Precision,
 	})
 	if err != nil {
 		return err.Error()
@@ -57,7 +70,7 @@ func (p *modelPredictor) Describe() string {
 }
 
 // Predict implements Predictor.
-func (p *modelPredictor) Predict(ctx context.Context, pictures iter.Seq[Picture], sink func(Prediction) error) error {
+func (p *ModelPredictor) Predict(ctx context.Context, pictures iter.Seq[Picture], sink func(Prediction) error) error {
 	stimuli := func(yield func(tfconvrnn.Stimulus) bool) {
 		for picture := range pictures {
 			img, err := tfconvrnn.FileImage(picture.File, p.preprocessing)
@@ -69,6 +82,7 @@ func (p *modelPredictor) Predict(ctx context.Context, pictures iter.Seq[Picture]
 			}
 		}
 	}
+	timesteps := p.Timesteps()
 	return p.extraction.Stream(ctx, stimuli, func(b *tfconvrnn.Batch) error {
 		for i := range b.Stimuli {
 			prediction := Prediction{Failed: b.Failed[i]}
@@ -81,6 +95,7 @@ func (p *modelPredictor) Predict(ctx context.Context, pictures iter.Seq[Picture]
 					return err
 				}
 				prediction.Readout = p.buffer
+				prediction.Driven = DecodedDriven(p.decoder, timesteps, prediction.Readout, prediction.Logits)
 			}
 			if err := sink(prediction); err != nil {
 				return err

@@ -20,28 +20,32 @@ import (
 
 // A file of records is CSV behind a line that says what it is of:
 //
-//	# {"format":1,"predictor":"…","class_order":"…","timesteps":17}
-//	picture,label,predicted,rank,ranks,error
-//	n01440764/a.JPEG,0,0,0,812 3 0 0,
+//	# {"format":2,"predictor":"…","class_order":"…","among":"…","timesteps":17}
+//	picture,sha256,label,predicted,rank,ranks,driven,error
+//	n01440764/a.JPEG,9f86…,0,0,0,812 3 0 0,1,
 //
-// rank is the number of outputs that are larger than that of the label, in the
-// decoded logits, and ranks are the same for the readout at each timestep.
+// sha256 is of the picture's file, or "" where it could not be read. rank is the number
+// of outputs that are larger than that of the label, of those among which the likeliest
+// is chosen, in the decoded logits, and ranks are the same for the readout at each
+// timestep. driven is 1 if the image can have reached what was decoded, else 0. Of
+// several lines of a picture the last one counts.
 type recordHeader struct {
 	Format    int    `json:"format"`
 	Predictor string `json:"predictor"`
 	Order     string `json:"class_order"`
+	Among     string `json:"among"`
 	Timesteps int    `json:"timesteps"`
 }
 
-const recordFormat = 1
+const recordFormat = 2
 
-var recordColumns = []string{"picture", "label", "predicted", "rank", "ranks", "error"}
+var recordColumns = []string{"picture", "sha256", "label", "predicted", "rank", "ranks", "driven", "error"}
 
 // recordFile is a file of records to which a process adds.
 type recordFile struct {
 	file *os.File
 	lock *flock.Flock
-	done map[string]*record
+	done map[string]*record // of what was there when it was opened
 }
 
 // openRecords opens or makes a file of records and reads what is there. A last line
@@ -62,7 +66,8 @@ func openRecords(path string, set *Set, predictor Predictor) (_ *recordFile, err
 	} else if !locked {
 		return nil, fmt.Errorf("%w: another process is writing to %s", ErrRecords, path)
 	}
-	header, err := json.Marshal(recordHeader{recordFormat, predictor.Describe(), set.Order.hash(), len(predictor.Timesteps())})
+	own := recordHeader{recordFormat, predictor.Describe(), set.Order.hash(), set.amongHash(), len(predictor.Timesteps())}
+	header, err := json.Marshal(own)
 	if err != nil {
 		return nil, err
 	}
@@ -85,10 +90,7 @@ func openRecords(path string, set *Set, predictor Predictor) (_ *recordFile, err
 		return nil, err
 	}
 	if string(head[:n]) != want {
-		if !strings.HasPrefix(string(head[:n]), "# {") {
-			return nil, fmt.Errorf("%w: %s is not a file of records; choose another name", ErrRecords, path)
-		}
-		return nil, fmt.Errorf("%w: %s is of another model, presentation, preprocessing or class order; choose another name or remove it", ErrRecords, path)
+		return nil, fmt.Errorf("%w: %s %s", ErrRecords, path, own.difference(string(head[:n])))
 	}
 	labels := make(map[string]int, len(set.Pictures))
 	for _, p := range set.Pictures {
@@ -120,6 +122,32 @@ func openRecords(path string, set *Set, predictor Predictor) (_ *recordFile, err
 	return r, err
 }
 
+// difference says what tells a file's beginning from that of this evaluation's records.
+func (h recordHeader) difference(head string) string {
+	line, _, whole := strings.Cut(head, "\n")
+	text, ok := strings.CutPrefix(line, "# ")
+	var other recordHeader
+	if !ok || !strings.HasPrefix(text, "{") {
+		return "is not a file of records; choose another name"
+	}
+	if err := json.Unmarshal([]byte(text), &other); err != nil {
+		if whole {
+			return "is not a file of records; choose another name"
+		}
+		other = recordHeader{Format: h.Format} // a longer line than ours: of another predictor
+	}
+	what := "model, weights, presentation, blank, preprocessing, precision or version of this program"
+	switch {
+	case other.Format != h.Format:
+		what = fmt.Sprintf("format (%d instead of %d)", other.Format, h.Format)
+	case other.Predictor == h.Predictor && other.Order != h.Order:
+		what = "class order"
+	case other.Predictor == h.Predictor && other.Among != h.Among:
+		what = "choice of classes"
+	}
+	return "is of another " + what + "; choose another name or remove it"
+}
+
 func parseRecord(text string, times int) (*record, int, error) {
 	fields, err := csv.NewReader(strings.NewReader(text)).Read()
 	if err != nil {
@@ -135,13 +163,13 @@ func parseRecord(text string, times int) (*record, int, error) {
 		}
 		return n
 	}
-	r := &record{id: fields[0], failed: fields[5]}
-	label := number(fields[1])
+	r := &record{id: fields[0], hash: fields[1], driven: fields[6] == "1", failed: fields[7]}
+	label := number(fields[2])
 	if r.failed != "" {
 		return r, label, err
 	}
-	r.predicted, r.rank = number(fields[2]), number(fields[3])
-	for _, text := range strings.Fields(fields[4]) {
+	r.predicted, r.rank = number(fields[3]), number(fields[4])
+	for _, text := range strings.Fields(fields[5]) {
 		r.ranks = append(r.ranks, number(text))
 	}
 	if err == nil && len(r.ranks) != times {
@@ -150,17 +178,23 @@ func parseRecord(text string, times int) (*record, int, error) {
 	return r, label, err
 }
 
-// add appends a record, in one write.
+// add appends a record, in one write, unless it says again why a picture failed.
 func (r *recordFile) add(one *record, picture Picture) error {
-	fields := []string{one.id, strconv.Itoa(picture.Label), "", "", "", ""}
+	fields := []string{one.id, one.hash, strconv.Itoa(picture.Label), "", "", "", "", ""}
 	if one.failed != "" {
-		fields[5] = oneLine(one.failed)
+		fields[7] = oneLine(one.failed)
+		if before := r.done[one.id]; before != nil && before.hash == one.hash && before.failed == fields[7] {
+			return nil
+		}
 	} else {
 		ranks := make([]string, len(one.ranks))
 		for i, n := range one.ranks {
 			ranks[i] = strconv.Itoa(n)
 		}
-		fields[2], fields[3], fields[4] = strconv.Itoa(one.predicted), strconv.Itoa(one.rank), strings.Join(ranks, " ")
+		fields[3], fields[4], fields[5], fields[6] = strconv.Itoa(one.predicted), strconv.Itoa(one.rank), strings.Join(ranks, " "), "0"
+		if one.driven {
+			fields[6] = "1"
+		}
 	}
 	var line bytes.Buffer
 	w := csv.NewWriter(&line)

@@ -6,12 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/imagenet"
@@ -104,110 +101,91 @@ type Picture struct {
 type Set struct {
 	Pictures []Picture
 	Order    *Order
+	// Labelled is how many pictures of each output there are, [1000], whatever Limit
+	// leaves of them; nil stands for the number in Pictures.
+	Labelled []int
+	// Among are the outputs among which the likeliest is chosen, in order; nil stands
+	// for all of them.
+	Among []int
+	// Notes are sentences about what was left out or assumed.
+	Notes []string
 }
 
-// pictureSuffixes are those of the files taken from folders.
-var pictureSuffixes = []string{".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
-
-// Folders returns the pictures below a folder whose folders are called by the
-// WordNet ids of their classes, sorted by path. Hidden files are left out. The error
-// wraps ErrSet.
-func Folders(folder string, order *Order) (*Set, error) {
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSet, err)
+// labelled is Labelled, counted if need be.
+func (s *Set) labelled() []int {
+	if s.Labelled != nil {
+		return s.Labelled
 	}
-	set := &Set{Order: order}
-	var others []string
-	for _, e := range entries {
-		info, err := os.Stat(filepath.Join(folder, e.Name())) // links to folders count
-		if err != nil || !info.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
+	counts := make([]int, imagenet.Classes)
+	for _, p := range s.Pictures {
+		counts[p.Label]++
+	}
+	return counts
+}
+
+// Present returns the outputs that there are pictures of, in order.
+func (s *Set) Present() []int {
+	var present []int
+	for output, n := range s.labelled() {
+		if n > 0 {
+			present = append(present, output)
 		}
-		output, ok := order.output(e.Name())
+	}
+	return present
+}
+
+// ChooseAmong returns the set with a choice among some outputs only, and not among
+// all 1000: the largest logit of these outputs wins. That is how accuracy is given for
+// sets of pictures of fewer classes, such as ImageNet-R and ImageNet-A. The error wraps
+// ErrSet if these are fewer than two, or if a picture's is not among them.
+func (s *Set) ChooseAmong(outputs []int) (*Set, error) {
+	among := slices.Clone(outputs)
+	slices.Sort(among)
+	among = slices.Compact(among)
+	if len(among) < 2 {
+		return nil, fmt.Errorf("%w: a choice needs at least 2 classes, and these are %d", ErrSet, len(among))
+	}
+	for output, n := range s.labelled() {
+		if _, ok := slices.BinarySearch(among, output); n > 0 && !ok {
+			return nil, fmt.Errorf("%w: %d of the pictures are of %s, which is not among the classes to choose from", ErrSet, n, s.Order.Class(output).WordNetID)
+		}
+	}
+	chosen := *s
+	chosen.Among = among
+	if len(among) == imagenet.Classes {
+		chosen.Among = nil
+	}
+	return &chosen, nil
+}
+
+// among is the number of outputs that the choice is among.
+func (s *Set) among() int {
+	if s.Among == nil {
+		return imagenet.Classes
+	}
+	return len(s.Among)
+}
+
+// ReadClasses reads a list of some of the 1000 classes, for ChooseAmong: WordNet ids,
+// one a line, what follows an id on its line being left out. The error wraps ErrOrder.
+func ReadClasses(file string, order *Order) ([]int, error) {
+	lines, err := readLines(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOrder, err)
+	}
+	var outputs []int
+	for _, l := range lines {
+		id := strings.FieldsFunc(l.text, separator)[0]
+		output, ok := order.output(id)
 		if !ok {
-			others = append(others, e.Name())
-			continue
+			return nil, fmt.Errorf("%w: %s, line %d: %q is not the WordNet id of one of the 1000 classes", ErrOrder, file, l.number, id)
 		}
-		err = fs.WalkDir(os.DirFS(filepath.Join(folder, e.Name())), ".", func(name string, entry fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if name != "." && strings.HasPrefix(entry.Name(), ".") {
-				if entry.IsDir() {
-					return fs.SkipDir
-				}
-				return nil
-			}
-			if !entry.IsDir() && slices.Contains(pictureSuffixes, strings.ToLower(path.Ext(name))) {
-				set.Pictures = append(set.Pictures, Picture{
-					ID: e.Name() + "/" + name, File: filepath.Join(folder, e.Name(), filepath.FromSlash(name)), Label: output,
-				})
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrSet, err)
+		if slices.Contains(outputs, output) {
+			return nil, fmt.Errorf("%w: %s, line %d: %s is there twice", ErrOrder, file, l.number, id)
 		}
+		outputs = append(outputs, output)
 	}
-	if len(set.Pictures) == 0 {
-		hint := ""
-		if len(others) > 0 {
-			hint = fmt.Sprintf("; %s is not the WordNet id of one of the 1000 classes", others[0])
-		}
-		return nil, fmt.Errorf("%w: %s has no pictures in folders called by WordNet ids, such as n01440764/picture.JPEG%s", ErrSet, folder, hint)
-	}
-	if len(others) > 0 {
-		return nil, fmt.Errorf("%w: %s: the folders %s are not called by the WordNet ids of the 1000 classes; move or rename them",
-			ErrSet, folder, strings.Join(others[:min(5, len(others))], ", "))
-	}
-	slices.SortFunc(set.Pictures, func(a, b Picture) int { return strings.Compare(a.ID, b.ID) })
-	return set, nil
-}
-
-// Labels returns the pictures of a list: lines of a path and a label, which is a
-// WordNet id or the number of an output (0 … 999), separated by a comma, a tab or
-// a space. Paths are relative to the folder, or to the list's own if it is "". A
-// first line that has no label is a heading. The error wraps ErrSet.
-func Labels(list, folder string, order *Order) (*Set, error) {
-	if folder == "" {
-		folder = filepath.Dir(list)
-	}
-	lines, err := readLines(list)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSet, err)
-	}
-	set := &Set{Order: order}
-	seen := map[string]bool{}
-	for i, l := range lines {
-		text := strings.TrimRightFunc(l.text, separator)
-		cut := strings.LastIndexFunc(text, separator)
-		name, label := strings.TrimRightFunc(text[:max(cut, 0)], separator), strings.Trim(text[cut+1:], `"`)
-		name = strings.Trim(name, `"`)
-		output, ok := order.output(label)
-		if n, err := strconv.Atoi(label); err == nil && n >= 0 && n < imagenet.Classes {
-			output, ok = n, true
-		}
-		if !ok || name == "" {
-			if i == 0 {
-				continue
-			}
-			return nil, fmt.Errorf("%w: %s, line %d: %q is not a path and a label, which is a WordNet id of the 1000 classes or a number from 0 to 999", ErrSet, list, l.number, l.text)
-		}
-		if seen[name] {
-			return nil, fmt.Errorf("%w: %s, line %d: %s is there twice", ErrSet, list, l.number, name)
-		}
-		seen[name] = true
-		file := filepath.FromSlash(name)
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(folder, file)
-		}
-		set.Pictures = append(set.Pictures, Picture{filepath.ToSlash(name), file, output})
-	}
-	if len(set.Pictures) == 0 {
-		return nil, fmt.Errorf("%w: %s lists no pictures", ErrSet, list)
-	}
-	return set, nil
+	return outputs, nil
 }
 
 func separator(r rune) bool { return r == ',' || r == '\t' || r == ' ' || r == ';' }
@@ -234,7 +212,17 @@ func readLines(file string) ([]line, error) {
 	var lines []line
 	scanner := bufio.NewScanner(f)
 	for number := 1; scanner.Scan(); number++ {
-		if text := strings.TrimSpace(scanner.Text()); strings.TrimFunc(text, separator) != "" {
+		text := scanner.Text()
+		if number == 1 {
+			if strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
+				return nil, fmt.Errorf("%s is UTF-16; save it as UTF-8", file)
+			}
+			text = strings.TrimPrefix(text, "\ufeff")
+		}
+		if strings.ContainsRune(text[:max(len(text)-1, 0)], '\r') {
+			return nil, fmt.Errorf("%s, line %d: the line holds a carriage return; end lines as Unix or Windows do", file, number)
+		}
+		if text = strings.TrimSpace(text); strings.TrimFunc(text, separator) != "" {
 			lines = append(lines, line{number, text})
 		}
 	}
@@ -250,11 +238,12 @@ func (s *Set) Limit(n int) *Set {
 	if n <= 0 || n >= len(s.Pictures) {
 		return s
 	}
-	limited := &Set{Order: s.Order}
+	limited := *s
+	limited.Pictures, limited.Labelled = nil, s.labelled()
 	for i := range n {
 		limited.Pictures = append(limited.Pictures, s.Pictures[i*len(s.Pictures)/n])
 	}
-	return limited
+	return &limited
 }
 
 // hash identifies the order.
@@ -262,6 +251,18 @@ func (o *Order) hash() string {
 	h := sha256.New()
 	for _, class := range o.classes {
 		fmt.Fprintln(h, class)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}
+
+// amongHash identifies the outputs among which the likeliest is chosen.
+func (s *Set) amongHash() string {
+	if s.Among == nil {
+		return "all"
+	}
+	h := sha256.New()
+	for _, output := range s.Among {
+		fmt.Fprintln(h, output)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
