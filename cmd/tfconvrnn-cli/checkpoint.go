@@ -140,6 +140,9 @@ conversion recognizes their values.`,
 			if out == "" {
 				return usagef("where to? give --out DIR")
 			}
+			if err := checkFolderName("--out", out, "checkpoints"); err != nil {
+				return err
+			}
 			return seedCheckpoint(cmd, args[0], seed, out, force, quiet)
 		},
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -116,6 +117,12 @@ func (c *convertCommand) toDirectory(ctx context.Context, store *savedmodels.Sto
 // replaced must be one too: --force with a wrong name must not cost a home
 // directory.
 func checkSavedModelOutput(dir string, force bool) error {
+	if err := checkFolderName("--out", dir, "savedmodel"); err != nil {
+		return err
+	}
+	if endsInFolder(strings.TrimRight(dir, "/")) {
+		return usagef("--out %s: the folder is made anew; name one in it, such as --out %s", dir, filepath.Join(dir, "savedmodel"))
+	}
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -97,6 +97,11 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 	if c.limit < 0 {
 		return usagef("--limit %d: it is a number of pictures", c.limit)
 	}
+	for _, file := range [][3]string{{"--records", c.records, "records.csv"}, {"--per-class", c.table, "classes.csv"}, {"--plot", c.plot, "accuracy.png"}} {
+		if err := checkFileName(file[0], file[1], file[2]); err != nil {
+			return err
+		}
+	}
 	preprocessing, err := (&inputFlags{preprocess: c.preprocess, orientation: c.orientation}).preprocessing()
 	if err != nil {
 		return err

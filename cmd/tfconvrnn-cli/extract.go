@@ -194,6 +194,9 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := checkFileName("--trace", e.trace, "trace.json"); err != nil {
+		return err
+	}
 	trace := &extractTrace{console: c}
 	if e.trace != "" && !e.dryRun {
 		if filepath.Clean(e.trace) == filepath.Clean(e.out) {
@@ -325,6 +328,9 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 		return nil, err
 	}
 	p.times = p.presentation.Times(p.info)
+	if e.out, err = settleOutputName(e.out, e.format); err != nil {
+		return nil, err
+	}
 	if p.format, err = outputFormat(e.out, e.format); err != nil {
 		return nil, err
 	}

@@ -355,6 +355,9 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 	if e.planFile == "" {
 		return usagef("where to? give --plan FILE, for example --plan set.plan")
 	}
+	if err := checkFileName("--plan", e.planFile, "set.plan"); err != nil {
+		return err
+	}
 	e.format = string(arrayfiles.Zarr)
 	p, err := e.plan(cmd)
 	if err != nil {

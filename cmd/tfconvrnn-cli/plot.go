@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,6 +97,9 @@ type plotReport struct {
 func (p *plotCommand) run(cmd *cobra.Command, args []string) error {
 	if p.out == "" {
 		return usagef("where to? give --out FILE, for example --out features.html")
+	}
+	if err := checkFileName("--out", p.out, "features."+cmp.Or(p.format, "html")); err != nil {
+		return err
 	}
 	if err := p.parse(); err != nil {
 		return err

@@ -99,6 +99,9 @@ func (p *presentationShow) run(cmd *cobra.Command, _ []string) error {
 		return usagef("--images %d: a sequence has at least 1 image", p.frames)
 	}
 	if p.png != "" {
+		if err := checkFileName("--png", p.png, "timeline.png"); err != nil {
+			return err
+		}
 		if err := checkOutput(p.png, p.force); err != nil {
 			return err
 		}

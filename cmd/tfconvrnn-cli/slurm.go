@@ -133,6 +133,9 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return errNoSlurm
 	}
+	if err := checkFolderName("--folder", s.Logs, "set.plan.slurm"); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(s.Logs, 0o777); err != nil {
 		return err
 	}
