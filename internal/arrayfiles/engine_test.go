@@ -369,7 +369,7 @@ func TestNoSpace(t *testing.T) {
 		layout.Streamed[0].RowShape = []int{3, 1 << 27}
 		layout.Streamed[0].Dimensions = nil
 		layout.Rows = 1 << 16 // 96 TiB
-		layout.Columns = []Column{{"stimulus_id", make([]string, layout.Rows)}}
+		layout.Columns = []Column{{Name: "stimulus_id", Values: make([]string, layout.Rows)}}
 		_, err := Create(filepath.Join(dir, "out"), format, layout, Options{ChunkRows: 1})
 		if format == MATLAB {
 			assert.ErrorIs(t, err, ErrTooLarge)

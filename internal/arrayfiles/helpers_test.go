@@ -31,7 +31,7 @@ func sample(rows int) *Layout {
 			{Name: "logits", DataType: Float32, RowShape: []int{7}, Dimensions: []string{"class"}},
 			{Name: "valid", DataType: Bool},
 		},
-		Columns: []Column{{"stimulus_id", ids}, {"weight", numbers}, {"count", counts}, {"flag", flags}},
+		Columns: []Column{{Name: "stimulus_id", Values: ids}, {Name: "weight", Values: numbers}, {Name: "count", Values: counts}, {Name: "flag", Values: flags}},
 		Constants: []Constant{
 			{Name: "class_name", Shape: []int{7}, Dimensions: []string{"class"}, Values: []string{"a", "b", "c", "d", "e", "f", "gh"}},
 			{Name: "projection/indices", Shape: []int{2, 3}, Values: []int32{1, 2, 3, 4, 5, 6}},

@@ -66,8 +66,11 @@ type Layer struct {
 // Column holds one value per presentation. Values is []string, []float64,
 // []int64 or []bool of Layout.Rows elements, or, for NewZarrStore, a ColumnType.
 type Column struct {
-	Name   string
-	Values any
+	Name string
+	// Original is the column's name where it comes from, if that is another; netCDF and
+	// Zarr keep it as the attribute original_name.
+	Original string
+	Values   any
 }
 
 // ColumnType stands for a column's values where they come later.

@@ -55,7 +55,7 @@ func planMAT(layout *Layout) (*plan, error) {
 	names := map[string]bool{"features": true, "layer": true, "model": true, "region": true,
 		"timesteps": true, "ms": true, "driven": true, "dimensions": true}
 	unique := func(name string) string {
-		name = matName(name)
+		name = MATLABName(name)
 		for candidate, n := name, 2; ; n++ {
 			if !names[candidate] {
 				names[candidate] = true
@@ -205,9 +205,9 @@ func matMask(name string, rows int) matVariable {
 	return matVariable{before.Bytes(), make([]byte, size-rows), int64(before.Len() + size)}
 }
 
-// matName makes a valid variable name: letters, digits and underscores, a
-// letter first, at most 63.
-func matName(name string) string {
+// MATLABName makes a name that a variable of a .mat can have of a name that is not
+// empty: letters, digits and underscores, a letter first, at most 63.
+func MATLABName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r

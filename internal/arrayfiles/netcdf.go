@@ -380,6 +380,9 @@ func newAssembly(layout *Layout, single []int, reserved ...string) (*ncFile, err
 		if err := f.metadata(name, presentation, c.Values); err != nil {
 			return nil, err
 		}
+		if v := &f.variables[len(f.variables)-1]; c.Original != "" {
+			v.attributes = append(v.attributes, ncAttribute{"original_name", strings.ToValidUTF8(c.Original, "\uFFFD")})
+		}
 		identified = identified || c.Name == "stimulus_id"
 	}
 	if !identified {

@@ -125,7 +125,7 @@ func planStimuliTable(p *plan, layout *Layout, masks []int, add func(plannedFile
 	columns := slices.Clone(layout.Columns)
 	known := columnsCSV(columns, layout.Rows)
 	for _, m := range masks {
-		columns = append(columns, Column{layout.Streamed[m].Name, make([]bool, layout.Rows)})
+		columns = append(columns, Column{Name: layout.Streamed[m].Name, Values: make([]bool, layout.Rows)})
 	}
 	file := len(p.files)
 	if err := add(plannedFile{name: "stimuli.csv", size: int64(len(columnsCSV(columns, layout.Rows))), sections: []section{bytesSection(0, known)}}); err != nil || len(masks) == 0 {

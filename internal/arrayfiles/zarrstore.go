@@ -139,7 +139,11 @@ func (b *zarrBuilder) column(c Column, rows int) error {
 	}
 	column.chunkRows = min(rows, zarrColumnRows, max(1, zarrColumnBytes/column.elementSize))
 	var err error
-	column.folder, err = b.array(c.Name, descr, []int{rows}, []int{column.chunkRows}, nil, []string{"presentation"}, nil)
+	var attributes map[string]any
+	if c.Original != "" {
+		attributes = map[string]any{"original_name": c.Original}
+	}
+	column.folder, err = b.array(c.Name, descr, []int{rows}, []int{column.chunkRows}, nil, []string{"presentation"}, attributes)
 	if err != nil {
 		return err
 	}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
-	"unicode"
 
 	"github.com/tfconvrnn/go/internal/arrayfiles"
 	"github.com/tfconvrnn/go/internal/reduce"
@@ -26,6 +24,9 @@ type Provenance struct {
 	Inputs      []stimuli.Input   `json:"inputs"`
 	// StimuliSHA256 is that of all stimuli's names and contents.
 	StimuliSHA256 string `json:"stimuli_sha256,omitempty"`
+	// ColumnNames are the names in the tables of those columns that have another in the
+	// output.
+	ColumnNames map[string]string `json:"column_names,omitempty"`
 }
 
 // Identity is what must be equal for an interrupted run to go on. What is the same
@@ -132,61 +133,14 @@ func (o *Content) Layout(format arrayfiles.Format) (*arrayfiles.Layout, error) {
 	if o.Mask {
 		layout.Streamed = append(layout.Streamed, arrayfiles.Streamed{Name: "valid", DataType: arrayfiles.Bool})
 	}
-	o.addColumns(layout, format)
-	text, err := json.Marshal(o.About)
+	about := *o.About
+	about.ColumnNames = o.addColumns(layout, format)
+	text, err := json.Marshal(about)
 	if err != nil {
 		return nil, err
 	}
 	layout.Attributes = []arrayfiles.Attribute{{Name: "provenance", Value: string(text)}}
 	return layout, nil
-}
-
-// reservedNames are taken in one of the formats.
-var reservedNames = []string{
-	"stimuli", "stimulus_id", "provenance", "logits", "logit", "valid", "timestep", "timesteps", "ms", "driven", "presentation", "neuroid",
-	"neuroid_id", "neuroid_num", "time_bin", "time_bin_start", "time_bin_end", "model", "layer", "region", "channel", "channel_x", "channel_y",
-	"first_driven_ms", "data", "features", "dimensions", "identifier", "stimulus_set_identifier", "stimulus_sha256",
-}
-
-// addColumns adds the stimuli's columns under names that every format can hold: a
-// name that is taken begins with stimulus_.
-func (o *Content) addColumns(layout *arrayfiles.Layout, format arrayfiles.Format) {
-	taken := map[string]bool{}
-	for _, name := range reservedNames {
-		taken[name] = true
-	}
-	ofLayer := func(name string) bool { // also of layers that are not extracted, so that names do not depend on it
-		return slices.ContainsFunc(o.Model.Layers, func(l savedmodels.Layer) bool {
-			return name == l.Name || strings.HasPrefix(name, l.Name+"_")
-		})
-	}
-	for _, column := range o.Columns {
-		name := column.Name
-		if name == "stimulus_id" {
-			if format == arrayfiles.NPZ {
-				name = "stimuli"
-			}
-			layout.Columns = append(layout.Columns, arrayfiles.Column{Name: name, Values: column.Values})
-			continue
-		}
-		name = strings.Map(func(r rune) rune {
-			if r == '_' || r == '-' || unicode.IsLetter(r) || unicode.IsDigit(r) {
-				return r
-			}
-			return '_'
-		}, name)
-		if taken[name] || ofLayer(name) || strings.Trim(name, "_-") == "" || len(name) > 150 {
-			name = "stimulus_" + name[:min(len(name), 150)]
-			name = strings.ToValidUTF8(name, "")
-		}
-		base := name
-		for n := 2; taken[name] || ofLayer(name); n++ {
-			name = fmt.Sprintf("%s_%d", base, n)
-		}
-		taken[name] = true
-		layout.Columns = append(layout.Columns, arrayfiles.Column{Name: name, Values: column.Values})
-	}
-	layout.Columns = append(layout.Columns, arrayfiles.Column{Name: "stimulus_sha256", Values: o.Hashes})
 }
 
 // Classes is the number of outputs of the readout.
