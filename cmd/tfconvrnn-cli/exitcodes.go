@@ -41,8 +41,8 @@ func newExitCodes() *cobra.Command {
   1    failed, for a reason that has no code of its own: the disk, the network, …
   2    wrong usage: unknown command, flag, model, layer or area, an impossible
        presentation or option
-  3    an input cannot be used: a picture, array or checkpoint that is missing,
-       damaged or of a wrong kind
+  3    an input cannot be used: a picture, array, checkpoint or plan that is missing,
+       damaged or of a wrong kind, or a plan whose output has become another plan's
   4    something has to be installed first: the TensorFlow runtime, a model's
        weights, or a device or precision that this machine lacks
   130  interrupted (Ctrl-C or SIGTERM); nothing half-written has an output's name,
@@ -79,7 +79,7 @@ var (
 	inputCauses = []error{
 		tfconvrnn.ErrUnreadable, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
 		stimuli.ErrInput, arrayfiles.ErrFormat, arrayfiles.ErrDataType, arrayfiles.ErrRank, arrayfiles.ErrFortranOrder, arrayfiles.ErrNoArray,
-		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan,
+		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan, extraction.ErrOtherPlan, extraction.ErrNotBegun,
 	}
 	missingCauses = []error{stimuli.ErrNoFFmpeg, errNoSlurm, savedmodels.ErrNoWeights, tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -155,23 +156,40 @@ func (e *extractCommand) planZarr(cmd *cobra.Command, args []string, p *extractP
 	if err != nil {
 		return nil, err
 	}
-	if err = e.begin(ctx, plan); err != nil {
+	if err = e.begin(ctx, plan, c); err != nil {
 		plan.Close()
 		return nil, err
 	}
 	return plan, nil
 }
 
-// begin makes what a new plan's workers write into, or removes the plan.
-func (e *extractCommand) begin(ctx context.Context, plan *extraction.Plan) error {
-	err := plan.Begin(ctx, true)
-	if err == nil && !e.forceSize && !storage.IsRemote(plan.Output) {
-		err = checkSpace(e.out, plan.Size())
+// begin makes what a new plan's workers write into, or removes the plan. Chunks of the
+// same plan that are there already stay, those of another only go with --force.
+func (e *extractCommand) begin(ctx context.Context, plan *extraction.Plan, c *console) error {
+	err := plan.Begin(ctx, e.force)
+	var other *extraction.OtherPlanError
+	switch {
+	case errors.As(err, &other):
+		err = fmt.Errorf("%w; go on with it (%s extract work --plan %s), choose another --out, or discard it with --force", err, program, other.Plan)
+	case errors.Is(err, fs.ErrExist):
+		err = fmt.Errorf("%s: %w; choose another name, or replace it with --force", e.out, arrayfiles.ErrExists)
 	}
 	if err != nil {
-		return errors.Join(err, plan.Discard(context.WithoutCancel(ctx)))
+		return errors.Join(err, plan.Remove(context.WithoutCancel(ctx)))
 	}
-	return nil
+	for _, name := range plan.Displaced() {
+		c.warn("%s was planned as %s before, the workers of which are refused from now on", e.out, name)
+	}
+	status, err := plan.Status(ctx, false)
+	if err == nil && status.Done == 0 && !e.forceSize && !storage.IsRemote(plan.Output) {
+		if err = checkSpace(e.out, plan.Size()); err != nil {
+			err = errors.Join(err, plan.Discard(context.WithoutCancel(ctx)))
+		}
+	}
+	if err == nil && status.Done > 0 {
+		c.note("%s: %d of %s are there already, of a plan of the same content", e.out, status.Done, plural(status.Chunks, "chunk"))
+	}
+	return err
 }
 
 func (e *extractCommand) resumeZarr(ctx context.Context, c *console, name string, request *extraction.Request) (_ *extraction.Plan, err error) {
@@ -204,7 +222,7 @@ func (e *extractCommand) resumeZarr(ctx context.Context, c *console, name string
 	if err := before.Same(ctx, now); err != nil {
 		return nil, err
 	}
-	return before, before.Begin(ctx, false)
+	return before, before.Resume(ctx)
 }
 
 // zarrRun works through a plan in one process.
@@ -258,7 +276,7 @@ func (r *zarrRun) do(ctx context.Context, model *tfconvrnn.Model) (finished *ext
 }
 
 func (r *zarrRun) work(ctx context.Context, worker *extraction.Worker) error {
-	missing, err := r.plan.Unwritten(ctx)
+	missing, err := r.plan.Missing(ctx, 0, r.plan.Chunks())
 	if err != nil {
 		return err
 	}
@@ -304,7 +322,11 @@ func openPlan(ctx context.Context, name string) (*extraction.Plan, error) {
 	if name == "" {
 		return nil, usagef("which plan? give --plan FILE; %s extract plan makes one", program)
 	}
-	return extraction.Open(ctx, name)
+	plan, err := extraction.Open(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, inputf("--plan %s: no such file; \"%s extract plan\" writes it", name, program)
+	}
+	return plan, err
 }
 
 // planReport is what extract plan prints.
@@ -390,7 +412,7 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer plan.Close()
-	if err := e.begin(ctx, plan); err != nil {
+	if err := e.begin(ctx, plan, c); err != nil {
 		return err
 	}
 	r := &planReport{
@@ -541,11 +563,10 @@ func (w *extractWork) missing(ctx context.Context, plan *extraction.Plan, first,
 	if err := plan.Ready(ctx); err != nil {
 		return nil, err
 	}
-	all, err := plan.Unwritten(ctx)
+	chunks, err := plan.Missing(ctx, first, end)
 	if err != nil {
 		return nil, err
 	}
-	chunks := slices.DeleteFunc(all, func(chunk int) bool { return chunk < first || chunk >= end })
 	if n := len(chunks); w.shard == "" && n > 1 {
 		start := rand.IntN(n)
 		chunks = slices.Concat(chunks[start:], chunks[:start])
@@ -735,7 +756,7 @@ func waitForChunks(ctx context.Context, c *console, plan *extraction.Plan) error
 		if err := plan.Ready(ctx); err != nil {
 			return err
 		}
-		missing, err := plan.Unwritten(ctx)
+		missing, err := plan.Missing(ctx, 0, plan.Chunks())
 		if err != nil || len(missing) == 0 {
 			return err
 		}

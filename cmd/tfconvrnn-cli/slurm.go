@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -166,9 +165,6 @@ func (s *slurmSubmitCommand) readPlan(cmd *cobra.Command) (output string, err er
 		}
 	}
 	plan, err := openPlan(cmd.Context(), s.Plan)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", inputf("--plan %s: no such file; \"%s extract plan\" writes it", s.Plan, program)
-	}
 	if err != nil {
 		return "", err
 	}

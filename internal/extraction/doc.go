@@ -23,5 +23,7 @@
 // No step relies on a clock or a lock. A chunk is one file for each array (or several),
 // written beside and renamed, and then a record of the files' SHA-256, written likewise:
 // a chunk counts from then on. Whoever computes a chunk writes the same bytes, so it
-// does no harm if two do. Finish reads every file and compares.
+// does no harm if two do. Finish reads every file and compares. Every plan writes into
+// folders of its own until the store is complete (see place), so that workers of two plans
+// for one output do not mix.
 package extraction

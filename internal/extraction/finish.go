@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -70,9 +71,33 @@ func ranges(numbers []int) string {
 	return strings.Join(parts, ", ")
 }
 
-// Begin makes what workers write into. replace discards an earlier attempt, and, in an
-// object store, an earlier output.
-func (p *Plan) Begin(ctx context.Context, replace bool) error { return p.place.begin(ctx, replace) }
+// Begin makes what workers write into, and keeps chunks of this plan that are there
+// already. It takes the output from other plans; if chunks of one are written, it is an
+// *OtherPlanError, and nothing has changed. replace discards them, and this plan's, and,
+// in an object store, an earlier output, which without replace is an error that wraps
+// fs.ErrExist.
+func (p *Plan) Begin(ctx context.Context, replace bool) error {
+	return p.place.begin(ctx, p.claim(), replace, func(claim) bool { return replace })
+}
+
+// Resume is Begin for going on with an interrupted run. It discards chunks of plans that
+// had the plan file's name before.
+func (p *Plan) Resume(ctx context.Context) error {
+	own := p.claim()
+	return p.place.begin(ctx, own, false, func(c claim) bool { return c.Name == own.Name })
+}
+
+// Displaced returns the names of the plans from which Begin or Resume has taken the
+// output. Their workers are refused from then on.
+func (p *Plan) Displaced() []string { return p.place.displaced }
+
+func (p *Plan) claim() claim {
+	name := p.name
+	if absolute, err := filepath.Abs(name); err == nil && !storage.IsRemote(name) {
+		name = absolute
+	}
+	return claim{Plan: p.hash, Name: name, Chunks: p.Chunks()}
+}
 
 // Discard removes what workers have written, and the plan file.
 func (p *Plan) Discard(ctx context.Context) error {
@@ -194,18 +219,6 @@ func (p *Plan) done(ctx context.Context) ([]bool, []time.Time, error) {
 		return nil
 	})
 	return done, times, err
-}
-
-// Unwritten returns the chunks without a record, in order.
-func (p *Plan) Unwritten(ctx context.Context) ([]int, error) {
-	done, _, err := p.done(ctx)
-	var list []int
-	for chunk, there := range done {
-		if !there {
-			list = append(list, chunk)
-		}
-	}
-	return list, err
 }
 
 // verify checks chunks as verifyChunk does, passes their records in order to each, if
@@ -371,7 +384,7 @@ func (p *Plan) Finish(ctx context.Context, progress func(chunks int), own ...*Wo
 		}
 	}
 	if len(incomplete.Missing) > 0 {
-		return nil, incomplete
+		return p.incomplete(ctx, incomplete)
 	}
 	list, err := newManifest()
 	if err != nil {
@@ -397,7 +410,7 @@ func (p *Plan) Finish(ctx context.Context, progress func(chunks int), own ...*Wo
 		return nil
 	}, progress)
 	if err != nil {
-		return nil, p.explainFinish(ctx, err)
+		return p.finishedMeanwhile(ctx, err)
 	}
 	if len(incomplete.Corrupt) > 0 {
 		for _, chunk := range incomplete.Corrupt {
@@ -405,7 +418,7 @@ func (p *Plan) Finish(ctx context.Context, progress func(chunks int), own ...*Wo
 				return nil, err
 			}
 		}
-		return nil, incomplete
+		return p.incomplete(ctx, incomplete)
 	}
 	seal, err := p.seal(ctx, list)
 	if err != nil {
@@ -419,25 +432,30 @@ func (p *Plan) Finish(ctx context.Context, progress func(chunks int), own ...*Wo
 }
 
 // finishedMeanwhile turns an error that comes of another process's having finished
-// into success.
+// into success, and one that comes of another plan's having taken the output into
+// ErrOtherPlan.
 func (p *Plan) finishedMeanwhile(ctx context.Context, err error) (*Finished, error) {
-	if !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, fs.ErrNotExist) || context.Cause(ctx) != nil {
 		return nil, arrayfiles.DiskError(err)
 	}
-	seal, sealErr := p.Sealed(ctx)
-	if sealErr != nil {
-		return nil, err
+	ready := p.Ready(ctx)
+	if ready == nil {
+		return nil, fmt.Errorf("%s: %w (%w)", p.Output, errBegunAnew, err)
 	}
-	return &Finished{Seal: *seal, Already: true}, nil
-}
-
-func (p *Plan) explainFinish(ctx context.Context, err error) error {
-	if errors.Is(err, fs.ErrNotExist) && context.Cause(ctx) == nil {
-		if ready := p.Ready(ctx); ready != nil {
-			return ready
+	if errors.Is(ready, ErrSealed) {
+		if seal, err := p.Sealed(ctx); err == nil {
+			return &Finished{Seal: *seal, Already: true}, nil
 		}
 	}
-	return err
+	return nil, ready
+}
+
+// incomplete says what is missing, unless it is all because the place has gone.
+func (p *Plan) incomplete(ctx context.Context, err *IncompleteError) (*Finished, error) {
+	if ready := p.Ready(ctx); ready != nil {
+		return p.finishedMeanwhile(ctx, fs.ErrNotExist)
+	}
+	return nil, err
 }
 
 // seal writes columns, metadata, the manifest and the seal.

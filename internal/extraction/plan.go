@@ -95,13 +95,14 @@ type pass struct {
 	count     int
 	hashWidth int
 	contents  map[string]string // nil if there are too many
-	sum       hash.Hash
+	sum       hash.Hash         // of ids and contents
+	cells     hash.Hash         // of paths and further columns
 	line      []byte
 }
 
 func newPass(file *atomicfile.File) (*pass, error) {
 	frames, err := newFrameWriter(file.File)
-	return &pass{frames: frames, widths: make([]int, 2), contents: map[string]string{}, sum: sha256.New()}, err
+	return &pass{frames: frames, widths: make([]int, 2), contents: map[string]string{}, sum: sha256.New(), cells: sha256.New()}, err
 }
 
 // add takes the records of a frame into account and writes it.
@@ -128,6 +129,11 @@ func (p *pass) add(f *frame) error {
 		// As stimuli.Set.Fingerprint.
 		p.line = append(append(append(strconv.AppendQuote(p.line[:0], r.ID), ' '), r.SHA256...), '\n')
 		p.sum.Write(p.line)
+		p.line = strconv.AppendQuote(p.line[:0], r.Path)
+		for _, cell := range r.Cells {
+			p.line = strconv.AppendQuote(append(p.line, ' '), cell)
+		}
+		p.cells.Write(append(p.line, '\n'))
 	}
 	p.frames.rows = append(p.frames.rows, len(f.records))
 	return p.frames.frame(f.compressed, f.size)
@@ -276,8 +282,9 @@ func (p *planner) scan(ctx context.Context, encoder *zstd.Encoder, written *pass
 	close(work)
 	close(ordered)
 	group.Wait()
-	if second := <-finished; err == nil || errors.Is(err, context.Cause(ctx)) {
-		err = errors.Join(second)
+	// What made the writing end is why the scanning did.
+	if second := <-finished; second != nil && (err == nil || errors.Is(err, context.Cause(ctx))) {
+		err = second
 	}
 	return summary, err
 }
@@ -460,6 +467,7 @@ func (p *planner) rewrite(before *atomicfile.File, old *pass, renamed map[int]st
 func (p *planner) settle(summary *stimuli.Summary, written *pass) error {
 	r := &p.recipe
 	r.Stimuli, r.Set, r.HashWidth, r.FrameRows = written.count, *summary, written.hashWidth, written.frames.rows
+	r.ColumnsSHA256 = hex.EncodeToString(written.cells.Sum(nil))
 	r.Columns = []PlannedColumn{
 		{"stimulus_id", stimuli.TextColumn, written.widths[0]}, {"stimulus_path", stimuli.TextColumn, written.widths[1]},
 	}
@@ -562,7 +570,7 @@ func Open(ctx context.Context, name string) (_ *Plan, err error) {
 	if p.hash, err = p.Recipe.hash(&Identity{Provenance: p.Provenance, OnError: p.OnError, Stimuli: p.Stimuli}); err != nil {
 		return nil, err
 	}
-	p.place, err = newPlace(ctx, p.Output)
+	p.place, err = newPlace(ctx, p.Output, p.hash)
 	return p, err
 }
 

@@ -58,6 +58,8 @@ type Recipe struct {
 	// Columns are those of the store, of which the first are stimulus_id and
 	// stimulus_path.
 	Columns []PlannedColumn `json:"columns"`
+	// ColumnsSHA256 is that of the values of all columns but the first.
+	ColumnsSHA256 string `json:"columns_sha256"`
 	// HashWidth is the length of the longest hash.
 	HashWidth  int         `json:"hash_width"`
 	Provenance *Provenance `json:"provenance"`
@@ -218,8 +220,9 @@ func (r *Recipe) hash(identity *Identity) (string, error) {
 		Identity      *Identity
 		ZarrChunkRows int
 		Columns       []PlannedColumn
+		ColumnsSHA256 string
 		Name          string
-	}{identity, r.ZarrChunkRows, r.Columns, r.Set.Name})
+	}{identity, r.ZarrChunkRows, r.Columns, r.ColumnsSHA256, r.Set.Name})
 	if err != nil {
 		return "", err
 	}

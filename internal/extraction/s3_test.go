@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -79,7 +80,7 @@ func TestObjectStore(t *testing.T) {
 					}
 				}, rows)
 			})
-			require.NoError(t, w.Work(t.Context(), p.Missing(first, end, 0), nil))
+			require.NoError(t, w.Work(t.Context(), chunkRange(first, end), nil))
 			require.NoError(t, reader.Close())
 		}
 		status, err := p.Status(t.Context(), true)
@@ -119,11 +120,87 @@ func TestObjectStore(t *testing.T) {
 	for name := range want {
 		assert.True(t, bytes.Equal(want[name], got[name]), name)
 	}
-	left, err := storage.Open(t.Context(), remote+".work")
+	for _, suffix := range []string{".work", ".partial"} {
+		left, err := storage.Open(t.Context(), remote+suffix)
+		require.NoError(t, err)
+		defer left.Close()
+		require.NoError(t, left.List(t.Context(), "", func(o storage.Object) error {
+			assert.Fail(t, "left behind", o.Name)
+			return nil
+		}))
+	}
+}
+
+// Two plans for one output in an object store, where nothing can be renamed: what an old
+// worker or finisher does late is neither in the store nor left behind.
+func TestObjectStoreOfTwoPlans(t *testing.T) {
+	server := s3server.Start(t)
+	dir, ctx := t.TempDir(), t.Context()
+	output := server.Bucket + "/contest.zarr"
+	var plans []*Plan
+	for i := range 2 {
+		request := testRequest(writeStimuli(t, dir, 12, false), output, 2)
+		request.ChunkStimuli, request.BlankSHA256 = 2, fmt.Sprint(i)
+		name := fmt.Sprintf("%s/%d.plan", server.Bucket, i)
+		require.NoError(t, Create(ctx, name, request, false))
+		p, err := Open(ctx, name)
+		require.NoError(t, err)
+		defer p.Close()
+		plans = append(plans, p)
+	}
+	a, b := plans[0], plans[1]
+	list := func(url string) (names []string) {
+		s, err := storage.Open(ctx, url)
+		require.NoError(t, err)
+		defer s.Close()
+		require.NoError(t, s.List(ctx, "", func(o storage.Object) error { names = append(names, o.Name); return nil }))
+		return names
+	}
+	work := func(p *Plan, from int) error {
+		return p.newWorker(WorkerOptions{}, fakeEngine(p, func() {})).Work(ctx, chunkRange(from, p.Chunks()), nil)
+	}
+	require.NoError(t, a.Begin(ctx, false))
+	require.NoError(t, work(a, 2))
+	var other *OtherPlanError
+	require.ErrorAs(t, b.Begin(ctx, false), &other)
+	assert.Equal(t, OtherPlanError{Output: output, Plan: a.Name(), Hash: a.Hash(), Chunks: 6, Written: 4}, *other)
+
+	// A worker of the first is stopped before it writes chunk 0, and a finisher before it
+	// copies, while the output becomes the second's.
+	stopped := a.newWorker(WorkerOptions{}, func(ctx context.Context, records iter.Seq[*stimuli.Record], rows rowSink) error {
+		return fakeEngine(a, func() {})(ctx, func(yield func(*stimuli.Record) bool) {
+			for r := range records {
+				if !yield(r) {
+					return
+				}
+			}
+		}, rowSink{add: rows.add, end: func(failed error) error {
+			if plans[0] != nil {
+				plans[0] = nil
+				require.NoError(t, b.Begin(ctx, true))
+			}
+			return rows.end(failed)
+		}})
+	})
+	assert.ErrorIs(t, stopped.Work(ctx, chunkRange(0, 1), nil), ErrOtherPlan)
+	assert.Empty(t, list(output+".partial"))
+	assert.ErrorIs(t, a.place.copyOut(ctx), fs.ErrNotExist)
+	assert.ErrorIs(t, storage.Copy(ctx, a.place.chunks, a.place.final, "conv5/2.0.0"), fs.ErrNotExist)
+	assert.Empty(t, list(output))
+	_, err := a.Finish(ctx, nil)
+	assert.ErrorIs(t, err, ErrOtherPlan)
+
+	require.NoError(t, work(b, 0))
+	_, err = b.Finish(ctx, nil)
 	require.NoError(t, err)
-	defer left.Close()
-	require.NoError(t, left.List(t.Context(), "", func(o storage.Object) error {
-		assert.Fail(t, "left behind", o.Name)
-		return nil
-	}))
+	require.NoError(t, VerifyStore(ctx, output))
+	assert.Empty(t, list(output+".partial"))
+	assert.Empty(t, list(output+".work"))
+	before := list(output)
+	assert.ErrorIs(t, work(a, 0), ErrOtherPlan)
+	assert.ErrorIs(t, a.Begin(ctx, false), fs.ErrExist, "a finished store is not discarded unasked")
+	assert.Equal(t, before, list(output))
+	require.NoError(t, VerifyStore(ctx, output))
+	require.NoError(t, a.Begin(ctx, true))
+	assert.Empty(t, list(output))
 }

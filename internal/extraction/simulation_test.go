@@ -30,7 +30,8 @@ import (
 
 // The real planner and the real store, with workers that compute something else than a
 // model, claim the same chunks, die, come back, are slow, lie about the time, and have
-// their files damaged behind them. TFCONVRNN_SCHEDULES sets the number of schedules,
+// their files damaged behind them, while the output is planned again for another plan
+// and back. TFCONVRNN_SCHEDULES sets the number of schedules,
 // TFCONVRNN_SCHEDULE the only one to run; scripts/prove_schedules.sh runs 2,000.
 
 // fastFolder is a folder in memory, if there is one: every write is synced.
@@ -79,13 +80,14 @@ func testRequest(table, output string, batch int) *Request {
 	}
 }
 
-// fakeEngine computes values that depend on the stimulus and on all others of its
-// batch, as the last bits of a model's do.
+// fakeEngine computes values that depend on the plan, the stimulus and on all others of
+// its batch, as the last bits of a model's do.
 func fakeEngine(p *Plan, chosen func()) engine {
 	return func(ctx context.Context, records iter.Seq[*stimuli.Record], sink rowSink) error {
 		var batch []stimuli.Record
 		compute := func() error {
 			sum := sha256.New()
+			fmt.Fprintln(sum, p.Provenance.BlankSHA256)
 			for i := range batch {
 				fmt.Fprintf(sum, "%s %s\n", batch[i].ID, batch[i].SHA256)
 			}
@@ -157,6 +159,20 @@ func content(t testing.TB, root string) map[string]string {
 	return found
 }
 
+// chunkRange yields chunks from the first to before end.
+func chunkRange(first, end int) iter.Seq[int] { return rotated(first, end, 0) }
+
+// rotated begins at the chunk that start says, from 0 on.
+func rotated(first, end, start int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := range end - first {
+			if !yield(first + (start+i)%(end-first)) {
+				return
+			}
+		}
+	}
+}
+
 var errDied = errors.New("the process is dead")
 
 // agent is a process of a schedule: it runs only when it is its turn, from one
@@ -221,7 +237,7 @@ func (s *slowStore) Put(ctx context.Context, name string, content []byte) error 
 		if root := s.Store.String(); s.agent.schedule.random.IntN(2) == 0 {
 			// It died while it wrote, before the renaming.
 			_ = os.WriteFile(filepath.Join(root, "unfinished-"+s.agent.name), content[:len(content)/2], 0o666)
-			if strings.HasSuffix(root, ".partial") {
+			if strings.HasSuffix(filepath.Dir(root), ".partial") {
 				_ = os.Remove(filepath.Join(root, "unfinished-"+s.agent.name)) // it would lie in .work
 			}
 		}
@@ -284,105 +300,188 @@ func (s *slowStore) Remove(ctx context.Context, name string) error {
 type tally struct {
 	schedules, workers, died, steps, computed, finishes, refused, afterwards int
 	damaged, found                                                           int
+	plannings, kept, displaced                                               int
 }
 
-// simulate runs one schedule and leaves the sealed store.
-func simulate(t *testing.T, planFile string, seed uint64, count *tally) {
-	random := rand.New(rand.NewPCG(seed, 9))
-	s := &schedule{random: random}
-	ctx := t.Context()
-	open := func(a *agent) *Plan {
-		p, err := Open(ctx, planFile)
-		require.NoError(t, err)
-		p.parallel = 1
-		if a != nil {
-			p.place.chunks = &slowStore{p.place.chunks, a, random.IntN(2) == 0}
-			p.place.work = &slowStore{p.place.work, a, random.IntN(2) == 0}
-		}
-		return p
-	}
-	base := open(nil)
-	defer base.Close()
-	require.NoError(t, base.Begin(ctx, false))
-	chunks := base.Chunks()
+// contest is an output that two plans are for, and what the store of each must be.
+type contest struct {
+	stimuli, batch, chunk int
+	output                string
+	plans                 [2]string
+	want                  map[string]map[string]string // by the plan's hash
+}
 
-	worker := func(a *agent) error {
-		p := open(a)
+// simulation is one schedule under way.
+type simulation struct {
+	*schedule
+	t     *testing.T
+	seed  uint64
+	count *tally
+	v     *contest
+	bases [2]*Plan
+	all   []*agent
+}
+
+// open opens a plan, for an agent so that every operation on a store is a step.
+func (s *simulation) open(plan int, a *agent) *Plan {
+	p, err := Open(s.t.Context(), s.v.plans[plan])
+	require.NoError(s.t, err)
+	p.parallel = 1
+	if a != nil {
+		for _, store := range []*storage.Store{&p.place.chunks, &p.place.work, &p.place.works} {
+			*store = &slowStore{*store, a, s.random.IntN(2) == 0}
+		}
+	}
+	return p
+}
+
+func (s *simulation) worker(plan int) func(a *agent) error {
+	return func(a *agent) error {
+		p := s.open(plan, a)
 		defer p.Close()
-		w := p.newWorker(WorkerOptions{Name: a.name}, fakeEngine(p, func() { count.computed++ }))
-		n := 1 + random.IntN(4)
-		first, end, err := p.Shard(random.IntN(n), n)
+		w := p.newWorker(WorkerOptions{Name: a.name}, fakeEngine(p, func() { s.count.computed++ }))
+		n := 1 + s.random.IntN(4)
+		first, end, err := p.Shard(s.random.IntN(n), n)
 		if err != nil || first == end {
 			return err
 		}
-		list := slices.Collect(p.Missing(first, end, random.IntN(end-first)))
-		if random.IntN(3) == 0 {
-			random.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		list := slices.Collect(rotated(first, end, s.random.IntN(end-first)))
+		if s.random.IntN(3) == 0 {
+			s.random.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 		}
-		return w.Work(ctx, slices.Values(list), nil)
+		return w.Work(s.t.Context(), slices.Values(list), nil)
 	}
-	finisher := func(a *agent) error {
-		p := open(a)
+}
+
+func (s *simulation) finisher(plan int) func(a *agent) error {
+	return func(a *agent) error {
+		p := s.open(plan, a)
 		defer p.Close()
-		_, err := p.Finish(ctx, nil)
+		_, err := p.Finish(s.t.Context(), nil)
+		if err == nil {
+			s.checkSealed()
+		}
 		return err
 	}
-	sealed := func() bool {
-		_, err := base.Sealed(ctx)
-		return err == nil
-	}
-	outcome := func(a *agent) {
-		if a.err == nil || errors.Is(a.err, errDied) {
-			return
+}
+
+func (s *simulation) planner(plan int, replace bool) func(a *agent) error {
+	return func(a *agent) error {
+		p := s.open(plan, a)
+		defer p.Close()
+		before, err := s.bases[1-plan].Status(s.t.Context(), false)
+		require.NoError(s.t, err)
+		err = p.Begin(s.t.Context(), replace)
+		if errors.Is(err, ErrOtherPlan) {
+			require.False(s.t, replace, "seed %d", s.seed)
+			s.count.kept++
+			return nil
 		}
-		switch {
-		case errors.Is(a.err, ErrSealed):
-			count.afterwards++
-			require.True(t, sealed(), "seed %d: %s: %v", seed, a.name, a.err)
-		case errors.Is(a.err, ErrIncomplete):
-			count.refused++
-		case errors.Is(a.err, fs.ErrNotExist) && sealed():
-			count.afterwards++
-		default:
-			require.NoError(t, a.err, "seed %d: %s", seed, a.name)
+		if err == nil && !replace {
+			require.Zero(s.t, before.Done*min(1, len(p.Displaced())), "seed %d: chunks of another plan are gone", s.seed)
 		}
+		return err
 	}
-	var all []*agent
-	finishing := 0
-	begin := 2 + random.IntN(5)
-	sleepers := random.IntN(3) // processes that wake up when everything is over
-	for started := 0; started < begin || len(s.agents) > sleepers; {
+}
+
+// checkSealed makes sure that a store that is sealed holds what its plan says, and nothing else.
+func (s *simulation) checkSealed() {
+	seal, err := readSeal(s.t.Context(), s.bases[0].place.final)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	require.NoError(s.t, err)
+	require.Equal(s.t, s.v.want[seal.Plan], content(s.t, s.v.output), "seed %d", s.seed)
+}
+
+func (s *simulation) sealed() bool {
+	_, err := readSeal(s.t.Context(), s.bases[0].place.final)
+	return err == nil
+}
+
+// outcome makes sure that an agent ended as it may.
+func (s *simulation) outcome(a *agent) {
+	switch {
+	case a.err == nil || errors.Is(a.err, errDied):
+	case errors.Is(a.err, ErrSealed):
+		s.count.afterwards++
+		require.True(s.t, s.sealed(), "seed %d: %s: %v", s.seed, a.name, a.err)
+	case errors.Is(a.err, ErrIncomplete):
+		s.count.refused++
+	case errors.Is(a.err, ErrOtherPlan):
+		s.count.displaced++
+	case errors.Is(a.err, ErrNotBegun) || errors.Is(a.err, errBegunAnew):
+		s.count.displaced++ // its output was between two plans, or became its own again
+	default:
+		require.NoError(s.t, a.err, "seed %d: %s", s.seed, a.name)
+	}
+}
+
+// damage has a disk forget, or invent, when nobody is verifying.
+func (s *simulation) damage() {
+	folder := s.bases[s.random.IntN(2)].place.chunks.String()
+	if _, err := os.Stat(folder); err != nil {
+		return
+	}
+	var files []string
+	for name := range content(s.t, folder) {
+		files = append(files, name)
+	}
+	if slices.Sort(files); len(files) == 0 {
+		return
+	}
+	name := filepath.Join(folder, files[s.random.IntN(len(files))])
+	data, err := os.ReadFile(name)
+	require.NoError(s.t, err)
+	switch s.random.IntN(3) {
+	case 0:
+		require.NoError(s.t, os.Remove(name))
+	case 1:
+		require.NoError(s.t, os.WriteFile(name, data[:len(data)/2], 0o666))
+	default:
+		data[s.random.IntN(len(data))] ^= 1 << s.random.IntN(8)
+		require.NoError(s.t, os.WriteFile(name, data, 0o666))
+	}
+	s.count.damaged++
+}
+
+func (s *simulation) begin(name string, run func(*agent) error) {
+	s.all = append(s.all, s.start(name, run))
+}
+
+func (s *simulation) some(kind byte) bool {
+	return slices.ContainsFunc(s.agents, func(a *agent) bool { return a.name[0] == kind })
+}
+
+// run lets workers, finishers and planners of both plans loose. Sleepers are processes
+// that wake up when everything is over.
+func (s *simulation) run(sleepers int) {
+	random, count := s.random, s.count
+	workers, finishing, planning := 0, 0, 0
+	most := 2 + random.IntN(5)
+	current := 0
+	for workers < most || len(s.agents) > sleepers || s.some('p') {
 		count.steps++
 		switch {
-		case started < begin && (len(s.agents) == 0 || random.IntN(12) == 0):
-			started++
+		case workers < most && (len(s.agents) == 0 || random.IntN(12) == 0):
+			workers++
 			count.workers++
-			all = append(all, s.start(fmt.Sprintf("w%d", started), worker))
+			plan := current
+			if random.IntN(4) == 0 {
+				plan = 1 - current // it was queued when the output was another's
+			}
+			s.begin(fmt.Sprintf("w%d", workers), s.worker(plan))
 		case random.IntN(60) == 0 && finishing < 3:
 			finishing++
 			count.finishes++
-			all = append(all, s.start(fmt.Sprintf("f%d", finishing), finisher))
-		case random.IntN(150) == 0 && !slices.ContainsFunc(s.agents, func(a *agent) bool { return a.name[0] == 'f' }) && !sealed():
-			// A disk forgets, or invents, when nobody is verifying.
-			var files []string
-			for name := range content(t, base.place.chunks.String()) {
-				files = append(files, name)
-			}
-			if slices.Sort(files); len(files) > 0 {
-				name := filepath.Join(base.place.chunks.String(), files[random.IntN(len(files))])
-				data, err := os.ReadFile(name)
-				require.NoError(t, err)
-				switch random.IntN(3) {
-				case 0:
-					require.NoError(t, os.Remove(name))
-				case 1:
-					require.NoError(t, os.WriteFile(name, data[:len(data)/2], 0o666))
-				default:
-					data[random.IntN(len(data))] ^= 1 << random.IntN(8)
-					require.NoError(t, os.WriteFile(name, data, 0o666))
-				}
-				count.damaged++
-			}
+			s.begin(fmt.Sprintf("f%d", finishing), s.finisher(random.IntN(2)))
+		case random.IntN(70) == 0 && planning < 2 && !s.some('p'):
+			planning++
+			count.plannings++
+			current = random.IntN(2)
+			s.begin(fmt.Sprintf("p%d", planning), s.planner(current, random.IntN(3) > 0))
+		case random.IntN(150) == 0 && !s.some('f'):
+			s.damage()
 		case len(s.agents) > 0:
 			// Some are much slower than others.
 			a := s.agents[min(random.IntN(len(s.agents)), random.IntN(len(s.agents)))]
@@ -393,41 +492,102 @@ func simulate(t *testing.T, planFile string, seed uint64, count *tally) {
 			s.resume(a, !die)
 		}
 	}
-	// Somebody starts what is missing again, as the messages say.
-	var finished *Finished
+}
+
+// complete is somebody who starts what is missing of a plan again, as the messages say.
+func (s *simulation) complete(plan int) *Finished {
+	t, ctx := s.t, s.t.Context()
 	for attempt := 0; ; attempt++ {
-		require.Less(t, attempt, 5, "seed %d", seed)
-		p := open(nil)
+		require.Less(t, attempt, 5, "seed %d", s.seed)
+		p := s.open(plan, nil)
 		w := p.newWorker(WorkerOptions{}, fakeEngine(p, func() {}))
-		missing, err := p.Unwritten(ctx)
+		missing, err := p.Missing(ctx, 0, p.Chunks())
 		require.NoError(t, err)
 		if err := w.Work(ctx, slices.Values(missing), nil); !errors.Is(err, ErrSealed) {
-			require.NoError(t, err, "seed %d", seed)
+			require.NoError(t, err, "seed %d", s.seed)
 		}
 		status, err := p.Status(ctx, false)
 		require.NoError(t, err)
-		require.Equal(t, chunks, status.Done, "seed %d", seed)
-		finished, err = p.Finish(ctx, nil)
+		require.Equal(t, p.Chunks(), status.Done, "seed %d", s.seed)
+		finished, err := p.Finish(ctx, nil)
 		p.Close()
 		if errors.Is(err, ErrIncomplete) {
-			count.found++
+			s.count.found++
 			continue
 		}
-		require.NoError(t, err, "seed %d", seed)
-		break
+		require.NoError(t, err, "seed %d", s.seed)
+		return finished
 	}
-	require.Equal(t, chunks, finished.Chunks)
+}
+
+// simulate runs one schedule and leaves the sealed store of one of the plans.
+func simulate(t *testing.T, v *contest, seed uint64, count *tally) (hash string) {
+	random := rand.New(rand.NewPCG(seed, 9))
+	s := &simulation{schedule: &schedule{random: random}, t: t, seed: seed, count: count, v: v}
+	ctx := t.Context()
+	for i := range s.bases {
+		s.bases[i] = s.open(i, nil)
+		defer s.bases[i].Close()
+	}
+	require.NoError(t, s.bases[0].Begin(ctx, false))
+	s.run(random.IntN(3))
+
+	last := random.IntN(2)
+	final := s.bases[last]
+	if _, err := final.Sealed(ctx); err != nil {
+		if err = final.Begin(ctx, false); errors.Is(err, ErrOtherPlan) {
+			count.kept++
+			err = final.Begin(ctx, true)
+		}
+		require.NoError(t, err, "seed %d", seed)
+	}
+	finished := s.complete(last)
+	require.Equal(t, final.Chunks(), finished.Chunks)
+	s.checkSealed()
 	for len(s.agents) > 0 {
 		s.resume(s.agents[random.IntN(len(s.agents))], true)
 	}
-	for _, a := range all {
-		outcome(a)
+	for _, a := range s.all {
+		s.outcome(a)
 	}
-	again, err := base.Finish(ctx, nil)
-	require.NoError(t, err)
+	again, err := final.Finish(ctx, nil)
+	require.NoError(t, err, "seed %d", seed)
 	require.True(t, again.Already)
 	require.Equal(t, finished.Seal, again.Seal)
 	count.schedules++
+	return final.Hash()
+}
+
+// contests returns outputs of several sizes, with two plans each: of other weights, or of
+// other stimuli.
+func contests(t *testing.T) (list []*contest) {
+	for i, v := range []*contest{{stimuli: 29, batch: 3, chunk: 6}, {stimuli: 40, batch: 4, chunk: 4}, {stimuli: 17, batch: 4, chunk: 2}, {stimuli: 5, batch: 8, chunk: 3}, {stimuli: 24, batch: 1, chunk: 5}} {
+		dir := fastFolder(t)
+		v.output, v.want = filepath.Join(dir, "store.zarr"), map[string]map[string]string{}
+		for k := range v.plans {
+			v.plans[k] = filepath.Join(dir, fmt.Sprintf("%d.plan", k))
+			other := filepath.Join(dir, fmt.Sprint(k))
+			require.NoError(t, os.Mkdir(other, 0o777))
+			request := testRequest(writeStimuli(t, other, v.stimuli+k*(i%2), true), v.output, v.batch)
+			request.ChunkStimuli, request.Replace, request.BlankSHA256 = v.chunk, true, fmt.Sprint(k)
+			require.NoError(t, Create(t.Context(), v.plans[k], request, false))
+			// What one worker makes, undisturbed.
+			p, err := Open(t.Context(), v.plans[k])
+			require.NoError(t, err)
+			require.NoError(t, p.Begin(t.Context(), false))
+			w := p.newWorker(WorkerOptions{}, fakeEngine(p, func() {}))
+			require.NoError(t, w.Work(t.Context(), chunkRange(0, p.Chunks()), nil))
+			_, err = p.Finish(t.Context(), nil)
+			require.NoError(t, err)
+			require.NoError(t, VerifyStore(t.Context(), v.output))
+			require.NoError(t, p.Close())
+			v.want[p.Hash()] = content(t, v.output)
+			require.NoError(t, os.RemoveAll(v.output))
+		}
+		require.Len(t, v.want, 2)
+		list = append(list, v)
+	}
+	return list
 }
 
 func TestSchedules(t *testing.T) {
@@ -436,48 +596,26 @@ func TestSchedules(t *testing.T) {
 		schedules = n
 	}
 	only, single := os.LookupEnv("TFCONVRNN_SCHEDULE")
-	type variety struct {
-		stimuli, batch, chunk int
-		plan, output          string
-		want                  map[string]string
-	}
-	var list []*variety
-	for _, v := range []variety{{stimuli: 29, batch: 3, chunk: 6}, {stimuli: 40, batch: 4, chunk: 4}, {stimuli: 17, batch: 4, chunk: 2}, {stimuli: 5, batch: 8, chunk: 3}, {stimuli: 24, batch: 1, chunk: 5}} {
-		dir := fastFolder(t)
-		v.plan, v.output = filepath.Join(dir, "test.plan"), filepath.Join(dir, "store.zarr")
-		request := testRequest(writeStimuli(t, dir, v.stimuli, true), v.output, v.batch)
-		request.ChunkStimuli = v.chunk
-		require.NoError(t, Create(t.Context(), v.plan, request, false))
-		// What one worker makes, undisturbed.
-		p, err := Open(t.Context(), v.plan)
-		require.NoError(t, err)
-		require.NoError(t, p.Begin(t.Context(), false))
-		w := p.newWorker(WorkerOptions{}, fakeEngine(p, func() {}))
-		require.NoError(t, w.Work(t.Context(), p.Missing(0, p.Chunks(), 0), nil))
-		_, err = p.Finish(t.Context(), nil)
-		require.NoError(t, err)
-		require.NoError(t, VerifyStore(t.Context(), v.output))
-		require.NoError(t, p.Close())
-		v.want = content(t, v.output)
-		require.NoError(t, os.RemoveAll(v.output))
-		list = append(list, &v)
-	}
+	list := contests(t)
 	count := &tally{}
 	for seed := range uint64(schedules) {
 		if single && only != fmt.Sprint(seed) {
 			continue
 		}
 		v := list[seed%uint64(len(list))]
-		simulate(t, v.plan, seed, count)
-		require.Equal(t, v.want, content(t, v.output), "seed %d", seed)
+		hash := simulate(t, v, seed, count)
+		require.Equal(t, v.want[hash], content(t, v.output), "seed %d", seed)
 		left, err := filepath.Glob(v.output + ".*")
 		require.NoError(t, err)
 		require.Empty(t, left, "seed %d", seed)
 		require.NoError(t, os.RemoveAll(v.output))
 	}
-	t.Logf("%d schedules of %d workers and %d finishes in %d steps: %d died, %d stimuli computed by them, %d finishes refused, %d processes outlived the sealing, %d files damaged (%d times found at the last finish): all complete, all the same bytes",
-		count.schedules, count.workers, count.finishes, count.steps, count.died, count.computed, count.refused, count.afterwards, count.damaged, count.found)
+	t.Logf("%d schedules of %d workers, %d finishes and %d plannings of two plans in %d steps: %d died, %d stimuli computed by them, %d finishes refused, %d processes outlived the sealing, %d were refused as of another plan, %d plannings refused to discard chunks, %d files damaged (%d times found at the last finish): all complete, all the same bytes",
+		count.schedules, count.workers, count.finishes, count.plannings, count.steps, count.died, count.computed, count.refused, count.afterwards, count.displaced, count.kept, count.damaged, count.found)
 	assert.Positive(t, count.died)
+	if !single {
+		assert.Positive(t, count.displaced)
+	}
 }
 
 // What a worker of the same process has written is not read again, but must be there.
@@ -492,13 +630,13 @@ func TestFinishKnowsWhatItsWorkersWrote(t *testing.T) {
 	defer p.Close()
 	require.NoError(t, p.Begin(t.Context(), false))
 	others := p.newWorker(WorkerOptions{}, fakeEngine(p, func() {}))
-	require.NoError(t, others.Work(t.Context(), p.Missing(0, 2, 0), nil))
+	require.NoError(t, others.Work(t.Context(), chunkRange(0, 2), nil))
 	own := p.newWorker(WorkerOptions{}, fakeEngine(p, func() {}))
-	require.NoError(t, own.Work(t.Context(), p.Missing(0, p.Chunks(), 0), nil))
+	require.NoError(t, own.Work(t.Context(), chunkRange(0, p.Chunks()), nil))
 
 	file := func(chunk int) string {
 		first, _ := p.Rows(chunk)
-		return filepath.Join(output+".partial", p.store.ChunkName(0, first/p.store.ChunkRows()))
+		return filepath.Join(output+".partial", p.Hash(), p.store.ChunkName(0, first/p.store.ChunkRows()))
 	}
 	flip := func(chunk int) {
 		content, err := os.ReadFile(file(chunk))

@@ -29,10 +29,32 @@ var (
 	ErrSealed = errors.New("the store is sealed")
 	// ErrNotBegun means that the folders of an unfinished store are not there.
 	ErrNotBegun = errors.New("the unfinished store is gone")
+	// ErrOtherPlan means that the output is another plan's.
+	ErrOtherPlan = errors.New("the output belongs to another plan")
+
+	errBegunAnew = errors.New("the unfinished store was discarded and begun anew meanwhile; start again")
 )
+
+// OtherPlanError says that chunks of another plan are written for the same output.
+type OtherPlanError struct {
+	// Output is the store's path or URL, Plan the other plan's, Hash its hash.
+	Output, Plan, Hash string
+	// Chunks is the number of its chunks, Written that of those that are computed.
+	Chunks, Written int
+}
+
+// Error says whose chunks they are.
+func (e *OtherPlanError) Error() string {
+	return fmt.Sprintf("%s: %v: %d of %d chunks of %s (hash %.12s) are computed", e.Output, ErrOtherPlan, e.Written, e.Chunks, e.Plan, e.Hash)
+}
+
+// Unwrap returns ErrOtherPlan.
+func (e *OtherPlanError) Unwrap() error { return ErrOtherPlan }
 
 // ChunkRecord says that a chunk is written, and what its files are.
 type ChunkRecord struct {
+	// Plan is the hash of the plan that the chunk is of: records of others do not count.
+	Plan    string       `json:"plan"`
 	Chunk   int          `json:"chunk"`
 	Stimuli int          `json:"stimuli"`
 	Files   []FileRecord `json:"files"`
@@ -238,7 +260,7 @@ func (p *Plan) Record(ctx context.Context, chunk int) (*ChunkRecord, error) {
 		return nil, err
 	}
 	r := &ChunkRecord{}
-	if err := json.Unmarshal(text, r); err != nil || r.Chunk != chunk {
+	if err := json.Unmarshal(text, r); err != nil || r.Chunk != chunk || r.Plan != p.hash {
 		return nil, fmt.Errorf("record of chunk %d: %w", chunk, errCorrupt)
 	}
 	return r, nil
@@ -285,17 +307,32 @@ func (w *Worker) Work(ctx context.Context, chunks iter.Seq[int], progress Progre
 }
 
 // Ready tells, by a nil, whether chunks can be written: ErrSealed if all is done,
-// ErrNotBegun if Begin has not been called.
+// ErrOtherPlan if another plan has taken the output, ErrNotBegun if Begin has not been
+// called.
 func (p *Plan) Ready(ctx context.Context) error {
-	if _, err := p.Sealed(ctx); err == nil {
-		return fmt.Errorf("%s: %w", p.Output, ErrSealed)
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	if begun, err := p.place.begun(ctx); err != nil || begun {
 		return err
 	}
-	if !p.place.begun() {
-		return fmt.Errorf("%s: %w; plan anew with --force", p.place.chunks, ErrNotBegun)
+	claims, err := p.place.claims(ctx)
+	if err != nil {
+		return err
 	}
-	return nil
+	for _, c := range claims {
+		if c.Plan != p.hash {
+			return fmt.Errorf("%s: %w: it was planned again as %s (hash %.12s), and this is %s (hash %.12s); what that plan says is computed by its own workers",
+				p.Output, ErrOtherPlan, c.Name, c.Plan, p.name, p.hash)
+		}
+	}
+	seal, err := readSeal(ctx, p.place.final)
+	switch {
+	case err == nil && seal.Plan == p.hash:
+		return fmt.Errorf("%s: %w", p.Output, ErrSealed)
+	case err == nil:
+		return fmt.Errorf("%s: %w: it is sealed with the hash %.12s, and %s has the hash %.12s", p.Output, ErrOtherPlan, seal.Plan, p.name, p.hash)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return fmt.Errorf("%s: %w; plan anew with --force", p.place.chunks, ErrNotBegun)
 }
 
 // explain says what it means that folders have gone.
@@ -304,6 +341,7 @@ func (w *Worker) explain(ctx context.Context, err error) error {
 		if ready := w.plan.Ready(ctx); ready != nil {
 			return ready
 		}
+		return fmt.Errorf("%s: %w (%w)", w.plan.Output, errBegunAnew, err)
 	}
 	return arrayfiles.DiskError(err)
 }
@@ -327,6 +365,13 @@ func (w *Worker) stream(ctx context.Context, next func() (int, bool), progress P
 			}
 			if chunk < 0 || chunk >= p.Chunks() {
 				failed = fmt.Errorf("%w: chunk %d of %d", tfconvrnn.ErrOption, chunk, p.Chunks())
+				return
+			}
+			// The output may have become another plan's since the chunk before.
+			if begun, err := p.place.begun(ctx); err != nil || !begun {
+				if failed = err; err == nil {
+					failed = fmt.Errorf("%s: %w", p.place.chunks, fs.ErrNotExist)
+				}
 				return
 			}
 			done, err := p.Done(ctx, chunk)
@@ -438,7 +483,7 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 // write writes the files of a chunk, and then its record.
 func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error) {
 	p := w.plan
-	record := &ChunkRecord{Chunk: c.chunk, Stimuli: c.rows, Failed: c.failed, Worker: w.name, Seconds: time.Since(c.begun).Seconds()}
+	record := &ChunkRecord{Plan: p.hash, Chunk: c.chunk, Stimuli: c.rows, Failed: c.failed, Worker: w.name, Seconds: time.Since(c.begun).Seconds()}
 	c.begun = time.Now()
 	for i := range record.Failed {
 		f := &record.Failed[i]
@@ -481,19 +526,28 @@ func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error
 	if err := p.place.work.Put(ctx, recordName(c.chunk), text); err != nil {
 		return nil, err
 	}
+	if p.place.remote {
+		// There are no folders that could be gone: what was written after another plan
+		// took the output would lie there for ever.
+		if begun, err := p.place.begun(ctx); err != nil {
+			return nil, err
+		} else if !begun {
+			return nil, errors.Join(p.place.withdraw(ctx, record), fmt.Errorf("%s: %w", p.place.chunks, fs.ErrNotExist))
+		}
+	}
 	w.written[c.chunk] = record.sum()
 	return record, nil
 }
 
-// Missing yields the chunks of a share that are not there, beginning at one that start
-// says, from 0 on, so that workers of the same share get in each other's way little.
-func (p *Plan) Missing(first, end, start int) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		n := end - first
-		for i := range n {
-			if !yield(first + (start+i)%n) {
-				return
-			}
+// Missing returns those chunks of a share, from the first to before end, that are not
+// written, in order.
+func (p *Plan) Missing(ctx context.Context, first, end int) ([]int, error) {
+	done, _, err := p.done(ctx)
+	var list []int
+	for chunk := max(first, 0); chunk < min(end, len(done)); chunk++ {
+		if !done[chunk] {
+			list = append(list, chunk)
 		}
 	}
+	return list, err
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -126,6 +127,17 @@ func (b *bucket) Put(ctx context.Context, name string, content []byte) error {
 
 func (b *bucket) PutFrom(ctx context.Context, name string, content io.Reader) error {
 	_, err := b.transfer.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &b.bucket, Key: b.key(name), Body: content})
+	return b.explain(ctx, name, err)
+}
+
+// copyFrom has the object store copy an object of up to 5 GB, which is the most that it
+// copies at once.
+func (b *bucket) copyFrom(ctx context.Context, from *bucket, name string) error {
+	key := strings.Split(from.bucket+"/"+*from.key(name), "/")
+	for i := range key {
+		key[i] = url.PathEscape(key[i])
+	}
+	_, err := b.client.CopyObject(ctx, &s3.CopyObjectInput{Bucket: &b.bucket, Key: b.key(name), CopySource: aws.String(strings.Join(key, "/"))})
 	return b.explain(ctx, name, err)
 }
 

@@ -84,6 +84,23 @@ func readAll(r io.Reader, name string, limit int64) ([]byte, error) {
 	return content, err
 }
 
+// Copy copies an object from one store to another under the same name. Within an object
+// store that does it by itself: nothing is downloaded. An object that is not there any
+// more is an error that wraps fs.ErrNotExist, and writes nothing.
+func Copy(ctx context.Context, from, to Store, name string) error {
+	source, ok1 := from.(*bucket)
+	target, ok2 := to.(*bucket)
+	if ok1 && ok2 {
+		return target.copyFrom(ctx, source, name)
+	}
+	r, err := from.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return to.PutFrom(ctx, name, r)
+}
+
 // Open opens the store that a URL names: s3://bucket/prefix. Credentials, region and
 // endpoint come from where all programs of AWS's SDK take them: AWS_ACCESS_KEY_ID,
 // AWS_REGION, AWS_ENDPOINT_URL, ~/.aws, the machine's role. The caller closes it.

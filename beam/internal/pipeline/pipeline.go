@@ -173,7 +173,8 @@ func (f *extractFn) ProcessElement(ctx context.Context, chunk int, written func(
 			}
 			written(chunk)
 			return nil
-		case ctx.Err() != nil || errors.Is(err, extraction.ErrModel) || errors.Is(err, extraction.ErrSealed) || errors.Is(err, extraction.ErrNotBegun):
+		case ctx.Err() != nil || errors.Is(err, extraction.ErrModel) || errors.Is(err, extraction.ErrSealed) ||
+			errors.Is(err, extraction.ErrNotBegun) || errors.Is(err, extraction.ErrOtherPlan):
 			return err
 		case isUnreadable(err) || attempt >= f.Attempts && errors.As(err, &panicked):
 			log.Errorf(ctx, "chunk %d: %v", chunk, err)
