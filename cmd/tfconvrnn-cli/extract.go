@@ -121,7 +121,7 @@ func (e *extractCommand) register(cmd *cobra.Command) {
 	flags.StringVar(&e.dataType, "dtype", "float32", "`TYPE` of the features in the output: float32 or float16")
 	flags.BoolVar(&e.force, "force", false, "replace an existing output")
 	flags.BoolVar(&e.forceSize, "force-size", false, "write even if the disk does not seem to have the room")
-	flags.StringVar(&e.onError, "on-error", "fail", "what to do with a stimulus that cannot be read: fail, or skip (its features are NaN, and the output holds a mask)")
+	flags.StringVar(&e.onError, "on-error", "fail", "what to do with a stimulus that cannot be read: fail, or skip (its features are NaN, and the output holds a mask; if none can be read, there is no output)")
 	flags.IntVar(&e.chunk, "chunk", 0, "`STIMULI` in a chunk of a Zarr output, which is computed and written whole; rounded to whole batches (default: chunks of about 8 MiB)")
 	addJSON(cmd, &e.asJSON)
 	_ = cmd.RegisterFlagCompletionFunc("layers", e.completeLayers)
@@ -534,6 +534,12 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 		r.console.note("going on after %s", plural(r.resumed, "stimulus"))
 	}
 	written, err := r.stream(ctx, x, writer)
+	if len(r.skipped) > 0 && len(r.skipped) == written { // not even worth keeping
+		if err == nil {
+			err = fmt.Errorf("%s: %w of %d", e.out, extraction.ErrNoneReadable, written)
+		}
+		written = 0
+	}
 	if err == nil {
 		finished := r.trace.start("finish")
 		err = writer.Finish(ctx)

@@ -116,6 +116,9 @@ func (e *extractCommand) runZarr(cmd *cobra.Command, args []string, p *extractPl
 	begun := time.Now()
 	run := &zarrRun{command: e, plan: plan, console: c, trace: trace}
 	finished, err := run.do(ctx, model)
+	if errors.Is(err, extraction.ErrNoneReadable) {
+		return errors.Join(err, plan.Discard(context.WithoutCancel(ctx)))
+	}
 	if err != nil {
 		run.keep(context.WithoutCancel(ctx))
 		return err

@@ -26,6 +26,10 @@ import (
 // *IncompleteError says which.
 var ErrIncomplete = errors.New("chunks are missing")
 
+// ErrNoneReadable means that nothing could be computed, because no stimulus could be
+// read. There is no output then.
+var ErrNoneReadable = errors.New("no stimulus could be read")
+
 var errCorrupt = errors.New("damaged")
 
 // IncompleteError lists what keeps a store from being sealed.
@@ -409,6 +413,9 @@ func (p *Plan) Finish(ctx context.Context, progress func(chunks int), own ...*Wo
 		}
 		return nil
 	}, progress)
+	if err == nil && finished.SkippedCount == p.Stimuli {
+		err = fmt.Errorf("%s: %w of %d", p.Output, ErrNoneReadable, p.Stimuli)
+	}
 	if err != nil {
 		return p.finishedMeanwhile(ctx, err)
 	}
