@@ -57,9 +57,10 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 		},
 		Inputs: stimuli.Options{
 			Inputs: args, Stdin: cmd.InOrStdin(), Array: e.array, FolderSequences: e.folderSequences, TableRoot: e.tableRoot,
-			PathColumn: e.pathColumn, Columns: e.columns,
+			PathColumn: e.pathColumn, Columns: e.columns, ArrayRange: e.arrayRange,
 			Animate: e.animation == "frames" || e.animation == "" && e.framesPerImage > 0,
 			Warn:    func(message string) { c.warn("%s", message) },
+			Note:    func(message string) { c.note("%s", message) },
 		},
 		Orientation: e.orientation, BlankSHA256: blankHash(e.blank), Model: model, ChunkStimuli: e.chunk,
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,7 @@ import (
 // inputFlags say how inputs become stimuli.
 type inputFlags struct {
 	preprocess, orientation, array string
+	arrayRange                     string
 	animation                      string
 	folderSequences                bool
 	tableRoot, pathColumn          string
@@ -36,6 +38,7 @@ func (f *inputFlags) register(cmd *cobra.Command) {
 		"\":bicubic\" and the like choose a filter; \"degrees(8,10)+…\" places 8° stimuli on a field of 10°")
 	flags.StringVar(&f.orientation, "exif-orientation", "stored", "apply turns photographs upright by their EXIF orientation, stored leaves the pixels as they are")
 	flags.StringVar(&f.array, "array", "", "`NAME` of the array in .npz inputs that hold several")
+	flags.StringVar(&f.arrayRange, "array-range", stimuli.RangeAuto, "what floating-point arrays hold: 0-1, 0-255 or auto, which decides by the largest value")
 	flags.StringVar(&f.animation, "animation", "", "what an animated GIF is: first (its first frame) or frames (a sequence); frames if --frames-per-image is given, else first")
 	flags.BoolVar(&f.folderSequences, "folder-sequences", false, "each folder of pictures is one stimulus, the sequence of its pictures")
 	flags.StringVar(&f.tableRoot, "table-root", "", "`DIR` that tables may name files in, besides the folder they lie in; / for any")
@@ -43,6 +46,7 @@ func (f *inputFlags) register(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("preprocess", cobra.FixedCompletions(
 		[]string{"resize256-crop224", "torchvision256-crop224", "warp224", "crop224", "none"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("exif-orientation", cobra.FixedCompletions([]string{"apply", "stored"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("array-range", cobra.FixedCompletions([]string{stimuli.Range1, stimuli.Range255, stimuli.RangeAuto}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("animation", cobra.FixedCompletions([]string{"first", "frames"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -57,6 +61,9 @@ func (f *inputFlags) preprocessing() (tfconvrnn.Preprocessing, error) {
 	}
 	if f.animation != "" && f.animation != "first" && f.animation != "frames" {
 		return tfconvrnn.Preprocessing{}, usagef("--animation is first or frames, not %q", f.animation)
+	}
+	if !slices.Contains([]string{"", stimuli.RangeAuto, stimuli.Range1, stimuli.Range255}, f.arrayRange) {
+		return tfconvrnn.Preprocessing{}, usagef("--array-range is 0-1, 0-255 or auto, not %q", f.arrayRange)
 	}
 	return tfconvrnn.Preprocessing{Name: f.preprocess, ApplyOrientation: f.orientation == "apply"}.Canonical()
 }
@@ -87,7 +94,9 @@ func openStimuli(ctx context.Context, args []string, f *inputFlags, o stimulusOp
 		AllowMissing:    o.allowMissing,
 		TableRoot:       f.tableRoot,
 		PathColumn:      f.pathColumn,
+		ArrayRange:      f.arrayRange,
 		Columns:         f.columns,
 		Warn:            func(message string) { c.warn("%s", message) },
+		Note:            func(message string) { c.note("%s", message) },
 	})
 }

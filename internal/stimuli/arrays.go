@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -28,6 +29,18 @@ type arraySource struct {
 	sums  []string // hashes of the rows of floating-point arrays
 }
 
+// size returns the height and width of the array's pictures.
+func (a *arraySource) size() (height, width int) {
+	shape := a.array.Info().Shape
+	return shape[len(shape)-3], shape[len(shape)-2]
+}
+
+// pictures says whether the pictures have to be made 224×224 first.
+func (a *arraySource) pictures() bool {
+	height, width := a.size()
+	return height != tfconvrnn.ImageSize || width != tfconvrnn.ImageSize
+}
+
 // arrayRow is one stimulus of an array.
 type arrayRow struct {
 	*arraySource
@@ -37,11 +50,11 @@ type arrayRow struct {
 }
 
 // array adds the stimuli of an array, whose rows are read when they are shown.
-func (f *finder) array(ctx context.Context, name string) (kind string, err error) {
+func (f *finder) array(ctx context.Context, name string) (input Input, err error) {
 	s := f.set
 	file, err := arrayfiles.Open(name)
 	if err != nil {
-		return "", err
+		return input, err
 	}
 	s.closers = append(s.closers, file.Close)
 	wanted := s.options.Array
@@ -53,32 +66,32 @@ func (f *finder) array(ctx context.Context, name string) (kind string, err error
 		if wanted == "" {
 			err = fmt.Errorf("%w; choose one with --array", err)
 		}
-		return "", err
+		return input, err
 	}
 	info := array.Info()
 	rank := len(info.Shape)
-	if rank != 4 && rank != 5 || !slices.Equal(info.Shape[rank-3:], imageShape) {
-		return "", fmt.Errorf("%s: %w: the array has shape %v; it must be [N, %d, %d, 3], or [N, T, %d, %d, 3] for sequences of T frames",
-			name, arrayfiles.ErrRank, info.Shape, tfconvrnn.ImageSize, tfconvrnn.ImageSize, tfconvrnn.ImageSize, tfconvrnn.ImageSize)
+	if remedy := shapeRemedy(info.Shape); remedy != "" {
+		return input, fmt.Errorf("%s: %w: the array has shape %v; it must be [N, height, width, 3], or [N, T, height, width, 3] for sequences of T frames; %s",
+			name, arrayfiles.ErrRank, info.Shape, pythonRemedy(name, wanted, remedy))
 	}
 	if info.Shape[0] == 0 || info.RowElements() == 0 {
-		return "", fmt.Errorf("%s: %w: the array holds no images", name, tfconvrnn.ErrImages)
+		return input, fmt.Errorf("%s: %w: the array holds no images", name, tfconvrnn.ErrImages)
 	}
 	source := &arraySource{file: name, name: wanted, array: array}
-	switch info.DataType {
-	case arrayfiles.Uint8:
-		source.bytes = true
-	case arrayfiles.Float16, arrayfiles.Float32, arrayfiles.Float64:
-		if err := source.scan(ctx); err != nil {
-			return "", err
+	input.Kind = info.DataType.String() + " array"
+	if err := source.checkType(info); err != nil {
+		return input, err
+	}
+	if source.pictures() {
+		if height, width := source.size(); height > images.MaxSide || width > images.MaxSide || height*width > images.MaxPixels {
+			return input, fmt.Errorf("%s: %w: pictures of %d×%d pixels", name, images.ErrTooLarge, width, height)
 		}
-	default:
-		held := info.DataType.String()
-		if info.DataType == arrayfiles.InvalidType {
-			held = info.Descr
+		s.pictures = true
+	}
+	if !source.bytes {
+		if input.Range, input.Clamped, err = source.scan(ctx, s); err != nil {
+			return input, err
 		}
-		return "", fmt.Errorf("%s: %w: the array holds %s; images are uint8 (0 … 255) or floating-point (0 … 1 or 0 … 255)",
-			name, arrayfiles.ErrDataType, held)
 	}
 	s.sequences = s.sequences || rank == 5
 	for i := range info.Shape[0] {
@@ -86,35 +99,10 @@ func (f *finder) array(ctx context.Context, name string) (kind string, err error
 			id: fmt.Sprintf("%s[%d]", baseName(name), i), shown: fmt.Sprintf("%s[%d]", public(name), i), where: name, source: &arrayRow{arraySource: source, row: i},
 		})
 		if err != nil {
-			return "", err
+			return input, err
 		}
 	}
-	return info.DataType.String() + " array", nil
-}
-
-// scan checks the range of all values. Whether they are 0 … 1 or 0 … 255 is
-// decided for the whole array, as the published code does, so all of it is read
-// before the first image is shown; the rows' hashes come with it.
-func (a *arraySource) scan(ctx context.Context) error {
-	for row := range a.array.Info().Shape[0] {
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		values, err := a.array.Float32s(row, 1)
-		if err != nil {
-			return err
-		}
-		for i, v := range values {
-			if !(v >= 0 && v <= 255) {
-				pixel := i % imageValues
-				return fmt.Errorf("%s: %w: image %d has the value %g at row %d, column %d, channel %d; values must be 0 … 1 or 0 … 255",
-					a.file, tfconvrnn.ErrImages, row, v, pixel/3/tfconvrnn.ImageSize, pixel/3%tfconvrnn.ImageSize, pixel%3)
-			}
-			a.scale = a.scale || v > 1
-		}
-		a.sums = append(a.sums, hashValues(values))
-	}
-	return nil
+	return input, nil
 }
 
 func hashValues(values []float32) string {
@@ -143,7 +131,10 @@ func (a *arrayRow) frames(s *Set) (stimulus tfconvrnn.Stimulus, err error) {
 		if sum := sha256.Sum256(pixels); a.expected != "" && hex.EncodeToString(sum[:]) != a.expected {
 			return stimulus, ErrChanged
 		}
-		list, err = tfconvrnn.FromUint8(a.visible(s, pixels))
+		if a.pictures() {
+			return a.prepared(s, pixels)
+		}
+		list, err = tfconvrnn.FromUint8(pixels[:min(len(pixels), s.options.MaxFrames*imageValues)])
 		if err != nil {
 			return stimulus, err
 		}
@@ -161,6 +152,9 @@ func (a *arrayRow) frames(s *Set) (stimulus tfconvrnn.Stimulus, err error) {
 				values[i] /= 255
 			}
 		}
+		for i, v := range values { // the scan has counted what is beyond
+			values[i] = min(max(v, 0), 1)
+		}
 		if list, err = tfconvrnn.FromFloat32(values); err != nil {
 			return stimulus, err
 		}
@@ -171,9 +165,22 @@ func (a *arrayRow) frames(s *Set) (stimulus tfconvrnn.Stimulus, err error) {
 	return stimulus, nil
 }
 
-// visible cuts off the frames that no presentation shows.
-func (a *arrayRow) visible(s *Set, pixels []uint8) []uint8 {
-	return pixels[:min(len(pixels), s.options.MaxFrames*imageValues)]
+// prepared makes images of pictures of another size, as of those in files.
+func (a *arrayRow) prepared(s *Set, pixels []uint8) (stimulus tfconvrnn.Stimulus, err error) {
+	height, width := a.size()
+	values := 3 * height * width
+	var f frames
+	var before []uint8
+	for i := 0; i < min(len(pixels)/values, s.options.MaxFrames); i++ {
+		picture := &images.Picture{Width: width, Height: height, Pix: pixels[i*values : (i+1)*values], Orientation: 1}
+		prepared, err := s.prepare(a.origin(), picture)
+		if err != nil {
+			return stimulus, err
+		}
+		f.add(prepared, before)
+		before = prepared
+	}
+	return tfconvrnn.Stimulus{Frames: f.images}, nil
 }
 
 func (a *arrayRow) origin() string { return fmt.Sprintf("%s[%d]", a.file, a.row) }

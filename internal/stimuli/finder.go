@@ -15,8 +15,6 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
-
-	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // classColumn holds the folder that a picture lies in, relative to the input.
@@ -167,11 +165,13 @@ func (f *finder) input(ctx context.Context, input string) error {
 		return nil
 	case hasSuffix(input, arraySuffixes):
 		f.untimed = true
-		kind, err := f.array(ctx, input)
+		array, err := f.array(ctx, input)
 		if err != nil {
 			return inputError{err}
 		}
-		f.describe(input, kind, first)
+		f.describe(input, array.Kind, first)
+		described := &f.set.inputs[len(f.set.inputs)-1]
+		described.Range, described.Clamped = array.Range, array.Clamped
 		return nil
 	}
 	f.untimed = true
@@ -250,7 +250,9 @@ func (f *finder) list(ctx context.Context) error {
 		return inputf("the list on standard input names no input")
 	}
 	// One line about the list, not one for each of its files.
-	f.set.inputs = append(before, Input{Name: "standard input", Kind: "list", Stimuli: f.count - first})
+	list := Input{Name: "standard input", Kind: "list", Stimuli: f.count - first}
+	list.ranges(f.set.inputs[len(before):])
+	f.set.inputs = append(before, list)
 	return nil
 }
 
@@ -530,9 +532,6 @@ func leadingDigits(s string) int {
 	}
 	return n
 }
-
-// imageShape is the shape of one image of an array.
-var imageShape = []int{tfconvrnn.ImageSize, tfconvrnn.ImageSize, 3}
 
 func joinFile(folder, name string) string { return filepath.Join(folder, filepath.FromSlash(name)) }
 

@@ -27,6 +27,9 @@ type Options struct {
 	Preprocessing tfconvrnn.Preprocessing
 	// Array is the name of the array in .npz files that hold several.
 	Array string
+	// ArrayRange says what the values of floating-point arrays are: Range1, Range255, or
+	// RangeAuto, which "" stands for.
+	ArrayRange string
 	// Animate takes an animated GIF for a sequence of frames; otherwise it is its
 	// first frame.
 	Animate bool
@@ -57,6 +60,8 @@ type Options struct {
 	// Warn is called with what the user should know. It may be called from
 	// several goroutines. May be nil.
 	Warn func(message string)
+	// Note is called with what was decided as usual. May be nil.
+	Note func(message string)
 }
 
 // Limits on what inputs may ask for.
@@ -75,6 +80,20 @@ type Input struct {
 	Stimuli int    `json:"stimuli"`
 	// PathColumn is the column of a table that was asked for as that of the paths.
 	PathColumn string `json:"path_column,omitempty"`
+	// Range is what the values of floating-point arrays were taken for, Range1 or Range255
+	// (both for a list of several), and Clamped the number of them beyond it.
+	Range   string `json:"range,omitempty"`
+	Clamped int    `json:"clamped,omitempty"`
+}
+
+// ranges takes the ranges of a list's inputs over.
+func (i *Input) ranges(inputs []Input) {
+	for _, other := range inputs {
+		i.Clamped += other.Clamped
+		if other.Range != "" && !strings.Contains(i.Range, other.Range) {
+			i.Range = strings.TrimPrefix(i.Range+" and "+other.Range, " and ")
+		}
+	}
 }
 
 // Column is a property of all stimuli. Values is []string, []float64, []int64 or
@@ -234,6 +253,12 @@ func failing(err error) *tfconvrnn.Image {
 func (s *Set) warn(format string, args ...any) {
 	if s.options.Warn != nil {
 		s.options.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+func (s *Set) note(format string, args ...any) {
+	if s.options.Note != nil {
+		s.options.Note(fmt.Sprintf(format, args...))
 	}
 }
 

@@ -51,14 +51,6 @@ func writeText(t testing.TB, path, text string) {
 // writeNPY writes an array of uint8 or float32 whose values depend on the row.
 func writeNPY[T uint8 | float32](t testing.TB, path string, shape []int, value func(image int) T) {
 	t.Helper()
-	descr := map[bool]string{true: "|u1", false: "<f4"}[fmt.Sprintf("%T", value(0)) == "uint8"]
-	dims := strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]")
-	header := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, dims)
-	header += strings.Repeat(" ", 63-(10+len(header))%64) + "\n"
-	var b bytes.Buffer
-	b.WriteString("\x93NUMPY\x01\x00")
-	require.NoError(t, binary.Write(&b, binary.LittleEndian, uint16(len(header))))
-	b.WriteString(header)
 	n := 1
 	for _, d := range shape {
 		n *= d
@@ -67,6 +59,23 @@ func writeNPY[T uint8 | float32](t testing.TB, path string, shape []int, value f
 	for i := range values {
 		values[i] = value(i / imageValues)
 	}
+	writeValues(t, path, shape, values)
+}
+
+// writeValues writes an array.
+func writeValues(t testing.TB, path string, shape []int, values any) {
+	t.Helper()
+	descr := map[string]string{"[]uint8": "|u1", "[]uint16": "<u2", "[]int64": "<i8", "[]bool": "|b1", "[]float32": "<f4"}[fmt.Sprintf("%T", values)]
+	dims := strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]")
+	if len(shape) == 1 {
+		dims += ","
+	}
+	header := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, dims)
+	header += strings.Repeat(" ", 63-(10+len(header))%64) + "\n"
+	var b bytes.Buffer
+	b.WriteString("\x93NUMPY\x01\x00")
+	require.NoError(t, binary.Write(&b, binary.LittleEndian, uint16(len(header))))
+	b.WriteString(header)
 	require.NoError(t, binary.Write(&b, binary.LittleEndian, values))
 	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o666))
 }
