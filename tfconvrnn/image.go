@@ -124,7 +124,7 @@ func NewImage(img image.Image, p Preprocessing) (*Image, error) {
 	if img == nil {
 		return nil, fmt.Errorf("%w: the image is nil", ErrImages)
 	}
-	picture, err := images.FromImage(img)
+	picture, err := images.FromImage(img, images.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrImages, err)
 	}

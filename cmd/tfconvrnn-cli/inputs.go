@@ -22,7 +22,7 @@ type inputFlags struct {
 }
 
 // inputHelp says what an INPUT can be.
-const inputHelp = `An INPUT is a picture (PNG, JPEG, GIF, WebP, BMP, TIFF), a folder of pictures
+const inputHelp = `An INPUT is a picture (PNG, JPEG, GIF, WebP, BMP, TIFF, PNM), a folder of pictures
 (with those below it, sorted), a pattern such as "set/*.png", a table (.csv, .tsv)
 with a column path or stimulus_path, relative to the table, and optionally
 stimulus_id, an .npy or .npz array of shape [N, 224, 224, 3]: uint8, used as it

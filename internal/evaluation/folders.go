@@ -11,10 +11,12 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/imagenet"
+
+	"github.com/tfconvrnn/go/internal/images"
 )
 
 // pictureSuffixes are those of the files taken from folders.
-var pictureSuffixes = []string{".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
+var pictureSuffixes = images.Extensions()
 
 func isPicture(name string) bool {
 	return slices.Contains(pictureSuffixes, strings.ToLower(path.Ext(name)))

@@ -7,6 +7,13 @@ import (
 
 // convert makes a Picture of an image of checked size.
 func convert(img image.Image) *Picture {
+	picture := convertColours(img)
+	picture.takeAlphaOf(img)
+	return picture
+}
+
+// convertColours is convert without alpha.
+func convertColours(img image.Image) *Picture {
 	bounds := img.Bounds()
 	picture := newPicture(bounds.Dx(), bounds.Dy())
 	width := picture.Width
@@ -24,13 +31,16 @@ func convert(img image.Image) *Picture {
 			}
 		}
 	case *image.Gray16:
+		var largest uint16
 		for y := range picture.Height {
 			dst, src := row(y), img.Pix[y*img.Stride:]
+			largest = max(largest, largest16(src[:2*width], 2, 1))
 			for x := range width {
 				v := src[2*x]
 				dst[3*x], dst[3*x+1], dst[3*x+2] = v, v, v
 			}
 		}
+		picture.noteDepth(largest)
 	case *image.NRGBA:
 		for y := range picture.Height {
 			dst, src := row(y), img.Pix[y*img.Stride:]
@@ -46,19 +56,25 @@ func convert(img image.Image) *Picture {
 			}
 		}
 	case *image.NRGBA64:
+		var largest uint16
 		for y := range picture.Height {
 			dst, src := row(y), img.Pix[y*img.Stride:]
+			largest = max(largest, largest16(src[:8*width], 8, 3))
 			for x := range width {
 				dst[3*x], dst[3*x+1], dst[3*x+2] = src[8*x], src[8*x+2], src[8*x+4]
 			}
 		}
+		picture.noteDepth(largest)
 	case *image.RGBA64:
+		var largest uint16
 		for y := range picture.Height {
 			dst, src := row(y), img.Pix[y*img.Stride:]
+			largest = max(largest, largest16(src[:8*width], 8, 3))
 			for x := range width {
 				dst[3*x], dst[3*x+1], dst[3*x+2] = unpremultiply(src[8*x], src[8*x+2], src[8*x+4], src[8*x+6])
 			}
 		}
+		picture.noteDepth(largest)
 	case *image.Paletted:
 		palette := opaquePalette(img.Palette)
 		for y := range picture.Height {

@@ -11,6 +11,9 @@ var (
 	ErrUnreadable = errors.New("picture cannot be read")
 	// ErrUnsupportedFormat says that the data is in none of the supported formats.
 	ErrUnsupportedFormat = errors.New("unsupported picture format")
+	// ErrNotFetched says that a file holds what Git LFS or git-annex put in the
+	// place of its content. It wraps ErrUnreadable.
+	ErrNotFetched = fmt.Errorf("%w: its content is not here", ErrUnreadable)
 	// ErrTooLarge says that a side or the area of a picture is above MaxSide or
 	// MaxPixels, or a file above MaxFileSize.
 	ErrTooLarge = errors.New("picture too large")
@@ -20,7 +23,7 @@ var (
 	ErrPreprocessing = errors.New("invalid preprocessing")
 )
 
-const supportedFormats = "PNG, JPEG, GIF, WebP, BMP, TIFF"
+const supportedFormats = "PNG, JPEG, GIF, WebP, BMP, TIFF, PNM"
 
 func unreadable(name string, cause error) error {
 	return fmt.Errorf("%s: %w: %w", name, ErrUnreadable, cause)

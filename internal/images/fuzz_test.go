@@ -32,7 +32,7 @@ func FuzzPreprocessing(f *testing.F) {
 		if width < 1 || height < 1 || width > 1<<12 || height > 1<<12 || width*height > 1<<20 {
 			return
 		}
-		picture, err := images.FromImage(image.NewNRGBA(image.Rect(0, 0, width, height)))
+		picture, err := images.FromImage(image.NewNRGBA(image.Rect(0, 0, width, height)), images.Options{})
 		require.NoError(t, err)
 		if pixels, err := p.Apply(picture); err == nil {
 			require.Len(t, pixels, 224*224*3)

@@ -115,7 +115,23 @@ func decodeGIF(data []byte) (*Picture, error) {
 	if !ok {
 		return nil, fmt.Errorf("the GIF decoder returned a %T", img)
 	}
-	return firstFrame(config.Width, config.Height, paletted, frames[0]), nil
+	picture := firstFrame(config.Width, config.Height, paletted, frames[0])
+	picture.takeGIFAlpha(paletted, frames[0])
+	return picture, nil
+}
+
+// takeGIFAlpha marks what of the first frame is transparent: its transparent index, and what it leaves open if it
+// has one.
+func (p *Picture) takeGIFAlpha(img *image.Paletted, frame gifFrame) {
+	if frame.transparent < 0 {
+		return
+	}
+	for i := range p.Width * p.Height {
+		at := image.Pt(i%p.Width, i/p.Width)
+		if !at.In(img.Rect) || int(img.Pix[img.PixOffset(at.X, at.Y)]) == frame.transparent {
+			p.setAlpha(i, 0)
+		}
+	}
 }
 
 // firstFrame draws the first frame. What it leaves open has the transparent

@@ -45,34 +45,6 @@ func withAdobeSegment(data []byte) []byte {
 	return bytes.Join([][]byte{data[:2], []byte(adobe), data[2:]}, nil)
 }
 
-// pngChunks yields the chunks of a PNG file.
-func pngChunks(data []byte) iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		data = data[min(8, len(data)):]
-		for len(data) >= 12 {
-			length := int64(binary.BigEndian.Uint32(data))
-			if length > int64(len(data)-12) || !yield(string(data[4:8]), data[8:8+length]) {
-				return
-			}
-			data = data[12+length:]
-		}
-	}
-}
-
-// webpChunks yields the chunks of a WebP file.
-func webpChunks(data []byte) iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		data = data[min(12, len(data)):]
-		for len(data) >= 8 {
-			length := int64(binary.LittleEndian.Uint32(data[4:]))
-			if length > int64(len(data)-8) || !yield(string(data[:4]), data[8:8+length]) {
-				return
-			}
-			data = data[min(int64(len(data)), 8+length+length%2):]
-		}
-	}
-}
-
 // orientation finds the EXIF orientation of a picture file, or where EXIF has
 // none that of XMP, as Pillow does. It is 1 if there is none or it makes no sense.
 func orientation(format string, data []byte) int {
@@ -91,21 +63,21 @@ func orientation(format string, data []byte) int {
 			}
 		}
 	case PNG:
-		for kind, chunk := range pngChunks(data) {
-			if kind == "eXIf" {
-				exif = chunk
+		for c := range pngChunks(data) {
+			if c.kind == "eXIf" && c.sound {
+				exif = c.data
 			}
-			if block, ok := bytes.CutPrefix(chunk, []byte("XML:com.adobe.xmp\x00\x00")); ok && kind == "iTXt" {
+			if block, ok := bytes.CutPrefix(c.data, []byte("XML:com.adobe.xmp\x00\x00")); ok && c.kind == "iTXt" && c.sound {
 				xmp = block
 			}
 		}
 	case WebP:
-		for kind, chunk := range webpChunks(data) {
-			switch kind {
+		for c := range webpChunks(data[min(12, len(data)):]) {
+			switch c.kind {
 			case "EXIF":
-				exif = bytes.TrimPrefix(chunk, []byte("Exif\x00\x00"))
+				exif = bytes.TrimPrefix(c.data, []byte("Exif\x00\x00"))
 			case "XMP ":
-				xmp = chunk
+				xmp = c.data
 			}
 		}
 	case TIFF:
@@ -203,7 +175,7 @@ func (p *Picture) upright() *Picture {
 		width, height = height, width
 	}
 	turned := newPicture(width, height)
-	turned.Format = p.Format
+	turned.Format, turned.Transparent, turned.Bits, turned.Notice = p.Format, p.Transparent, p.Bits, p.Notice
 	for y := range height {
 		for x := range width {
 			fromX, fromY := x, y

@@ -2,11 +2,9 @@ package images
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
-	"image/color"
 	"image/gif"
 	"image/jpeg"
 	"image/png"
@@ -45,6 +43,7 @@ const (
 	WebP = "WebP"
 	BMP  = "BMP"
 	TIFF = "TIFF"
+	PNM  = "PNM"
 )
 
 // Picture is a decoded picture.
@@ -59,6 +58,17 @@ type Picture struct {
 	Orientation int
 	// Format is the file format, such as PNG; empty for FromImage.
 	Format string
+	// Transparent says that the file has pixels that are not opaque, whatever
+	// became of them; see Options.Background.
+	Transparent bool
+	// Bits is the number of bits that the largest value needs where the file has
+	// 16 bits a channel; 0 otherwise. Of 10 bits in 16, the high byte is nearly black.
+	Bits int
+	// Notice says what the conversion to 8 bits has lost or that the file holds
+	// more, to be printed after the file's name; empty if there is nothing to say.
+	Notice string
+
+	alpha []uint8 // of each pixel; nil if all are opaque
 }
 
 // Options change how pictures are read. The zero value reads them as Pillow's
@@ -69,6 +79,10 @@ type Options struct {
 	// are stored and Picture.Orientation tells what is left to be done. TIFF
 	// files are always turned upright, as Pillow does.
 	ApplyOrientation bool
+	// Background is the colour that pixels are composited with where they are not
+	// opaque; nil drops the alpha channel, so that pixels have the colour that the
+	// file hides there.
+	Background *[3]uint8
 }
 
 // Open reads the picture file at path. Errors are those of Decode and those of
@@ -96,7 +110,7 @@ func Decode(r io.Reader, name string, options Options) (*Picture, error) {
 // keeps data.
 //
 // Colours are converted as by Pillow's convert("RGB"): an alpha channel is
-// dropped without compositing, palettes are looked up, grey is repeated, the
+// dropped without compositing, unless there is a Background, palettes are looked up, grey is repeated, the
 // high byte of 16-bit channels is kept, CMYK is multiplied out. Of an animated
 // GIF it is the first frame; see DecodeAnimation.
 func DecodeBytes(data []byte, name string, options Options) (*Picture, error) {
@@ -116,6 +130,7 @@ func DecodeBytes(data []byte, name string, options Options) (*Picture, error) {
 		return nil, unreadable(name, explain(format, data, err))
 	}
 	picture.Format = format
+	picture.composite(options.Background)
 	picture.Orientation = orientation(format, data)
 	if options.ApplyOrientation || format == TIFF {
 		picture = picture.upright()
@@ -124,14 +139,16 @@ func DecodeBytes(data []byte, name string, options Options) (*Picture, error) {
 }
 
 // FromImage converts an image to a Picture, with the colour conversions of
-// DecodeBytes. The image is copied. It returns an error that wraps ErrTooLarge,
+// DecodeBytes. The image is copied; of options only Background counts. It returns an error that wraps ErrTooLarge,
 // or ErrUnreadable for an empty image.
-func FromImage(img image.Image) (*Picture, error) {
+func FromImage(img image.Image, options Options) (*Picture, error) {
 	bounds := img.Bounds()
 	if err := checkSides("image", bounds.Dx(), bounds.Dy()); err != nil {
 		return nil, err
 	}
-	return convert(img), nil
+	picture := convert(img)
+	picture.composite(options.Background)
+	return picture, nil
 }
 
 func newPicture(width, height int) *Picture {
@@ -141,7 +158,7 @@ func newPicture(width, height int) *Picture {
 func readFile(path string) ([]byte, error) {
 	// Opening a pipe would wait for someone to write to it.
 	if info, err := os.Stat(path); err != nil {
-		return nil, err
+		return nil, ExplainMissing(path, err)
 	} else if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: %w: not a regular file", path, ErrUnreadable)
 	}
@@ -164,67 +181,6 @@ func readAll(r io.Reader, name string) ([]byte, error) {
 	return data, nil
 }
 
-// sniff tells the format from the first bytes; names and extensions of files
-// often lie.
-func sniff(data []byte, name string) (string, error) {
-	if len(data) == 0 {
-		return "", unreadable(name, errors.New("the file is empty"))
-	}
-	for _, signature := range []struct {
-		format string
-		prefix string
-	}{
-		{PNG, "\x89PNG\r\n\x1a\n"},
-		{JPEG, "\xff\xd8\xff"},
-		{GIF, "GIF87a"},
-		{GIF, "GIF89a"},
-		{BMP, "BM"},
-		{TIFF, "II*\x00"},
-		{TIFF, "MM\x00*"},
-	} {
-		if bytes.HasPrefix(data, []byte(signature.prefix)) {
-			return signature.format, nil
-		}
-	}
-	if isRIFF(data) {
-		return WebP, nil
-	}
-	return "", fmt.Errorf("%s: %w%s; supported are %s", name, ErrUnsupportedFormat, guess(data), supportedFormats)
-}
-
-func isRIFF(data []byte) bool {
-	return len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP"
-}
-
-// guess names formats that people do try, for the error message.
-func guess(data []byte) string {
-	brand := ""
-	if len(data) >= 12 && string(data[4:8]) == "ftyp" {
-		brand = string(data[8:12])
-	}
-	switch {
-	case brand == "avif" || brand == "avis":
-		return " (this is AVIF)"
-	case brand == "heic" || brand == "heix" || brand == "mif1" || brand == "hevc":
-		return " (this is HEIF)"
-	case brand != "":
-		return " (this is a video or other ISO media file)"
-	case bytes.HasPrefix(data, []byte("\x00\x00\x00\x0cjP  ")):
-		return " (this is JPEG 2000)"
-	case bytes.HasPrefix(data, []byte("8BPS")):
-		return " (this is Photoshop)"
-	case bytes.HasPrefix(data, []byte("%PDF")):
-		return " (this is PDF)"
-	case bytes.HasPrefix(data, []byte("II+\x00")), bytes.HasPrefix(data, []byte("MM\x00+")):
-		return " (this is BigTIFF)"
-	case bytes.HasPrefix(data, []byte("\x93NUMPY")):
-		return " (this is a NumPy array)"
-	case bytes.HasPrefix(bytes.TrimSpace(data[:min(len(data), 64)]), []byte("<")):
-		return " (this is SVG, XML or HTML)"
-	}
-	return ""
-}
-
 // guarded turns a panic of a decoder into an error: a damaged picture must not
 // end an overnight run.
 func guarded[T any](decode func() (T, error)) (result T, err error) {
@@ -244,8 +200,6 @@ func explain(format string, data []byte, err error) error {
 		unsupportedTIFF tiff.UnsupportedError
 	)
 	switch {
-	case format == WebP && len(data) > 20 && string(data[12:16]) == "VP8X" && data[20]&2 != 0:
-		return fmt.Errorf("animated WebP is not supported: save it as GIF, or its frames as PNG (%w)", err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the %s data is cut short: %w", format, err)
 	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG), errors.As(err, &unsupportedTIFF),
@@ -259,15 +213,17 @@ func decodeConfig(format string, data []byte) (image.Config, error) {
 	r := bytes.NewReader(data)
 	switch format {
 	case PNG:
-		return png.DecodeConfig(r)
+		return pngConfig(data)
 	case JPEG:
-		return jpeg.DecodeConfig(r)
+		return jpegConfig(data)
 	case GIF:
 		return gif.DecodeConfig(r)
 	case WebP:
 		return webp.DecodeConfig(r)
 	case BMP:
 		return bmp.DecodeConfig(r)
+	case PNM:
+		return pnmConfig(data)
 	default:
 		return tiff.DecodeConfig(r)
 	}
@@ -299,29 +255,19 @@ func decodePixels(format string, data []byte, config image.Config) (*Picture, er
 	case GIF:
 		return decodeGIF(data)
 	case WebP:
-		if int64(binary.LittleEndian.Uint32(data[4:]))+8 > int64(len(data)) {
-			return nil, io.ErrUnexpectedEOF // the decoder does not miss the last bytes
-		}
-		img, err := webp.Decode(r)
-		if err != nil {
-			return nil, err
-		}
-		return convertWebP(img), nil
+		return decodeWebP(data)
 	case JPEG:
-		if config.ColorModel == color.CMYKModel {
-			data = withAdobeSegment(data)
-		}
+		return decodeJPEG(data, config)
+	case PNG:
+		return decodePNG(data)
+	case PNM:
+		return decodePNM(data)
 	}
 	var img image.Image
 	var err error
-	switch format {
-	case PNG:
-		img, err = png.Decode(r)
-	case JPEG:
-		img, err = jpeg.Decode(bytes.NewReader(data))
-	case BMP:
+	if format == BMP {
 		img, err = bmp.Decode(r)
-	default:
+	} else {
 		img, err = tiff.Decode(r)
 	}
 	if err != nil {

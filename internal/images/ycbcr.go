@@ -170,6 +170,7 @@ func convertWebP(img image.Image) *Picture {
 		plane.rowWebP(v, planes.Cr, y)
 		studioRow(picture.Pix[3*width*y:3*width*(y+1)], planes.Y[y*planes.YStride:y*planes.YStride+width], u, v)
 	}
+	picture.takeAlphaOf(img)
 	return picture
 }
 

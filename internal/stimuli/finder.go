@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/tfconvrnn/go/internal/images"
 )
 
 // classColumn holds the folder that a picture lies in, relative to the input.
@@ -25,7 +27,7 @@ const maxList = 1 << 30
 
 // Suffixes of the files taken from folders. What a picture is, its content says.
 var (
-	pictureSuffixes = []string{".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
+	pictureSuffixes = images.Extensions()
 	videoSuffixes   = []string{".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv"}
 	tableSuffixes   = []string{".csv", ".tsv"}
 	arraySuffixes   = []string{".npy", ".npz"}
