@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The long versions of the tests: fuzzing, plans against each other, soaking, the race
-# detector, cgo's pointer checks, AddressSanitizer, determinism, what would abort the
+# detector, cgo's pointer checks, the C compiler's sanitizers, determinism, what would abort the
 # process, and processes killed at random moments.
 # Prints a table at the end, and fails if anything did. Half an hour on two fast cores, an hour on slow ones.
 #
@@ -62,7 +62,17 @@ addresses() {
 	fi
 	# Leaks are what the soak looks for: TensorFlow keeps some things for ever. An
 	# allocation that is too large is to fail as it does without the sanitizer.
-	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 gotest -asan ./internal/libtf
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 gotest -asan ./internal/libtf ./internal/kernels
+}
+
+# sanitized KIND runs the kernels' tests under another of the C compiler's sanitizers. With
+# ThreadSanitizer the library, which is not made for it, must not be loaded.
+sanitized() {
+	if ! echo 'int main(void) { return 0; }' | ${CC:-cc} "-fsanitize=$1" -x c -o "$logs/sanitized" - 2>/dev/null; then
+		echo "not run: the C compiler has no -fsanitize=$1"
+		return
+	fi
+	CGO_CFLAGS="-g -O1 -fsanitize=$1 -fno-sanitize-recover=all" CGO_LDFLAGS="-fsanitize=$1" gotest ./internal/kernels -skip '^TestOperation'
 }
 
 gotest() { go test -count=1 -timeout 6h -v "$@"; }
@@ -98,7 +108,9 @@ for part in $parts; do
 			gotest ./internal/libtf ./tfconvrnn -run '^(Test[A-Z].*)$' -skip 'TestGolden|TestPlansAgree|TestGPU|TestNothingAborts'
 		;;
 	asan)
-		run "AddressSanitizer: C code of the binding" "its tests" addresses
+		run "AddressSanitizer: C code" "its tests" addresses
+		run "ThreadSanitizer: kernels" "their tests" sanitized thread
+		run "UBSan: kernels" "their tests" sanitized undefined
 		;;
 	same)
 		TFCONVRNN_RUNS=$((RUNS / 2)) run "same bytes, run after run and process after process" "$((RUNS / 2 * 2)) runs" \

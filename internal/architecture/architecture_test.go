@@ -107,6 +107,7 @@ var rules = []struct {
 	{"graphs know no models", []string{"internal/graph"}, nil, []string{"internal/zoo", "internal/unroll"}},
 	{"the unroll knows no files", []string{"internal/unroll"}, nil, []string{"internal/bundle", "internal/weights", "internal/atomicfile", "convert"}},
 	{"the binding is small", []string{"internal/libtf"}, nil, []string{"internal/tfpb", "internal/graph", "internal/zoo", "internal/manifest"}},
+	{"kernels know no models", []string{"internal/kernels"}, nil, []string{"internal/zoo", "internal/unroll", "internal/manifest"}},
 	{"formats stand alone", []string{"internal/bundle", "internal/arrayfiles", "internal/images", "internal/tensorcache"}, nil, []string{"internal/zoo", "internal/unroll", "internal/libtf", "convert", "savedmodels"}},
 	{"checks come before what they check", []string{"internal/trust"}, nil, []string{"internal/libtf", "convert", "internal/unroll"}},
 	{"settings of the whole process are for programs", []string{"tfconvrnn", "convert", "savedmodels", "internal/*"}, nil, []string{"internal/libtf/onearena"}},
@@ -156,11 +157,11 @@ func TestExpectedEdges(t *testing.T) {
 	}
 }
 
-// TestOnlyTheBindingUsesCgo: the rest builds without a C compiler, and has no
-// pointers to go wrong.
+// TestOnlyTheBindingUsesCgo: beside the kernels, the rest builds without a C compiler, and
+// has no pointers to go wrong.
 func TestOnlyTheBindingUsesCgo(t *testing.T) {
 	list := packages(t)
-	binding := []string{"internal/libtf", "internal/libtf/onearena"}
+	binding := []string{"internal/kernels", "internal/libtf", "internal/libtf/onearena"}
 	for _, name := range binding {
 		require.NotEmpty(t, list[name].CgoFiles)
 	}

@@ -33,6 +33,8 @@ static const struct {
 #undef SYMBOL
 };
 
+static void* library;
+
 // Of C++, and so not of the stable API: absent from some builds.
 static void (*set_tensor_float_32)(bool allowed);
 static bool (*get_tensor_float_32)(void);
@@ -60,7 +62,7 @@ int libtf_open(const char* path, char* text, size_t size) {
   text[0] = 0;
   sigset_t before;
   block_signals(&before);
-  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   restore_signals(&before);
   if (library == NULL) {
     const char* message = dlerror();
@@ -94,6 +96,8 @@ int libtf_tensor_float_32(int allowed) {
   if (allowed >= 0) set_tensor_float_32(allowed != 0);
   return get_tensor_float_32();
 }
+
+void* libtf_symbol(const char* name) { return dlsym(library, name); }
 
 void libtf_trim(void) {
   // Of glibc alone, so it is looked up.

@@ -135,6 +135,9 @@ int libtf_open(const char* path, char* text, size_t size);
 // the library cannot tell.
 int libtf_tensor_float_32(int allowed);
 
+// libtf_symbol returns the address of a symbol of the library, or NULL.
+void* libtf_symbol(const char* name);
+
 // libtf_trim returns memory that is free to the system, where the C library can.
 void libtf_trim(void);
 

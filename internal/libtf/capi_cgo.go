@@ -34,6 +34,12 @@ func open(path string) (openResult, string) {
 func tensorFloat32(allowed int) int { return int(C.libtf_tensor_float_32(C.int(allowed))) }
 func trim()                         { C.libtf_trim() }
 
+func symbol(name string) unsafe.Pointer {
+	cName := C.CString(name)
+	defer C.free(unsafe.Pointer(cName))
+	return C.libtf_symbol(cName)
+}
+
 func version() string { return C.GoString(C.libtf_TF_Version()) }
 
 // withStatus runs f with a fresh TF_Status and turns that into an error.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/tfconvrnn/go/internal/cachedir"
 )
@@ -111,6 +112,10 @@ func (r *Runtime) Version() string { return r.version }
 
 // Path returns the file that was loaded.
 func (r *Runtime) Path() string { return r.path }
+
+// Symbol returns the address of a function of the library, nil if it has none of that
+// name. It stays valid.
+func (r *Runtime) Symbol(name string) unsafe.Pointer { return symbol(name) }
 
 // PoolThreads returns how many threads sessions compute with when wanted are asked for.
 // TensorFlow makes one pool of threads in a process, for its first session: what the

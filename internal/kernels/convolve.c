@@ -1,0 +1,251 @@
+//go:build cgo && (linux || darwin)
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "kernels.h"
+
+extern const kernels_isa kernels_baseline;
+#if defined(__x86_64__)
+extern const kernels_isa kernels_avx512, kernels_avx2;
+#endif
+
+const kernels_isa *const kernels_isas[] = {
+#if defined(__x86_64__)
+    &kernels_avx512, &kernels_avx2,
+#endif
+    &kernels_baseline, NULL};
+
+int kernels_isa_runs(const kernels_isa *isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (isa == &kernels_avx512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma");
+  if (isa == &kernels_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return isa == &kernels_baseline;
+}
+
+static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static int valid_shape(const kernels_shape *s) {
+  if (s->kernel < 1 || s->kernel > KERNELS_KERNEL || s->sources < 1 || s->sources > KERNELS_SOURCES) return 0;
+  for (int i = 0; i < s->sources; i++) {
+    if (s->channels[i] < 1 || s->channels[i] > KERNELS_DIMENSION) return 0;
+  }
+  return s->depth >= 1 && s->depth <= KERNELS_DIMENSION;
+}
+
+// Costs in terms of a multiply or an add in a product: of reading a byte of weights, which
+// mostly come from memory, and of a value that is transformed or copied.
+enum { COST_BYTE = 12, COST_VALUE = 20, COST_COPY = 8 };
+
+int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int64_t width) {
+  if (shape->kernel != 3) return 0;
+  double channels = 0, depth = (double)shape->depth, best = 0;
+  for (int i = 0; i < shape->sources; i++) channels += (double)shape->channels[i];
+  int form = -1;
+  for (int tile = 4; tile >= 0; tile = tile == 2 ? 0 : tile - 1) {
+    double positions = tile == 0 ? 9 : (tile + 2) * (tile + 2), step = tile == 0 ? 1 : tile;
+    double rows = (double)batch * (double)divide_up(height, (int64_t)step) * (double)divide_up(width, (int64_t)step);
+    double values = tile == 0 ? COST_COPY * channels : COST_VALUE * (channels + depth);
+    double cost = positions * (rows * (2 * channels * depth + values) + COST_BYTE * (double)sizeof(float) * channels * depth);
+    if (form < 0 || cost < best) {
+      form = tile;
+      best = cost;
+    }
+    if (tile == 0) break;
+  }
+  return form;
+}
+
+typedef struct {
+  const kernels_weights *w;
+  const float *const *filters;
+} packing;
+
+static void pack_panel(void *argument, int64_t panel) {
+  const packing *p = argument;
+  p->w->isa->pack(p->w, p->filters, panel);
+}
+
+// huge is from where on weights lie on pages of 2 MiB.
+enum { HUGE_PAGE = 2 << 20 };
+
+int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, const float *const *filters, int threads, kernels_weights **packed) {
+  if (!valid_shape(shape) || (tile != 0 && tile != 2 && tile != 3 && tile != 4) || (tile != 0 && shape->kernel != 3)) return KERNELS_INVALID;
+  kernels_weights *w = calloc(1, sizeof(*w));
+  if (w == NULL) return KERNELS_MEMORY;
+  w->isa = isa;
+  w->shape = *shape;
+  w->tile = tile;
+  w->positions = tile == 0 ? 1 : (tile + 2) * (tile + 2);
+  for (int i = 0; i < shape->sources; i++) w->inner += divide_up(shape->channels[i], 16) * 16;
+  if (tile == 0) w->inner *= shape->kernel * shape->kernel;
+  w->panels = divide_up(shape->depth, isa->panel);
+  // No overflow: at most 2^20 panels and columns, 36 positions, 49·4·2^20 inner.
+  size_t row = (size_t)w->panels * (size_t)w->positions * (size_t)isa->panel * sizeof(float);
+  if (__builtin_mul_overflow(row, (size_t)w->inner, &w->bytes) || w->bytes > PTRDIFF_MAX / 2) {
+    free(w);
+    return KERNELS_MEMORY;
+  }
+  size_t alignment = w->bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+  void *values = NULL;
+  if (posix_memalign(&values, alignment, w->bytes) != 0) {
+    free(w);
+    return KERNELS_MEMORY;
+  }
+#if defined(__linux__)
+  if (alignment == HUGE_PAGE) madvise(values, w->bytes, MADV_HUGEPAGE);
+#endif
+  w->values = values;
+  packing p = {w, filters};
+  kernels_parallel(threads, w->panels, pack_panel, &p);
+  *packed = w;
+  return KERNELS_OK;
+}
+
+void kernels_free(kernels_weights *w) {
+  if (w == NULL) return;
+  free(w->values);
+  free(w);
+}
+
+enum {
+  LEFT_BYTES = 8 << 20,      // most of a block of the left operand, unless a few rows are more
+  PRODUCT_BYTES = 320 << 10,  // most of a thread's products, unless a few rows are more
+  // Where the weights are no more than this, each thread computes all of some rows, with
+  // as many rows as fit into so much.
+  WEIGHTS_BYTES = 3 << 20,
+  ROWS_BYTES = 640 << 10,
+};
+
+// blocks says how a convolution is divided. rows are tiles, or pixels.
+typedef struct {
+  const kernels_convolution *c;
+  int64_t first, count;  // rows of the left operand at hand
+  int64_t block;         // inner blocks
+  int64_t chunk;         // rows of an item of the input
+  int64_t part, parts;   // rows of an item of the products, and their number
+  const float *zeros;
+  float *left;
+  atomic_int failed;
+} blocks;
+
+static void input_item(void *argument, int64_t item) {
+  const blocks *b = argument;
+  int64_t from = item * b->chunk, to = from + b->chunk;
+  if (to > b->count) to = b->count;
+  b->c->weights->isa->input(b->c, b->first, from, to, b->count, b->zeros, b->left);
+}
+
+// multiply_rows computes the outputs of rows from … on, up to rows, of a panel.
+static void multiply_rows(const blocks *b, int64_t panel, int64_t from, int64_t rows, float *products) {
+  const kernels_weights *w = b->c->weights;
+  const kernels_isa *isa = w->isa;
+  size_t stride = (size_t)b->count * KERNELS_BLOCK;
+  for (int p = 0; p < w->positions; p++) {
+    isa->product(b->left + (size_t)p * (size_t)b->block * stride + (size_t)from * KERNELS_BLOCK, stride, rows,
+                 w->values + ((size_t)panel * (size_t)w->positions + (size_t)p) * (size_t)w->inner * (size_t)isa->panel, w->inner,
+                 products + (size_t)p * (size_t)rows * (size_t)isa->panel);
+  }
+  isa->output(b->c, b->first + from, rows, panel, products);
+}
+
+static size_t products_bytes(const kernels_weights *w, int64_t rows) {
+  return (size_t)w->positions * (size_t)rows * (size_t)w->isa->panel * sizeof(float);
+}
+
+static void product_item(void *argument, int64_t item) {
+  blocks *b = argument;
+  int64_t panel = item / b->parts, from = item % b->parts * b->part;
+  int64_t rows = b->count - from < b->part ? b->count - from : b->part;
+  kernels_scratch *products = kernels_take(products_bytes(b->c->weights, b->part));
+  if (products == NULL) {
+    atomic_store(&b->failed, 1);
+    return;
+  }
+  multiply_rows(b, panel, from, rows, products->floats);
+  kernels_give(products);
+}
+
+// together computes rows in superblocks whose left operand threads share: each part of
+// the weights is read once for all of them.
+static int together(blocks *b, int64_t rows, int64_t most, size_t row) {
+  const kernels_convolution *c = b->c;
+  const kernels_weights *w = c->weights;
+  int64_t super = divide_up(rows, divide_up(rows, most));
+  kernels_scratch *left = kernels_take((size_t)super * row);
+  if (left == NULL) return KERNELS_MEMORY;
+  b->left = left->floats;
+  int64_t part = (int64_t)(PRODUCT_BYTES / products_bytes(w, 1));
+  if (part < w->isa->rows) part = w->isa->rows;
+  for (b->first = 0; b->first < rows; b->first += super) {
+    b->count = rows - b->first < super ? rows - b->first : super;
+    b->chunk = divide_up(b->count, 4 * (int64_t)c->threads);
+    if (b->chunk > 16) b->chunk = 16;
+    kernels_parallel(c->threads, divide_up(b->count, b->chunk), input_item, b);
+    b->parts = divide_up(b->count, part);
+    while (b->parts * w->panels < 2 * c->threads && divide_up(b->count, b->parts) > w->isa->rows) b->parts++;
+    b->part = divide_up(b->count, b->parts);
+    b->parts = divide_up(b->count, b->part);
+    kernels_parallel(c->threads, b->parts * w->panels, product_item, b);
+  }
+  kernels_give(left);
+  return KERNELS_OK;
+}
+
+// rows_item computes everything of some rows.
+static void rows_item(void *argument, int64_t item) {
+  blocks *all = argument;
+  blocks b = {.c = all->c, .zeros = all->zeros, .block = all->block, .first = all->first + item * all->part};
+  const kernels_weights *w = b.c->weights;
+  b.count = all->count - item * all->part;
+  if (b.count > all->part) b.count = all->part;
+  size_t products = products_bytes(w, all->part), row = (size_t)w->positions * (size_t)b.block * KERNELS_BLOCK * sizeof(float);
+  kernels_scratch *memory = kernels_take(products + (size_t)all->part * row);
+  if (memory == NULL) {
+    atomic_store(&all->failed, 1);
+    return;
+  }
+  b.left = memory->floats + products / sizeof(float);
+  w->isa->input(b.c, b.first, 0, b.count, b.count, b.zeros, b.left);
+  for (int64_t panel = 0; panel < w->panels; panel++) multiply_rows(&b, panel, 0, b.count, memory->floats);
+  kernels_give(memory);
+}
+
+int kernels_convolve(const kernels_convolution *c) {
+  const kernels_weights *w = c->weights;
+  if (c->batch < 0 || c->height < 0 || c->width < 0 || c->batch > KERNELS_DIMENSION || c->height > KERNELS_DIMENSION || c->width > KERNELS_DIMENSION) return KERNELS_INVALID;
+  int64_t tile = w->tile == 0 ? 1 : w->tile, rows;
+  if (__builtin_mul_overflow(c->batch, divide_up(c->height, tile) * divide_up(c->width, tile), &rows)) return KERNELS_INVALID;
+  if (rows == 0) return KERNELS_OK;
+  size_t zeros = 0;
+  for (int i = 0; i < w->shape.sources; i++) {
+    size_t channels = (size_t)divide_up(w->shape.channels[i], 16) * 16;
+    if (channels > zeros) zeros = channels;
+  }
+  kernels_scratch *nothing = kernels_take(zeros * sizeof(float));
+  if (nothing == NULL) return KERNELS_MEMORY;
+  memset(nothing->floats, 0, zeros * sizeof(float));
+  blocks b = {.c = c, .zeros = nothing->floats, .block = divide_up(w->inner, KERNELS_BLOCK), .count = rows};
+  size_t row = (size_t)w->positions * (size_t)b.block * KERNELS_BLOCK * sizeof(float);
+  int64_t most = (int64_t)(LEFT_BYTES / row);
+  if (most < w->isa->rows) most = w->isa->rows;
+  b.part = (int64_t)(ROWS_BYTES / (row + products_bytes(w, 1)));
+  int result = KERNELS_OK;
+  if (w->bytes <= WEIGHTS_BYTES && b.part >= w->isa->rows && rows >= 2 * c->threads * w->isa->rows) {
+    b.parts = divide_up(rows, b.part);
+    if (b.parts < 4 * c->threads) b.parts = 4 * c->threads;
+    b.part = divide_up(rows, b.parts);
+    if (b.part < w->isa->rows) b.part = w->isa->rows;
+    kernels_parallel(c->threads, divide_up(rows, b.part), rows_item, &b);
+  } else {
+    result = together(&b, rows, most, row);
+  }
+  kernels_give(nothing);
+  return atomic_load(&b.failed) ? KERNELS_MEMORY : result;
+}

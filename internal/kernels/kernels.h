@@ -1,0 +1,103 @@
+// Convolutions of stride 1 under SAME padding, over float32 maps [batch, height,
+// width, channels], with weights that are packed once: by Winograd's F(m×m, 3×3), or
+// as a matrix product over patches. Nothing here knows TensorFlow.
+//
+// Every sum is added in an order that depends on the weights' form alone. So the
+// number of threads, the batch and the blocks do not change a bit.
+#ifndef KERNELS_H
+#define KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+  KERNELS_SOURCES = 4,      // at most so many inputs are joined by channels
+  KERNELS_KERNEL = 7,       // the largest kernel
+  KERNELS_DIMENSION = 1 << 20,  // the largest dimension of a tensor
+  KERNELS_BLOCK = 64,       // inner dimension of a block of a packed operand
+};
+
+// What functions return; 0 is success.
+enum { KERNELS_OK = 0, KERNELS_INVALID = 1, KERNELS_MEMORY = 2 };
+
+// kernels_shape is what does not depend on the size of the maps.
+typedef struct {
+  int kernel;  // height and width of the kernel
+  int sources;
+  int64_t channels[KERNELS_SOURCES];  // of each source
+  int64_t depth;                      // channels put out
+} kernels_shape;
+
+// kernels_weights are packed weights. values is
+// [panels][positions][inner][panel columns], padded with zeros.
+typedef struct {
+  const struct kernels_isa *isa;
+  kernels_shape shape;
+  int tile;       // m of F(m×m, 3×3); 0 is the product over patches
+  int positions;  // products: (m+2)², or 1
+  int64_t inner;  // length of the sums, each source's channels padded to 16
+  int64_t panels;
+  size_t bytes;  // of values
+  float *values;
+} kernels_weights;
+
+typedef struct {
+  const kernels_weights *weights;
+  int64_t batch, height, width;
+  const float *x[KERNELS_SOURCES];
+  float *y;
+  int threads;
+} kernels_convolution;
+
+// kernels_isa is the code for one set of vector instructions.
+typedef struct kernels_isa {
+  const char *name;
+  int panel;  // columns of a panel
+  int rows;   // most rows of a block in registers
+  // pack fills panel p of w from filters [kernel, kernel, channels, depth].
+  void (*pack)(const kernels_weights *w, const float *const *filters, int64_t p);
+  // input writes rows from … to-1 of the left operand, of which the block holds
+  // count and the first is that of tile or pixel first. zeros has as many zeros as
+  // the source with the most channels needs.
+  void (*input)(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left);
+  // product multiplies rows rows of a left operand, whose blocks are stride floats apart,
+  // with a panel's position, into out [rows][panel].
+  void (*product)(const float *left, size_t stride, int64_t rows, const float *right, int64_t inner, float *out);
+  // output turns products [positions][rows][panel] into outputs of panel p.
+  void (*output)(const kernels_convolution *c, int64_t first, int64_t rows, int64_t p, const float *products);
+} kernels_isa;
+
+// The instructions there is code for on this kind of processor, best first, ending
+// with NULL, and whether this processor has them.
+extern const kernels_isa *const kernels_isas[];
+int kernels_isa_runs(const kernels_isa *isa);
+
+// kernels_pack packs weights for the tile (0, 2, 3 or 4); those other than 0 are for
+// kernels of 3×3 only. filters holds one [kernel, kernel, channels, depth] for each
+// source. The caller frees the result.
+int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, const float *const *filters, int threads, kernels_weights **packed);
+void kernels_free(kernels_weights *w);
+
+// kernels_form returns the tile with which a convolution is fastest, 0 for the product.
+int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int64_t width);
+
+// kernels_convolve computes c->y [batch, height, width, depth]. Any number of threads may
+// call it at once.
+int kernels_convolve(const kernels_convolution *c);
+
+// kernels_parallel calls body for every item from 0 to items-1, on up to threads threads:
+// the caller's, and helpers that are free. Calls from several threads run at once.
+void kernels_parallel(int threads, int64_t items, void (*body)(void *argument, int64_t item), void *argument);
+
+// kernels_take returns memory for at least so many bytes, aligned to 64, or NULL; what
+// kernels_give gives back is kept for the next until kernels_trim.
+typedef struct kernels_scratch {
+  struct kernels_scratch *next;
+  size_t bytes;
+  float *floats;
+} kernels_scratch;
+kernels_scratch *kernels_take(size_t bytes);
+void kernels_give(kernels_scratch *s);
+void kernels_trim(void);
+
+#endif

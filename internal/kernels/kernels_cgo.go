@@ -1,0 +1,185 @@
+//go:build cgo && (linux || darwin)
+
+package kernels
+
+/*
+#cgo CFLAGS: -std=gnu11 -O3 -Wall
+#cgo linux LDFLAGS: -lpthread
+#include <stdlib.h>
+
+#include "kernels.h"
+#include "tensorflow.h"
+
+static const char *kernels_name(int i) {
+  return kernels_isas[i] == NULL ? NULL : kernels_isas[i]->name;
+}
+static const char *kernels_function(int i) { return kernels_functions[i]; }
+static int kernels_runs(int i) { return kernels_isa_runs(kernels_isas[i]); }
+static int kernels_pack_for(int i, const kernels_shape *shape, int tile, const float *const *filters, int threads, kernels_weights **packed) {
+  return kernels_pack(kernels_isas[i], shape, tile, filters, threads, packed);
+}
+*/
+import "C"
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"github.com/tfconvrnn/go/internal/libtf"
+)
+
+// Register makes the operations of this package known to TensorFlow, once for the process;
+// further calls return what the first did. instructions is one of Instructions. Errors wrap
+// ErrUnavailable.
+func Register(runtime *libtf.Runtime, instructions string) error {
+	registering.Do(func() { registered = register(runtime, instructions) })
+	return registered
+}
+
+var (
+	registering sync.Once
+	registered  error
+)
+
+func register(runtime *libtf.Runtime, instructions string) error {
+	var functions []unsafe.Pointer
+	var missing []string
+	for i := C.int(0); C.kernels_function(i) != nil; i++ {
+		name := C.GoString(C.kernels_function(i))
+		symbol := runtime.Symbol(name)
+		if symbol == nil {
+			missing = append(missing, name)
+		}
+		functions = append(functions, symbol)
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: the library lacks %s", ErrUnavailable, strings.Join(missing, ", "))
+	}
+	i, err := isaOf(instructions)
+	if err != nil {
+		return err
+	}
+	var text [1024]C.char
+	C.kernels_register(&functions[0], i, &text[0], C.size_t(len(text)))
+	if text[0] != 0 {
+		return fmt.Errorf("%w: %s", ErrUnavailable, C.GoString(&text[0]))
+	}
+	return nil
+}
+
+// isaOf returns the place of instructions among the C code's.
+func isaOf(instructions string) (C.int, error) {
+	for i := C.int(0); C.kernels_name(i) != nil; i++ {
+		if C.kernels_runs(i) != 0 && C.GoString(C.kernels_name(i)) == instructions {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: there is no code for %q here", ErrUnavailable, instructions)
+}
+
+// Instructions lists the sets of vector instructions that there is code for and that this
+// processor has, the best first.
+func Instructions() []string {
+	var names []string
+	for i := C.int(0); C.kernels_name(i) != nil; i++ {
+		if C.kernels_runs(i) != 0 {
+			names = append(names, C.GoString(C.kernels_name(i)))
+		}
+	}
+	return names
+}
+
+// Weights are packed weights, in memory of C that the owner frees with Close. Convolve is
+// safe for concurrent use; Close must come after.
+type Weights struct {
+	filter Filter
+	packed *C.kernels_weights
+}
+
+// Pack packs the filters [kernel, kernel, channels, depth], one for each input, for a form
+// and a set of instructions.
+func Pack(instructions string, form Form, filter Filter, filters [][]float32, threads int) (*Weights, error) {
+	sizes, err := filter.sizes()
+	if err != nil {
+		return nil, err
+	}
+	if len(filters) != len(sizes) {
+		return nil, fmt.Errorf("%w: %d filters for %d inputs", ErrInvalid, len(filters), len(sizes))
+	}
+	for i, size := range sizes {
+		if len(filters[i]) != size {
+			return nil, fmt.Errorf("%w: a filter of %d values instead of %d", ErrInvalid, len(filters[i]), size)
+		}
+	}
+	i, err := isaOf(instructions)
+	if err != nil {
+		return nil, err
+	}
+	shape := C.kernels_shape{kernel: C.int(filter.Kernel), sources: C.int(len(sizes)), depth: C.int64_t(filter.Depth)}
+	var pinner runtime.Pinner
+	defer pinner.Unpin()
+	var pointers [maxSources]*C.float
+	for k, values := range filters {
+		shape.channels[k] = C.int64_t(filter.Channels[k])
+		pointers[k] = pinned(&pinner, values)
+	}
+	w := &Weights{filter: filter}
+	if err := code(int(C.kernels_pack_for(i, &shape, C.int(form), &pointers[0], C.int(threads), &w.packed))); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// FormFor returns the form in which TensorFlow's operation computes a convolution.
+func FormFor(filter Filter, batch, height, width int) Form {
+	shape := C.kernels_shape{kernel: C.int(filter.Kernel), sources: C.int(len(filter.Channels)), depth: C.int64_t(filter.Depth)}
+	for i, channels := range filter.Channels {
+		shape.channels[i] = C.int64_t(channels)
+	}
+	return Form(C.kernels_form(&shape, C.int64_t(batch), C.int64_t(height), C.int64_t(width)))
+}
+
+func pinned(pinner *runtime.Pinner, values []float32) *C.float {
+	p := unsafe.SliceData(values)
+	if p != nil {
+		pinner.Pin(p)
+	}
+	return (*C.float)(unsafe.Pointer(p))
+}
+
+// Bytes is how much memory the packed weights take.
+func (w *Weights) Bytes() int { return int(w.packed.bytes) }
+
+// Close frees the weights; closing again does nothing.
+func (w *Weights) Close() {
+	C.kernels_free(w.packed)
+	w.packed = nil
+}
+
+// Convolve computes y [batch, height, width, depth] from the inputs [batch, height, width,
+// channels], with stride 1 and SAME padding.
+func (w *Weights) Convolve(batch, height, width int, inputs [][]float32, y []float32, threads int) error {
+	if batch < 0 || height < 0 || width < 0 || batch > maxDimension || height > maxDimension || width > maxDimension {
+		return fmt.Errorf("%w: %d maps of %d×%d", ErrInvalid, batch, height, width)
+	}
+	pixels := batch * height * width
+	if len(inputs) != len(w.filter.Channels) || len(y) != pixels*w.filter.Depth || threads < 1 {
+		return fmt.Errorf("%w: %d inputs, %d outputs, %d threads", ErrInvalid, len(inputs), len(y), threads)
+	}
+	for i, input := range inputs {
+		if len(input) != pixels*w.filter.Channels[i] {
+			return fmt.Errorf("%w: an input of %d values instead of %d", ErrInvalid, len(input), pixels*w.filter.Channels[i])
+		}
+	}
+	var pinner runtime.Pinner
+	defer pinner.Unpin()
+	c := C.kernels_convolution{weights: w.packed, batch: C.int64_t(batch), height: C.int64_t(height), width: C.int64_t(width), threads: C.int(threads)}
+	for i, input := range inputs {
+		c.x[i] = pinned(&pinner, input)
+	}
+	c.y = pinned(&pinner, y)
+	return code(int(C.kernels_convolve(&c)))
+}

@@ -1,0 +1,237 @@
+//go:build cgo && (linux || darwin)
+
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func randomFloats(r *rand.Rand, n int) []float32 {
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = float32(r.NormFloat64())
+	}
+	return values
+}
+
+// reference is the convolution at one output, in float64.
+func reference(f Filter, height, width int, inputs, filters [][]float32, item, y, x, n int) float64 {
+	sum, before := 0.0, (f.Kernel-1)/2
+	for i, channels := range f.Channels {
+		for dy := range f.Kernel {
+			for dx := range f.Kernel {
+				row, column := y+dy-before, x+dx-before
+				if row < 0 || row >= height || column < 0 || column >= width {
+					continue
+				}
+				in := inputs[i][((item*height+row)*width+column)*channels:]
+				weights := filters[i][(dy*f.Kernel+dx)*channels*f.Depth:]
+				for c := range channels {
+					sum += float64(in[c]) * float64(weights[c*f.Depth+n])
+				}
+			}
+		}
+	}
+	return sum
+}
+
+type testCase struct {
+	filter               Filter
+	form                 Form
+	batch, height, width int
+}
+
+// randomCase returns one of at most so many multiply-accumulates.
+func randomCase(r *rand.Rand, most int) testCase {
+	for {
+		c := testCase{batch: 1 + r.IntN(4), height: 1 + r.IntN(60), width: 1 + r.IntN(60)}
+		c.form = []Form{Product, Product, F2, F3, F4, F4}[r.IntN(6)]
+		c.filter.Kernel = 3
+		if c.form == Product {
+			c.filter.Kernel = 1 + r.IntN(7)
+		}
+		channels := func() int { return int(math.Exp(r.Float64()*math.Log(1024./3)) * 3) }
+		macs := 0
+		for range 1 + r.IntN(3) {
+			n := channels()
+			if r.IntN(2) == 0 {
+				n = (n + 15) / 16 * 16
+			}
+			c.filter.Channels = append(c.filter.Channels, n)
+			macs += n
+		}
+		c.filter.Depth = channels()
+		if macs*c.filter.Kernel*c.filter.Kernel*c.filter.Depth*c.batch*c.height*c.width < most {
+			return c
+		}
+	}
+}
+
+// The largest difference from the float64 convolution, in parts of the outputs' RMS.
+var tolerances = map[Form]float64{Product: 1e-5, F2: 1e-5, F3: 5e-5, F4: 5e-5}
+
+func TestConvolutionsOfRandomShapes(t *testing.T) {
+	cases := 150
+	if testing.Short() {
+		cases = 30
+	}
+	for _, instructions := range Instructions() {
+		t.Run(instructions, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, 2))
+			for range cases {
+				c := randomCase(r, 100e6)
+				checkCase(t, r, instructions, c)
+			}
+		})
+	}
+}
+
+func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
+	name := fmt.Sprintf("%+v", c)
+	pixels := c.batch * c.height * c.width
+	var inputs, filters [][]float32
+	for _, channels := range c.filter.Channels {
+		inputs = append(inputs, randomFloats(r, pixels*channels))
+		filters = append(filters, randomFloats(r, c.filter.Kernel*c.filter.Kernel*channels*c.filter.Depth))
+	}
+	w, err := Pack(instructions, c.form, c.filter, filters, 1+r.IntN(3))
+	require.NoError(t, err, name)
+	defer w.Close()
+	// What is around the outputs must stay.
+	const guard = 64
+	all := randomFloats(r, pixels*c.filter.Depth+2*guard)
+	before := append([]float32(nil), all...)
+	y := all[guard : len(all)-guard]
+	require.NoError(t, w.Convolve(c.batch, c.height, c.width, inputs, y, 1), name)
+	require.Equal(t, before[:guard], all[:guard], name)
+	require.Equal(t, before[len(all)-guard:], all[len(all)-guard:], name)
+
+	worst, squares, checked := 0.0, 0.0, min(len(y), 400)
+	for i := range checked {
+		at := i
+		if checked < len(y) {
+			at = r.IntN(len(y))
+		}
+		n, pixel := at%c.filter.Depth, at/c.filter.Depth
+		want := reference(c.filter, c.height, c.width, inputs, filters, pixel/(c.height*c.width), pixel/c.width%c.height, pixel%c.width, n)
+		require.False(t, math.IsNaN(float64(y[at])), name)
+		worst = max(worst, math.Abs(want-float64(y[at])))
+		squares += want * want
+	}
+	require.LessOrEqual(t, worst, tolerances[c.form]*math.Sqrt(squares/float64(checked)), name)
+
+	// The same bytes with more threads, and one image alone.
+	again := make([]float32, len(y))
+	require.NoError(t, w.Convolve(c.batch, c.height, c.width, inputs, again, 3), name)
+	require.Equal(t, y, again, name)
+	item := r.IntN(c.batch)
+	alone := make([]float32, len(y)/c.batch)
+	var some [][]float32
+	for _, input := range inputs {
+		size := len(input) / c.batch
+		some = append(some, input[item*size:(item+1)*size])
+	}
+	require.NoError(t, w.Convolve(1, c.height, c.width, some, alone, 2), name)
+	require.Equal(t, y[item*len(alone):(item+1)*len(alone)], alone, name)
+}
+
+func TestInvalidShapes(t *testing.T) {
+	instructions := Instructions()[0]
+	filter := Filter{Kernel: 3, Channels: []int{4}, Depth: 5}
+	values := [][]float32{make([]float32, 9*4*5)}
+	for name, f := range map[string]Filter{
+		"no inputs":       {Kernel: 3, Depth: 5},
+		"too many inputs": {Kernel: 3, Channels: []int{1, 1, 1, 1, 1}, Depth: 5},
+		"no channels":     {Kernel: 3, Channels: []int{0}, Depth: 5},
+		"no depth":        {Kernel: 3, Channels: []int{4}},
+		"too deep":        {Kernel: 3, Channels: []int{4}, Depth: 1 << 40},
+		"large kernel":    {Kernel: 8, Channels: []int{4}, Depth: 5},
+		"other size":      {Kernel: 3, Channels: []int{5}, Depth: 5},
+	} {
+		_, err := Pack(instructions, Product, f, values, 1)
+		assert.ErrorIs(t, err, ErrInvalid, name)
+	}
+	_, err := Pack("other", Product, filter, values, 1)
+	assert.ErrorIs(t, err, ErrUnavailable)
+	_, err = Pack(instructions, Form(5), filter, values, 1)
+	assert.ErrorIs(t, err, ErrInvalid)
+	_, err = Pack(instructions, F4, Filter{Kernel: 1, Channels: []int{36}, Depth: 5}, values, 1)
+	assert.ErrorIs(t, err, ErrInvalid)
+
+	w, err := Pack(instructions, F4, filter, values, 1)
+	require.NoError(t, err)
+	defer w.Close()
+	x, y := [][]float32{make([]float32, 2*3*4)}, make([]float32, 2*3*5)
+	assert.NoError(t, w.Convolve(1, 2, 3, x, y, 1))
+	assert.NoError(t, w.Convolve(0, 2, 3, [][]float32{nil}, nil, 1))
+	assert.ErrorIs(t, w.Convolve(2, 2, 3, x, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(-1, -2, 3, x, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, x, y[1:], 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, x, y, 0), ErrInvalid)
+}
+
+// TestManyAtOnce convolves in several goroutines with helpers.
+func TestManyAtOnce(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	filter := Filter{Kernel: 3, Channels: []int{64}, Depth: 64}
+	filters := [][]float32{randomFloats(r, 9*64*64)}
+	w, err := Pack(Instructions()[0], F4, filter, filters, 2)
+	require.NoError(t, err)
+	defer w.Close()
+	x := [][]float32{randomFloats(r, 2*14*14*64)}
+	want := make([]float32, 2*14*14*64)
+	require.NoError(t, w.Convolve(2, 14, 14, x, want, 1))
+	results := make(chan []float32)
+	for threads := range 4 {
+		go func() {
+			for range 50 {
+				y := make([]float32, len(want))
+				if w.Convolve(2, 14, 14, x, y, 1+threads) != nil {
+					y = nil
+				}
+				results <- y
+			}
+		}()
+	}
+	for range 4 * 50 {
+		assert.Equal(t, want, <-results)
+	}
+}
+
+func BenchmarkConvolve(b *testing.B) {
+	for _, c := range []testCase{
+		{Filter{3, []int{128}, 256}, F4, 8, 56, 56}, {Filter{3, []int{128}, 256}, F4, 1, 56, 56},
+		{Filter{3, []int{256}, 512}, F4, 8, 28, 28}, {Filter{3, []int{256}, 512}, F4, 1, 28, 28},
+		{Filter{3, []int{256}, 512}, F2, 1, 28, 28}, {Filter{3, []int{256}, 512}, F3, 1, 28, 28}, {Filter{3, []int{256}, 512}, Product, 1, 28, 28},
+		{Filter{3, []int{512}, 512}, F4, 8, 14, 14}, {Filter{3, []int{512}, 512}, F4, 1, 14, 14}, {Filter{3, []int{512}, 512}, F2, 1, 14, 14},
+		{Filter{3, []int{512}, 512}, F3, 1, 14, 14}, {Filter{3, []int{512}, 512}, Product, 1, 14, 14},
+		{Filter{3, []int{512}, 1024}, F4, 8, 7, 7}, {Filter{3, []int{512}, 1024}, F3, 8, 7, 7}, {Filter{3, []int{512}, 1024}, F2, 8, 7, 7}, {Filter{3, []int{512}, 1024}, Product, 8, 7, 7},
+		{Filter{3, []int{512}, 1024}, F4, 1, 7, 7}, {Filter{3, []int{512}, 1024}, F2, 1, 7, 7}, {Filter{3, []int{512}, 1024}, Product, 1, 7, 7},
+		{Filter{3, []int{64}, 64}, F4, 8, 56, 56}, {Filter{1, []int{128}, 128}, Product, 8, 56, 56}, {Filter{1, []int{512}, 512}, Product, 8, 7, 7},
+	} {
+		for _, instructions := range Instructions()[:1] {
+			r := rand.New(rand.NewPCG(5, 6))
+			sizes, err := c.filter.sizes()
+			require.NoError(b, err)
+			w, err := Pack(instructions, c.form, c.filter, [][]float32{randomFloats(r, sizes[0])}, 2)
+			require.NoError(b, err)
+			pixels := c.batch * c.height * c.width
+			x, y := [][]float32{randomFloats(r, pixels*c.filter.Channels[0])}, make([]float32, pixels*c.filter.Depth)
+			b.Run(fmt.Sprintf("%s/%d×%d²×%d→%d/%d/%v", instructions, c.batch, c.height, c.filter.Channels[0], c.filter.Depth, c.filter.Kernel, c.form), func(b *testing.B) {
+				for b.Loop() {
+					require.NoError(b, w.Convolve(c.batch, c.height, c.width, x, y, 2))
+				}
+				macs := float64(pixels) * float64(sizes[0])
+				b.ReportMetric(2*macs*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
+			w.Close()
+		}
+	}
+}

@@ -1,0 +1,360 @@
+// The code that computes, included once for each set of vector instructions, which defines
+//   NAME    the suffix of its kernels_isa
+//   LANES   floats of a vector
+//   ROWS    rows of a block in registers; it has two vectors of columns
+// and selects the instructions before.
+
+#include <string.h>
+
+#include "kernels.h"
+
+#define PANEL (2 * LANES)
+#define INLINE static inline __attribute__((always_inline))
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+
+typedef float vector __attribute__((vector_size(4 * LANES)));
+// unaligned is a vector in memory anywhere.
+typedef float unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+INLINE vector load(const float *p) { return *(const unaligned *)p; }
+INLINE void store(float *p, vector v) { *(unaligned *)p = v; }
+
+// load_some loads n < LANES floats, and zeros.
+INLINE vector load_some(const float *p, int64_t n) {
+  vector v = {0};
+  memcpy(&v, p, (size_t)n * sizeof(float));
+  return v;
+}
+
+INLINE void store_some(float *p, vector v, int64_t n) {
+  if (n >= LANES) {
+    store(p, v);
+  } else if (n > 0) {
+    memcpy(p, &v, (size_t)n * sizeof(float));
+  }
+}
+
+// Winograd's matrices for the points 0, 1, -1, ½, -2 and ∞: of these, two fewer than
+// there are positions in a row, and ∞. Y = Aᵀ[(G g Gᵀ)·(Bᵀ d B)]A.
+static const float b4[6][6] = {
+    {1, -1.5f, -2, 1.5f, 1, 0}, {0, -1, .5f, 2.5f, 1, 0},  {0, 1, -2.5f, .5f, 1, 0},
+    {0, -2, -1, 2, 1, 0},       {0, .5f, -1, -.5f, 1, 0}, {0, 1, -1.5f, -2, 1.5f, 1},
+};
+static const float a4[4][6] = {
+    {1, 1, 1, 1, 1, 0}, {0, 1, -1, .5f, -2, 0}, {0, 1, 1, .25f, 4, 0}, {0, 1, -1, .125f, -8, 1},
+};
+static const double g4[6][3] = {
+    {1, 0, 0}, {1. / 3, 1. / 3, 1. / 3}, {-1. / 3, 1. / 3, -1. / 3}, {-16. / 15, -8. / 15, -4. / 15}, {1. / 15, -2. / 15, 4. / 15}, {0, 0, 1},
+};
+static const float b3[5][5] = {
+    {.5f, -1, -.5f, 1, 0}, {0, -.5f, .5f, 1, 0}, {0, .5f, -1.5f, 1, 0}, {0, -1, 0, 1, 0}, {0, .5f, -1, -.5f, 1},
+};
+static const float a3[3][5] = {{1, 1, 1, 1, 0}, {0, 1, -1, .5f, 0}, {0, 1, 1, .25f, 1}};
+static const double g3[5][3] = {
+    {2, 0, 0}, {1, 1, 1}, {-1. / 3, 1. / 3, -1. / 3}, {-8. / 3, -4. / 3, -2. / 3}, {0, 0, 1},
+};
+static const float b2[4][4] = {{-1, 0, 1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}};
+static const float a2[2][4] = {{1, 1, 1, 0}, {0, 1, -1, 1}};
+static const double g2[4][3] = {{-1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
+
+// multiply computes out[i·out_step] = Σ matrix[i][j]·in[j·in_step]. All but the vectors
+// is known when this is compiled, and products with 0 and 1 cost nothing.
+INLINE void multiply(const int rows, const int columns, const float *matrix, const vector *in, const int in_step, vector *out, const int out_step) {
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; i++) {
+    vector sum = {0};
+    int first = 1;
+#pragma GCC unroll 8
+    for (int j = 0; j < columns; j++) {
+      const float m = matrix[i * columns + j];
+      if (m == 0) continue;
+      sum = first ? m * in[j * in_step] : sum + m * in[j * in_step];
+      first = 0;
+    }
+    out[i * out_step] = sum;
+  }
+}
+
+// sandwich computes M in Mᵀ for M [rows][columns].
+INLINE void sandwich(const int rows, const int columns, const float *matrix, const vector *in, vector *out) {
+  vector half[36];
+#pragma GCC unroll 8
+  for (int j = 0; j < columns; j++) multiply(rows, columns, matrix, in + j, columns, half + j, columns);
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; i++) multiply(rows, columns, matrix, half + i * columns, 1, out + i * rows, 1);
+}
+
+// Packing.
+
+static void pack_products(const kernels_weights *w, const float *const *filters, int64_t panel) {
+  const kernels_shape *s = &w->shape;
+  int64_t column = panel * PANEL, columns = s->depth - column < PANEL ? s->depth - column : PANEL;
+  float *out = w->values + (size_t)panel * (size_t)w->inner * PANEL;
+  for (int at = 0; at < s->kernel * s->kernel; at++) {
+    for (int i = 0; i < s->sources; i++) {
+      const float *in = filters[i] + (size_t)at * (size_t)s->channels[i] * (size_t)s->depth + column;
+      int64_t c = 0;
+      for (; c < s->channels[i]; c++, out += PANEL, in += s->depth) {
+        for (int64_t n = 0; n < PANEL; n++) out[n] = n < columns ? in[n] : 0;
+      }
+      for (; c % 16 != 0; c++, out += PANEL) memset(out, 0, PANEL * sizeof(float));
+    }
+  }
+}
+
+INLINE void pack_winograd(const int t, const double *g, const kernels_weights *w, const float *const *filters, int64_t panel) {
+  const kernels_shape *s = &w->shape;
+  int64_t column = panel * PANEL, columns = s->depth - column < PANEL ? s->depth - column : PANEL;
+  size_t position = (size_t)w->inner * PANEL;
+  float *out = w->values + (size_t)panel * (size_t)w->positions * position;
+  for (int i = 0; i < s->sources; i++) {
+    size_t plane = (size_t)s->channels[i] * (size_t)s->depth;
+    int64_t c = 0;
+    for (; c < s->channels[i]; c++, out += PANEL) {
+      const float *in = filters[i] + (size_t)c * (size_t)s->depth + column;
+      double half[6][3][PANEL];  // G g
+      for (int p = 0; p < t; p++) {
+        for (int x = 0; x < 3; x++) {
+          for (int64_t n = 0; n < columns; n++) {
+            half[p][x][n] = g[3 * p] * in[(size_t)x * plane + n] + g[3 * p + 1] * in[(size_t)(3 + x) * plane + n] + g[3 * p + 2] * in[(size_t)(6 + x) * plane + n];
+          }
+          for (int64_t n = columns; n < PANEL; n++) half[p][x][n] = 0;
+        }
+      }
+      for (int p = 0; p < t; p++) {
+        for (int q = 0; q < t; q++) {
+          float *to = out + (size_t)(p * t + q) * position;
+          for (int n = 0; n < PANEL; n++) {
+            to[n] = (float)(half[p][0][n] * g[3 * q] + half[p][1][n] * g[3 * q + 1] + half[p][2][n] * g[3 * q + 2]);
+          }
+        }
+      }
+    }
+    for (; c % 16 != 0; c++, out += PANEL) {
+      for (int p = 0; p < t * t; p++) memset(out + (size_t)p * position, 0, PANEL * sizeof(float));
+    }
+  }
+}
+
+static void pack(const kernels_weights *w, const float *const *filters, int64_t panel) {
+  switch (w->tile) {
+    case 0: pack_products(w, filters, panel); break;
+    case 2: pack_winograd(4, &g2[0][0], w, filters, panel); break;
+    case 3: pack_winograd(5, &g3[0][0], w, filters, panel); break;
+    case 4: pack_winograd(6, &g4[0][0], w, filters, panel); break;
+  }
+}
+
+// The left operand. It is [positions][inner / 64][rows][64], so that the rows of a block in
+// registers are a fixed distance apart.
+
+// pixels fills t×t pointers to the channels of a source's pixels from (top, left) on of an
+// image [height, width, channels]; those outside the map point to zeros.
+INLINE void pixels(const int t, const float *image, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t left, const float *zeros, const float **at) {
+  for (int y = 0; y < t; y++) {
+    for (int x = 0; x < t; x++) {
+      int64_t row = top + y, column = left + x;
+      int inside = row >= 0 && row < height && column >= 0 && column < width;
+      at[y * t + x] = inside ? image + (size_t)(row * width + column) * (size_t)channels : zeros;
+    }
+  }
+}
+
+INLINE void input_winograd(const int m, const float *matrix, const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
+  enum { MOST = 36 };
+  const int t = m + 2;
+  const kernels_shape *s = &c->weights->shape;
+  int64_t across = (c->width + m - 1) / m, tiles = (c->height + m - 1) / m * across;
+  size_t block = (size_t)count * KERNELS_BLOCK;
+  size_t position = (size_t)((c->weights->inner + KERNELS_BLOCK - 1) / KERNELS_BLOCK) * block;
+  for (int64_t row = from; row < to; row++) {
+    int64_t image = (first + row) / tiles, tile = (first + row) % tiles;
+    int64_t top = tile / across * m - 1, side = tile % across * m - 1;
+    int64_t k = 0;
+    for (int i = 0; i < s->sources; i++) {
+      int64_t channels = s->channels[i];
+      const float *at[MOST];
+      pixels(t, c->x[i] + (size_t)image * (size_t)(c->height * c->width) * (size_t)channels, c->height, c->width, channels, top, side, zeros, at);
+      int64_t padded = (channels + 15) / 16 * 16;
+      for (int64_t from_channel = 0; from_channel < padded; from_channel += LANES, k += LANES) {
+        vector in[MOST], out[MOST];
+        if (from_channel + LANES <= channels) {
+#pragma GCC unroll 36
+          for (int p = 0; p < t * t; p++) in[p] = load(at[p] + from_channel);
+        } else {
+          int64_t some = channels > from_channel ? channels - from_channel : 0;
+          for (int p = 0; p < t * t; p++) in[p] = load_some(at[p] + (some > 0 ? from_channel : 0), some);
+        }
+        sandwich(t, t, matrix, in, out);
+        float *result = left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK);
+#pragma GCC unroll 36
+        for (int p = 0; p < t * t; p++) store(result + (size_t)p * position, out[p]);
+      }
+    }
+  }
+}
+
+static void input_patches(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
+  const kernels_shape *s = &c->weights->shape;
+  int64_t size = c->height * c->width, before = (s->kernel - 1) / 2;
+  size_t block = (size_t)count * KERNELS_BLOCK;
+  for (int64_t row = from; row < to; row++) {
+    int64_t image = (first + row) / size, pixel = (first + row) % size;
+    int64_t y = pixel / c->width, x = pixel % c->width;
+    int64_t k = 0;
+    for (int dy = 0; dy < s->kernel; dy++) {
+      for (int dx = 0; dx < s->kernel; dx++) {
+        int64_t py = y + dy - before, px = x + dx - before;
+        int inside = py >= 0 && py < c->height && px >= 0 && px < c->width;
+        for (int i = 0; i < s->sources; i++) {
+          int64_t channels = s->channels[i], padded = (channels + 15) / 16 * 16;
+          const float *in = inside ? c->x[i] + (size_t)((image * c->height + py) * c->width + px) * (size_t)channels : zeros;
+          for (int64_t from_channel = 0; from_channel < padded; from_channel += LANES, k += LANES) {
+            float *out = left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK);
+            if (from_channel + LANES <= channels) {
+              store(out, load(in + from_channel));
+            } else {
+              int64_t some = channels > from_channel ? channels - from_channel : 0;
+              store(out, load_some(in + (some > 0 ? from_channel : 0), some));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+static void input(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
+  switch (c->weights->tile) {
+    case 0: input_patches(c, first, from, to, count, zeros, left); break;
+    case 2: input_winograd(2, &b2[0][0], c, first, from, to, count, zeros, left); break;
+    case 3: input_winograd(3, &b3[0][0], c, first, from, to, count, zeros, left); break;
+    case 4: input_winograd(4, &b4[0][0], c, first, from, to, count, zeros, left); break;
+  }
+}
+
+// Products.
+
+// INNER is how much of a sum is added up by itself before it is added to the rest: as much
+// of a panel stays in a near cache for all rows, and less is lost to rounding.
+#define INNER (8 * KERNELS_BLOCK)
+
+// block_product computes out [rows][PANEL] (+)= left · right, with all sums in registers.
+INLINE void block_product(const int rows, const float *left, size_t stride, const float *right, int64_t inner, int add, float *out) {
+  vector sums[ROWS][2];
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; r++) {
+    sums[r][0] = (vector){0};
+    sums[r][1] = (vector){0};
+  }
+  for (; inner > 0; inner -= KERNELS_BLOCK, left += stride) {
+    int64_t n = inner < KERNELS_BLOCK ? inner : KERNELS_BLOCK;
+    for (int64_t k = 0; k < n; k++, right += PANEL) {
+      vector b0 = load(right), b1 = load(right + LANES);
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; r++) {
+        float a = left[r * KERNELS_BLOCK + k];
+        sums[r][0] += a * b0;
+        sums[r][1] += a * b1;
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; r++) {
+    store(out + r * PANEL, add ? load(out + r * PANEL) + sums[r][0] : sums[r][0]);
+    store(out + r * PANEL + LANES, add ? load(out + r * PANEL + LANES) + sums[r][1] : sums[r][1]);
+  }
+}
+
+#define BLOCK(n) \
+  static void block_##n(const float *left, size_t stride, const float *right, int64_t inner, int add, float *out) { block_product(n, left, stride, right, inner, add, out); }
+BLOCK(1) BLOCK(2) BLOCK(3) BLOCK(4) BLOCK(5) BLOCK(6)
+#if ROWS == 14
+BLOCK(7) BLOCK(8) BLOCK(9) BLOCK(10) BLOCK(11) BLOCK(12) BLOCK(13) BLOCK(14)
+#elif ROWS != 6
+#error "blocks are of 6 or 14 rows"
+#endif
+
+static void (*const block_of[])(const float *, size_t, const float *, int64_t, int, float *) = {
+    0, block_1, block_2, block_3, block_4, block_5, block_6,
+#if ROWS == 14
+    block_7, block_8, block_9, block_10, block_11, block_12, block_13, block_14,
+#endif
+};
+
+static void product(const float *left, size_t stride, int64_t rows, const float *right, int64_t inner, float *out) {
+  int64_t parts = (rows + ROWS - 1) / ROWS;
+  for (int64_t from = 0; from < inner; from += INNER) {
+    int64_t length = inner - from < INNER ? inner - from : INNER;
+    int64_t row = 0;
+    for (int64_t part = 0; part < parts; part++) {
+      int64_t n = (rows - row) / (parts - part);  // as equal as can be
+      block_of[n](left + (size_t)row * KERNELS_BLOCK, stride, right, length, from > 0, out + row * PANEL);
+      row += n;
+    }
+    left += stride * (size_t)(INNER / KERNELS_BLOCK);
+    right += (size_t)length * PANEL;
+  }
+}
+
+// Outputs.
+
+INLINE void output_winograd(const int m, const float *matrix, const kernels_convolution *c, int64_t first, int64_t rows, int64_t panel, const float *products) {
+  enum { MOST = 36 };
+  const int t = m + 2;
+  int64_t depth = c->weights->shape.depth, column = panel * PANEL;
+  int64_t across = (c->width + m - 1) / m, tiles = (c->height + m - 1) / m * across;
+  for (int64_t row = 0; row < rows; row++) {
+    int64_t image = (first + row) / tiles, tile = (first + row) % tiles;
+    int64_t top = tile / across * m, side = tile % across * m;
+    for (int half = 0; half < 2; half++) {
+      int64_t columns = depth - column - half * LANES;
+      if (columns <= 0) break;
+      vector in[MOST], middle[MOST], out[16];
+      const float *from = products + row * PANEL + half * LANES;
+#pragma GCC unroll 36
+      for (int p = 0; p < t * t; p++) in[p] = load(from + (size_t)p * (size_t)rows * PANEL);
+#pragma GCC unroll 8
+      for (int j = 0; j < t; j++) multiply(m, t, matrix, in + j, t, middle + j, t);
+#pragma GCC unroll 8
+      for (int i = 0; i < m; i++) multiply(m, t, matrix, middle + i * t, 1, out + i * m, 1);
+      float *y = c->y + (size_t)((image * c->height + top) * c->width + side) * (size_t)depth + (size_t)column + (size_t)(half * LANES);
+      if (columns >= LANES && top + m <= c->height && side + m <= c->width) {
+#pragma GCC unroll 4
+        for (int i = 0; i < m; i++) {
+#pragma GCC unroll 4
+          for (int j = 0; j < m; j++) store(y + (size_t)(i * c->width + j) * (size_t)depth, out[i * m + j]);
+        }
+        continue;
+      }
+      for (int i = 0; i < m && top + i < c->height; i++) {
+        for (int j = 0; j < m && side + j < c->width; j++) store_some(y + (size_t)(i * c->width + j) * (size_t)depth, out[i * m + j], columns);
+      }
+    }
+  }
+}
+
+static void output_patches(const kernels_convolution *c, int64_t first, int64_t rows, int64_t panel, const float *products) {
+  int64_t depth = c->weights->shape.depth, column = panel * PANEL;
+  for (int64_t row = 0; row < rows; row++, products += PANEL) {
+    float *y = c->y + (size_t)(first + row) * (size_t)depth + column;
+    store_some(y, load(products), depth - column);
+    store_some(y + LANES, load(products + LANES), depth - column - LANES);
+  }
+}
+
+static void output(const kernels_convolution *c, int64_t first, int64_t rows, int64_t panel, const float *products) {
+  switch (c->weights->tile) {
+    case 0: output_patches(c, first, rows, panel, products); break;
+    case 2: output_winograd(2, &a2[0][0], c, first, rows, panel, products); break;
+    case 3: output_winograd(3, &a3[0][0], c, first, rows, panel, products); break;
+    case 4: output_winograd(4, &a4[0][0], c, first, rows, panel, products); break;
+  }
+}
+
+const kernels_isa JOIN(kernels_, NAME) = {
+    .name = TEXT(NAME), .panel = PANEL, .rows = ROWS, .pack = pack, .input = input, .product = product, .output = output,
+};
