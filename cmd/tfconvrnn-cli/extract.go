@@ -72,9 +72,10 @@ convN is reported from timestep N on, imnetds from the number of layers, unless
 --include-all-times asks for everything from timestep 0. With --presentation
 default or neural, --times and --image-off change only what they name.
 
---reduce makes layers smaller: gap (mean over space), pool(k) (means over k×k
-fields) or sparse(d,seed) (random projection to d dimensions), for all layers or,
-as in conv5=gap, for one.
+--reduce makes layers smaller: gap (mean over space), pool(k) (k×k means, each over
+its part of the map) or sparse(d,seed) (random projection to d dimensions), for all
+layers or, as in conv5=gap, for one. A layer that a reduction for all does not fit,
+such as the readout, which has no space, stays as it is; that is said.
 
 An interrupted run goes on with --resume and then ends in the same bytes. It must
 be the same command: model, weights, presentation, preprocessing, stimuli.
@@ -236,6 +237,7 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	content.About.Reductions = extraction.ReductionNames(content.Layers)
+	noteKept(c, content.Layers)
 	size, err := e.settleOutput(cmd.Context(), plan, content)
 	if err != nil {
 		return err
@@ -629,6 +631,15 @@ func (e *extractCommand) printPlan(out io.Writer, plan *extractPlan, content *ex
 	}
 	r.print(out)
 	return nil
+}
+
+// noteKept says which layers a reduction for all leaves as they are.
+func noteKept(c *console, layers []extraction.LayerReduction) {
+	for _, l := range layers {
+		if l.Kept != nil {
+			c.note("%s is not reduced: %v", l.Name, l.Kept)
+		}
+	}
 }
 
 func newExtractReport(plan *extractPlan, content *extraction.Content, size int64) (*extractReport, error) {

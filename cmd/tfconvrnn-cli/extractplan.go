@@ -114,6 +114,7 @@ func (e *extractCommand) runZarr(cmd *cobra.Command, args []string, p *extractPl
 	}
 	planned()
 	defer plan.Close()
+	noteKept(c, plan.Layers())
 	begun := time.Now()
 	run := &zarrRun{command: e, plan: plan, console: c, trace: trace}
 	finished, err := run.do(ctx, model)
@@ -419,6 +420,7 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 	if err := e.begin(ctx, plan, c); err != nil {
 		return err
 	}
+	noteKept(c, plan.Layers())
 	r := &planReport{
 		Plan: e.planFile, Hash: plan.Hash(), Chunks: plan.Chunks(), ChunkStimuli: plan.ChunkStimuli, BatchSize: plan.BatchSize, Threads: plan.Threads,
 		extractReport: layoutReport(p, plan.Layout(), plan.Provenance.Reductions, plan.Size()),

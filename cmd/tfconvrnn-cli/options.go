@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,8 +105,10 @@ type presentationFlags struct {
 	name            string
 	times, imageOff int
 	blank           string
-	onMS, offMS     []int
-	totalMS         int
+	onMS, offMS     []float64
+	totalMS         float64
+	roundMS         bool
+	rounded         bool // and said
 	framesPerImage  int
 }
 
@@ -114,9 +117,10 @@ func (f *presentationFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.name, "presentation", "default", "how images are shown, as a `NAME`: default (as in training), constant (needs --times), neural (260 ms, off at 100 ms) or custom (needs --times and --image-off)")
 	flags.IntVar(&f.times, "times", 0, "number of timesteps of 10 ms")
 	flags.IntVar(&f.imageOff, "image-off", 0, "timestep at which the image goes off")
-	flags.IntSliceVar(&f.onMS, "on-ms", nil, "`MILLISECONDS` at which the image comes on (default 0); several for several episodes")
-	flags.IntSliceVar(&f.offMS, "off-ms", nil, "`MILLISECONDS` at which the image goes off, for each --on-ms; the last may be left out")
-	flags.IntVar(&f.totalMS, "total-ms", 0, "length of the presentation in `MILLISECONDS`, instead of --times")
+	flags.Float64SliceVar(&f.onMS, "on-ms", nil, "`MILLISECONDS` at which the image comes on (default 0); several for several episodes")
+	flags.Float64SliceVar(&f.offMS, "off-ms", nil, "`MILLISECONDS` at which the image goes off, for each --on-ms; the last may be left out")
+	flags.Float64Var(&f.totalMS, "total-ms", 0, "length of the presentation in `MILLISECONDS`, instead of --times")
+	flags.BoolVar(&f.roundMS, "round-ms", false, "round --on-ms, --off-ms and --total-ms to the nearest timestep of 10 ms")
 	flags.IntVar(&f.framesPerImage, "frames-per-image", 0, "timesteps for which each image of a sequence is shown (default 1)")
 	flags.StringVar(&f.blank, "blank", "published", "what is shown else: published (0.5 after normalization, as in training), gray, black, white, R,G,B (each 0 … 255), #rrggbb or a picture `FILE`")
 	_ = cmd.RegisterFlagCompletionFunc("presentation", cobra.FixedCompletions([]string{"default", "constant", "neural", "custom"}, cobra.ShellCompDirectiveNoFileComp))
@@ -142,6 +146,7 @@ func (f *presentationFlags) sequence(cmd *cobra.Command, model savedmodels.Model
 	if err != nil {
 		return shown, err
 	}
+	f.rounded = true
 	if timestepsPerFrame > 0 {
 		explicit := f.name != "default" || cmd.Flags().Changed("image-off") || len(f.onMS)+len(f.offMS) > 0
 		if explicit {
@@ -158,12 +163,26 @@ func (f *presentationFlags) sequence(cmd *cobra.Command, model savedmodels.Model
 	return shown.WithBlank(blank).Resolve(model)
 }
 
-// timesteps returns milliseconds as timesteps.
-func timesteps(flag string, ms int) (int, error) {
-	if ms%tfconvrnn.MillisecondsPerTimestep != 0 {
-		return 0, usagef("--%s %d: a timestep is %d ms, so it must be a multiple of that", flag, ms, tfconvrnn.MillisecondsPerTimestep)
+// maxMilliseconds is far above any presentation, and few enough for an int.
+const maxMilliseconds = 1e9
+
+// timesteps returns milliseconds as timesteps. What is none is rounded where the user
+// asks for it, and said.
+func (f *presentationFlags) timesteps(cmd *cobra.Command, flag string, ms float64) (int, error) {
+	const step = tfconvrnn.MillisecondsPerTimestep
+	if !(math.Abs(ms) <= maxMilliseconds) { // NaN
+		return 0, usagef("--%s %g: no presentation has such a time", flag, ms)
 	}
-	return ms / tfconvrnn.MillisecondsPerTimestep, nil
+	nearest := int(math.Floor(ms/step + 0.5))
+	switch {
+	case float64(nearest*step) == ms:
+	case !f.roundMS:
+		return 0, usagef("--%s %v: a timestep is %d ms, so it must be a multiple of that; write %d, or round to it with --round-ms", flag, ms, step, nearest*step)
+	case !f.rounded:
+		quiet, err := cmd.Flags().GetBool("quiet")
+		commandConsole(cmd, quiet && err == nil).note("--%s %v is rounded to %d ms", flag, ms, nearest*step)
+	}
+	return nearest, nil
 }
 
 // base returns the presentation without blank and sequence.
@@ -174,7 +193,7 @@ func (f *presentationFlags) base(cmd *cobra.Command, model savedmodels.Model) (s
 		if timesSet {
 			return shown, usagef("give --times or --total-ms, not both")
 		}
-		if times, err = timesteps("total-ms", f.totalMS); err != nil {
+		if times, err = f.timesteps(cmd, "total-ms", f.totalMS); err != nil {
 			return shown, err
 		}
 		timesSet = true
@@ -186,7 +205,7 @@ func (f *presentationFlags) base(cmd *cobra.Command, model savedmodels.Model) (s
 		if !timesSet {
 			times = model.Default.Times
 		}
-		return f.episodes(times)
+		return f.episodes(cmd, times)
 	}
 	switch f.name {
 	case "default":
@@ -217,10 +236,10 @@ func (f *presentationFlags) base(cmd *cobra.Command, model savedmodels.Model) (s
 }
 
 // episodes returns the presentation that --on-ms and --off-ms describe.
-func (f *presentationFlags) episodes(times int) (tfconvrnn.Presentation, error) {
+func (f *presentationFlags) episodes(cmd *cobra.Command, times int) (tfconvrnn.Presentation, error) {
 	on := f.onMS
 	if len(on) == 0 {
-		on = []int{0}
+		on = []float64{0}
 	}
 	if len(f.offMS) != len(on) && len(f.offMS) != len(on)-1 {
 		return tfconvrnn.Presentation{}, usagef("the image comes on %d times and goes off %d times; give --off-ms for each --on-ms, except perhaps the last", len(on), len(f.offMS))
@@ -229,11 +248,11 @@ func (f *presentationFlags) episodes(times int) (tfconvrnn.Presentation, error) 
 	for i, ms := range on {
 		episode := tfconvrnn.Episode{Off: times}
 		var err error
-		if episode.On, err = timesteps("on-ms", ms); err != nil {
+		if episode.On, err = f.timesteps(cmd, "on-ms", ms); err != nil {
 			return tfconvrnn.Presentation{}, err
 		}
 		if i < len(f.offMS) {
-			if episode.Off, err = timesteps("off-ms", f.offMS[i]); err != nil {
+			if episode.Off, err = f.timesteps(cmd, "off-ms", f.offMS[i]); err != nil {
 				return tfconvrnn.Presentation{}, err
 			}
 		}

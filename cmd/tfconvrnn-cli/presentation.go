@@ -79,10 +79,10 @@ type timeline struct {
 
 type timelineLayer struct {
 	Name string `json:"name"`
-	// FirstDriven is -1 if the layer never is.
-	FirstDriven   int `json:"first_driven_timestep"`
-	FirstDrivenMS int `json:"first_driven_ms"`
-	ReportedFrom  int `json:"reported_from_timestep"`
+	// FirstDriven is nil if the layer never is.
+	FirstDriven   *int `json:"first_driven_timestep"`
+	FirstDrivenMS *int `json:"first_driven_ms"`
+	ReportedFrom  int  `json:"reported_from_timestep"`
 }
 
 func (p *presentationShow) run(cmd *cobra.Command, _ []string) error {
@@ -135,10 +135,10 @@ func newTimeline(model savedmodels.Model, p tfconvrnn.Presentation, frames int) 
 	}
 	t.Shown = p.Schedule(frames)
 	for _, l := range model.Layers {
-		layer := timelineLayer{Name: l.Name, FirstDriven: p.ImageOn() + l.DrivenFrom, ReportedFrom: l.ReportedFrom}
-		layer.FirstDrivenMS = layer.FirstDriven * tfconvrnn.MillisecondsPerTimestep
-		if layer.FirstDriven >= times {
-			layer.FirstDriven, layer.FirstDrivenMS = -1, -1
+		layer := timelineLayer{Name: l.Name, ReportedFrom: l.ReportedFrom}
+		if first := p.ImageOn() + l.DrivenFrom; first < times {
+			ms := first * tfconvrnn.MillisecondsPerTimestep
+			layer.FirstDriven, layer.FirstDrivenMS = &first, &ms
 		}
 		t.Layers = append(t.Layers, layer)
 	}
@@ -156,9 +156,9 @@ func (t *timeline) print(out io.Writer) error {
 	fmt.Fprintf(table, "stimulus\t%s\n", t.stimulusRow())
 	for _, l := range t.Layers {
 		row, note := strings.Repeat(".", t.Times), "never driven"
-		if l.FirstDriven >= 0 {
-			row = row[:l.FirstDriven] + strings.Repeat("=", t.Times-l.FirstDriven)
-			note = fmt.Sprintf("driven from timestep %d, %d ms", l.FirstDriven, l.FirstDrivenMS)
+		if l.FirstDriven != nil {
+			row = row[:*l.FirstDriven] + strings.Repeat("=", t.Times-*l.FirstDriven)
+			note = fmt.Sprintf("driven from timestep %d, %d ms", *l.FirstDriven, *l.FirstDrivenMS)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\n", l.Name, row, note)
 	}
@@ -253,13 +253,9 @@ func (t *timeline) draw() ([]byte, error) {
 	}
 	for i, l := range t.Layers {
 		ticks[i+1] = plot.Tick{Value: float64(rows - 2 - i), Label: l.Name}
-		driven, label := l.FirstDriven, fmt.Sprintf("driven from %d ms, timestep %d", l.FirstDrivenMS, l.FirstDriven)
-		if driven < 0 {
-			driven = t.Times
-		}
-		never := ""
-		if driven == t.Times {
-			never = "never driven"
+		driven, label, never := t.Times, "", "never driven"
+		if l.FirstDriven != nil {
+			driven, label, never = *l.FirstDriven, fmt.Sprintf("driven from %d ms, timestep %d", *l.FirstDrivenMS, *l.FirstDriven), ""
 		}
 		if err := bar(i+1, 0, driven, timelineIdle, never); err != nil {
 			return nil, err

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -103,9 +105,21 @@ func (u unit) format(n int64) string {
 	case unitBytes:
 		return humanize.Bytes(uint64(max(0, n)))
 	case unitParameters:
-		return humanize.SIWithDigits(float64(n), 1, "")
+		return shortCount(n)
 	}
 	return fmt.Sprint(n)
+}
+
+// shortCount writes a number as 24.0 M, rounded (humanize.SIWithDigits cuts).
+func shortCount(n int64) string {
+	if n < 1000 {
+		return strconv.FormatInt(n, 10)
+	}
+	value, prefix := humanize.ComputeSI(float64(n))
+	if math.Round(10*value) >= 10_000 { // 1000.0 k is 1.0 M
+		value, prefix = humanize.ComputeSI(1.001 * float64(n))
+	}
+	return fmt.Sprintf("%.1f %s", value, prefix)
 }
 
 // A task is something whose progress is shown until end is called.

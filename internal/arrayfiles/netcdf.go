@@ -311,8 +311,8 @@ func (f *ncFile) header(version byte, start int64) []byte {
 // one value per row; on neuroid neuroid_id, neuroid_num (the number within
 // the layer), model, layer, region, channel, channel_x (the row, as in
 // Brain-Score's model tools), channel_y (the column; both -1 where the layer
-// has no space), first_driven_ms (-1 where unknown or never); on time_bin
-// time_bin_start and time_bin_end in integer milliseconds.
+// has no space), first_driven_ms (NaN where unknown or never, which no
+// comparison with a time selects); on time_bin time_bin_start and time_bin_end in integer milliseconds.
 //
 // A streamed array that is neither a layer nor one value per row (logits)
 // cannot be part of that variable. It goes to a companion "<stem>.<name>.nc",
@@ -470,8 +470,17 @@ func planArray(p *plan, name string, layout *Layout, array int, single []int) er
 type ncLayer struct {
 	name, region           string
 	units                  int
-	height, width, channel int // 0 where the layer has no space
-	firstDriven            int
+	height, width, channel int     // 0 where the layer has no space
+	firstDriven            float64 // in ms
+}
+
+// firstDrivenMS is when an image can first have reached a layer, NaN where unknown or never.
+func firstDrivenMS(l *Layer) float64 {
+	at := slices.Index(l.Driven, true)
+	if at < 0 || at == 0 && l.Timesteps[0] > 0 { // what came before is not reported
+		return math.NaN()
+	}
+	return float64(l.Timesteps[at] * MillisecondsPerTimestep)
 }
 
 func planAssembly(p *plan, path string, layout *Layout, indices, single []int) error {
@@ -494,12 +503,9 @@ func planAssembly(p *plan, path string, layout *Layout, indices, single []int) e
 		if s.DataType != first.DataType {
 			return fmt.Errorf("%w: netCDF has one variable, but %s is %v and %s is %v", ErrLayout, first.Name, first.DataType, s.Name, s.DataType)
 		}
-		l := ncLayer{name: s.Name, region: s.Layer.Region, units: s.rowElements() / len(times), firstDriven: -1}
+		l := ncLayer{name: s.Name, region: s.Layer.Region, units: s.rowElements() / len(times), firstDriven: firstDrivenMS(s.Layer)}
 		if len(s.RowShape) == 4 {
 			l.height, l.width, l.channel = s.RowShape[1], s.RowShape[2], s.RowShape[3]
-		}
-		if at := slices.Index(s.Layer.Driven, true); at >= 0 {
-			l.firstDriven = times[at] * MillisecondsPerTimestep
 		}
 		layers = append(layers, l)
 		neuroids += l.units
@@ -562,7 +568,14 @@ func planAssembly(p *plan, path string, layout *Layout, indices, single []int) e
 		}
 		return u / l.channel % l.width
 	})
-	number("first_driven_ms", func(l *ncLayer, _ int) int { return l.firstDriven })
+	f.variables = append(f.variables, ncVariable{name: "first_driven_ms", dimensions: []int{neuroid}, kind: ncDouble, write: func(w io.Writer) error {
+		for i := range layers {
+			if err := bigEndian(slices.Repeat([]float64{layers[i].firstDriven}, layers[i].units))(w); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
 	for _, edge := range []struct {
 		name string
 		plus int

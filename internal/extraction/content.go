@@ -59,17 +59,27 @@ func NewIdentity(p *Provenance, onError string, ids, hashes []string) *Identity 
 type LayerReduction struct {
 	tfconvrnn.LayerOutput
 	Reduction reduce.Reduction
+	// Kept is why the layer stays as it is though a reduction is meant for all layers, or
+	// nil.
+	Kept error
 }
 
-// ReduceLayers returns how the layers of an extraction are reduced.
+// ReduceLayers returns how the layers of an extraction are reduced. It is an error if a
+// reduction is meant for all layers and fits none.
 func ReduceLayers(layers []tfconvrnn.LayerOutput, specification *reduce.Specification) ([]LayerReduction, error) {
 	var list []LayerReduction
+	fits := false
 	for _, l := range layers {
 		r, err := specification.For(l.Name, l.Shape)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, LayerReduction{l, r})
+		kept := specification.Kept(l.Name, l.Shape)
+		list = append(list, LayerReduction{l, r, kept})
+		fits = fits || kept == nil
+	}
+	if !fits && len(list) > 0 {
+		return nil, fmt.Errorf("%w; it fits none of the layers that are extracted", list[0].Kept)
 	}
 	for _, name := range specification.Layers() {
 		if !slices.ContainsFunc(list, func(l LayerReduction) bool { return l.Name == name }) {

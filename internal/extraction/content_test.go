@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/reduce"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -46,4 +47,32 @@ func TestCheckModelComparesArithmetic(t *testing.T) {
 	p.Provenance.Device, here = "gpu:0", planned
 	here.Device, here.OneDNN = "gpu:1", "off" // does not compute
 	assert.NoError(t, p.checkModel(here))
+}
+
+// A reduction that fits no layer is refused, one that fits some says which it leaves.
+func TestReduceLayers(t *testing.T) {
+	layers := []tfconvrnn.LayerOutput{{Name: "conv4", Shape: []int{7, 7, 8}}, {Name: "conv5", Shape: []int{4, 4, 8}}, {Name: "imnetds", Shape: []int{1000}}}
+	parse := func(texts ...string) *reduce.Specification {
+		s, err := reduce.ParseSpecification(texts)
+		require.NoError(t, err)
+		return s
+	}
+	_, err := ReduceLayers(layers, parse("pool(99)"))
+	require.ErrorIs(t, err, reduce.ErrShape)
+	assert.ErrorContains(t, err, "pool(99) makes 99×99 fields of a map that has 7×7 only; it fits none of the layers")
+	list, err := ReduceLayers(layers, parse("pool(5)"))
+	require.NoError(t, err)
+	assert.NoError(t, list[0].Kept)
+	assert.ErrorContains(t, list[1].Kept, "pool(5) makes 5×5 fields of a map that has 4×4 only")
+	assert.ErrorContains(t, list[2].Kept, "needs features over space")
+	assert.Equal(t, map[string]string{"conv4": "pool(5)"}, ReductionNames(list))
+	for _, texts := range [][]string{nil, {"none"}, {"conv4=gap"}, {"gap", "imnetds=none"}} {
+		list, err := ReduceLayers(layers, parse(texts...))
+		require.NoError(t, err)
+		for _, l := range list {
+			assert.NoError(t, l.Kept, "%v %s", texts, l.Name)
+		}
+	}
+	_, err = ReduceLayers(layers[2:], parse("gap"))
+	assert.ErrorContains(t, err, "fits none")
 }

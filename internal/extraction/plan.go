@@ -595,6 +595,9 @@ func (p *Plan) Rows(chunk int) (first, end int) {
 // Size is the most bytes that the store takes.
 func (p *Plan) Size() int64 { return p.store.Size() }
 
+// Layers are those of the store, and how they are reduced.
+func (p *Plan) Layers() []LayerReduction { return p.contents.Layers }
+
 // Layout describes the store.
 func (p *Plan) Layout() *arrayfiles.Layout { return p.layout }
 

@@ -1,7 +1,7 @@
 // Package reduce makes the features of a layer smaller while they are extracted.
 //
 //	gap             the mean over all positions: [height, width, channels] → [channels]
-//	pool(k)         means over k×k fields: → [k, k, channels]
+//	pool(k)         means over the fields of a grid of k×k: → [k, k, channels]
 //	sparse(d,seed)  a sparse random projection: → [d]
 //
 // The projection is y = R·x, where x are the n features in C order and R is d×n.
@@ -152,6 +152,16 @@ func (s *Specification) Layers() []string {
 	return names
 }
 
+// Kept says why a layer stays as it is though a reduction is meant for all; nil if it
+// does not, or if none is. The error wraps ErrShape.
+func (s *Specification) Kept(layer string, shape []int) error {
+	if _, named := s.ofLayer[layer]; named || s.general.IsNone() {
+		return nil
+	}
+	_, err := s.general.OutputShape(shape)
+	return err
+}
+
 // For returns the reduction of a layer whose features have a shape. One that is
 // meant for all layers leaves those as they are that it cannot make smaller. The
 // error wraps ErrShape.
@@ -184,7 +194,7 @@ func (r Reduction) OutputShape(shape []int) ([]int, error) {
 			return []int{shape[2]}, nil
 		}
 		if r.size > shape[0] || r.size > shape[1] {
-			return nil, fmt.Errorf("%w: %s of features that are %d×%d only", ErrShape, r, shape[0], shape[1])
+			return nil, fmt.Errorf("%w: %s makes %d×%d fields of a map that has %d×%d only", ErrShape, r, r.size, r.size, shape[0], shape[1])
 		}
 		return []int{r.size, r.size, shape[2]}, nil
 	case sparse:
