@@ -14,8 +14,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
-
 	"github.com/tfconvrnn/go/internal/images"
 )
 
@@ -31,6 +29,7 @@ var (
 	videoSuffixes   = []string{".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv"}
 	tableSuffixes   = []string{".csv", ".tsv"}
 	arraySuffixes   = []string{".npy", ".npz"}
+	listSuffixes    = []string{".txt"}
 )
 
 func hasSuffix(name string, suffixes []string) bool {
@@ -141,6 +140,9 @@ func (f *finder) input(ctx context.Context, input string) error {
 	if input == "-" {
 		return f.list(ctx)
 	}
+	if isURL(input) {
+		return errURL(input)
+	}
 	if IsRemote(input) {
 		return f.remote(ctx, input)
 	}
@@ -154,7 +156,7 @@ func (f *finder) input(ctx context.Context, input string) error {
 		if f.set.options.AllowMissing && errors.Is(err, fs.ErrNotExist) && hasSuffix(input, slices.Concat(pictureSuffixes, videoSuffixes)) {
 			break
 		}
-		return inputError{err}
+		return inputError{explain(input, err)}
 	case info.IsDir():
 		return f.folder(ctx, input)
 	case !info.Mode().IsRegular():
@@ -175,6 +177,10 @@ func (f *finder) input(ctx context.Context, input string) error {
 		described := &f.set.inputs[len(f.set.inputs)-1]
 		described.Range, described.Clamped = array.Range, array.Clamped
 		return nil
+	case hasSuffix(input, listSuffixes) && f.class == nil: // what fits a pattern is meant to be a picture
+		return f.listFile(ctx, input)
+	case otherFormat(input) != "":
+		return inputf("%s: %s", input, otherFormat(input))
 	}
 	f.untimed = true
 	src, kind := f.file(input, "")
@@ -258,164 +264,6 @@ func (f *finder) list(ctx context.Context) error {
 	return nil
 }
 
-// pattern takes what fits a pattern, sorted: files, and folders with what is in
-// them, but only files where ** stands for folders at any depth. Hidden files fit
-// only what names their dot.
-func (f *finder) pattern(ctx context.Context, pattern string) error {
-	options := []doublestar.GlobOption{doublestar.WithNoHidden(), doublestar.WithFailOnIOErrors()}
-	if strings.Contains(pattern, "**") {
-		options = append(options, doublestar.WithFilesOnly())
-	}
-	names, err := doublestar.FilepathGlob(pattern, options...)
-	if err != nil {
-		return inputf("%s: %w", pattern, err)
-	}
-	if len(names) == 0 {
-		return inputf("%s: no file fits this pattern: %w", pattern, fs.ErrNotExist)
-	}
-	slices.Sort(names)
-	base, _ := doublestar.SplitPattern(filepath.ToSlash(pattern))
-	for _, name := range names {
-		class := ""
-		if below, err := filepath.Rel(filepath.FromSlash(base), filepath.Dir(name)); err == nil && below != "." {
-			class = filepath.ToSlash(below)
-		}
-		// Folders and tables have columns of their own.
-		outer := f.class
-		f.class = []string{class}
-		err := f.input(ctx, name)
-		f.class = outer
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// folder takes the pictures and videos in a folder and those below it, sorted by
-// their paths. Hidden files are left out.
-func (f *finder) folder(ctx context.Context, folder string) error {
-	f.untimed = true
-	first := f.count
-	each := func(name string) error {
-		class := path.Dir(name)
-		if class == "." {
-			class = ""
-		}
-		if !validText(class) {
-			return inputf("%s: the name %q is not UTF-8 text", folder, class)
-		}
-		src, _ := f.file(filepath.Join(folder, filepath.FromSlash(name)), "")
-		return f.add(found{id: name, shown: path.Join(public(folder), name), where: folder, source: src, names: classNames, cells: []string{class}})
-	}
-	var names []string
-	if f.set.options.FolderSequences {
-		each = func(name string) error { names = append(names, name); return nil }
-	}
-	// A folder may be a link to one, which DirFS follows.
-	some, err := walk(ctx, os.DirFS(folder), ".", each)
-	var own inputError
-	switch {
-	case errors.As(err, &own):
-		return err
-	case err != nil:
-		return inputf("%s: %w", folder, err)
-	case !some:
-		return inputf("%s: no pictures in this folder (%s)", folder, strings.Join(slices.Concat(pictureSuffixes, videoSuffixes), " "))
-	}
-	if f.set.options.FolderSequences {
-		if err := f.sequences(folder, names); err != nil {
-			return err
-		}
-	}
-	f.describe(folder, "folder", first)
-	return nil
-}
-
-var classNames = []string{classColumn}
-
-// walk passes the paths of pictures and videos below a folder in their order as
-// texts, holding the entries of one folder at each level only.
-func walk(ctx context.Context, fsys fs.FS, folder string, each func(name string) error) (some bool, err error) {
-	if err := context.Cause(ctx); err != nil {
-		return false, err
-	}
-	entries, err := fs.ReadDir(fsys, folder)
-	if err != nil {
-		return false, err
-	}
-	// A folder's name is followed by a slash in the paths that are compared.
-	key := func(e fs.DirEntry) string {
-		if e.IsDir() {
-			return e.Name() + "/"
-		}
-		return e.Name()
-	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(key(a), key(b)) })
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), ".") {
-			continue
-		}
-		name := path.Join(folder, entry.Name())
-		switch {
-		case entry.IsDir():
-			below, err := walk(ctx, fsys, name, each)
-			if err != nil {
-				return some, err
-			}
-			some = some || below
-		case hasSuffix(name, slices.Concat(pictureSuffixes, videoSuffixes)):
-			some = true
-			if err := each(name); err != nil {
-				return some, err
-			}
-		}
-	}
-	return some, nil
-}
-
-// sequences makes one stimulus of the pictures in each folder. Its class is the
-// folder above.
-func (f *finder) sequences(folder string, files []string) error {
-	inFolder := map[string][]string{}
-	var folders []string
-	for _, name := range files {
-		if hasSuffix(name, videoSuffixes) {
-			return inputf("%s: %s is a video, not one picture of a sequence", folder, name)
-		}
-		below := path.Dir(name)
-		if inFolder[below] == nil {
-			folders = append(folders, below)
-		}
-		inFolder[below] = append(inFolder[below], name)
-	}
-	slices.Sort(folders)
-	for _, below := range folders {
-		names := inFolder[below]
-		slices.SortFunc(names, compareNatural)
-		frames := make([]string, len(names))
-		for i, name := range names {
-			frames[i] = join(folder, name)
-		}
-		id, class := below, path.Dir(below)
-		if below == "." {
-			id = baseName(folder)
-		}
-		if class == "." {
-			class = ""
-		}
-		if !validText(class) {
-			return inputf("%s: the name %q is not UTF-8 text", folder, class)
-		}
-		f.set.pictures, f.set.sequences = true, true
-		err := f.add(found{id: id, shown: joinShown(public(folder), below), where: folder, source: &sequenceFiles{paths: frames}, names: classNames, cells: []string{class}})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // collector makes a Set of what a finder finds.
 type collector struct {
 	set    *Set
@@ -493,46 +341,13 @@ func (s *Set) presentFile(name string) error {
 		return s.presentObject(s.ctx, name)
 	}
 	info, err := os.Stat(name)
-	if err == nil && !info.Mode().IsRegular() {
+	if err != nil {
+		return explain(name, err)
+	}
+	if !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s: not a regular file", name)
 	}
 	return err
-}
-
-// compareNatural orders names with the numbers in them by value, so that
-// frame10 follows frame9.
-func compareNatural(a, b string) int {
-	whole := strings.Compare(a, b)
-	for a != "" && b != "" {
-		na, nb := leadingDigits(a), leadingDigits(b)
-		if na > 0 && nb > 0 {
-			x, y := strings.TrimLeft(a[:na], "0"), strings.TrimLeft(b[:nb], "0")
-			if len(x) != len(y) {
-				return len(x) - len(y)
-			}
-			if c := strings.Compare(x, y); c != 0 {
-				return c
-			}
-			a, b = a[na:], b[nb:]
-			continue
-		}
-		if a[0] != b[0] {
-			return int(a[0]) - int(b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	if len(a) != len(b) {
-		return len(a) - len(b)
-	}
-	return whole
-}
-
-func leadingDigits(s string) int {
-	n := 0
-	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
-		n++
-	}
-	return n
 }
 
 func joinFile(folder, name string) string { return filepath.Join(folder, filepath.FromSlash(name)) }

@@ -127,6 +127,9 @@ func tablePlace(name string, line int) string { return fmt.Sprintf("%s, line %d"
 // else, cannot have files read that lie neither in its folder nor in TableRoot.
 // Links in these folders are followed.
 func (f *finder) resolve(table, name string, line int) (string, error) {
+	if isURL(name) {
+		return "", placed(tablePlace(table, line), errURL(name))
+	}
 	if IsRemote(table) || IsRemote(name) {
 		return f.resolveRemote(table, name, line)
 	}
