@@ -42,14 +42,15 @@ or an animated GIF. The kinds of figures:
 
   probabilities  the likeliest classes over time: softmax of imnetds
   dynamics       mean response of each layer over time, ± 1 standard deviation
-                 between stimuli
+                 between stimuli; not of layers that are random projections
   rdm            representational dissimilarity, 1 - Pearson's correlation, of
                  each two stimuli, by layer and time
   mosaic         feature maps of a stimulus, by layer and time
   animation      the same, moving (.gif, .html)
 
 A PNG or SVG shows one kind (dynamics unless --kind says another), a GIF the
-animation, an HTML page all that the output allows.`,
+animation, an HTML page all that the output allows. A bar shows when the image is;
+there is none for sequences, since outputs do not tell how long each is.`,
 		Example: `  ` + program + ` plot features.npz --out features.html
   ` + program + ` plot features.npz --kind rdm --layers conv8,conv10 --out rdm.svg
   ` + program + ` plot features.npz --stimuli cat.jpg --out cat.gif`,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
@@ -17,14 +18,14 @@ type dynamics struct{ mean, sd []float64 }
 // Dynamics draws, for each layer, the mean response of its units over time: the
 // mean of the stimuli ± one standard deviation between them, shaded where no image
 // can have reached the layer. It stops when ctx is done. Errors: ErrNoLayer,
-// ErrNoStimulus, ErrImpossible (values that are not finite), ErrOption, and those
-// of reading.
+// ErrNoStimulus, ErrImpossible (values that are not finite; projections, whose values
+// are not those of units), ErrOption, and those of reading.
 func Dynamics(ctx context.Context, s *Source, o Options) (*Figure, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	layers, err := s.selectLayers(o.Layers, nil, "features")
+	layers, projected, err := s.unitLayers(o.Layers)
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +62,9 @@ func Dynamics(ctx context.Context, s *Source, o Options) (*Figure, error) {
 			break
 		}
 	}
-	if len(s.about.Episodes) > 0 {
-		f.Caption += " Black bar: image shown."
+	f.Caption += s.about.shownCaption()
+	if len(projected) > 0 {
+		f.Caption += " Left out, since a projection has no units: " + strings.Join(projected, ", ") + "."
 	}
 	from, to := s.timeRange(layers)
 	f.body = func(c draw.Canvas, st *styles) {
@@ -102,6 +104,32 @@ func Dynamics(ctx context.Context, s *Source, o Options) (*Figure, error) {
 		}
 	}
 	return f, nil
+}
+
+// unitLayers returns the layers asked for, or all, without those that were projected at
+// random, which are returned by name: the mean of mixtures of units with random signs
+// is not a response. It is an error to ask for one of these.
+func (s *Source) unitLayers(names []string) (layers []*Layer, projected []string, err error) {
+	all, err := s.selectLayers(names, nil, "features")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, l := range all {
+		switch r := s.about.projection(l.Name); {
+		case r == "":
+			layers = append(layers, l)
+		case len(names) > 0:
+			return nil, nil, fmt.Errorf("%s: %w: layer %s is the projection %s, whose values are not responses of units; extract it without reduction, or with gap",
+				s.path, ErrImpossible, l.Name, r)
+		default:
+			projected = append(projected, l.Name)
+		}
+	}
+	if len(layers) == 0 {
+		return nil, nil, fmt.Errorf("%s: %w: all layers are projections (%s is %s), whose values are not responses of units; extract one without reduction, or with gap",
+			s.path, ErrImpossible, projected[0], s.about.projection(projected[0]))
+	}
+	return layers, projected, nil
 }
 
 // dynamics reads a layer. Mean and variance are updated stimulus by stimulus

@@ -36,6 +36,9 @@ func Probabilities(ctx context.Context, s *Source, o Options) (*Figure, error) {
 		return nil, fmt.Errorf("%s: %w: class probabilities need the layer %s; extract with --layers …,%s", s.path, ErrImpossible, readout, readout)
 	}
 	l := s.layers[i]
+	if r := s.about.projection(readout); r != "" {
+		return nil, fmt.Errorf("%s: %w: %s is the projection %s, not the %d classes; extract it without reduction", s.path, ErrImpossible, readout, r, imagenet.Classes)
+	}
 	if !slices.Equal(l.Shape, []int{imagenet.Classes}) {
 		return nil, fmt.Errorf("%s: %w: %s has shape %v, not the %d classes; extract it without reduction", s.path, ErrImpossible, readout, l.Shape, imagenet.Classes)
 	}
@@ -82,9 +85,7 @@ func Probabilities(ctx context.Context, s *Source, o Options) (*Figure, error) {
 			readout, plural2(o.Top, "class", "classes"), note),
 		width: vg.Length(columns)*(panelWidth+legendWidth) + vg.Length(columns-1)*gap, height: vg.Length(rows) * panelHeight,
 	}
-	if len(s.about.Episodes) > 0 {
-		f.Caption += " Black bar: image shown."
-	}
+	f.Caption += s.about.shownCaption()
 	from, to := s.timeRange([]*Layer{l})
 	f.body = func(c draw.Canvas, st *styles) {
 		for n, t := range all {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"strings"
 	"sync"
 
 	"gonum.org/v1/gonum/blas/blas32"
@@ -79,6 +80,15 @@ func RDMs(ctx context.Context, s *Source, o Options) (*Figure, error) {
 	f.Name, f.Title, f.Subtitle = "rdm", "Representational dissimilarity", s.subtitle()
 	f.Caption = "1 − Pearson's correlation over a layer's units between the responses to each two stimuli (" + count +
 		", in the output's order from top left); each row has its own colours. Grey: before an image can have reached the layer, or undefined, since a response does not vary. Dashes: not reported."
+	var projected []string
+	for _, l := range layers {
+		if r := s.about.projection(l.Name); r != "" {
+			projected = append(projected, l.Name+" "+r)
+		}
+	}
+	if len(projected) > 0 {
+		f.Caption += " Not over units but over the values of a projection: " + strings.Join(projected, ", ") + "."
+	}
 	return f, nil
 }
 

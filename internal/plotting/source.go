@@ -54,8 +54,15 @@ type About struct {
 	Model, Presentation, Preprocessing, Software string
 	// Untrained marks features of untrained weights.
 	Untrained bool
-	// Episodes are the times in ms between which images are shown.
+	// Episodes are the times in ms between which images are shown. There are none for
+	// sequences: when the last image of one ends, the output does not tell.
 	Episodes []Episode
+	// Sequence says that stimuli were shown as sequences of images.
+	Sequence bool
+	// Reductions are those of the layers that are reduced, such as "gap".
+	Reductions map[string]string
+
+	onset float64 // of sequences, in ms
 }
 
 // An Episode is a time during which images are shown, in ms: On ≤ t < Off.
@@ -373,6 +380,7 @@ func readAbout(text string) About {
 		Weights       struct {
 			Untrained bool `json:"untrained"`
 		} `json:"weights"`
+		Reductions map[string]string `json:"reductions"`
 	}
 	if json.Unmarshal([]byte(text), &p) != nil {
 		return About{}
@@ -380,8 +388,9 @@ func readAbout(text string) About {
 	if p.Milliseconds <= 0 {
 		p.Milliseconds = arrayfiles.MillisecondsPerTimestep
 	}
-	a := About{Model: p.Model, Presentation: p.Presentation, Preprocessing: p.Preprocessing, Software: p.Software, Untrained: p.Weights.Untrained}
-	for _, m := range episode.FindAllStringSubmatch(p.Presentation, -1) {
+	a := About{Model: p.Model, Presentation: p.Presentation, Preprocessing: p.Preprocessing, Software: p.Software, Untrained: p.Weights.Untrained, Reductions: p.Reductions}
+	shown, _, _ := strings.Cut(p.Presentation, ",blank=") // which may be a file of any name
+	for _, m := range episode.FindAllStringSubmatch(shown, -1) {
 		on, _ := strconv.Atoi(m[1])
 		off, _ := strconv.Atoi(m[2])
 		if p.Times > 0 {
@@ -391,5 +400,29 @@ func readAbout(text string) About {
 			a.Episodes = append(a.Episodes, Episode{float64(on * p.Milliseconds), float64(off * p.Milliseconds)})
 		}
 	}
+	if a.Sequence = strings.Contains(shown, "timesteps_per_frame="); a.Sequence && len(a.Episodes) > 0 {
+		a.onset, a.Episodes = a.Episodes[0].On, nil
+	}
 	return a
+}
+
+// shownCaption explains how figures say when images are shown.
+func (a *About) shownCaption() string {
+	switch {
+	case len(a.Episodes) > 0:
+		return " Black bar: image shown."
+	case a.Sequence:
+		return " Sequences of images: when each ends, the output does not tell."
+	}
+	return ""
+}
+
+// projection returns the reduction of a layer whose values are not those of units or
+// of averages of them, but of mixtures of all units; "" if they are.
+func (a *About) projection(layer string) string {
+	r := a.Reductions[layer]
+	if r == "" || r == "none" || r == "gap" || strings.HasPrefix(r, "pool(") {
+		return ""
+	}
+	return r
 }

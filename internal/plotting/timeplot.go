@@ -154,6 +154,9 @@ func (s *Source) timeRange(layers []*Layer) (from, to float64) {
 	for _, e := range s.about.Episodes {
 		from = min(from, e.On)
 	}
+	if s.about.Sequence {
+		from = min(from, s.about.onset)
+	}
 	for _, l := range layers {
 		from = min(from, l.Milliseconds[0])
 		to = max(to, l.Milliseconds[len(l.Milliseconds)-1])
