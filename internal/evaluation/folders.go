@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/imagenet"
-
 	"github.com/tfconvrnn/go/internal/images"
 )
 

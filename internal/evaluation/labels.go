@@ -48,9 +48,12 @@ func Labels(list, folder string, order *Order, mayBeMissing bool) (*Set, error) 
 	if folder == "" {
 		r.folder = filepath.Dir(list)
 	}
-	lines, err := readLines(list)
+	lines, guessed, err := readLines(list)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSet, err)
+	}
+	if guessed != "" {
+		r.set.Notes = append(r.set.Notes, filepath.Base(list)+": "+guessed)
 	}
 	for i, l := range lines {
 		if err := r.line(l, i == 0); err != nil {
@@ -144,10 +147,13 @@ func unquote(text string) string {
 }
 
 // isHeading says whether a first line without a right label is a heading: it names no
-// picture, and its last column is not meant to be a label.
+// picture, and neither column is meant to be a label.
 func (r *labelReader) isHeading(name, label string) bool {
 	_, _, err := r.find(name, "")
-	return errors.Is(err, fs.ErrNotExist) && label != "" && !labelLike.MatchString(label) && !isPicture(name) && !strings.ContainsAny(name, `/\`)
+	meant := func(text string) bool {
+		return text == "" || labelLike.MatchString(text) || isPicture(text) || strings.ContainsAny(text, `/\`)
+	}
+	return errors.Is(err, fs.ErrNotExist) && !meant(name) && !meant(label)
 }
 
 // find returns the id and the file of a picture that the list names. The error wraps

@@ -10,6 +10,8 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
+
+	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // WriteClasses writes the accuracy of each class as CSV, accuracies in percent. They
@@ -34,14 +36,18 @@ func (r *Result) WriteClasses(w io.Writer) error {
 }
 
 // Plot draws accuracy as a function of time, with its confidence intervals and the
-// published accuracies (in percent; 0 for none) as dashed lines, as a PNG.
+// published accuracies (in percent; 0 for none) as dashed lines, as a PNG. Grey is the
+// time before an image can have reached the readout.
 func (r *Result) Plot(w io.Writer, title string, publishedTop1, publishedTop5 float64) error {
 	p := plot.New()
 	p.Title.Text = title
-	p.X.Label.Text = "milliseconds from stimulus onset"
+	p.X.Label.Text = "time (ms)"
 	p.Y.Label.Text = "accuracy (%)"
 	p.Y.Min, p.Y.Max = 0, 100
 	p.Legend.Top, p.Legend.Left = true, true
+	if err := r.shadeUndriven(p); err != nil {
+		return err
+	}
 	p.Add(plotter.NewGrid())
 	curves := []struct {
 		name      string
@@ -91,4 +97,25 @@ func (r *Result) Plot(w io.Writer, title string, publishedTop1, publishedTop5 fl
 	}
 	_, err = image.WriteTo(w)
 	return err
+}
+
+// shadeUndriven shades the time before the first driven timestep.
+func (r *Result) shadeUndriven(p *plot.Plot) error {
+	undriven := 0
+	for undriven < len(r.OverTime) && !r.OverTime[undriven].Driven {
+		undriven++
+	}
+	if undriven == 0 {
+		return nil
+	}
+	const half = tfconvrnn.MillisecondsPerTimestep / 2.0
+	from, to := float64(r.OverTime[0].Milliseconds)-half, float64(r.OverTime[undriven-1].Milliseconds)+half
+	shade, err := plotter.NewPolygon(plotter.XYs{{X: from, Y: 0}, {X: to, Y: 0}, {X: to, Y: 100}, {X: from, Y: 100}})
+	if err != nil {
+		return fmt.Errorf("drawing accuracy over time: %w", err)
+	}
+	shade.Color, shade.LineStyle.Width = color.Gray{0xe8}, 0
+	p.Add(shade)
+	p.Legend.Add("not yet driven", shade)
+	return nil
 }

@@ -2,6 +2,7 @@ package evaluation
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/imagenet"
+	"github.com/tfconvrnn/go/internal/stimuli"
 )
 
 // Order says which class each output of a model stands for.
@@ -38,7 +40,7 @@ const maxListBytes = 1 << 30
 // ReadOrder reads an order: 1000 WordNet ids, one a line, what follows an id on its
 // line being left out. The error wraps ErrOrder.
 func ReadOrder(file string) (*Order, error) {
-	lines, err := readLines(file)
+	lines, _, err := readLines(file) // ids have no other characters
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOrder, err)
 	}
@@ -169,7 +171,7 @@ func (s *Set) among() int {
 // ReadClasses reads a list of some of the 1000 classes, for ChooseAmong: WordNet ids,
 // one a line, what follows an id on its line being left out. The error wraps ErrOrder.
 func ReadClasses(file string, order *Order) ([]int, error) {
-	lines, err := readLines(file)
+	lines, _, err := readLines(file) // ids have no other characters
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOrder, err)
 	}
@@ -195,41 +197,31 @@ type line struct {
 	text   string
 }
 
-// readLines returns the lines of a file that are not empty.
-func readLines(file string) ([]line, error) {
-	f, err := os.Open(file)
+// readLines returns the lines of a text file that are not empty, and what was guessed
+// about the file.
+func readLines(file string) (lines []line, guessed string, err error) {
+	info, err := os.Stat(file)
 	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxListBytes {
-		return nil, fmt.Errorf("%s is not a text file of at most %d bytes", file, maxListBytes)
+		return nil, "", fmt.Errorf("%s is not a text file of at most %d bytes", file, maxListBytes)
 	}
-	var lines []line
-	scanner := bufio.NewScanner(f)
+	text, err := stimuli.OpenText(context.Background(), file)
+	if err != nil {
+		return nil, "", err
+	}
+	defer text.Close()
+	scanner := bufio.NewScanner(text)
 	for number := 1; scanner.Scan(); number++ {
-		text := scanner.Text()
-		if number == 1 {
-			if strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
-				return nil, fmt.Errorf("%s is UTF-16; save it as UTF-8", file)
-			}
-			text = strings.TrimPrefix(text, "\ufeff")
-		}
-		if strings.ContainsRune(text[:max(len(text)-1, 0)], '\r') {
-			return nil, fmt.Errorf("%s, line %d: the line holds a carriage return; end lines as Unix or Windows do", file, number)
-		}
-		if text = strings.TrimSpace(text); strings.TrimFunc(text, separator) != "" {
+		if text := strings.TrimSpace(scanner.Text()); strings.TrimFunc(text, separator) != "" {
 			lines = append(lines, line{number, text})
 		}
 	}
 	if errors.Is(scanner.Err(), bufio.ErrTooLong) {
-		return nil, fmt.Errorf("%s has a line of more than %d bytes; it is not a list", file, bufio.MaxScanTokenSize)
+		return nil, "", fmt.Errorf("%s has a line of more than %d bytes; it is not a list", file, bufio.MaxScanTokenSize)
 	}
-	return lines, scanner.Err()
+	return lines, text.Guessed, scanner.Err()
 }
 
 // Limit returns the set with at most n of its pictures, evenly spread so that all

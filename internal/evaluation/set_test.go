@@ -150,7 +150,7 @@ func TestHeadings(t *testing.T) {
 		assert.Contains(t, set.Notes[0], "taken for a heading")
 	}
 	for _, first := range []string{
-		"0.png,1000", "0.png,n99999999", "0.png,tench", "0.png,-1", "x,label", "9.png,label", "9.png,n99999999", "y,n0144o764", "y,1.5", "sub/y,label", "0.png", "label",
+		"0.png,1000", "0.png,n99999999", "0.png,tench", "0.png,-1", "x,label", "9.png,label", "9.png,n99999999", "y,n0144o764", "y,1.5", "sub/y,label", "0.png", "label", "1,0.png", "n01440764,y.png",
 	} {
 		_, err := labelled(t, first+"\n1.png,5\n", names...)
 		assert.ErrorIs(t, err, ErrSet, first)
@@ -167,10 +167,17 @@ func TestByteOrderMark(t *testing.T) {
 	set, err := labelled(t, "\ufeffa.png,1\n", "a.png")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a.png 1"}, listed(set))
-	_, err = labelled(t, "\xff\xfea\x00.\x00p\x00n\x00g\x00,\x001\x00\n\x00", "a.png")
-	assert.ErrorContains(t, err, "UTF-16")
-	_, err = labelled(t, "a.png,1\rb.png,2\r", "a.png", "b.png")
-	assert.ErrorContains(t, err, "carriage return")
+	// Other forms of text are read as those of tables.
+	set, err = labelled(t, "\xff\xfea\x00.\x00p\x00n\x00g\x00,\x001\x00\n\x00", "a.png")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a.png 1"}, listed(set))
+	set, err = labelled(t, "a.png,1\rb.png,2\r", "a.png", "b.png")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a.png 1", "b.png 2"}, listed(set))
+	set, err = labelled(t, "caf\xe9.png,1\n", "café.png")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"café.png 1"}, listed(set))
+	assert.Equal(t, []string{"list.csv: it is not UTF-8 and is read as Windows-1252 (CP-1252)"}, set.Notes)
 	outputs, err := ReadClasses(write(t, filepath.Join(t.TempDir(), "ids.txt"), "\ufeffn01440764\nn01443537\n"), WordNetOrder())
 	require.NoError(t, err)
 	assert.Equal(t, []int{0, 1}, outputs)
