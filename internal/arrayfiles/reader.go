@@ -219,26 +219,6 @@ func (f *File) Array(name string) (*Array, error) {
 	return nil, fmt.Errorf("%s: %w: %q; the file has: %s%s", f.path, ErrNoArray, name, strings.Join(known, ", "), more)
 }
 
-// ReadArrayInfo opens the .npy or .npz file at path and describes all its
-// arrays, without reading their data. An entry that cannot be read fails the
-// whole.
-func ReadArrayInfo(path string) ([]Info, error) {
-	f, err := Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	for name := range f.err {
-		_, err := f.Array(name)
-		return nil, err
-	}
-	infos := make([]Info, len(f.arrays))
-	for i, a := range f.arrays {
-		infos[i] = a.Info()
-	}
-	return infos, nil
-}
-
 // Info describes the array; the Shape is the caller's own copy.
 func (a *Array) Info() Info {
 	info := a.info

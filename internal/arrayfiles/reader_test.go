@@ -127,10 +127,9 @@ func TestReadNPZ(t *testing.T) {
 	_, err = open(t, fixture("deflated.npz"), "fortran").Float32s(0, 1)
 	assert.ErrorIs(t, err, ErrFortranOrder)
 
-	infos, err := ReadArrayInfo(fixture("stored.npz"))
-	require.NoError(t, err)
-	assert.Equal(t, Info{Name: "pixels", DataType: Uint8, Descr: "|u1", ElementSize: 1, Shape: []int{4, 3, 2}}, infos[2])
-	assert.Equal(t, 24, infos[2].Elements())
+	info := a.Info()
+	assert.Equal(t, Info{Name: "pixels", DataType: Uint8, Descr: "|u1", ElementSize: 1, Shape: []int{4, 3, 2}}, info)
+	assert.Equal(t, 24, info.Elements())
 }
 
 // npyBytes makes an .npy with the given header text.

@@ -48,18 +48,6 @@ func (z *ZarrStore) ChunkRows() int { return z.sink.chunkRows }
 // Size is the most bytes that the store takes on a disk.
 func (z *ZarrStore) Size() int64 { return z.sink.size() }
 
-// Folders lists the folders of all arrays.
-func (z *ZarrStore) Folders() []string {
-	var names []string
-	for i := range z.sink.arrays {
-		names = append(names, z.sink.arrays[i].name)
-	}
-	for _, c := range z.sink.columns {
-		names = append(names, c.folder)
-	}
-	return names
-}
-
 // ChunkName is the name of a streamed array's chunk within the store, with a slash.
 func (z *ZarrStore) ChunkName(array, chunk int) string { return z.sink.arrays[array].chunkName(chunk) }
 
@@ -89,9 +77,6 @@ func (z *ZarrStore) Files(put func(name string, content []byte) error) error {
 	}
 	return write(marker)
 }
-
-// Columns is the number of columns.
-func (z *ZarrStore) Columns() int { return len(z.sink.columns) }
 
 // ColumnRows is the number of values in a chunk of a column.
 func (z *ZarrStore) ColumnRows(column int) int { return z.sink.columns[column].chunkRows }

@@ -46,26 +46,47 @@ func Directory(path string, overwrite bool, fill func(temporary string) error) (
 	if err := SyncDirectory(temporary); err != nil {
 		return err
 	}
-	err = os.Rename(temporary, path)
-	if err != nil && overwrite {
-		// A directory that holds something cannot be renamed over: move it away.
-		old := temporary + ".old"
-		if err := os.Rename(path, old); err != nil {
-			return err
+	if overwrite {
+		var old string
+		if old, err = replace(temporary, path, os.Rename); old != "" {
+			defer os.RemoveAll(old)
 		}
-		defer os.RemoveAll(old)
-		if err = os.Rename(temporary, path); err != nil {
-			os.Rename(old, path)
-			return err
-		}
+	} else {
+		err = os.Rename(temporary, path)
 	}
 	if err != nil {
+		if overwrite {
+			return err
+		}
 		if _, statErr := os.Lstat(path); statErr == nil {
 			return fmt.Errorf("%s: %w", path, fs.ErrExist)
 		}
 		return err
 	}
 	return SyncDirectory(parent)
+}
+
+// replace renames a directory to path, whatever is there. If that fails, what was there
+// is there again, or the error says where it is. What was replaced is left in old, if
+// that is not empty, for the caller to remove.
+func replace(temporary, path string, rename func(from, to string) error) (old string, err error) {
+	if err := rename(temporary, path); err == nil {
+		return "", nil
+	} else if _, statErr := os.Lstat(path); statErr != nil {
+		return "", err
+	}
+	// A directory that holds something cannot be renamed over: move it away.
+	old = temporary + ".old"
+	if err := rename(path, old); err != nil {
+		return "", err
+	}
+	if err := rename(temporary, path); err != nil {
+		if back := rename(old, path); back != nil {
+			return "", fmt.Errorf("%w; what was there is in %s, and cannot be put back: %w", err, old, back)
+		}
+		return "", err
+	}
+	return old, nil
 }
 
 // SyncDirectory makes what was renamed in a directory lasting.

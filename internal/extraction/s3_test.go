@@ -163,7 +163,7 @@ func TestObjectStoreOfTwoPlans(t *testing.T) {
 	require.NoError(t, work(a, 2))
 	var other *OtherPlanError
 	require.ErrorAs(t, b.Begin(ctx, false), &other)
-	assert.Equal(t, OtherPlanError{Output: output, Plan: a.Name(), Hash: a.Hash(), Chunks: 6, Written: 4}, *other)
+	assert.Equal(t, OtherPlanError{Output: output, Plan: a.name, Hash: a.Hash(), Chunks: 6, Written: 4}, *other)
 
 	// A worker of the first is stopped before it writes chunk 0, and a finisher before it
 	// copies, while the output becomes the second's.

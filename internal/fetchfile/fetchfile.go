@@ -225,9 +225,6 @@ func Discard(part string) {
 	_ = os.Remove(part + tagSuffix)
 }
 
-// Settle removes what only a download that is to go on needs.
-func Settle(part string) { _ = os.Remove(part + tagSuffix) }
-
 // Size asks the server how large a file is; -1 means that it does not say. Errors
 // are those of Fetch, but nothing is tried twice.
 func Size(ctx context.Context, address string, o Options) (int64, error) {

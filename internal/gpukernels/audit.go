@@ -159,20 +159,6 @@ func argument(names []string, i, n int) string {
 	return ""
 }
 
-// Ops returns the ops of a graph, sorted.
-func Ops(def *tfpb.GraphDef) []string {
-	seen := map[string]bool{}
-	for _, n := range def.Node {
-		seen[n.Op] = true
-	}
-	var ops []string
-	for op := range seen {
-		ops = append(ops, op)
-	}
-	sort.Strings(ops)
-	return ops
-}
-
 // Audit places the operations of def that fetches, names of operations or
 // tensors, need. An op that the registry or this package does not know is an
 // error.

@@ -2,7 +2,7 @@
 // compute: from the kernels that TensorFlow's GPU build registers, which it lists
 // on a machine without a GPU too.
 //
-//	kernels, err := gpukernels.FromRuntime(gpukernels.Ops(def))  // or gpukernels.Recorded()
+//	kernels, err := gpukernels.Recorded()
 //	report, err := gpukernels.Audit(def, fetches, kernels)
 //
 // The rules are TensorFlow's placer's (core/common_runtime/placer.cc,

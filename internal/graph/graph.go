@@ -243,9 +243,6 @@ func Ints(v ...int64) *tfpb.AttrValue {
 // Bool returns a boolean attribute.
 func Bool(v bool) *tfpb.AttrValue { return &tfpb.AttrValue{Value: &tfpb.AttrValue_B{B: v}} }
 
-// Float returns a float attribute.
-func Float(v float32) *tfpb.AttrValue { return &tfpb.AttrValue{Value: &tfpb.AttrValue_F{F: v}} }
-
 // String returns a string attribute.
 func String(v string) *tfpb.AttrValue { return &tfpb.AttrValue{Value: &tfpb.AttrValue_S{S: []byte(v)}} }
 

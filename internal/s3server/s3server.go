@@ -4,7 +4,6 @@ package s3server
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -208,6 +207,3 @@ func (p *proxy) serve(client net.Conn) {
 	}
 	group.Wait()
 }
-
-// String names the server's endpoint.
-func (s *Server) String() string { return fmt.Sprint(s.proxy.listener.Addr()) }

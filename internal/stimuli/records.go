@@ -123,9 +123,6 @@ func (s *Scanner) Scan(ctx context.Context, each func(Found) error) (*Summary, e
 	return &s.summary, nil
 }
 
-// Columns are the names of the columns known so far.
-func (s *Scanner) Columns() []string { return s.summary.Columns }
-
 func (s *Scanner) record(f found) (Record, error) {
 	r := Record{ID: f.id, Given: f.fixed, Path: f.shown}
 	absolute := func(name string) string {

@@ -155,15 +155,6 @@ func (m *Model) Layer(name string) *Layer {
 	return nil
 }
 
-// LayerNames returns the names of all layers in feedforward order.
-func (m *Model) LayerNames() []string {
-	names := make([]string, len(m.Layers))
-	for i := range m.Layers {
-		names[i] = m.Layers[i].Name
-	}
-	return names
-}
-
 // FirstTimes is the smallest number of timesteps the model's decoder allows.
 func (m *Model) FirstTimes() int {
 	if m.Decoder == Last {
