@@ -5,6 +5,7 @@ import (
 	"image"
 	"math"
 	"path/filepath"
+	"strings"
 
 	"github.com/tfconvrnn/go/internal/images"
 )
@@ -15,8 +16,9 @@ const ImageSize = 224
 const imageValues = ImageSize * ImageSize * 3
 
 // DefaultPreprocessing resizes the shorter side to 256 pixels (bilinear) and
-// crops the centre.
-const DefaultPreprocessing = "resize256-crop224:bilinear"
+// crops the centre, but takes pictures that are 224×224 already as they are.
+// "resize256-crop224:bilinear", the published one, resizes and crops these too.
+const DefaultPreprocessing = "resize256-crop224:bilinear+keep224"
 
 // Image is a frame that can be shown to a model: 224×224 RGB. It may be backed by
 // a file that is read when it is needed and not kept. Images are immutable.
@@ -35,38 +37,75 @@ type Stimulus struct {
 	Frames []*Image
 }
 
-// Preprocessing says how pictures become 224×224: a name such as
-// "resize256-crop224:bilinear", "warp224", "crop224", "none" or
-// "degrees(8,10)+resize256-crop224", and whether EXIF orientations are applied.
-// The zero value is DefaultPreprocessing with pixels as they are stored.
+// Preprocessing says how pictures become 224×224. The zero value is
+// DefaultPreprocessing with pixels as they are stored, without alpha.
 type Preprocessing struct {
-	Name             string
+	// Name is a name such as "resize256-crop224:bilinear", "warp224", "crop224",
+	// "none" or "degrees(8,10)+resize256-crop224"; what String returns is one too.
+	Name string
+	// ApplyOrientation turns pictures upright by their EXIF orientation.
 	ApplyOrientation bool
+	// Alpha says what becomes of pixels that are not opaque: "drop", or the empty
+	// string, takes the colours that the file holds there, as Pillow's
+	// convert("RGB") does; "composite:COLOUR" puts them on a background, which is
+	// black, white, grey or #rrggbb.
+	Alpha string `json:",omitempty"`
 }
 
-// Canonical returns p with every parameter of its name written out. The error
-// wraps ErrOption.
-func (p Preprocessing) Canonical() (Preprocessing, error) {
+func (p Preprocessing) parse() (images.Preprocessing, error) {
 	parsed, err := images.ParsePreprocessing(p.Name)
 	if err != nil {
-		return p, fmt.Errorf("%w: %w", ErrOption, err)
+		return parsed, fmt.Errorf("%w: %w", ErrOption, err)
 	}
-	p.Name = parsed.String()
-	return p, nil
+	parsed.Upright = parsed.Upright || p.ApplyOrientation
+	before := parsed.Background
+	colour, composite := strings.CutPrefix(p.Alpha, "composite:")
+	switch {
+	case p.Alpha == "":
+		return parsed, nil
+	case composite:
+		if parsed.Background, err = images.ParseColour(colour); err != nil {
+			return parsed, fmt.Errorf("%w: alpha %q: %w", ErrOption, p.Alpha, err)
+		}
+	case p.Alpha == "drop":
+		parsed.Background = nil
+	default:
+		return parsed, fmt.Errorf("%w: alpha %q; use drop or composite:COLOUR", ErrOption, p.Alpha)
+	}
+	if before != nil && (parsed.Background == nil || *before != *parsed.Background) {
+		return parsed, fmt.Errorf("%w: alpha is %q, but the preprocessing is %q", ErrOption, p.Alpha, p.Name)
+	}
+	return parsed, nil
 }
 
-// String returns the canonical name, with "+upright" where orientations are applied.
+// Canonical returns p with every parameter of its name written out, and what has a
+// field of its own moved there from the name. The error wraps ErrOption.
+func (p Preprocessing) Canonical() (Preprocessing, error) {
+	parsed, err := p.parse()
+	if err != nil {
+		return p, err
+	}
+	c := Preprocessing{ApplyOrientation: parsed.Upright}
+	if b := parsed.Background; b != nil {
+		c.Alpha = fmt.Sprintf("composite:#%02x%02x%02x", b[0], b[1], b[2])
+	}
+	parsed.Upright, parsed.Background = false, nil
+	c.Name = parsed.String()
+	return c, nil
+}
+
+// String returns the canonical name, with "+upright" where orientations are applied
+// and "+composite(#rrggbb)" where pixels are put on a background. Preprocessing{Name:
+// p.String()} equals p.
 func (p Preprocessing) String() string {
-	if c, err := p.Canonical(); err == nil {
-		p = c
+	parsed, err := p.parse()
+	if err != nil {
+		return p.Name
 	}
-	if p.ApplyOrientation {
-		return p.Name + "+upright"
-	}
-	return p.Name
+	return parsed.String()
 }
 
-// ReadImages reads picture files, resized and cropped by DefaultPreprocessing:
+// ReadImages reads picture files, prepared by DefaultPreprocessing:
 // one stimulus per file, whose ID is the file's base name.
 func ReadImages(paths ...string) ([]Stimulus, error) {
 	return ReadImagesAs(Preprocessing{}, paths...)
@@ -93,12 +132,12 @@ func ReadImagesAs(p Preprocessing, paths ...string) ([]Stimulus, error) {
 // shown, so that large sets need no memory. Errors about the file come up then;
 // the error here wraps ErrOption.
 func FileImage(path string, p Preprocessing) (*Image, error) {
-	parsed, err := images.ParsePreprocessing(p.Name)
+	parsed, err := p.parse()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOption, err)
+		return nil, err
 	}
 	return &Image{load: func() ([]uint8, error) {
-		picture, err := images.Open(path, images.Options{ApplyOrientation: p.ApplyOrientation})
+		picture, err := images.Open(path, parsed.Options())
 		if err != nil {
 			return nil, err
 		}
@@ -117,14 +156,14 @@ func LazyImage(load func() ([]uint8, error)) *Image { return &Image{load: load} 
 // NewImage converts an image, resized and cropped by p. Errors wrap ErrOption or
 // ErrImages.
 func NewImage(img image.Image, p Preprocessing) (*Image, error) {
-	parsed, err := images.ParsePreprocessing(p.Name)
+	parsed, err := p.parse()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOption, err)
+		return nil, err
 	}
 	if img == nil {
 		return nil, fmt.Errorf("%w: the image is nil", ErrImages)
 	}
-	picture, err := images.FromImage(img, images.Options{})
+	picture, err := images.FromImage(img, parsed.Options())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrImages, err)
 	}

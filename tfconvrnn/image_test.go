@@ -159,8 +159,29 @@ func toFloat64(values []float32) []float64 {
 func TestPreprocessingNames(t *testing.T) {
 	assert.Equal(t, DefaultPreprocessing, Preprocessing{}.String())
 	assert.Equal(t, DefaultPreprocessing+"+upright", Preprocessing{ApplyOrientation: true}.String())
-	_, err := Preprocessing{Name: "no such"}.Canonical()
-	assert.ErrorIs(t, err, ErrOption)
+	for _, p := range []Preprocessing{
+		{Name: "no such"}, {Alpha: "white"}, {Alpha: "composite:red"}, {Name: "none+composite(black)", Alpha: "drop"},
+		{Name: "none+composite(black)", Alpha: "composite:white"},
+	} {
+		_, err := p.Canonical()
+		assert.ErrorIs(t, err, ErrOption)
+	}
+	// What is recorded can be read back.
+	for _, name := range []string{"", "warp224:box", "none", "crop224", "degrees(8,10)", "torchvision256-crop224+keep224"} {
+		for _, upright := range []bool{false, true} {
+			for _, alpha := range []string{"", "drop", "composite:black", "composite:#fFe001"} {
+				p := Preprocessing{Name: name, ApplyOrientation: upright, Alpha: alpha}
+				want, err := p.Canonical()
+				require.NoError(t, err)
+				got, err := Preprocessing{Name: p.String()}.Canonical()
+				require.NoError(t, err, p.String())
+				assert.Equal(t, want, got)
+				assert.Equal(t, p.String(), got.String())
+				assert.Equal(t, upright, got.ApplyOrientation)
+			}
+		}
+	}
+	assert.Equal(t, "none+upright+composite(#ffffff)", Preprocessing{Name: "none", ApplyOrientation: true, Alpha: "composite:white"}.String())
 }
 
 func TestBlankHash(t *testing.T) {

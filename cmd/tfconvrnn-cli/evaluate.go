@@ -17,7 +17,7 @@ import (
 type evaluateCommand struct {
 	modelFlags
 	presentationFlags
-	preprocess, orientation        string
+	input                          inputFlags // of pictures
 	images, labels, order, classes string
 	records, table, plot           string
 	limit                          int
@@ -66,8 +66,7 @@ count for nothing and are listed; it is an error (3) if none can be read.`,
 	c.modelFlags.register(cmd)
 	c.presentationFlags.register(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&c.preprocess, "preprocess", "", "how pictures become 224×224, as a `NAME`; see extract --help")
-	flags.StringVar(&c.orientation, "exif-orientation", "stored", "apply turns photographs upright by their EXIF orientation, stored leaves the pixels as they are")
+	c.input.registerPictures(cmd)
 	flags.StringVar(&c.images, "images", "", "`DIR` of pictures, in folders called by WordNet ids or class numbers unless --labels is given")
 	flags.StringVar(&c.labels, "labels", "", "`FILE` of paths and labels")
 	flags.StringVar(&c.order, "class-order", "", "`FILE` of 1000 WordNet ids in the order of the outputs")
@@ -102,7 +101,7 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	preprocessing, err := (&inputFlags{preprocess: c.preprocess, orientation: c.orientation}).preprocessing()
+	preprocessing, err := c.input.preprocessing()
 	if err != nil {
 		return err
 	}
@@ -131,6 +130,9 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	predictor.Notices.Warn = func(message string) { con.warn("%s", message) }
+	predictor.Notices.Note = func(message string) { con.note("%s", message) }
+	defer predictor.Notices.Close()
 	progress := con.start("evaluating", unitImages, int64(len(set.Pictures)))
 	defer progress.end()
 	result, err := evaluation.Run(cmd.Context(), set, predictor, evaluation.Options{

@@ -245,7 +245,9 @@ const attempts = 3
 
 func (r *zarrRun) do(ctx context.Context, model *tfconvrnn.Model) (finished *extraction.Finished, err error) {
 	p, c := r.plan, r.console
-	options := extraction.WorkerOptions{Warn: func(message string) { c.warn("%s", message) }}
+	options := extraction.WorkerOptions{
+		Warn: func(message string) { c.warn("%s", message) }, Note: func(message string) { c.note("%s", message) },
+	}
 	if r.trace.wanted() {
 		options.Trace = r.trace.span
 	}
@@ -587,7 +589,9 @@ func (w *extractWork) work(cmd *cobra.Command, c *console, plan *extraction.Plan
 		return err
 	}
 	defer model.Close()
-	worker, err := plan.NewWorker(ctx, model, extraction.WorkerOptions{Warn: func(message string) { c.warn("%s", message) }})
+	worker, err := plan.NewWorker(ctx, model, extraction.WorkerOptions{
+		Warn: func(message string) { c.warn("%s", message) }, Note: func(message string) { c.note("%s", message) },
+	})
 	if err != nil {
 		return err
 	}

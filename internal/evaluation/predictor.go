@@ -3,14 +3,20 @@ package evaluation
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 
+	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // ModelPredictor is a Predictor that runs a model on picture files. It is not safe for
 // concurrent use.
 type ModelPredictor struct {
+	// Notices tells what may surprise about the pictures, if its functions are set before
+	// Predict is called. The caller closes it.
+	Notices images.Notices
+
 	extraction    *tfconvrnn.Extraction
 	preprocessing tfconvrnn.Preprocessing
 	decoder       string
@@ -69,14 +75,29 @@ func (p *ModelPredictor) Describe() string {
 	return string(text)
 }
 
+// read reads and prepares a picture.
+func (p *ModelPredictor) read(file string) ([]uint8, error) {
+	how, err := images.ParsePreprocessing(p.preprocessing.String())
+	if err != nil {
+		return nil, err
+	}
+	picture, err := images.Open(file, how.Options())
+	if err != nil {
+		return nil, err
+	}
+	pixels, err := how.Apply(picture)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	p.Notices.Picture(file, picture, how)
+	return pixels, nil
+}
+
 // Predict implements Predictor.
 func (p *ModelPredictor) Predict(ctx context.Context, pictures iter.Seq[Picture], sink func(Prediction) error) error {
 	stimuli := func(yield func(tfconvrnn.Stimulus) bool) {
 		for picture := range pictures {
-			img, err := tfconvrnn.FileImage(picture.File, p.preprocessing)
-			if err != nil {
-				img = tfconvrnn.LazyImage(func() ([]uint8, error) { return nil, err })
-			}
+			img := tfconvrnn.LazyImage(func() ([]uint8, error) { return p.read(picture.File) })
 			if !yield(tfconvrnn.Stimulus{ID: picture.ID, Frames: []*tfconvrnn.Image{img}}) {
 				return
 			}

@@ -129,6 +129,8 @@ type WorkerOptions struct {
 	Name string
 	// Warn is called with what the user should know. May be nil.
 	Warn func(message string)
+	// Note is the same for what is merely good to know. May be nil.
+	Note func(message string)
 	// Trace is called at the end of every stage of every batch; see tfconvrnn.Trace.
 	Trace func(tfconvrnn.Span)
 	// FFmpeg is the program that reads videos; see stimuli.Options.
@@ -167,7 +169,7 @@ func (p *Plan) NewWorker(ctx context.Context, model *tfconvrnn.Model, options Wo
 		return nil, err
 	}
 	reader, err := stimuli.NewReader(ctx, stimuli.Options{
-		Preprocessing: p.Preprocessing, MaxFrames: p.MaxFrames, FramesPerSecond: p.FramesPerSecond, FFmpeg: options.FFmpeg, Warn: options.Warn,
+		Preprocessing: p.Preprocessing, MaxFrames: p.MaxFrames, FramesPerSecond: p.FramesPerSecond, FFmpeg: options.FFmpeg, Warn: options.Warn, Note: options.Note,
 	}, p.Set.Arrays)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,7 @@
 //
 //	picture, err := images.Open("stimulus.jpg", images.Options{})
 //	...
-//	preprocessing, err := images.ParsePreprocessing("resize256-crop224")
+//	preprocessing, err := images.ParsePreprocessing("resize256-crop224+keep224")
 //	...
 //	pixels, err := preprocessing.Apply(picture) // 224·224·3 bytes
 //

@@ -51,10 +51,24 @@ type Preprocessing struct {
 	Shorter int
 	// Filter is used where Fit resizes.
 	Filter Filter
+	// Always says that ResizeCrop and ResizeCropTruncated also resize and crop
+	// pictures that are 224×224 already; otherwise these are taken as they are.
+	Always bool
+	// Upright turns pictures by their EXIF orientation, and Background, if not nil,
+	// is composited with what is not opaque; see Options. They concern reading, not
+	// Apply, and are here so that the name says all that decides the pixels.
+	Upright    bool
+	Background *[3]uint8
+}
+
+// Options returns how pictures are read before p is applied.
+func (p Preprocessing) Options() Options {
+	return Options{ApplyOrientation: p.Upright, Background: p.Background}
 }
 
 // DefaultPreprocessing resizes the shorter side to 256 (bilinear) and crops the
-// centre: "resize256-crop224:bilinear".
+// centre, but of pictures that are 224×224 already:
+// "resize256-crop224:bilinear+keep224".
 func DefaultPreprocessing() Preprocessing { return Preprocessing{Shorter: 256} }
 
 var (
@@ -67,10 +81,13 @@ var (
 //	resize256-crop224                  shorter side to 256, centre crop; bilinear
 //	torchvision256-crop224             the same, longer side rounded down
 //	resize256-crop224:bicubic          with another filter
+//	resize256-crop224+keep224          pictures of 224×224 are taken as they are
 //	warp224                            both sides to 224
 //	crop224                            centre crop only
 //	none                               pictures are 224×224 already
 //	degrees(8,10)+resize256-crop224    a stimulus of 8° on a field of 10° first
+//	warp224+upright                    turned by the EXIF orientation first
+//	warp224+composite(#ffffff)         what is not opaque on a background first
 //
 // The empty name is the default. Filters are nearest, box, bilinear, hamming,
 // bicubic and lanczos. The error wraps ErrPreprocessing.
@@ -80,32 +97,110 @@ func ParsePreprocessing(name string) (Preprocessing, error) {
 	if rest == "" {
 		return p, nil
 	}
-	if placement, fit, found := strings.Cut(rest, "+"); found || strings.HasPrefix(rest, "degrees") {
-		match := degreesPattern.FindStringSubmatch(placement)
-		if match == nil {
-			return p, fmt.Errorf("%w %q: %q should be degrees(STIMULUS,FIELD), such as degrees(8,10)", ErrPreprocessing, name, placement)
-		}
-		var err1, err2 error
-		p.StimulusDegrees, err1 = strconv.ParseFloat(match[1], 64)
-		p.FieldDegrees, err2 = strconv.ParseFloat(match[2], 64)
-		if err1 != nil || err2 != nil {
-			return p, fmt.Errorf("%w %q: degrees have to be numbers", ErrPreprocessing, name)
-		}
-		if err := p.validateDegrees(); err != nil {
+	p.Always = true
+	parts := strings.Split(rest, "+")
+	if strings.HasPrefix(parts[0], "degrees") {
+		if err := p.parseDegrees(name, parts[0]); err != nil {
 			return p, err
 		}
-		if rest = fit; !found {
-			rest = "resize256-crop224"
+		parts = parts[1:]
+	}
+	if len(parts) > 0 && !isModifier(parts[0]) {
+		if err := p.parseFit(name, parts[0]); err != nil {
+			return p, err
+		}
+		parts = parts[1:]
+	}
+	seen := map[string]bool{}
+	for _, part := range parts {
+		kind, _, _ := strings.Cut(part, "(")
+		if seen[kind] {
+			return p, fmt.Errorf("%w %q: %s twice", ErrPreprocessing, name, kind)
+		}
+		seen[kind] = true
+		if err := p.parseModifier(name, part); err != nil {
+			return p, err
 		}
 	}
-	fit, filter, found := strings.Cut(rest, ":")
+	return p, p.Validate()
+}
+
+const (
+	keepModifier      = "keep224"
+	uprightModifier   = "upright"
+	compositeModifier = "composite("
+)
+
+func isModifier(part string) bool {
+	return part == keepModifier || part == uprightModifier || strings.HasPrefix(part, compositeModifier)
+}
+
+// parseModifier reads what stands after the fit.
+func (p *Preprocessing) parseModifier(name, part string) error {
+	colour, composite := strings.CutPrefix(part, compositeModifier)
+	colour, closed := strings.CutSuffix(colour, ")")
+	switch {
+	case part == keepModifier:
+		p.Always = false
+	case part == uprightModifier:
+		p.Upright = true
+	case composite && closed:
+		background, err := ParseColour(colour)
+		if err != nil {
+			return fmt.Errorf("%w %q: %w", ErrPreprocessing, name, err)
+		}
+		p.Background = background
+	case strings.HasPrefix(part, "degrees"):
+		return fmt.Errorf("%w %q: degrees(STIMULUS,FIELD) comes first", ErrPreprocessing, name)
+	default:
+		return fmt.Errorf("%w %q: %q after the first part should be keep224, upright or composite(COLOUR)", ErrPreprocessing, name, part)
+	}
+	return nil
+}
+
+// ParseColour reads black, white, gray, grey or #rrggbb.
+func ParseColour(name string) (*[3]uint8, error) {
+	switch strings.ToLower(name) {
+	case "black":
+		return &[3]uint8{}, nil
+	case "white":
+		return &[3]uint8{255, 255, 255}, nil
+	case "gray", "grey":
+		return &[3]uint8{Gray, Gray, Gray}, nil
+	}
+	if digits, found := strings.CutPrefix(name, "#"); found && len(digits) == 6 {
+		if v, err := strconv.ParseUint(digits, 16, 24); err == nil {
+			return &[3]uint8{uint8(v >> 16), uint8(v >> 8), uint8(v)}, nil
+		}
+	}
+	return nil, fmt.Errorf("%q is no colour; use black, white, grey or #rrggbb", name)
+}
+
+func (p *Preprocessing) parseDegrees(name, placement string) error {
+	match := degreesPattern.FindStringSubmatch(placement)
+	if match == nil {
+		return fmt.Errorf("%w %q: %q should be degrees(STIMULUS,FIELD), such as degrees(8,10)", ErrPreprocessing, name, placement)
+	}
+	var err1, err2 error
+	p.StimulusDegrees, err1 = strconv.ParseFloat(match[1], 64)
+	p.FieldDegrees, err2 = strconv.ParseFloat(match[2], 64)
+	if err1 != nil || err2 != nil {
+		return fmt.Errorf("%w %q: degrees have to be numbers", ErrPreprocessing, name)
+	}
+	return p.validateDegrees()
+}
+
+func (p *Preprocessing) parseFit(name, part string) (err error) {
+	fit, filter, found := strings.Cut(part, ":")
 	if found {
-		var err error
 		if p.Filter, err = ParseFilter(filter); err != nil {
-			return p, err
+			return err
 		}
 	}
 	resize := resizePattern.FindStringSubmatch(fit)
+	if resize == nil {
+		p.Shorter, p.Always = 0, false
+	}
 	switch {
 	case resize != nil:
 		if resize[1] == "torchvision" {
@@ -116,18 +211,18 @@ func ParsePreprocessing(name string) (Preprocessing, error) {
 			p.Shorter = -1 // not the default, but an error
 		}
 	case fit == "warp224":
-		p.Fit, p.Shorter = Warp, 0
+		p.Fit = Warp
 	case (fit == "crop224" || fit == "none") && found:
-		return p, fmt.Errorf("%w %q: %s does not resize, so it takes no filter", ErrPreprocessing, name, fit)
+		return fmt.Errorf("%w %q: %s does not resize, so it takes no filter", ErrPreprocessing, name, fit)
 	case fit == "crop224":
-		p.Fit, p.Shorter = Crop, 0
+		p.Fit = Crop
 	case fit == "none":
-		p.Fit, p.Shorter = AsIs, 0
+		p.Fit = AsIs
 	default:
-		return p, fmt.Errorf("%w %q; use resize256-crop224, torchvision256-crop224, warp224, crop224 or none, "+
+		return fmt.Errorf("%w %q; use resize256-crop224, torchvision256-crop224, warp224, crop224 or none, "+
 			"with a filter as in warp224:bicubic and a placement as in degrees(8,10)+warp224", ErrPreprocessing, name)
 	}
-	return p, p.Validate()
+	return nil
 }
 
 // Validate returns an error that wraps ErrPreprocessing if p makes no sense.
@@ -138,8 +233,7 @@ func (p Preprocessing) Validate() error {
 	if p.Fit < ResizeCrop || p.Fit > AsIs {
 		return fmt.Errorf("%w: unknown fit %d", ErrPreprocessing, int(p.Fit))
 	}
-	resizes := p.Fit == ResizeCrop || p.Fit == ResizeCropTruncated
-	if s := p.shorter(); resizes && (s < Size || s > maxShorter) {
+	if s := p.shorter(); p.resizes() && (s < Size || s > maxShorter) {
 		return fmt.Errorf("%w: resizing the shorter side to %d; a crop of %d needs %d to %d", ErrPreprocessing, max(s, 0), Size, Size, maxShorter)
 	}
 	if p.StimulusDegrees == 0 && p.FieldDegrees == 0 {
@@ -157,11 +251,20 @@ func (p Preprocessing) validateDegrees() error {
 	return nil
 }
 
+func (p Preprocessing) resizes() bool { return p.Fit == ResizeCrop || p.Fit == ResizeCropTruncated }
+
 func (p Preprocessing) shorter() int {
 	if p.Shorter == 0 {
 		return 256
 	}
 	return p.Shorter
+}
+
+// Exempts tells whether a picture of a size is 224×224 and therefore taken as it is, or would be but for Always:
+// what users should be told of.
+func (p Preprocessing) Exempts(width, height int) (exempt, resized bool) {
+	fits := p.resizes() && width == Size && height == Size && p.StimulusDegrees == p.FieldDegrees
+	return fits && !p.Always, fits && p.Always
 }
 
 // String is the canonical name, with every parameter written out. Equal names
@@ -185,6 +288,15 @@ func (p Preprocessing) String() string {
 		b.WriteString("none")
 	default:
 		fmt.Fprintf(&b, "Fit(%d)", int(p.Fit))
+	}
+	if p.resizes() && !p.Always {
+		b.WriteString("+" + keepModifier)
+	}
+	if p.Upright {
+		b.WriteString("+" + uprightModifier)
+	}
+	if c := p.Background; c != nil {
+		fmt.Fprintf(&b, "+%s#%02x%02x%02x)", compositeModifier, c[0], c[1], c[2])
 	}
 	return b.String()
 }
@@ -251,6 +363,9 @@ func (p Preprocessing) ApplyTo(dst []uint8, picture *Picture) error {
 	case Warp:
 		size = image.Pt(Size, Size)
 	default:
+		if size == image.Pt(Size, Size) && !p.Always {
+			break
+		}
 		if size.X <= size.Y {
 			size = image.Pt(p.shorter(), p.longer(size.Y, size.X))
 		} else {

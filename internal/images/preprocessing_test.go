@@ -1,6 +1,7 @@
 package images_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"testing"
@@ -13,7 +14,14 @@ import (
 
 func TestParsePreprocessing(t *testing.T) {
 	for name, canonical := range map[string]string{
-		"":                                    "resize256-crop224:bilinear",
+		"":                          "resize256-crop224:bilinear+keep224",
+		"resize256-crop224+keep224": "resize256-crop224:bilinear+keep224",
+		"warp224+keep224":           "warp224:bilinear",
+		"crop224 + upright":         "crop224+upright",
+		"resize256-crop224:bicubic+composite(white)+upright+keep224": "resize256-crop224:bicubic+keep224+upright+composite(#ffffff)",
+		"degrees(8,10)+upright": "degrees(8,10)+resize256-crop224:bilinear+upright",
+		"degrees(8,10)+torchvision256-crop224+keep224+composite(#0A0b0c)": "degrees(8,10)+torchvision256-crop224:bilinear+keep224+composite(#0a0b0c)",
+		"none+composite(grey)":                "none+composite(#808080)",
 		"resize256-crop224":                   "resize256-crop224:bilinear",
 		" resize0224-crop224:lanczos":         "resize224-crop224:lanczos",
 		"torchvision232-crop224":              "torchvision232-crop224:bilinear",
@@ -39,7 +47,7 @@ func TestParsePreprocessing(t *testing.T) {
 		require.NoError(t, json.Unmarshal(text, &decoded))
 		assert.Equal(t, p, decoded["preprocessing"])
 	}
-	assert.Equal(t, "resize256-crop224:bilinear", images.Preprocessing{}.String())
+	assert.Equal(t, "resize256-crop224:bilinear+keep224", images.Preprocessing{}.String())
 }
 
 func TestParsePreprocessingErrors(t *testing.T) {
@@ -66,6 +74,11 @@ func TestParsePreprocessingErrors(t *testing.T) {
 		"degrees(8,10)+":              "",
 		"warp224+degrees(8,10)":       "degrees(STIMULUS,FIELD)",
 		"degrees(8,10)+degrees(8,10)": "use resize256-crop224",
+		"warp224+upright+upright":     "upright twice",
+		"warp224+composite(red)":      "#rrggbb",
+		"warp224+composite(#12345)":   "#rrggbb",
+		"warp224+composite(white":     "should be keep224",
+		"warp224+sideways":            "should be keep224",
 	} {
 		_, err := images.ParsePreprocessing(name)
 		require.ErrorIs(t, err, images.ErrPreprocessing, name)
@@ -160,4 +173,70 @@ func TestApplyLeavesThePictureAlone(t *testing.T) {
 		clear(pixels)
 		require.Equal(t, before, picture.Pix)
 	}
+}
+
+// A picture that is 224×224 already is taken as it is, unless the name says that all are resized.
+func TestKeep224(t *testing.T) {
+	picture := blank(224, 224)
+	for i := range picture.Pix {
+		picture.Pix[i] = uint8(i * 7)
+	}
+	for name, kept := range map[string]bool{
+		"": true, "resize256-crop224+keep224": true, "torchvision300-crop224:lanczos+keep224": true, "warp224": true, "crop224": true,
+		"none": true, "resize256-crop224": false, "degrees(8,8)+resize256-crop224": false, "resize224-crop224": true,
+	} {
+		p, err := images.ParsePreprocessing(name)
+		require.NoError(t, err)
+		pixels, err := p.Apply(picture)
+		require.NoError(t, err)
+		assert.Equal(t, kept, bytes.Equal(picture.Pix, pixels), name)
+	}
+	pixels, err := images.Preprocessing{}.Apply(picture)
+	require.NoError(t, err)
+	assert.Equal(t, picture.Pix, pixels, "the zero value is the default")
+	// Other sizes are prepared as before.
+	for _, size := range [][2]int{{225, 224}, {224, 225}, {448, 448}, {10, 10}} {
+		published, err := images.ParsePreprocessing("resize256-crop224")
+		require.NoError(t, err)
+		want, err := published.Apply(blank(size[0], size[1]))
+		require.NoError(t, err)
+		got, err := images.DefaultPreprocessing().Apply(blank(size[0], size[1]))
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
+}
+
+func TestNoticesAreCounted(t *testing.T) {
+	var warned, noted []string
+	n := images.Notices{
+		Warn: func(message string) { warned = append(warned, message) },
+		Note: func(message string) { noted = append(noted, message) },
+	}
+	clear, dark, plain := blank(224, 224), blank(30, 20), blank(30, 20)
+	clear.Transparent, dark.Bits = true, 10
+	how := images.DefaultPreprocessing()
+	for range 2 { // a picture that is read again counts once
+		n.Picture("clear.png", clear, how)
+		n.Picture("dark.png", dark, how)
+		n.Picture("plain.png", plain, how)
+		n.Picture("other.png", dark, how)
+	}
+	require.Len(t, warned, 2)
+	assert.Contains(t, warned[0], "clear.png has pixels that are not opaque; their alpha is dropped")
+	assert.Contains(t, warned[1], "dark.png has 16 bits a channel of which only the lower 10 are used")
+	require.Len(t, noted, 1)
+	assert.Contains(t, noted[0], "clear.png is 224×224 already and is taken as it is")
+	n.Close()
+	n.Close()
+	require.Len(t, warned, 3)
+	assert.Contains(t, warned[2], "in all, 2 pictures have 16 bits of which the highest are not used")
+	assert.Len(t, noted, 1)
+
+	warned, noted = nil, nil
+	how.Always, how.Background = true, &[3]uint8{255, 255, 255}
+	n.Picture("clear.png", clear, how)
+	require.Len(t, warned, 1)
+	assert.Contains(t, warned[0], "resized and cropped all the same")
+	require.Len(t, noted, 1)
+	assert.Contains(t, noted[0], "composited with #ffffff")
 }

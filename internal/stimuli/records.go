@@ -264,7 +264,7 @@ func (c *hashCache) put(name string, stamp fileStamp, sum string) {
 
 // child returns a set of the same options with hashes of files of its own.
 func (s *Set) child() *Set {
-	return &Set{options: s.options, preprocessing: s.preprocessing, remotes: s.remotes, said: s.said, ctx: s.ctx, cancel: func() {}}
+	return &Set{options: s.options, preprocessing: s.preprocessing, notices: s.notices, remotes: s.remotes, said: s.said, ctx: s.ctx, cancel: func() {}}
 }
 
 // Distinguish makes the equal ids among records different, as Open does, and returns

@@ -88,7 +88,7 @@ func (s *Set) picture(path string) ([]uint8, error) {
 	if err != nil {
 		return nil, err
 	}
-	picture, err := images.DecodeBytes(data, path, images.Options{ApplyOrientation: s.options.Preprocessing.ApplyOrientation})
+	picture, err := images.DecodeBytes(data, path, s.preprocessing.Options())
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +103,7 @@ func (s *Set) prepare(path string, picture *images.Picture) ([]uint8, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	s.notices.Picture(path, picture, s.preprocessing)
 	return pixels, nil
 }
 

@@ -108,6 +108,7 @@ type Column struct {
 type Set struct {
 	options       Options
 	preprocessing images.Preprocessing
+	notices       *images.Notices
 	inputs        []Input
 	ids           []string
 	paths         []string
@@ -167,7 +168,11 @@ func Open(ctx context.Context, options Options) (_ *Set, err error) {
 
 // newSet returns a set without stimuli.
 func newSet(ctx context.Context, options Options) (*Set, error) {
-	preprocessing, err := images.ParsePreprocessing(options.Preprocessing.Name)
+	canonical, err := options.Preprocessing.Canonical()
+	if err != nil {
+		return nil, err
+	}
+	preprocessing, err := images.ParsePreprocessing(canonical.String())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", tfconvrnn.ErrOption, err)
 	}
@@ -177,14 +182,19 @@ func newSet(ctx context.Context, options Options) (*Set, error) {
 	if options.FramesPerSecond <= 0 {
 		options.FramesPerSecond = defaultFramesPerSecond
 	}
-	s := &Set{options: options, preprocessing: preprocessing, remotes: &remotes{}, said: &said{}}
+	s := &Set{
+		options: options, preprocessing: preprocessing, remotes: &remotes{}, said: &said{},
+		notices: &images.Notices{Warn: options.Warn, Note: options.Note},
+	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
 }
 
-// Close closes the inputs' files and ends what reads them. It is idempotent.
+// Close closes the inputs' files and ends what reads them, and says how many pictures
+// there were of those that Options.Warn and Note told the first of. It is idempotent.
 func (s *Set) Close() error {
 	s.cancel()
+	s.notices.Close()
 	var err error
 	for _, closeFile := range s.closers {
 		err = errors.Join(err, closeFile())

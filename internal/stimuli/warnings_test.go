@@ -1,10 +1,17 @@
 package stimuli
 
 import (
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // warnings collects what a user is told.
@@ -25,4 +32,47 @@ func TestWarningsOfEveryKind(t *testing.T) {
 		other.warnOnce("alpha", "%s has transparent pixels", "b.png")
 	}
 	assert.Equal(t, []string{"a.jpg lies on its side", "b.png has transparent pixels"}, told)
+}
+
+// Pictures of 224×224 are taken as they are, alpha is dropped or composited, and both are said: the first at once, how
+// many at the end.
+func TestPicturesAreNoticed(t *testing.T) {
+	folder := t.TempDir()
+	for _, name := range []string{"a.png", "b.png"} {
+		img := image.NewNRGBA(image.Rect(0, 0, 224, 224))
+		img.SetNRGBA(0, 0, color.NRGBA{10, 20, 30, 255})
+		file, err := os.Create(filepath.Join(folder, name))
+		require.NoError(t, err)
+		require.NoError(t, png.Encode(file, img))
+		require.NoError(t, file.Close())
+	}
+	read := func(p tfconvrnn.Preprocessing) (corner, next []uint8, warned, noted []string) {
+		set, err := Open(t.Context(), Options{Inputs: []string{folder}, Preprocessing: p, Warn: warnings(&warned), Note: warnings(&noted)})
+		require.NoError(t, err)
+		for i := range set.sources {
+			pixels, err := set.picture(set.sources[i].(*pictureFile).path)
+			require.NoError(t, err)
+			corner, next = pixels[:3], pixels[3:6]
+		}
+		require.NoError(t, set.Close())
+		return corner, next, warned, noted
+	}
+	corner, next, warned, noted := read(tfconvrnn.Preprocessing{})
+	assert.Equal(t, []uint8{10, 20, 30}, corner)
+	assert.Equal(t, []uint8{0, 0, 0}, next)
+	require.Len(t, warned, 2)
+	assert.Contains(t, warned[0], "a.png has pixels that are not opaque; their alpha is dropped")
+	assert.Contains(t, warned[1], "in all, 2 pictures have pixels that are not opaque")
+	require.Len(t, noted, 2)
+	assert.Contains(t, noted[0], "a.png is 224×224 already and is taken as it is")
+	assert.Contains(t, noted[1], "in all, 2 pictures were 224×224 already")
+
+	corner, next, warned, _ = read(tfconvrnn.Preprocessing{Alpha: "composite:white"})
+	assert.Equal(t, []uint8{10, 20, 30}, corner)
+	assert.Equal(t, []uint8{255, 255, 255}, next)
+	assert.Empty(t, warned)
+
+	corner, _, warned, _ = read(tfconvrnn.Preprocessing{Name: "resize256-crop224"})
+	assert.Equal(t, []uint8{0, 0, 0}, corner, "zoomed and cropped")
+	assert.Contains(t, warned[len(warned)-1], "in all, 2 pictures were 224×224 already and were resized and cropped all the same")
 }
