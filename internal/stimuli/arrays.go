@@ -52,6 +52,9 @@ type arrayRow struct {
 // array adds the stimuli of an array, whose rows are read when they are shown.
 func (f *finder) array(ctx context.Context, name string) (input Input, err error) {
 	s := f.set
+	if err := checkFetched(name); err != nil {
+		return input, err
+	}
 	file, err := arrayfiles.Open(name)
 	if err != nil {
 		return input, err

@@ -70,6 +70,9 @@ func (f *finder) table(ctx context.Context, name string) error {
 		} else if info.Size() > maxTableBytes {
 			return fmt.Errorf("%s: %w: larger than %d bytes", name, ErrTable, maxTableBytes)
 		}
+		if err := checkFetched(name); err != nil {
+			return err
+		}
 	}
 	form, text, file, err := f.set.openText(ctx, name)
 	if err != nil {

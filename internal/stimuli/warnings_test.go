@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -75,4 +76,19 @@ func TestPicturesAreNoticed(t *testing.T) {
 	corner, _, warned, _ = read(tfconvrnn.Preprocessing{Name: "resize256-crop224"})
 	assert.Equal(t, []uint8{0, 0, 0}, corner, "zoomed and cropped")
 	assert.Contains(t, warned[len(warned)-1], "in all, 2 pictures were 224×224 already and were resized and cropped all the same")
+}
+
+// A table, an array or a picture that Git LFS has not fetched says so.
+func TestNotFetched(t *testing.T) {
+	for _, name := range []string{"table.csv", "array.npy", "face.png"} {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(path, []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"), 0o600))
+		set, err := Open(t.Context(), Options{Inputs: []string{path}})
+		if err == nil {
+			_, err = set.picture(path)
+			require.NoError(t, set.Close())
+		}
+		require.ErrorIs(t, err, images.ErrNotFetched, name)
+		assert.ErrorContains(t, err, "git lfs pull")
+	}
 }
