@@ -98,10 +98,23 @@ func TestNotices(t *testing.T) {
 		"fault-extra-rows.png":           "more pixels than its header says",
 		"fault-no-adler.png":             "the checksum of its pixels is missing",
 		"fault-two-headers.png":          `a second chunk "IHDR"`,
+		"maxval-above.pgm":               "values above the largest that it declares, 70, are cut off",
 		"fault-palette-odd.png":          "too many in its palette",
 	} {
 		picture, err := images.Open(filepath.Join("testdata", "pillow", name), images.Options{})
 		require.NoError(t, err)
 		assert.Contains(t, picture.Notice, notice, name)
+	}
+}
+
+func TestAnimated(t *testing.T) {
+	for name, animated := range map[string]bool{
+		"pillow/animated.webp": true, "pillow/animated-smaller-frame.webp": true, "pillow/animated.png": true,
+		"pillow/animated-default.png": true, "pictures/keep.gif": true, "pictures/palette.gif": false,
+		"pillow/lossy-q40.webp": false, "pillow/mode-RGB.png": false,
+	} {
+		picture, err := images.Open(filepath.Join("testdata", name), images.Options{})
+		require.NoError(t, err)
+		assert.Equal(t, animated, picture.Animated, name)
 	}
 }

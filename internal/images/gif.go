@@ -96,7 +96,7 @@ func scanGIF(data []byte, maxFrames int) (frames []gifFrame, patched []byte, err
 
 // decodeGIF reads the first frame.
 func decodeGIF(data []byte) (*Picture, error) {
-	frames, patched, err := scanGIF(data, 1)
+	frames, patched, err := scanGIF(data, 2)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +117,7 @@ func decodeGIF(data []byte) (*Picture, error) {
 	}
 	picture := firstFrame(config.Width, config.Height, paletted, frames[0])
 	picture.takeGIFAlpha(paletted, frames[0])
+	picture.Animated = len(frames) > 1
 	return picture, nil
 }
 

@@ -43,7 +43,11 @@ func (n *Notices) Picture(name string, picture *Picture, p Preprocessing) {
 				"scale its values to 0 … 65535 before", name, bits)
 	}
 	if picture.Notice != "" {
-		n.add(n.Warn, name, "are not read without a remark", "%s: %s", name, picture.Notice)
+		n.add(n.Warn, name, "have such a remark", "%s: %s", name, picture.Notice)
+	}
+	if picture.Animated {
+		n.add(n.Note, name, "are animated, of which the first frame was taken",
+			"%s is animated; its first frame is taken (of GIFs, --animation frames shows all)", name)
 	}
 	exempt, resized := p.Exempts(picture.Width, picture.Height)
 	if exempt {

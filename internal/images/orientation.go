@@ -175,7 +175,8 @@ func (p *Picture) upright() *Picture {
 		width, height = height, width
 	}
 	turned := newPicture(width, height)
-	turned.Format, turned.Transparent, turned.Bits, turned.Notice = p.Format, p.Transparent, p.Bits, p.Notice
+	turned.Format, turned.Transparent, turned.Animated = p.Format, p.Transparent, p.Animated
+	turned.Bits, turned.Notice = p.Bits, p.Notice
 	for y := range height {
 		for x := range width {
 			fromX, fromY := x, y

@@ -61,6 +61,8 @@ type Picture struct {
 	// Transparent says that the file has pixels that are not opaque, whatever
 	// became of them; see Options.Background.
 	Transparent bool
+	// Animated says that the file holds further frames.
+	Animated bool
 	// Bits is the number of bits that the largest value needs where the file has
 	// 16 bits a channel; 0 otherwise. Of 10 bits in 16, the high byte is nearly black.
 	Bits int

@@ -115,7 +115,7 @@ func TestPillow(t *testing.T) {
 			picture, err := images.Open(filepath.Join("testdata/pillow", name), images.Options{})
 			require.NoError(t, err)
 			requirePixels(t, filepath.Join("pillow", name+".expected.png"), picture, pillowTolerance(name))
-			if !strings.HasPrefix(name, "fault-") {
+			if !strings.HasPrefix(name, "fault-") && name != "maxval-above.pgm" {
 				assert.Empty(t, picture.Notice)
 			}
 		})

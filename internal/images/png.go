@@ -85,6 +85,7 @@ func decodePNG(data []byte) (*Picture, error) {
 		}
 	}
 	picture := convert(img)
+	picture.Animated = pngFrames(data) > 1
 	if len(faults) > 0 {
 		picture.Notice = "the file is damaged where that does not concern the pixels: " + strings.Join(faults, ", ")
 	}
@@ -192,6 +193,23 @@ func recompress(compressed []byte, size int64) (_ []byte, fault string, err erro
 		return nil, "", err
 	}
 	return out.Bytes(), fault, nil
+}
+
+// pngFrames is the number of frames of an animated PNG (PNG, third edition, section 11.3.6), with its still picture
+// if that is none of them, or 1.
+func pngFrames(data []byte) int64 {
+	frames, still := int64(1), int64(0)
+	for c := range pngChunks(data) {
+		switch {
+		case c.kind == "acTL" && len(c.data) == 8:
+			frames, still = int64(binary.BigEndian.Uint32(c.data)), 1
+		case c.kind == "fcTL":
+			still = 0
+		case c.kind == "IDAT":
+			return frames + still
+		}
+	}
+	return frames
 }
 
 // pngDataSize is the number of bytes that the pixels have before compression (PNG, sections 7.2 and 8.1).

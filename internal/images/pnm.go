@@ -129,12 +129,13 @@ func decodePNM(data []byte) (*Picture, error) {
 		scale[v] = uint16(math.RoundToEven(float64(v) / float64(h.largest) * float64(full)))
 	}
 	picture := newPicture(h.width, h.height)
-	brightest := uint16(0)
+	brightest, clipped := uint16(0), false
 	for i := range samples {
 		v, err := next()
 		if err != nil {
 			return nil, err
 		}
+		clipped = clipped || v > h.largest
 		value := scale[min(v, h.largest)]
 		brightest = max(brightest, value)
 		if deep {
@@ -148,6 +149,9 @@ func decodePNM(data []byte) (*Picture, error) {
 	}
 	if deep {
 		picture.noteDepth(brightest)
+	}
+	if clipped {
+		picture.Notice = fmt.Sprintf("values above the largest that it declares, %d, are cut off", h.largest)
 	}
 	return picture, nil
 }

@@ -36,13 +36,25 @@ func decodeWebP(data []byte) (*Picture, error) {
 		return nil, io.ErrUnexpectedEOF // the decoder does not miss the last bytes
 	}
 	var header []byte
+	var first *riffChunk
 	for c := range webpChunks(data[12:]) {
 		if c.kind == "VP8X" && header == nil {
 			header = c.data
 		}
-		if c.kind == "ANMF" && header != nil {
-			return firstWebPFrame(header, c.data)
+		if c.kind != "ANMF" || header == nil {
+			continue
 		}
+		if first != nil { // another frame
+			picture, err := firstWebPFrame(header, first.data)
+			if err == nil {
+				picture.Animated = true
+			}
+			return picture, err
+		}
+		first = &c
+	}
+	if first != nil {
+		return firstWebPFrame(header, first.data)
 	}
 	img, err := webp.Decode(bytes.NewReader(data))
 	if err != nil {
