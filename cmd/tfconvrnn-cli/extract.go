@@ -570,7 +570,7 @@ func (r *extractRun) stream(ctx context.Context, x *tfconvrnn.Extraction, writer
 	}
 	progress := r.console.start("extracting", unitImages, int64(count))
 	defer progress.end()
-	progress.set(int64(first), int64(count))
+	progress.resume(int64(first), int64(count))
 	err = x.Stream(ctx, r.set.From(first), func(b *tfconvrnn.Batch) error {
 		r.note(b, first)
 		if err := sink.write(b); err != nil {

@@ -289,7 +289,7 @@ func (r *zarrRun) work(ctx context.Context, worker *extraction.Worker) error {
 	}
 	progress := r.console.start("extracting", unitImages, int64(r.plan.Stimuli))
 	defer progress.end()
-	progress.set(int64(r.done), int64(r.plan.Stimuli))
+	progress.resume(int64(r.done), int64(r.plan.Stimuli))
 	return worker.Work(ctx, slices.Values(missing), func(chunk int, record *extraction.ChunkRecord) {
 		if record == nil {
 			return

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -129,10 +130,32 @@ type task struct {
 	unit    unit
 	begun   time.Time
 
+	resumed atomic.Int64 // was done before, and counts for no rate
+
 	mu       sync.Mutex
 	bar      *mpb.Bar
 	lastLine time.Time
 	done     int64
+}
+
+// rate is what was done per second, without what was done before.
+func (t *task) rate(done int64, elapsed time.Duration) float64 {
+	return float64(done-t.resumed.Load()) / elapsed.Seconds()
+}
+
+// left is how long the rest takes at that rate; false if it cannot be said.
+func (t *task) left(done, total int64, elapsed time.Duration) (time.Duration, bool) {
+	rate := t.rate(done, elapsed)
+	if rate <= 0 || total <= done {
+		return 0, false
+	}
+	return time.Duration(float64(total-done) / rate * float64(time.Second)).Round(time.Second), true
+}
+
+// resume is set for what was done before the task began.
+func (t *task) resume(done, total int64) {
+	t.resumed.Store(done)
+	t.set(done, total)
 }
 
 // start begins to show a task; total may be 0 if it is not known yet. Only one
@@ -145,7 +168,17 @@ func (c *console) start(label string, u unit, total int64) *task {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.bars = mpb.New(mpb.WithOutput(c.out), mpb.WithWidth(80))
-	counters, speed := decor.CountersNoUnit("%d / %d "+string(u)), decor.AverageSpeed(0, "%.1f "+string(u)+"/s")
+	counters := decor.CountersNoUnit("%d / %d " + string(u))
+	speed := decor.Any(func(s decor.Statistics) string {
+		return fmt.Sprintf("%.1f %s/s", max(0, t.rate(s.Current, time.Since(t.begun))), u)
+	})
+	left := decor.Any(func(s decor.Statistics) string {
+		left, ok := t.left(s.Current, s.Total, time.Since(t.begun))
+		if !ok {
+			return ""
+		}
+		return left.String() + " left"
+	})
 	switch u {
 	case unitBytes:
 		counters, speed = decor.CountersKiloByte("% .1f / % .1f"), decor.AverageSpeed(decor.SizeB1000(0), "% .1f")
@@ -154,7 +187,7 @@ func (c *console) start(label string, u unit, total int64) *task {
 	}
 	t.bar = c.bars.AddBar(total,
 		mpb.PrependDecorators(decor.Name(label+" "), counters),
-		mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), speed, decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")),
+		mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), speed, decor.Name("  "), left),
 	)
 	return t
 }
@@ -183,11 +216,10 @@ func (t *task) set(done, total int64) {
 		line += " " + string(t.unit)
 	}
 	if t.unit == unitImages {
-		line += fmt.Sprintf(", %.2f images/s", float64(done)/elapsed.Seconds())
+		line += fmt.Sprintf(", %.2f images/s", max(0, t.rate(done, elapsed)))
 	}
-	if done > 0 && total > done {
-		left := time.Duration(float64(elapsed) / float64(done) * float64(total-done))
-		line += fmt.Sprintf(", %s left", left.Round(time.Second))
+	if left, ok := t.left(done, total, elapsed); ok {
+		line += fmt.Sprintf(", %s left", left)
 	}
 	t.console.log.Info(line, "done", done, "total", total, "unit", string(t.unit))
 }

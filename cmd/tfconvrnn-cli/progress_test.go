@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -12,4 +14,16 @@ func TestShortCount(t *testing.T) {
 	} {
 		assert.Equal(t, want, shortCount(n), n)
 	}
+}
+
+// What an interrupted run did counts for no rate.
+func TestRateAfterResuming(t *testing.T) {
+	current := newConsole(&bytes.Buffer{}, true).start("extracting", unitImages, 2000)
+	current.resume(1000, 2000)
+	assert.InDelta(t, 1, current.rate(1010, 10*time.Second), 1e-9)
+	left, ok := current.left(1010, 2000, 10*time.Second)
+	assert.True(t, ok)
+	assert.Equal(t, 990*time.Second, left)
+	_, ok = current.left(1000, 2000, 10*time.Second)
+	assert.False(t, ok, "nothing is known yet")
 }

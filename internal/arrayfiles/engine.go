@@ -168,7 +168,7 @@ func (w *engine) checkSpace(need int64) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %s are needed, %s are free; choose another place, fewer layers or a reduction",
-		ErrNoSpace, humanize.IBytes(uint64(need)), humanize.IBytes(uint64(free)))
+		ErrNoSpace, humanize.Bytes(uint64(need)), humanize.Bytes(uint64(free)))
 }
 
 // resume reads back what the journal vouches for and stops at the first entry
