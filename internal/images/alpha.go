@@ -11,8 +11,9 @@ func (p *Picture) noteDepth(largest uint16) { p.Bits = max(1, bits.Len16(largest
 // takeAlpha keeps the alpha of pixels whose bytes are step apart, in rows stride apart, if any is not opaque.
 func (p *Picture) takeAlpha(pix []uint8, stride, step int) {
 	for y := range p.Height {
+		row := pix[y*stride : y*stride+(p.Width-1)*step+1]
 		for x := range p.Width {
-			if a := pix[y*stride+x*step]; a != 255 {
+			if a := row[x*step]; a != 255 {
 				p.setAlpha(y*p.Width+x, a)
 			}
 		}

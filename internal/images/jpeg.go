@@ -224,7 +224,7 @@ type jpegDecoder struct {
 }
 
 // maxScans is far above what encoders write; each scan may go through the whole picture.
-const maxScans = 500
+const maxScans = 100
 
 func (d *jpegDecoder) decode() (*Picture, error) {
 	for {

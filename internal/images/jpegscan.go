@@ -154,7 +154,7 @@ type scanComponent struct {
 // scan is T.81, B.2.3 and the data that follows it.
 func (d *jpegDecoder) scan(segment []byte) error {
 	if d.scans++; d.scans > maxScans {
-		return jpeg.UnsupportedError("more than 500 scans")
+		return jpeg.UnsupportedError("more than 100 scans")
 	}
 	s, err := d.scanHeader(segment)
 	if err != nil {

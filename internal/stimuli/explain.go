@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/tfconvrnn/go/internal/images"
 )
 
 var urlScheme = regexp.MustCompile(`^(?i:https?|ftps?|sftp|file)://`)
@@ -31,10 +33,10 @@ func explain(name string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if annexed := images.ExplainMissing(name, err); errors.Is(annexed, images.ErrNotFetched) {
+		return annexed
+	}
 	if target, linkErr := os.Readlink(name); linkErr == nil {
-		if strings.Contains(filepath.ToSlash(target), ".git/annex/objects/") {
-			return fmt.Errorf("%w: git-annex has its content elsewhere; fetch it: datalad get %q, or git annex get %q", err, name, name)
-		}
 		return fmt.Errorf("%w: it is a link to %s, which is not there", err, target)
 	}
 	if other, how := nearby(name); other != "" {
