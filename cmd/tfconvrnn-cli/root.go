@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,7 +23,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	root := newRoot()
 	root.SetArgs(joinBooleanAliases(args))
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	results := &checkedWriter{to: stdout}
+	root.SetOut(results)
 	root.SetErr(stderr)
 	// What a goroutine of its own does is beyond this.
 	defer func() {
@@ -33,7 +35,38 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		}
 	}()
 	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = results.err()
+	}
 	return report(ctx, command, err, stderr)
+}
+
+// A checkedWriter remembers that something could not be written, for the many prints
+// whose errors nobody looks at.
+type checkedWriter struct {
+	to io.Writer
+
+	mu    sync.Mutex
+	first error
+}
+
+// Write implements io.Writer.
+func (w *checkedWriter) Write(data []byte) (int, error) {
+	n, err := w.to.Write(data)
+	if err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.first == nil {
+			w.first = err
+		}
+	}
+	return n, err
+}
+
+func (w *checkedWriter) err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.first
 }
 
 func newRoot() *cobra.Command {
