@@ -12,6 +12,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/imagenet"
 	"github.com/tfconvrnn/go/internal/images"
+	"github.com/tfconvrnn/go/internal/stimuli"
 )
 
 // pictureSuffixes are those of the files taken from folders.
@@ -36,7 +37,7 @@ type classFolder struct {
 func Folders(folder string, order *Order) (*Set, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSet, err)
+		return nil, fmt.Errorf("%w: %w", ErrSet, stimuli.Explain(folder, err))
 	}
 	set := &Set{Order: order}
 	var out leftOut

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/imagenet"
+	"github.com/tfconvrnn/go/internal/stimuli"
 )
 
 // endings are tried where a list names pictures without theirs.
@@ -31,6 +32,7 @@ type labelReader struct {
 	set          *Set
 	lines        map[string]int // of each file, cleaned
 	missing      []string
+	first        error // of the first that is missing
 }
 
 // Labels returns the pictures of a list: lines of a path and a label, which is a
@@ -64,8 +66,8 @@ func Labels(list, folder string, order *Order, mayBeMissing bool) (*Set, error) 
 		return nil, fmt.Errorf("%w: %s lists no pictures", ErrSet, list)
 	}
 	if n := len(r.missing); n > 0 && !mayBeMissing {
-		return nil, fmt.Errorf("%w: %w: %s names %s, of which %d cannot be found in %s: %s",
-			ErrSet, ErrMissing, list, count(len(r.set.Pictures), "picture"), n, r.folder, some(r.missing))
+		return nil, fmt.Errorf("%w: %w: %s names %s, of which %d cannot be found in %s: %s; the first: %w",
+			ErrSet, ErrMissing, list, count(len(r.set.Pictures), "picture"), n, r.folder, some(r.missing), r.first)
 	}
 	if folder != "" {
 		if err := r.others(); err != nil {
@@ -108,6 +110,13 @@ func (r *labelReader) line(l line, first bool) error {
 		return r.errorf(l, "%s is there already, on line %d", name, before)
 	}
 	if err != nil {
+		if r.first == nil {
+			_, missing := os.Stat(file)
+			r.first = stimuli.Explain(file, missing)
+			if missing == nil {
+				r.first = fmt.Errorf("%s is not a file", file)
+			}
+		}
 		r.missing = append(r.missing, fmt.Sprintf("%s (line %d)", name, l.number))
 	}
 	r.lines[file] = l.number

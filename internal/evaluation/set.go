@@ -202,7 +202,7 @@ type line struct {
 func readLines(file string) (lines []line, guessed string, err error) {
 	info, err := os.Stat(file)
 	if err != nil {
-		return nil, "", err
+		return nil, "", stimuli.Explain(file, err)
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxListBytes {
 		return nil, "", fmt.Errorf("%s is not a text file of at most %d bytes", file, maxListBytes)

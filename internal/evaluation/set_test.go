@@ -215,7 +215,19 @@ func TestMissingPictures(t *testing.T) {
 	assert.ErrorIs(t, err, ErrMissing)
 	assert.ErrorContains(t, err, "names 3 pictures, of which 2 cannot be found in ")
 	assert.ErrorContains(t, err, "a.png (line 1), c.png (line 3)")
+	// The one that may be meant is named.
+	for name, there := range map[string]string{"Sub/A.PNG": "Sub/a.png", `sub\a.png`: "sub/a.png", "a.png": "a.JPG"} {
+		_, err := labelled(t, name+",1\n", there)
+		assert.ErrorIs(t, err, ErrMissing)
+		assert.ErrorContains(t, err, "; there is ", name)
+		assert.ErrorContains(t, err, there, name)
+	}
+	_, err = labelled(t, "a.png,1\n", "a.png/b.png")
+	assert.ErrorContains(t, err, "a.png is not a file")
 	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "Val"), 0o755))
+	_, err = Folders(filepath.Join(dir, "val"), WordNetOrder())
+	assert.ErrorContains(t, err, "Val, which differs in upper and lower case")
 	set, err := Labels(write(t, filepath.Join(dir, "l.csv"), "a.png,1\n"), dir, WordNetOrder(), true)
 	require.NoError(t, err)
 	assert.Equal(t, []Picture{{"a.png", filepath.Join(dir, "a.png"), 1}}, set.Pictures)

@@ -31,3 +31,8 @@ func OpenText(ctx context.Context, name string) (*Text, error) {
 	}
 	return t, nil
 }
+
+// Explain adds to an error about a file that is not there what may be meant: a file whose
+// name differs little, or how to get the content that a link stands for. Other errors are
+// returned as they are.
+func Explain(name string, err error) error { return explain(name, err) }
