@@ -1,0 +1,141 @@
+package compare
+
+import (
+	"math"
+	"slices"
+)
+
+// Pearson returns the correlation of two equally long vectors; NaN where one of them
+// is constant, also where it is but for rounding:
+//
+//	r = Σ(a−ā)(b−b̄)/(‖a−ā‖‖b−b̄‖)
+func Pearson(a, b []float64) float64 {
+	ca, na := centred(a)
+	cb, nb := centred(b)
+	if math.IsNaN(na) || math.IsNaN(nb) {
+		return math.NaN()
+	}
+	r := 0.0
+	for i := range ca {
+		r += ca[i] / na * (cb[i] / nb)
+	}
+	return max(-1, min(1, r))
+}
+
+// relativeConstant is where SciPy warns of an input that is nearly constant.
+const relativeConstant = 1.8e-12
+
+// centred returns v less its mean, and the norm of that: NaN for constant input.
+func centred(v []float64) ([]float64, float64) {
+	mean := meanOf(v)
+	c, sum, constant := make([]float64, len(v)), 0.0, true
+	for i, x := range v {
+		c[i] = x - mean
+		sum += c[i] * c[i]
+		constant = constant && x == v[0]
+	}
+	norm := math.Sqrt(sum)
+	if constant || norm < relativeConstant*math.Abs(mean) {
+		norm = math.NaN()
+	}
+	return c, norm
+}
+
+// Spearman returns the correlation of the ranks of two vectors.
+func Spearman(a, b []float64) float64 { return Pearson(Ranks(a), Ranks(b)) }
+
+// Ranks returns the ranks of values, from 1; equal values have the mean of theirs. The
+// rank of NaN is NaN.
+func Ranks(v []float64) []float64 {
+	order := make([]int, 0, len(v))
+	ranks := make([]float64, len(v))
+	for i, x := range v {
+		if math.IsNaN(x) {
+			ranks[i] = math.NaN()
+		} else {
+			order = append(order, i)
+		}
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		switch {
+		case v[i] < v[j]:
+			return -1
+		case v[i] > v[j]:
+			return 1
+		}
+		return 0
+	})
+	for from := 0; from < len(order); {
+		to := from + 1
+		for to < len(order) && v[order[to]] == v[order[from]] {
+			to++
+		}
+		for _, i := range order[from:to] {
+			ranks[i] = float64(from+to+1) / 2
+		}
+		from = to
+	}
+	return ranks
+}
+
+// SpearmanBrown is the reliability of twice as much data as r is of: 2r/(1+r).
+func SpearmanBrown(r float64) float64 { return 2 * r / (1 + r) }
+
+func meanOf(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return sum / float64(len(v))
+}
+
+// present returns the values that are not NaN.
+func present(v []float64) []float64 {
+	return slices.DeleteFunc(slices.Clone(v), math.IsNaN)
+}
+
+// nanMedian is the median of the values that are not NaN; NaN if there are none.
+func nanMedian(v []float64) float64 {
+	p := present(v)
+	if len(p) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(p)
+	n := len(p)
+	return (p[(n-1)/2] + p[n/2]) / 2
+}
+
+// nanMean is the mean of the values that are not NaN; NaN if there are none.
+func nanMean(v []float64) float64 { return meanOf(present(v)) }
+
+// deviation is the standard deviation with the given number of degrees of freedom
+// taken off, of the values that are not NaN.
+func deviation(v []float64, off int) float64 {
+	p := present(v)
+	mean, sum := meanOf(p), 0.0
+	for _, x := range p {
+		sum += (x - mean) * (x - mean)
+	}
+	return math.Sqrt(sum / float64(len(p)-off))
+}
+
+// Score is a number for each split and neuroid, and what they come to.
+type Score struct {
+	// Center is the mean over splits of the medians over neuroids; NaN is left out of
+	// both.
+	Center float64
+	// Error is the standard deviation over splits (not over n−1) of the medians, divided by
+	// the square root of the number of splits, those of NaN counted.
+	Error float64
+	// Raw is [splits][neuroids].
+	Raw [][]float64
+}
+
+// aggregate makes a score of raw values.
+func aggregate(raw [][]float64) Score {
+	medians := make([]float64, len(raw))
+	for i, values := range raw {
+		medians[i] = nanMedian(values)
+	}
+	return Score{Center: nanMean(medians), Error: deviation(medians, 0) / math.Sqrt(float64(len(raw))), Raw: raw}
+}

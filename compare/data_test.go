@@ -1,0 +1,151 @@
+package compare_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/internal/arrayfiles"
+)
+
+// recorded is the synthetic data of testdata/comparison (data.npz), in the order of
+// averaged repetitions.
+type recorded struct {
+	ids, objects, neuroids, animals []string
+	average                         [][][]float64   // [stimuli][neuroids][time bins]
+	rates                           [][][][]float64 // [stimuli][repetitions][neuroids][time bins]
+}
+
+// modelled is features [stimuli][timesteps][features].
+type modelled [][][]float32
+
+func (m modelled) flat(timesteps ...int) []float32 {
+	var flat []float32
+	for _, stimulus := range m {
+		for f := range stimulus[0] {
+			for _, t := range timesteps {
+				flat = append(flat, stimulus[t][f])
+			}
+		}
+	}
+	return flat
+}
+
+func (r *recorded) bin(bin int) compare.Targets {
+	targets := make(compare.Targets, len(r.average))
+	for i, stimulus := range r.average {
+		for _, bins := range stimulus {
+			targets[i] = append(targets[i], bins[bin])
+		}
+	}
+	return targets
+}
+
+func array(t testing.TB, file, name string) *arrayfiles.Array {
+	f, err := arrayfiles.Open("../testdata/comparison/" + file)
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+	a, err := f.Array(name)
+	require.NoError(t, err)
+	return a
+}
+
+func doubles(t testing.TB, file, name string) ([]float64, []int) {
+	a := array(t, file, name)
+	shape := a.Info().Shape
+	values, err := a.Float64s(0, shape[0])
+	require.NoError(t, err)
+	return values, shape
+}
+
+func texts(t testing.TB, file, name string) []string {
+	a := array(t, file, name)
+	values, err := a.Strings(0, a.Info().Shape[0])
+	require.NoError(t, err)
+	return values
+}
+
+func goldenData(t testing.TB) (modelled, *recorded) {
+	r := &recorded{
+		ids: golden[[]string](t, "brainscore.json", "average_repetition", "stimulus_id"), neuroids: texts(t, "data.npz", "neuroid_id"), animals: texts(t, "data.npz", "animal"),
+	}
+	position := map[string]int{}
+	for i, id := range texts(t, "data.npz", "stimulus_id") {
+		position[id] = i
+	}
+	objects := texts(t, "data.npz", "object_name")
+	a := array(t, "data.npz", "features")
+	features, err := a.Float32s(0, a.Info().Shape[0])
+	require.NoError(t, err)
+	rates, _ := doubles(t, "data.npz", "rates")
+	average, shape := doubles(t, "brainscore_arrays.npz", "average_repetition")
+	require.Equal(t, []int{120, 24, 5}, shape)
+	var m modelled
+	for i, id := range r.ids {
+		at := position[id]
+		r.objects = append(r.objects, objects[at])
+		timesteps := make([][]float32, 20)
+		for f := range 60 {
+			for step := range timesteps {
+				timesteps[step] = append(timesteps[step], features[(at*60+f)*20+step])
+			}
+		}
+		m = append(m, timesteps)
+		var neuroids [][]float64
+		for j := range 24 {
+			neuroids = append(neuroids, average[(i*24+j)*5:][:5])
+		}
+		r.average = append(r.average, neuroids)
+		var repetitions [][][]float64
+		for k := range 6 {
+			var each [][]float64
+			for j := range 24 {
+				each = append(each, rates[((at*6+k)*24+j)*5:][:5])
+			}
+			repetitions = append(repetitions, each)
+		}
+		r.rates = append(r.rates, repetitions)
+	}
+	return m, r
+}
+
+func gramOf(t testing.TB, features []float32, n int) *compare.Gram {
+	g, err := compare.GramOf(features, n)
+	require.NoError(t, err)
+	return g
+}
+
+// inOrder reorders the neuroids of each split from that of the file to that of their
+// names, in which the golden results are.
+func (r *recorded) inOrder(t testing.TB, raw [][]float64) [][]float64 {
+	var ordered [][]float64
+	for _, values := range raw {
+		byName := map[string]float64{}
+		for j, name := range r.neuroids {
+			byName[name] = values[j]
+		}
+		var row []float64
+		for _, name := range golden[[]string](t, "brainscore.json", "neuroid_order_of_raw") {
+			row = append(row, byName[name])
+		}
+		ordered = append(ordered, row)
+	}
+	return ordered
+}
+
+// equalWithin compares numbers, NaN with NaN.
+func equalWithin(t *testing.T, want, got []float64, tolerance float64, about string) {
+	t.Helper()
+	require.Len(t, got, len(want), about)
+	for i := range want {
+		if math.IsNaN(want[i]) || math.IsNaN(got[i]) {
+			assert.Equal(t, math.IsNaN(want[i]), math.IsNaN(got[i]), "%s: %d: want %v, got %v", about, i, want[i], got[i])
+		} else if math.Abs(want[i]-got[i]) > tolerance {
+			assert.Fail(t, "too far apart", "%s: %d: want %v, got %v, which differ by %.3g", about, i, want[i], got[i], math.Abs(want[i]-got[i]))
+			return
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package compare
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tfconvrnn/go/internal/products"
+)
+
+// ErrData means features or recordings that cannot be compared: of unequal lengths,
+// with NaN where there must be none, or too few.
+var ErrData = errors.New("unusable data")
+
+// ErrConstant means features that are the same for all stimuli, as those of a layer
+// that the images have not reached yet.
+var ErrConstant = errors.New("the features do not depend on the stimulus")
+
+// Gram is the products of all pairs of stimuli, K = X Xᵀ, of features X [stimuli,
+// features]. Fits, dissimilarities and CKA need nothing else of the features, so they
+// are read once, block by block, and are never in memory whole. It may be used by
+// several goroutines once all blocks are added.
+type Gram struct {
+	n, features int
+	k           []float64 // [n, n]; above the diagonal only once complete
+	complete    sync.Once
+	first       []float32 // the first stimulus's features of the block
+	varies      bool      // whether some feature differs between stimuli
+}
+
+// NewGram returns the Gram matrix of n stimuli without features.
+func NewGram(n int) *Gram { return &Gram{n: n, k: make([]float64, n*n)} }
+
+// GramOf returns the Gram matrix of features [n, p] in C order.
+func GramOf(features []float32, n int) (*Gram, error) {
+	g := NewGram(n)
+	if n < 1 || len(features)%n != 0 {
+		return nil, fmt.Errorf("%w: %d values are not features of %d stimuli", ErrData, len(features), n)
+	}
+	return g, g.Add(features, len(features)/n, len(features)/n)
+}
+
+// Add adds features: of every stimulus count of them, whose rows begin stride apart.
+// The sums are float64. The error wraps ErrData where there are too few values, or NaN or infinities among them.
+func (g *Gram) Add(features []float32, count, stride int) error {
+	if count < 0 || stride < count || len(features) < (g.n-1)*stride+count {
+		return fmt.Errorf("%w: %d values are not %d features of %d stimuli", ErrData, len(features), count, g.n)
+	}
+	for i := range g.n {
+		row := features[i*stride:][:count]
+		for j, v := range row {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return fmt.Errorf("%w: feature %d of stimulus %d is %v", ErrData, g.features+j, i, v)
+			}
+		}
+		g.varies = g.varies || !slices.Equal(row, features[:count])
+	}
+	products.AddGram(g.k, products.Rows[float32]{Data: features, Count: g.n, Columns: count, Stride: stride})
+	g.features += count
+	return nil
+}
+
+// addDoubles is Add for float64.
+func (g *Gram) addDoubles(rows [][]float64) {
+	var flat []float64
+	for _, row := range rows {
+		flat = append(flat, row...)
+		g.varies = g.varies || !slices.Equal(row, rows[0])
+	}
+	count := len(rows[0])
+	products.AddGram(g.k, products.Rows[float64]{Data: flat, Count: g.n, Columns: count, Stride: count})
+	g.features += count
+}
+
+// Stimuli is the number of stimuli.
+func (g *Gram) Stimuli() int { return g.n }
+
+// Features is the number of features that were added.
+func (g *Gram) Features() int { return g.features }
+
+// Constant tells whether all stimuli have the same features, as those of a layer that
+// the image has not reached yet.
+func (g *Gram) Constant() bool { return !g.varies }
+
+// matrix returns K, [n, n] by rows.
+func (g *Gram) matrix() []float64 {
+	g.complete.Do(func() { products.Mirror(g.k, g.n) })
+	return g.k
+}
+
+// rows returns K, or some of its rows, as a factor of products.
+func (g *Gram) rows() products.Rows[float64] {
+	return products.Rows[float64]{Data: g.matrix(), Count: g.n, Columns: g.n, Stride: g.n}
+}
+
+// times returns K v.
+func (g *Gram) times(v []float64) []float64 {
+	k, result := g.matrix(), make([]float64, g.n)
+	inParallel(g.n, 64, func(i int) { result[i] = dot(k[i*g.n:][:g.n], v) })
+	return result
+}
+
+// centred returns K of some stimuli, centred by the means over others, as if the
+// features had been: the rows are those of rows, the columns of train. It also returns
+// how K of the training stimuli itself is centred.
+func (g *Gram) centred(rows, train []int) []float64 {
+	k := g.matrix()
+	n := float64(len(train))
+	means := func(list []int) []float64 {
+		m := make([]float64, len(list))
+		inParallel(len(list), 16, func(i int) {
+			sum := 0.0
+			for _, j := range train {
+				sum += k[list[i]*g.n+j]
+			}
+			m[i] = sum / n
+		})
+		return m
+	}
+	ofRows, ofTrain := means(rows), means(train)
+	all := meanOf(ofTrain)
+	c := make([]float64, len(rows)*len(train))
+	inParallel(len(rows), 16, func(i int) {
+		row := c[i*len(train):][:len(train)]
+		for j, at := range train {
+			row[j] = k[rows[i]*g.n+at] - ofRows[i] - ofTrain[j] + all
+		}
+	})
+	return c
+}
+
+// inParallel calls work for 0 … n-1 on all cores, in groups of consecutive numbers.
+func inParallel(n, group int, work func(i int)) {
+	var running sync.WaitGroup
+	var next atomic.Int64
+	groups := (n + group - 1) / group
+	for range min(groups, runtime.GOMAXPROCS(0)) {
+		running.Go(func() {
+			for {
+				at := int(next.Add(1)) - 1
+				if at >= groups {
+					return
+				}
+				for i := at * group; i < min(n, (at+1)*group); i++ {
+					work(i)
+				}
+			}
+		})
+	}
+	running.Wait()
+}
+
+// dot has several sums, so that the compiler and the processor can work on them at
+// once.
+func dot(a, b []float64) float64 {
+	var s [4]float64
+	b = b[:len(a)]
+	i := 0
+	for ; i+4 <= len(a); i += 4 {
+		s[0] += a[i] * b[i]
+		s[1] += a[i+1] * b[i+1]
+		s[2] += a[i+2] * b[i+2]
+		s[3] += a[i+3] * b[i+3]
+	}
+	for ; i < len(a); i++ {
+		s[0] += a[i] * b[i]
+	}
+	return s[0] + s[1] + (s[2] + s[3])
+}
