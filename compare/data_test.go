@@ -1,6 +1,7 @@
 package compare_test
 
 import (
+	"encoding/json"
 	"math"
 	"testing"
 
@@ -148,4 +149,23 @@ func equalWithin(t *testing.T, want, got []float64, tolerance float64, about str
 			return
 		}
 	}
+}
+
+// number is a float64 of JSON, where null is NaN.
+type number float64
+
+func (n *number) UnmarshalJSON(text []byte) error {
+	*n = number(math.NaN())
+	if string(text) == "null" || string(text) == "NaN" {
+		return nil
+	}
+	return json.Unmarshal(text, (*float64)(n))
+}
+
+func plain(numbers []number) []float64 {
+	values := make([]float64, len(numbers))
+	for i, v := range numbers {
+		values[i] = float64(v)
+	}
+	return values
 }

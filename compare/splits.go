@@ -28,6 +28,9 @@ type Splits struct {
 	TestFraction float64
 	// Seed is that of NumPy's RandomState; nil means 1.
 	Seed *uint32
+	// OwnSeeds draws split s from RandomState(s), with the first ⌈TrainFraction·n⌉ stimuli
+	// for training, as the ConvRNN authors' code does (5 splits, 0.8). Seed is not used.
+	OwnSeeds bool
 	// Folds divides the stimuli into Count parts, of which each is the test set once.
 	Folds bool
 	// InOrder leaves the stimuli of folds in their order; otherwise they are shuffled.
@@ -56,6 +59,9 @@ func (s Splits) Of(n int, strata []string) ([]Split, error) {
 	if count < 1 || s.Folds && (count < 2 || count > n) {
 		return nil, fmt.Errorf("%w: %d splits of %d stimuli", ErrSplits, count, n)
 	}
+	if s.OwnSeeds {
+		return s.ownSeeds(n, count, strata)
+	}
 	if s.Folds {
 		return s.folds(n, count, strata)
 	}
@@ -71,6 +77,19 @@ func (s Splits) Of(n int, strata []string) ([]Split, error) {
 	for i := range splits {
 		p := random.Permutation(n)
 		splits[i] = Split{Test: p[:test:test], Train: p[test : test+train]}
+	}
+	return splits, nil
+}
+
+func (s Splits) ownSeeds(n, count int, strata []string) ([]Split, error) {
+	train := int(math.Ceil(s.TrainFraction * float64(n)))
+	if s.Folds || strata != nil || train < 1 || train >= n {
+		return nil, fmt.Errorf("%w: splits with seeds of their own have no folds and strata, and %d of %d stimuli to train on", ErrSplits, train, n)
+	}
+	var splits []Split
+	for seed := range count {
+		p := numpyrandom.NewState(uint32(seed)).Permutation(n)
+		splits = append(splits, Split{Train: p[:train:train], Test: p[train:]})
 	}
 	return splits, nil
 }

@@ -1,0 +1,253 @@
+package compare
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/tfconvrnn/go/internal/numpyrandom"
+)
+
+// Trials are responses to repeated presentations, [stimuli][repetitions][neuroids]. NaN
+// is a repetition that a neuroid lacks.
+type Trials [][][]float64
+
+// average returns the mean over some repetitions that are not NaN, [stimuli][neuroids].
+func (t Trials) average(repetitions []int) Targets {
+	targets := make(Targets, len(t))
+	for i, stimulus := range t {
+		row := make([]float64, len(stimulus[0]))
+		for j := range row {
+			sum, count := 0.0, 0
+			for _, r := range repetitions {
+				if v := stimulus[r][j]; !math.IsNaN(v) {
+					sum += v
+					count++
+				}
+			}
+			row[j] = sum / float64(count) // NaN for none
+		}
+		targets[i] = row
+	}
+	return targets
+}
+
+// Average returns the mean over the repetitions that are not NaN; NaN where there is
+// none.
+func (t Trials) Average() Targets {
+	if len(t) == 0 {
+		return nil
+	}
+	return t.average(upTo(len(t[0])))
+}
+
+func upTo(n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i
+	}
+	return list
+}
+
+func (t Trials) check() error {
+	if len(t) < 2 || len(t[0]) < 2 {
+		return fmt.Errorf("%w: a ceiling needs two stimuli and two repetitions", ErrData)
+	}
+	for i, stimulus := range t {
+		if len(stimulus) != len(t[0]) {
+			return fmt.Errorf("%w: %d repetitions of stimulus %d, %d of the first; those that were not presented are NaN", ErrData, len(stimulus), i, len(t[0]))
+		}
+		for _, row := range stimulus {
+			if len(row) != len(t[0][0]) {
+				return fmt.Errorf("%w: stimulus %d has %d neuroids, the first %d", ErrData, i, len(row), len(t[0][0]))
+			}
+		}
+	}
+	return nil
+}
+
+// InternalConsistency is Brain-Score's ceiling: the repetitions, the same ones of all
+// stimuli, are halved 10 times (seed 1), the averages over each half are correlated
+// over stimuli for each neuroid, and the correlation r becomes 2r/(1+r), that of all
+// repetitions (Spearman and Brown). NaN repetitions are left out of averages; a neuroid
+// of which a stimulus has none in a half is NaN in that split. The error wraps ErrData.
+func InternalConsistency(trials Trials) (*Score, error) {
+	if err := trials.check(); err != nil {
+		return nil, err
+	}
+	halves, err := Splits{TrainFraction: 0.5}.Of(len(trials[0]), nil)
+	if err != nil {
+		return nil, err
+	}
+	all := upTo(len(trials))
+	var raw [][]float64
+	for _, half := range halves {
+		one, other := trials.average(half.Train), trials.average(half.Test)
+		r := make([]float64, len(trials[0][0]))
+		inParallel(len(r), 4, func(j int) { r[j] = SpearmanBrown(Pearson(one.column(j, all), other.column(j, all))) })
+		raw = append(raw, r)
+	}
+	score := aggregate(raw)
+	return &score, nil
+}
+
+// fewestStimuli is what PredictorConsistency needs.
+const fewestStimuli = 10
+
+// PredictorConsistency is the ceiling of reverse predictivity: every stimulus has its
+// own halves of the repetitions, in 10 splits (default_rng(0)); otherwise as
+// InternalConsistency. The stimuli must be in the order of their ids. repetitions are
+// how many each stimulus has, its first ones; stimuli with fewer than two are left out, and with
+// fewer than 10 stimuli left the score is NaN.
+func PredictorConsistency(trials Trials, repetitions []int) (*Score, error) {
+	if err := trials.check(); err != nil {
+		return nil, err
+	}
+	if len(repetitions) != len(trials) {
+		return nil, fmt.Errorf("%w: repetitions of %d stimuli, and %d stimuli", ErrData, len(repetitions), len(trials))
+	}
+	random := numpyrandom.NewGenerator(0)
+	var raw [][]float64
+	for range 10 {
+		var one, other Targets
+		for i, stimulus := range trials {
+			count := repetitions[i]
+			if count < 2 || count > len(stimulus) {
+				continue
+			}
+			p := random.Permutation(count)
+			each := Trials{stimulus}
+			one = append(one, each.average(p[:count/2])[0])
+			other = append(other, each.average(p[count/2:])[0])
+		}
+		r := slices.Repeat([]float64{math.NaN()}, len(trials[0][0]))
+		if len(one) >= fewestStimuli {
+			all := upTo(len(one))
+			for j := range r {
+				r[j] = SpearmanBrown(Pearson(one.column(j, all), other.column(j, all)))
+			}
+		}
+		raw = append(raw, r)
+	}
+	score := aggregate(raw)
+	return &score, nil
+}
+
+// Corrected are the parts of a noise-corrected correlation of one halving of the
+// repetitions and one split, for each neuroid:
+//
+//	Corrected = R/√(PredictionReliability · ResponseReliability)
+//
+// as the authors of the ConvRNNs compute it. Reliabilities are correlations between
+// the halves, corrected by 2r/(1+r). A negative product gives NaN.
+type Corrected struct {
+	R, PredictionReliability, ResponseReliability, Corrected []float64
+}
+
+// NoiseCorrected fits a mapping to the average over all repetitions and to those over
+// two halves of them, and corrects the correlation of the first for how reliable both
+// the responses and the predictions are. For an odd number of repetitions the second
+// half has one more. The error wraps ErrData.
+func NoiseCorrected(g *Gram, trials Trials, split Split, mapping Mapping, halving Split) (*Corrected, error) {
+	if err := trials.check(); err != nil {
+		return nil, err
+	}
+	whole := trials.Average()
+	averages := []Targets{whole, trials.average(halving.Train), trials.average(halving.Test)}
+	var predictions [][][]float64
+	for _, targets := range averages {
+		if err := checkTargets(targets, g.n); err != nil {
+			return nil, err
+		}
+		if err := mapping.check(g, targets); err != nil {
+			return nil, err
+		}
+		f, err := mapping.predict(g, targets, split)
+		if err != nil {
+			return nil, err
+		}
+		predictions = append(predictions, f.prediction)
+	}
+	c := &Corrected{R: correlations(predictions[0], whole, split.Test)}
+	for j := range c.R {
+		x := SpearmanBrown(Pearson(predictions[1][j], predictions[2][j]))
+		y := SpearmanBrown(Pearson(averages[1].column(j, split.Test), averages[2].column(j, split.Test)))
+		c.PredictionReliability, c.ResponseReliability = append(c.PredictionReliability, x), append(c.ResponseReliability, y)
+		c.Corrected = append(c.Corrected, c.R[j]/math.Sqrt(x*y))
+	}
+	return c, nil
+}
+
+// HalveRepetitions shuffles repetitions (RandomState(seed)) and halves them; an odd one
+// goes to the second half.
+func HalveRepetitions(repetitions int, seed uint32) Split {
+	p := numpyrandom.NewState(seed).Permutation(repetitions)
+	return Split{Train: p[:repetitions/2], Test: p[repetitions/2:]}
+}
+
+// NoiseCeiling is the part of the variance of averaged responses that is of the
+// stimulus, for each neuroid, as the Natural Scenes Dataset's authors estimate it:
+//
+//	ncsnr = √max(0, 1 − σ²)/σ, ceiling = ncsnr²/(ncsnr² + 1/R)
+//
+// where σ² is the mean over stimuli of the variance (with R−1) over R repetitions of
+// responses that were z-scored over all trials. The error wraps ErrData.
+func NoiseCeiling(trials Trials) ([]float64, error) {
+	if err := trials.check(); err != nil {
+		return nil, err
+	}
+	ceilings := make([]float64, len(trials[0][0]))
+	repetitions := float64(len(trials[0]))
+	for j := range ceilings {
+		var all []float64
+		within, count := 0.0, 0
+		for _, stimulus := range trials {
+			var own []float64
+			for _, row := range stimulus {
+				own = append(own, row[j])
+			}
+			all = append(all, own...)
+			if len(present(own)) > 1 {
+				d := deviation(own, 1)
+				within += d * d
+				count++
+			}
+		}
+		spread := deviation(all, 0)
+		noise := within / float64(count) / (spread * spread)
+		signal := max(0, 1-noise)
+		ceilings[j] = signal / noise / (signal/noise + 1/repetitions)
+	}
+	return ceilings, nil
+}
+
+// Normalisation says how a score becomes one that a perfect model would have 1 of.
+type Normalisation string
+
+// The normalisations of the field, which differ: results say which one they have.
+const (
+	// Squared is Brain-Score's since December 2025: r²/ρ.
+	Squared Normalisation = "r²/ρ"
+	// SquaredRatio is Brain-Score's before: (r/ρ)².
+	SquaredRatio Normalisation = "(r/ρ)²"
+	// Ratio is r/ρ: of dissimilarity matrices, and of solution times.
+	Ratio Normalisation = "r/ρ"
+	// Root is r/√ρ: of behavioural consistencies.
+	Root Normalisation = "r/√ρ"
+)
+
+// Apply returns the normalised score. Scores above 1 are possible. An unknown
+// normalisation gives NaN.
+func (n Normalisation) Apply(r, ceiling float64) float64 {
+	switch n {
+	case Squared:
+		return r * r / ceiling
+	case SquaredRatio:
+		return r / ceiling * (r / ceiling)
+	case Ratio:
+		return r / ceiling
+	case Root:
+		return r / math.Sqrt(ceiling)
+	}
+	return math.NaN()
+}
