@@ -47,31 +47,35 @@ func Spearman(a, b []float64) float64 { return Pearson(Ranks(a), Ranks(b)) }
 // Ranks returns the ranks of values, from 1; equal values have the mean of theirs. The
 // rank of NaN is NaN.
 func Ranks(v []float64) []float64 {
-	order := make([]int, 0, len(v))
+	type entry struct {
+		value float64
+		at    int32
+	}
+	sorted := make([]entry, 0, len(v))
 	ranks := make([]float64, len(v))
 	for i, x := range v {
 		if math.IsNaN(x) {
 			ranks[i] = math.NaN()
 		} else {
-			order = append(order, i)
+			sorted = append(sorted, entry{x, int32(i)})
 		}
 	}
-	slices.SortFunc(order, func(i, j int) int {
+	slices.SortFunc(sorted, func(a, b entry) int {
 		switch {
-		case v[i] < v[j]:
+		case a.value < b.value:
 			return -1
-		case v[i] > v[j]:
+		case a.value > b.value:
 			return 1
 		}
 		return 0
 	})
-	for from := 0; from < len(order); {
+	for from := 0; from < len(sorted); {
 		to := from + 1
-		for to < len(order) && v[order[to]] == v[order[from]] {
+		for to < len(sorted) && sorted[to].value == sorted[from].value {
 			to++
 		}
-		for _, i := range order[from:to] {
-			ranks[i] = float64(from+to+1) / 2
+		for _, e := range sorted[from:to] {
+			ranks[e.at] = float64(from+to+1) / 2
 		}
 		from = to
 	}

@@ -28,12 +28,12 @@ type Gram struct {
 	n, features int
 	k           []float64 // [n, n]; above the diagonal only once complete
 	complete    sync.Once
-	first       []float32 // the first stimulus's features of the block
+	sums        []float64 // of each stimulus's features
 	varies      bool      // whether some feature differs between stimuli
 }
 
 // NewGram returns the Gram matrix of n stimuli without features.
-func NewGram(n int) *Gram { return &Gram{n: n, k: make([]float64, n*n)} }
+func NewGram(n int) *Gram { return &Gram{n: n, k: make([]float64, n*n), sums: make([]float64, n)} }
 
 // GramOf returns the Gram matrix of features [n, p] in C order.
 func GramOf(features []float32, n int) (*Gram, error) {
@@ -56,6 +56,7 @@ func (g *Gram) Add(features []float32, count, stride int) error {
 			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
 				return fmt.Errorf("%w: feature %d of stimulus %d is %v", ErrData, g.features+j, i, v)
 			}
+			g.sums[i] += float64(v)
 		}
 		g.varies = g.varies || !slices.Equal(row, features[:count])
 	}
@@ -64,16 +65,23 @@ func (g *Gram) Add(features []float32, count, stride int) error {
 	return nil
 }
 
-// addDoubles is Add for float64.
-func (g *Gram) addDoubles(rows [][]float64) {
-	var flat []float64
-	for _, row := range rows {
-		flat = append(flat, row...)
-		g.varies = g.varies || !slices.Equal(row, rows[0])
+// GramOfTargets returns the Gram matrix of responses [stimuli][neuroids]. The error wraps
+// ErrData where some are NaN.
+func GramOfTargets(targets Targets) (*Gram, error) {
+	g := NewGram(len(targets))
+	if err := checkTargets(targets, g.n); err != nil {
+		return nil, err
 	}
-	count := len(rows[0])
-	products.AddGram(g.k, products.Rows[float64]{Data: flat, Count: g.n, Columns: count, Stride: count})
-	g.features += count
+	g.features = len(targets[0])
+	flat := slices.Concat(targets...)
+	for i, row := range targets {
+		for _, v := range row {
+			g.sums[i] += v
+		}
+		g.varies = g.varies || !slices.Equal(row, targets[0])
+	}
+	products.AddGram(g.k, products.Rows[float64]{Data: flat, Count: g.n, Columns: g.features, Stride: g.features})
+	return g, nil
 }
 
 // Stimuli is the number of stimuli.
