@@ -27,7 +27,7 @@ func golden[T any](t testing.TB, file string, path ...string) (value T) {
 	return value
 }
 
-func splitsOf(t *testing.T, s compare.Splits, n int, strata []string) []compare.Split {
+func splitsOf(t testing.TB, s compare.Splits, n int, strata []string) []compare.Split {
 	splits, err := s.Of(n, strata)
 	require.NoError(t, err)
 	return splits

@@ -1,0 +1,164 @@
+package compare_test
+
+import (
+	"context"
+	"encoding/csv"
+	"math"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/compare"
+)
+
+func matrix(t testing.TB, file, name string) [][]float64 {
+	values, shape := doubles(t, file, name)
+	var rows [][]float64
+	for i := range shape[0] {
+		rows = append(rows, values[i*shape[1]:][:shape[1]])
+	}
+	return rows
+}
+
+func trialsOf(t testing.TB) []compare.Trial {
+	f, err := os.Open("../testdata/comparison/behaviour.csv")
+	require.NoError(t, err)
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	require.NoError(t, err)
+	var trials []compare.Trial
+	for _, r := range rows[1:] {
+		trials = append(trials, compare.Trial{Image: r[0], Sample: r[1], Distractor: r[2], Choice: r[3]})
+	}
+	return trials
+}
+
+func TestBehaviour(t *testing.T) {
+	const file = "behaviour_arrays.npz"
+	choices, err := compare.ModelChoices(texts(t, file, "test_stimulus_id"), texts(t, file, "test_labels"), texts(t, file, "classes"), matrix(t, file, "probabilities"))
+	require.NoError(t, err)
+	for _, kind := range []compare.Consistency{compare.I1, compare.I1n, compare.I2, compare.I2n} {
+		got, err := compare.Behaviour(choices, trialsOf(t), kind)
+		require.NoError(t, err)
+		var values []float64
+		for _, name := range []string{"score", "error", "ceiling", "ceiling_error"} {
+			values = append(values, golden[float64](t, "behaviour.json", string(kind), name))
+		}
+		equalWithin(t, values, []float64{got.Score, got.Error, got.Ceiling, got.CeilingError}, 1e-7, string(kind))
+		ceiled := golden[[]float64](t, "behaviour.json", string(kind), "ceiled_raw")
+		assert.InDelta(t, (ceiled[0]+ceiled[1])/2, got.Ceiled, 1e-6)
+	}
+	_, err = compare.Behaviour(choices, append(trialsOf(t), compare.Trial{Image: "other"}), compare.I1)
+	assert.ErrorIs(t, err, compare.ErrData)
+}
+
+func TestReadout(t *testing.T) {
+	const file = "behaviour_arrays.npz"
+	r, err := compare.FitReadout(matrix(t, file, "train_features"), texts(t, file, "train_labels"), compare.ReadoutC)
+	require.NoError(t, err)
+	p, err := r.Probabilities(matrix(t, file, "test_features"))
+	require.NoError(t, err)
+	want := matrix(t, file, "probabilities")
+	for k, object := range texts(t, file, "classes") {
+		at := slices.Index(r.Objects, object)
+		require.GreaterOrEqual(t, at, 0)
+		for i := range p {
+			assert.InDelta(t, want[i][k], p[i][at], 1e-4)
+		}
+	}
+	_, err = r.Probabilities([][]float64{{1}})
+	assert.ErrorIs(t, err, compare.ErrData)
+	_, err = compare.FitReadout([][]float64{{1}, {2}}, []string{"a", "a"}, 1)
+	assert.ErrorIs(t, err, compare.ErrData)
+}
+
+type goldenOST struct {
+	Score, Error float64
+	Raw          []number
+	Splits       []struct {
+		Predicted, Target []number
+		I1                []float64
+		StimulusID        []string `json:"stimulus_id"`
+		TrainStimulusID   []string `json:"train_stimulus_id"`
+	}
+}
+
+// ostData returns the data in the order of the measured times, which the splits of the
+// golden results tell.
+func ostData(t testing.TB) ([]compare.OSTFeatures, *compare.SolutionTimes, goldenOST) {
+	want := golden[goldenOST](t, "ost.json")
+	const n = 200
+	splits := splitsOf(t, compare.Splits{TestFraction: 0.1}, n, nil)
+	m := &compare.SolutionTimes{Images: make([]string, n), Labels: make([]string, n), Times: make([]float64, n), Thresholds: make([]float64, n)}
+	ids, labels := texts(t, "ost_arrays.npz", "stimulus_id"), texts(t, "ost_arrays.npz", "labels")
+	for s, split := range splits {
+		// Brain-Score takes the images of a split in the order of the set.
+		slices.Sort(split.Test)
+		slices.Sort(split.Train)
+		for i, at := range split.Test {
+			g := want.Splits[s]
+			m.Images[at], m.Times[at], m.Thresholds[at] = g.StimulusID[i], float64(g.Target[i]), g.I1[i]
+		}
+	}
+	for i, at := range splits[0].Train {
+		m.Images[at] = want.Splits[0].TrainStimulusID[i]
+	}
+	a := array(t, "ost_arrays.npz", "features")
+	values, err := a.Float32s(0, n)
+	require.NoError(t, err)
+	bins := make([]compare.OSTFeatures, 10)
+	for b := range bins {
+		bins[b] = compare.OSTFeatures{Start: float64(70 + 10*b), Features: make([][]float32, n)}
+		for i, image := range m.Images {
+			at := slices.Index(ids, image)
+			require.GreaterOrEqual(t, at, 0)
+			m.Labels[i] = labels[at]
+			for f := range 40 {
+				bins[b].Features[i] = append(bins[b].Features[i], values[(at*40+f)*10+b])
+			}
+		}
+	}
+	return bins, m, want
+}
+
+func TestOST(t *testing.T) {
+	bins, measured, want := ostData(t)
+	got, err := compare.OST(context.Background(), bins, measured, compare.BrainScoreOSTDecoder)
+	require.NoError(t, err)
+	for s := range want.Splits {
+		equalWithin(t, plain(want.Splits[s].Predicted), got.Predicted[s], 0.1, "times")
+	}
+	equalWithin(t, plain(want.Raw), got.Raw, 1e-9, "correlations")
+	assert.InDelta(t, want.Score, got.Score, 1e-9)
+	assert.InDelta(t, want.Error, got.Error, 1e-9)
+	assert.InDelta(t, got.Score/0.79, got.Ceiled, 1e-12)
+	converged, err := compare.OST(context.Background(), bins, measured, compare.ConvergedOSTDecoder)
+	require.NoError(t, err)
+	assert.Greater(t, converged.Score, 0.2)
+}
+
+func TestOSTOfUnusableData(t *testing.T) {
+	bins, measured, _ := ostData(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := compare.OST(ctx, bins, measured, compare.BrainScoreOSTDecoder)
+	assert.ErrorIs(t, err, context.Canceled)
+	_, err = compare.OST(context.Background(), []compare.OSTFeatures{bins[1], bins[0]}, measured, compare.BrainScoreOSTDecoder)
+	assert.ErrorIs(t, err, compare.ErrData)
+	rare := *measured
+	rare.Labels = slices.Clone(measured.Labels)
+	rare.Labels[0] = "only one"
+	_, err = compare.OST(context.Background(), bins, &rare, compare.BrainScoreOSTDecoder)
+	assert.ErrorIs(t, err, compare.ErrData)
+	// A model whose features do not change has no solution times to correlate.
+	static := make([]compare.OSTFeatures, len(bins))
+	for b := range static {
+		static[b] = compare.OSTFeatures{Start: bins[b].Start, Features: bins[9].Features}
+	}
+	score, err := compare.OST(context.Background(), static, measured, compare.BrainScoreOSTDecoder)
+	require.NoError(t, err)
+	assert.True(t, math.IsNaN(score.Score))
+}
