@@ -216,6 +216,28 @@ func predictions(k, coefficients, means []float64, tests, n int) [][]float64 {
 	return predicted
 }
 
+// Linear is ordinary least squares with an intercept; of the many solutions with more
+// features than stimuli it is the smallest, as scikit-learn's LinearRegression.
+type Linear struct{}
+
+// String names the mapping.
+func (Linear) String() string { return "linear" }
+
+func (Linear) check(*Gram, Targets) error { return nil }
+
+func (Linear) predict(g *Gram, targets Targets, split Split) (*fitted, error) {
+	s, err := newSpectrum(g, targets, split)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range s.values {
+		if v == 0 {
+			s.values[k] = math.Inf(1) // its part of the prediction is 0
+		}
+	}
+	return &fitted{prediction: s.predict(make([]float64, s.q))}, nil
+}
+
 // spectrum is K = QΛQᵀ of centred training features, with which any α is cheap.
 type spectrum struct {
 	n, q, tests int
