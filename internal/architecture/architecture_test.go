@@ -158,11 +158,11 @@ func TestExpectedEdges(t *testing.T) {
 	}
 }
 
-// TestOnlyTheBindingUsesCgo: beside the kernels, the rest builds without a C compiler, and
-// has no pointers to go wrong.
-func TestOnlyTheBindingUsesCgo(t *testing.T) {
+// TestCgoIsRare: beside those that need C, packages build without a C compiler, and have
+// no pointers to go wrong.
+func TestCgoIsRare(t *testing.T) {
 	list := packages(t)
-	binding := []string{"internal/kernels", "internal/libtf", "internal/libtf/onearena"}
+	binding := []string{"internal/hdf5", "internal/kernels", "internal/libtf", "internal/libtf/onearena", "internal/products"}
 	for _, name := range binding {
 		require.NotEmpty(t, list[name].CgoFiles)
 	}

@@ -3,10 +3,6 @@
 // ten times as fast as gonum.
 package products
 
-// #cgo CFLAGS: -O3 -std=gnu11 -Wno-psabi
-// #include "products.h"
-import "C"
-
 import (
 	"runtime"
 	"sync"
@@ -86,8 +82,7 @@ func add[T, U Number](c []float64, stride int, a Rows[T], b Rows[U], lower bool)
 				if lower { // blocks above the diagonal
 					start = max(first, column/rowsInBlock*rowsInBlock)
 				}
-				C.tfconvrnn_products_rows((*C.double)(&packedA[start*depth]), C.long(end-start), (*C.double)(&packedB[column*depth]),
-					C.long(min(columnsInBlock, b.Count-column)), C.long(depth), (*C.double)(&c[start*stride+column]), C.long(stride))
+				rows(packedA[start*depth:], end-start, packedB[column*depth:], min(columnsInBlock, b.Count-column), depth, c[start*stride+column:], stride)
 			}
 		})
 	}
