@@ -25,6 +25,11 @@ var (
 
 const supportedFormats = "PNG, JPEG, GIF, WebP, BMP, TIFF, PNM"
 
+// unsupportedError names a variant of a format that is not read.
+type unsupportedError string
+
+func (e unsupportedError) Error() string { return string(e) + " is not supported" }
+
 func unreadable(name string, cause error) error {
 	return fmt.Errorf("%s: %w: %w", name, ErrUnreadable, cause)
 }

@@ -28,86 +28,164 @@ type gifFrame struct {
 	delay       time.Duration
 }
 
-// scanGIF walks the blocks of a GIF file up to maxFrames frames. It returns the
-// frames and a copy of the file with the transparency flags cleared, so that
-// the decoder keeps the palettes whole.
-func scanGIF(data []byte, maxFrames int) (frames []gifFrame, patched []byte, err error) {
-	patched = slices.Clone(data)
-	colours := func(flags byte) int {
-		if flags&0x80 == 0 {
-			return 0
-		}
-		return 3 << (flags&7 + 1)
-	}
+// gifScan is what a walk through the blocks of a GIF file found.
+type gifScan struct {
+	// width and height are the screen's. As in Pillow, a frame that reaches beyond
+	// the screen enlarges it.
+	width, height int
+	frames        []gifFrame
+	// patched is a copy of the file that Go's decoder reads as Pillow reads the
+	// original: the transparency flags are cleared, so that the palettes stay whole;
+	// palettes have all 256 colours; the screen holds all frames; the trailer is there.
+	patched []byte
+
+	data  []byte
+	at    int
+	next  gifFrame
+	found bool // a trailer or the last frame wanted
+}
+
+// scanGIF walks the blocks up to maxFrames frames. Where it finds damage it
+// stops; the decoder says what is wrong.
+func scanGIF(data []byte, maxFrames int) (*gifScan, error) {
 	if len(data) < 13 {
-		return nil, nil, io.ErrUnexpectedEOF
+		return nil, io.ErrUnexpectedEOF
 	}
-	offset := 13 + colours(data[10])
-	next := gifFrame{transparent: -1}
-	skipBlocks := func() bool {
-		for offset < len(data) {
-			size := int(data[offset])
-			offset += 1 + size
-			if size == 0 {
-				return true
-			}
-		}
+	word := func(at int) int { return int(binary.LittleEndian.Uint16(data[at:])) }
+	s := &gifScan{width: word(6), height: word(8), data: data, next: gifFrame{transparent: -1}}
+	s.patched = append(make([]byte, 0, len(data)+1024), data[:13]...)
+	s.at = 13
+	if !s.palette(10, true) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	for len(s.frames) < maxFrames && s.block() {
+	}
+	if s.at >= len(data) && len(s.frames) > 0 {
+		s.found = true
+	}
+	s.patched = append(s.patched, data[min(s.at, len(data)):]...)
+	if s.found {
+		s.patched = append(s.patched, 0x3b)
+	}
+	binary.LittleEndian.PutUint16(s.patched[6:], uint16(min(s.width, 1<<16-1)))
+	binary.LittleEndian.PutUint16(s.patched[8:], uint16(min(s.height, 1<<16-1)))
+	return s, nil
+}
+
+// palette copies a palette, which follows, filled up with black. flags is where
+// the copy has the flags that tell its size. Where there is none, one of grey is made
+// if it is required.
+func (s *gifScan) palette(flags int, required bool) bool {
+	colours := 0
+	if s.patched[flags]&0x80 != 0 {
+		colours = 2 << (s.patched[flags] & 7)
+	} else if !required {
+		return true
+	}
+	if s.at+3*colours > len(s.data) {
 		return false
 	}
-	for len(frames) < maxFrames && offset < len(data) {
-		switch data[offset] {
-		case 0x3b: // trailer
-			return frames, patched, nil
-		case 0x21: // extension
-			if offset+7 < len(data) && data[offset+1] == 0xf9 && data[offset+2] == 4 {
-				flags := data[offset+3]
-				next.transparent = -1
-				if flags&1 != 0 {
-					next.transparent = int(data[offset+6])
-					patched[offset+3] &^= 1
-				}
-				if method := int(flags >> 2 & 7); method != 0 {
-					next.disposal = method
-				}
-				next.delay = time.Duration(binary.LittleEndian.Uint16(data[offset+4:])) * 10 * time.Millisecond
-			}
-			offset += 2
-			if !skipBlocks() {
-				return frames, patched, nil
-			}
-		case 0x2c: // image
-			if offset+10 > len(data) {
-				return frames, patched, nil
-			}
-			word := func(i int) int { return int(binary.LittleEndian.Uint16(data[offset+i:])) }
-			next.rect = image.Rect(word(1), word(3), word(1)+word(5), word(3)+word(7))
-			frames = append(frames, next)
-			next = gifFrame{transparent: -1, disposal: next.disposal}
-			offset += 10 + colours(data[offset+9]) + 1
-			if !skipBlocks() {
-				return frames, patched, nil
-			}
-		default:
-			return frames, patched, nil // the decoder says what is wrong with it
+	s.patched = append(s.patched, s.data[s.at:s.at+3*colours]...)
+	s.at += 3 * colours
+	for i := colours; i < 256; i++ {
+		grey := byte(i)
+		if colours > 0 {
+			grey = 0
+		}
+		s.patched = append(s.patched, grey, grey, grey)
+	}
+	s.patched[flags] |= 0x87
+	return true
+}
+
+// subBlocks copies the sub-blocks that end a block.
+func (s *gifScan) subBlocks() bool {
+	for start := s.at; s.at < len(s.data); {
+		size := int(s.data[s.at])
+		s.at += 1 + size
+		if size == 0 {
+			s.patched = append(s.patched, s.data[start:s.at]...)
+			return true
+		}
+		if s.at >= len(s.data) {
+			s.at = start
+			break
 		}
 	}
-	return frames, patched, nil
+	return false
+}
+
+// block copies a block and tells whether another may follow.
+func (s *gifScan) block() bool {
+	if s.at >= len(s.data) {
+		return false
+	}
+	switch rest := s.data[s.at:]; {
+	case rest[0] == 0x21 && len(rest) > 7: // extension
+		s.patched = append(s.patched, rest[:2]...)
+		s.at += 2
+		if rest[1] == 0xf9 && rest[2] == 4 {
+			flags := rest[3]
+			s.next.transparent = -1
+			if flags&1 != 0 {
+				s.next.transparent = int(rest[6])
+			}
+			if method := int(flags >> 2 & 7); method != 0 {
+				s.next.disposal = method
+			}
+			s.next.delay = time.Duration(binary.LittleEndian.Uint16(rest[4:])) * 10 * time.Millisecond
+			at := len(s.patched)
+			if !s.subBlocks() {
+				return false
+			}
+			s.patched[at+1] = flags &^ 1
+			return true
+		}
+		return s.subBlocks()
+	case rest[0] == 0x2c && len(rest) > 10: // image
+		word := func(i int) int { return int(binary.LittleEndian.Uint16(rest[i:])) }
+		s.next.rect = image.Rect(word(1), word(3), word(1)+word(5), word(3)+word(7))
+		s.width, s.height = max(s.width, s.next.rect.Max.X), max(s.height, s.next.rect.Max.Y)
+		s.frames = append(s.frames, s.next)
+		s.next = gifFrame{transparent: -1, disposal: s.next.disposal}
+		s.patched = append(s.patched, rest[:10]...)
+		s.at += 10
+		if !s.palette(len(s.patched)-1, false) || s.at >= len(s.data) {
+			return false
+		}
+		s.patched = append(s.patched, s.data[s.at])
+		s.at++
+		return s.subBlocks()
+	case rest[0] == 0x3b: // trailer
+		s.at, s.found = len(s.data), true
+	}
+	return false
+}
+
+// decodeGIFConfig returns the size of the first frame's picture.
+func decodeGIFConfig(data []byte) (image.Config, error) {
+	config, err := gif.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return image.Config{}, err
+	}
+	scan, err := scanGIF(data, 1)
+	if err != nil {
+		return image.Config{}, err
+	}
+	config.Width, config.Height = scan.width, scan.height
+	return config, nil
 }
 
 // decodeGIF reads the first frame.
 func decodeGIF(data []byte) (*Picture, error) {
-	frames, patched, err := scanGIF(data, 2)
+	scan, err := scanGIF(data, 1)
 	if err != nil {
 		return nil, err
 	}
-	if len(frames) == 0 {
+	if len(scan.frames) == 0 {
 		return nil, errors.New("the GIF holds no frame")
 	}
-	config, err := gif.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		return nil, err
-	}
-	img, err := gif.Decode(bytes.NewReader(patched))
+	img, err := gif.Decode(bytes.NewReader(scan.patched))
 	if err != nil {
 		return nil, err
 	}
@@ -115,9 +193,10 @@ func decodeGIF(data []byte) (*Picture, error) {
 	if !ok {
 		return nil, fmt.Errorf("the GIF decoder returned a %T", img)
 	}
-	picture := firstFrame(config.Width, config.Height, paletted, frames[0])
-	picture.takeGIFAlpha(paletted, frames[0])
-	picture.Animated = len(frames) > 1
+	picture := firstFrame(scan.width, scan.height, paletted, scan.frames[0])
+	picture.takeGIFAlpha(paletted, scan.frames[0])
+	two, err := scanGIF(data, 2)
+	picture.Animated = err == nil && len(two.frames) > 1
 	return picture, nil
 }
 
@@ -168,7 +247,8 @@ func draw(picture *Picture, img *image.Paletted, palette *[256][3]uint8, transpa
 
 // Animation is an animated GIF. It is immutable and safe for concurrent use.
 type Animation struct {
-	// Width and Height of every frame, in pixels.
+	// Width and Height in pixels, of every frame; where a frame reaches beyond the
+	// size that the file declares, of the last, and those before it are smaller.
 	Width, Height int
 	// Delays holds how long each frame is shown, as the file says. Many files say
 	// 0 and leave the speed to the viewer.
@@ -177,6 +257,7 @@ type Animation struct {
 	// forever, -1 that it is shown once.
 	LoopCount int
 
+	screen  image.Point // what the file declares
 	frames  []gifFrame
 	decoded *gif.GIF
 }
@@ -191,13 +272,21 @@ func (a *Animation) Len() int { return len(a.frames) }
 func (a *Animation) Frames() iter.Seq2[int, *Picture] {
 	return func(yield func(int, *Picture) bool) {
 		var canvas *Picture
+		size := a.screen
 		for i, img := range a.decoded.Image {
 			frame := a.frames[i]
 			palette := opaquePalette(img.Palette)
+			size = image.Pt(max(size.X, frame.rect.Max.X), max(size.Y, frame.rect.Max.Y))
 			before := canvas
 			if i == 0 {
-				canvas = firstFrame(a.Width, a.Height, img, frame)
+				canvas = firstFrame(size.X, size.Y, img, frame)
 			} else {
+				rest := palette[0]
+				if frame.transparent >= 0 {
+					rest = [3]uint8{}
+				}
+				canvas = canvas.enlarged(size, rest)
+				before = canvas
 				if frame.disposal == disposeToPrevious {
 					before = canvas.clone()
 				}
@@ -223,6 +312,21 @@ func (a *Animation) Frames() iter.Seq2[int, *Picture] {
 			}
 		}
 	}
+}
+
+// enlarged returns a picture of at least p's size with p in its corner, p itself
+// if that is its size.
+func (p *Picture) enlarged(size image.Point, rest [3]uint8) *Picture {
+	if p.Width == size.X && p.Height == size.Y {
+		return p
+	}
+	larger := newPicture(size.X, size.Y)
+	larger.Format = p.Format
+	fill(larger, image.Rect(0, 0, size.X, size.Y), rest)
+	for y := range p.Height {
+		copy(larger.Pix[3*y*size.X:], p.Pix[3*y*p.Width:3*(y+1)*p.Width])
+	}
+	return larger
 }
 
 func (p *Picture) clone() *Picture {
@@ -267,13 +371,14 @@ func DecodeAnimationBytes(data []byte, name string) (*Animation, error) {
 	if err != nil {
 		return nil, unreadable(name, explain(GIF, data, err))
 	}
-	if err := checkSize(name, config.Width, config.Height, len(data)); err != nil {
-		return nil, err
-	}
-	frames, patched, err := scanGIF(data, len(data))
+	scan, err := scanGIF(data, len(data))
 	if err != nil {
 		return nil, unreadable(name, explain(GIF, data, err))
 	}
+	if err := checkSize(name, scan.width, scan.height, len(data)); err != nil {
+		return nil, err
+	}
+	frames := scan.frames
 	area := 0
 	for _, frame := range frames {
 		area += frame.rect.Dx() * frame.rect.Dy()
@@ -284,7 +389,7 @@ func DecodeAnimationBytes(data []byte, name string) (*Animation, error) {
 	if area > trustedPixels && area/maxPixelsPerByte > len(data) {
 		return nil, unreadable(name, fmt.Errorf("%d bytes cannot hold frames of %d pixels", len(data), area))
 	}
-	decoded, err := guarded(func() (*gif.GIF, error) { return gif.DecodeAll(bytes.NewReader(patched)) })
+	decoded, err := guarded(func() (*gif.GIF, error) { return gif.DecodeAll(bytes.NewReader(scan.patched)) })
 	if err != nil {
 		return nil, unreadable(name, explain(GIF, data, err))
 	}
@@ -292,7 +397,7 @@ func DecodeAnimationBytes(data []byte, name string) (*Animation, error) {
 		return nil, unreadable(name, fmt.Errorf("%d frames found, %d decoded", len(frames), len(decoded.Image)))
 	}
 	animation := &Animation{
-		Width: config.Width, Height: config.Height,
+		Width: scan.width, Height: scan.height, screen: image.Pt(config.Width, config.Height),
 		LoopCount: decoded.LoopCount, frames: frames, decoded: decoded,
 	}
 	for _, frame := range frames {

@@ -36,8 +36,6 @@ func sniff(data []byte, name string) (string, error) {
 		{GIF, "GIF87a"},
 		{GIF, "GIF89a"},
 		{BMP, "BM"},
-		{TIFF, "II*\x00"},
-		{TIFF, "MM\x00*"},
 	} {
 		if bytes.HasPrefix(data, []byte(signature.prefix)) {
 			return signature.format, nil
@@ -45,6 +43,9 @@ func sniff(data []byte, name string) (string, error) {
 	}
 	if isRIFF(data) {
 		return WebP, nil
+	}
+	if isTIFF(data) {
+		return TIFF, nil
 	}
 	if isPNM(data) {
 		return PNM, nil
@@ -93,8 +94,6 @@ var kinds = []struct{ prefix, kind string }{
 	{"\x00\x00\x00\x0cJXL ", "JPEG XL"},
 	{"\xff\x0a", "JPEG XL"},
 	{"II\xbc\x01", "JPEG XR"},
-	{"II+\x00", "BigTIFF"},
-	{"MM\x00+", "BigTIFF"},
 	{"8BPS", "Photoshop"},
 	{"gimp xcf", "GIMP"},
 	{"%PDF", "PDF"},

@@ -82,6 +82,9 @@ func orientation(format string, data []byte) int {
 		}
 	case TIFF:
 		exif = data
+		if d, err := readDirectory(data); err == nil {
+			xmp = d.fields[tagXMP].value
+		}
 	}
 	value, found := tiffTag(exif, tagOrientation)
 	if !found {
@@ -102,49 +105,17 @@ func xmpOrientation(xmp []byte) int {
 	return 1
 }
 
-const (
-	tagCompression = 0x0103
-	tagPhotometric = 0x0106
-	tagOrientation = 0x0112
-)
-
-// tiffTag reads a number from the first directory of a TIFF structure, which
-// EXIF is too (TIFF 6.0, section 2; Exif 2.32, section 4.6.2).
+// tiffTag reads a number from the first directory of a TIFF structure.
 func tiffTag(data []byte, tag uint16) (value int, found bool) {
-	if len(data) < 8 {
+	d, err := readDirectory(data)
+	if err != nil || d.fields[tag].count != 1 {
 		return 0, false
 	}
-	var order binary.ByteOrder = binary.LittleEndian
-	switch string(data[:4]) {
-	case "II*\x00":
-	case "MM\x00*":
-		order = binary.BigEndian
-	default:
+	numbers, err := d.numbers(tag)
+	if err != nil || len(numbers) != 1 {
 		return 0, false
 	}
-	offset := int64(order.Uint32(data[4:]))
-	if offset+2 > int64(len(data)) {
-		return 0, false
-	}
-	count := int(order.Uint16(data[offset:]))
-	entries := data[offset+2:]
-	for range count {
-		if len(entries) < 12 {
-			break
-		}
-		if order.Uint16(entries) == tag && order.Uint32(entries[4:]) == 1 {
-			switch order.Uint16(entries[2:]) {
-			case 1: // BYTE
-				return int(entries[8]), true
-			case 3: // SHORT
-				return int(order.Uint16(entries[8:])), true
-			case 4: // LONG
-				return int(min(order.Uint32(entries[8:]), 1<<16)), true
-			}
-		}
-		entries = entries[12:]
-	}
-	return 0, false
+	return int(min(numbers[0], 1<<16)), true
 }
 
 // upright applies the orientation. It returns p itself if there is none.

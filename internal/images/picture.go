@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"image/gif"
 	"image/jpeg"
 	"image/png"
 	"io"
 	"os"
 
-	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
 )
 
@@ -199,13 +196,12 @@ func explain(format string, data []byte, err error) error {
 	var (
 		unsupportedJPEG jpeg.UnsupportedError
 		unsupportedPNG  png.UnsupportedError
-		unsupportedTIFF tiff.UnsupportedError
+		unsupported     unsupportedError
 	)
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the %s data is cut short: %w", format, err)
-	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG), errors.As(err, &unsupportedTIFF),
-		errors.Is(err, bmp.ErrUnsupported):
+	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG), errors.As(err, &unsupported):
 		return fmt.Errorf("%w: save it as an RGB PNG", err)
 	}
 	return err
@@ -219,15 +215,15 @@ func decodeConfig(format string, data []byte) (image.Config, error) {
 	case JPEG:
 		return jpegConfig(data)
 	case GIF:
-		return gif.DecodeConfig(r)
+		return decodeGIFConfig(data)
 	case WebP:
 		return webp.DecodeConfig(r)
 	case BMP:
-		return bmp.DecodeConfig(r)
+		return decodeBMPConfig(data)
 	case PNM:
 		return pnmConfig(data)
 	default:
-		return tiff.DecodeConfig(r)
+		return decodeTIFFConfig(data)
 	}
 }
 
@@ -252,42 +248,20 @@ func checkSize(name string, width, height, size int) error {
 }
 
 func decodePixels(format string, data []byte, config image.Config) (*Picture, error) {
-	r := bytes.NewReader(data)
 	switch format {
 	case GIF:
 		return decodeGIF(data)
+	case BMP:
+		return decodeBMP(data)
+	case TIFF:
+		return decodeTIFF(data)
 	case WebP:
 		return decodeWebP(data)
 	case JPEG:
 		return decodeJPEG(data, config)
 	case PNG:
 		return decodePNG(data)
-	case PNM:
+	default:
 		return decodePNM(data)
 	}
-	var img image.Image
-	var err error
-	if format == BMP {
-		img, err = bmp.Decode(r)
-	} else {
-		img, err = tiff.Decode(r)
-	}
-	if err != nil {
-		return nil, err
-	}
-	picture := convert(img)
-	if format == TIFF && faxInverted(data) {
-		for i, v := range picture.Pix {
-			picture.Pix[i] = ^v
-		}
-	}
-	return picture, nil
-}
-
-// faxInverted tells TIFF files compressed as fax whose zero bits are black. The
-// decoder takes them for white, as they are in a fax.
-func faxInverted(data []byte) bool {
-	compression, _ := tiffTag(data, tagCompression)
-	photometric, found := tiffTag(data, tagPhotometric)
-	return (compression == 3 || compression == 4) && found && photometric == 1
 }

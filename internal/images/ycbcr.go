@@ -48,17 +48,20 @@ func convertYCbCr(picture *Picture, img *image.YCbCr) {
 
 // jfifRow is ITU-T T.871, section 7, in libjpeg's 16-bit fixed point.
 func jfifRow(dst, luma, cb, cr []uint8) {
-	const half = 1 << 15
 	cb, cr = cb[:len(luma)], cr[:len(luma)]
 	dst = dst[:3*len(luma)]
 	for x, v := range luma {
-		y, b, r := int32(v), int32(cb[x])-128, int32(cr[x])-128
-		pixel := dst[:3:3]
-		pixel[0] = clamp(y + (91881*r+half)>>16)
-		pixel[1] = clamp(y + (half-22554*b-46802*r)>>16)
-		pixel[2] = clamp(y + (116130*b+half)>>16)
+		jfifPixel(dst[:3:3], int32(v), int32(cb[x])-128, int32(cr[x])-128)
 		dst = dst[3:]
 	}
+}
+
+// jfifPixel converts a pixel; chroma is without its offset.
+func jfifPixel(pixel []uint8, y, b, r int32) {
+	const half = 1 << 15
+	pixel[0] = clamp(y + (91881*r+half)>>16)
+	pixel[1] = clamp(y + (half-22554*b-46802*r)>>16)
+	pixel[2] = clamp(y + (116130*b+half)>>16)
 }
 
 func clamp(v int32) uint8 {
