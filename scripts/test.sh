@@ -7,31 +7,46 @@ go run ./cmd/tfconvrnn-cli runtime install --quiet ${TFCONVRNN_CPU_WHEEL:+--file
 # With this, tests fail instead of skipping where the runtime is missing.
 export TFCONVRNN_REQUIRE_RUNTIME=1
 
-# environment REQUIREMENTS PYTHON… makes a virtual environment with the first Python
-# that there is, once for each list of packages, and prints its interpreter.
+# environment REQUIREMENTS VERSION… makes a virtual environment with the first Python of
+# these versions that there is and that the packages are to be had for, once for each list
+# of packages, and prints its interpreter.
 environment() {
-	local requirements=$1 dir python
+	local requirements=$1 dir version python
 	dir=${XDG_CACHE_HOME:-$HOME/.cache}/tfconvrnn-test/$(sha256sum <"$requirements" | cut -c 1-16)
-	for python in "${@:2}"; do
-		"$python" -c 'import venv' 2>/dev/null || continue
-		if [ ! -e "$dir/complete" ]; then
-			rm -rf "$dir"
-			"$python" -m venv "$dir" >&2 && "$dir/bin/python" -m pip install --quiet --requirement "$requirements" >&2 && touch "$dir/complete" || break
-		fi
-		echo "$dir/bin/python"
-		return
+	for version in "${@:2}"; do
+		for python in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
+			"$python" -c 'import ensurepip, venv' 2>/dev/null || continue
+			if [ ! -e "$dir/complete" ] || ! "$dir/bin/python" -c ''; then
+				rm -rf "$dir"
+				"$python" -m venv "$dir" >&2 && "$dir/bin/python" -m pip install --quiet --no-compile --requirement "$requirements" >&2 && touch "$dir/complete" || continue
+			fi
+			echo "$dir/bin/python"
+			return
+		done
 	done
-	echo "no Python for $requirements: the tests that need it are skipped" >&2
-	return 1
+	if [ "${CI-}" = true ]; then
+		echo "no Python ${*:2} for $requirements" >&2
+		return 1
+	fi
+	echo "no Python ${*:2} for $requirements: the tests that need it are skipped" >&2
 }
-# Packages for readers of the outputs; and Brain-Score's, which need a Python of their age.
+# Packages for readers of the outputs, the newest and older ones; and Brain-Score's, which
+# need a Python of their age.
 if [ -z "${TFCONVRNN_PYTHON-}" ]; then
-	TFCONVRNN_PYTHON=$(environment scripts/python-requirements.txt python3) || [ "${CI-}" != true ]
+	TFCONVRNN_PYTHON=$(environment scripts/python-requirements.txt 3 3.11 3.12 3.13)
+fi
+if [ -z "${TFCONVRNN_OLD_PYTHONS-}" ]; then
+	TFCONVRNN_OLD_PYTHONS=
+	for versions in "2022 3.10 3.9 3.8" "2023 3.11 3.10" "2025 3.11 3.12 3.13"; do
+		read -r year versions <<<"$versions"
+		python=$(environment scripts/python-requirements-$year.txt $versions)
+		TFCONVRNN_OLD_PYTHONS+=${python:+${TFCONVRNN_OLD_PYTHONS:+:}$python}
+	done
 fi
 if [ -z "${TFCONVRNN_BRAINIO_PYTHON-}" ]; then
-	TFCONVRNN_BRAINIO_PYTHON=$(environment scripts/python-requirements-brainio.txt python3.11 python3.10 python3.9) || true
+	TFCONVRNN_BRAINIO_PYTHON=$(environment scripts/python-requirements-brainio.txt 3.11 3.10 3.9)
 fi
-export TFCONVRNN_PYTHON TFCONVRNN_BRAINIO_PYTHON
+export TFCONVRNN_PYTHON TFCONVRNN_OLD_PYTHONS TFCONVRNN_BRAINIO_PYTHON
 
 unformatted=$(gofmt -l .)
 if [ -n "$unformatted" ]; then
@@ -45,6 +60,15 @@ scripts/vulnerabilities.sh
 # Tests of different packages would take each other's cores. Benchmarks run once, to see
 # that they still do, without the one that takes minutes, and some with a small model.
 TFCONVRNN_BENCH_IMAGES=8 TFCONVRNN_BENCH_MODEL=timedecay_shallow go test -p 1 -timeout 20m -bench . -benchtime 1x -skip '^BenchmarkCellStep$' "$@" ./...
+# TensorFlow's Python loads the SavedModels of a shallow and an intermediate model. Its
+# environment is large; TFCONVRNN_TF_PYTHON=… has go test above do it with all of them.
+if [ "${CI-}" = true ] && [ -z "${TFCONVRNN_TF_PYTHON-}" ]; then
+	python=$(PIP_FIND_LINKS=${TFCONVRNN_CPU_WHEEL:+$(dirname "$TFCONVRNN_CPU_WHEEL")} environment scripts/python-requirements-tensorflow.txt 3.12 3.11 3.13 3.10)
+	served=$(TFCONVRNN_TF_PYTHON=$python go test -timeout 10m ./convert -v \
+		-run '^TestTensorFlowServesSavedModels$/^(timedecay_shallow|rgc_intermediate_dthresh)$/^lightcone$') || { echo "$served" >&2; exit 1; }
+	[ "$(grep -c -- '--- PASS: .*/lightcone' <<<"$served")" = 2 ] || { echo "$served" >&2; exit 1; }
+	echo "TensorFlow's Python serves a shallow and an intermediate model"
+fi
 # The Beam program is a module of its own. Its pipeline is tested; the program around it,
 # with clients of every cloud, takes minutes to compile for the first time: go vet ./... does.
 (cd beam && go vet ./internal/... && go test -timeout 10m ./internal/...)

@@ -65,7 +65,7 @@ func makePageOutputs(t *testing.T) (page, store string) {
 	return page, store
 }
 
-// The Python of the documentation, with the readers that users have.
+// The Python of the documentation, with the readers that users have and have had.
 func TestPythonPage(t *testing.T) {
 	check, err := filepath.Abs("testdata/check_python_page.py")
 	require.NoError(t, err)
@@ -74,10 +74,13 @@ func TestPythonPage(t *testing.T) {
 	outputs := sync.OnceValues(func() (page, store string) { return makePageOutputs(t) })
 	const readers = "numpy, scipy, xarray, netCDF4, h5netcdf, zarr"
 	t.Run("readers", func(t *testing.T) {
-		python := interpreter(t, "TFCONVRNN_PYTHON", "python3", readers, "scripts/python-requirements.txt")
+		pythons := append(filepath.SplitList(os.Getenv("TFCONVRNN_OLD_PYTHONS")),
+			interpreter(t, "TFCONVRNN_PYTHON", "python3", readers, "scripts/python-requirements.txt"))
 		page, _ := outputs()
-		out, err := exec.Command(python, check, page).CombinedOutput()
-		require.NoError(t, err, "%s", out)
+		for _, python := range pythons {
+			out, err := exec.Command(python, check, page).CombinedOutput()
+			require.NoError(t, err, "%s: %s", python, out)
+		}
 	})
 	// Brain-Score's own BrainIO, which needs an xarray of its own and so a virtual
 	// environment of its own.

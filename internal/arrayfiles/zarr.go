@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -138,13 +140,30 @@ type zarrBuilder struct {
 }
 
 func (b *zarrBuilder) addJSON(name string, value any) error {
-	text, err := indented(value)
+	text, err := asciiJSON(value)
 	if err != nil {
 		return err
 	}
 	b.metadata[name] = value
 	b.addFile(name, text)
 	return nil
+}
+
+// asciiJSON is indented with everything beyond ASCII escaped: zarr before 2.13 reads
+// nothing else.
+func asciiJSON(value any) ([]byte, error) {
+	text, err := indented(value)
+	var ascii []byte
+	for _, r := range string(text) {
+		if r <= unicode.MaxASCII {
+			ascii = append(ascii, byte(r))
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			ascii = fmt.Appendf(ascii, `\u%04x`, unit)
+		}
+	}
+	return ascii, err
 }
 
 func (b *zarrBuilder) addFile(name string, content []byte) {
@@ -324,7 +343,7 @@ func (b *zarrBuilder) build(layout *Layout) error {
 		b.sink.arrays = append(b.sink.arrays, zarrStream{name: folder, region: contiguousRegion(0, 0, s),
 			separator: strings.Repeat(".0", len(s.RowShape))})
 	}
-	text, err := indented(map[string]any{"zarr_consolidated_format": 1, "metadata": b.metadata})
+	text, err := asciiJSON(map[string]any{"zarr_consolidated_format": 1, "metadata": b.metadata})
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@
 compares it with the .npz to the last bit.
 
 usage: read_outputs.py FOLDER, which holds features.npz, features.nc,
-features.logits.nc, features.zarr, npy and mat, all of the same layout.
+features.logits.nc, features.zarr, npy and mat, all of the same layout, and wide.nc.
 """
 
 import csv
@@ -101,8 +101,18 @@ for engine in ["netcdf4", "scipy"]:
     same(f"netCDF {engine} logits", logits.values, npz["logits"])
     same(f"netCDF {engine} class names", logits["class_name"].values, npz["class_name"])
 
+# Which engine opens what, as docs/python.md says.
+with xr.open_dataset(folder / "wide.nc", engine="netcdf4") as dataset:
+    same("netCDF CDF-5", dataset["count"].values, np.array([-1, 0, 1, 2, 3, 1 << 40]))
+for engine, name in [("scipy", "wide.nc"), ("h5netcdf", "wide.nc"), ("h5netcdf", "features.nc")]:
+    try:
+        xr.load_dataset(folder / name, engine=engine)
+    except Exception:
+        continue
+    raise AssertionError(f"{engine} opens {name}: docs/python.md says that it does not")
+
 # Zarr with zarr itself and xarray.
-store = zarr.open_group(str(folder / "features.zarr"), mode="r", zarr_format=2)
+store = zarr.open_group(str(folder / "features.zarr"), mode="r")
 for layer in layers + ["logits", "valid", "stimulus_id", "weight", "count", "flag", "class_name"]:
     same(f"zarr {layer}", store[layer][...], npz[layer])
 same("zarr constant", store["projection_indices"][...], npz["projection/indices"])
