@@ -134,3 +134,25 @@ func TestCutContainers(t *testing.T) {
 		require.ErrorIs(t, err, images.ErrUnreadable, name)
 	}
 }
+
+// Alpha and unused high bits are told of in every container.
+func TestAlphaAndDepthOfContainers(t *testing.T) {
+	for name, transparent := range map[string]bool{
+		"tiff-rgb-unassociated-le.tif": true, "tiff-rgb-associated-be.tif": true, "tiff-rgb-missing-le.tif": true,
+		"tiff-grey-unassociated-le.tif": true, "tiff-palette-alpha-be.tif": true, "tiff-rgb16-unassociated-be.tif": true,
+		"tiff-rgb-unspecified-le.tif": false, "tiff-cmyk-extra-le.tif": false, "tiff-5-channels-planar-le.tif": false,
+		"bmp-32-bgra-108.bmp": true, "bmp-32-abgr-56.bmp": true, "bmp-32-bgrx-56.bmp": false, "bmp-32.bmp": false,
+		"gif-transparent-first.gif": true, "gif-frame-larger-transparent.gif": true, "gif-offset.gif": false,
+	} {
+		picture, err := images.DecodeBytes(pillowFile(t, name), name, images.Options{})
+		require.NoError(t, err)
+		assert.Equal(t, transparent, picture.Transparent, name)
+	}
+	for name, bits := range map[string]int{
+		"tiff-rgb16-le-5-2.tif": 16, "tiff-grey16-be-1-1.tif": 16, "tiff-rgb-strips-le-1-1.tif": 0, "tiff-i2-le.tif": 0,
+	} {
+		picture, err := images.DecodeBytes(pillowFile(t, name), name, images.Options{})
+		require.NoError(t, err)
+		assert.Equal(t, bits, picture.Bits, name)
+	}
+}

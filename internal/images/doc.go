@@ -14,7 +14,8 @@
 //
 // It differs from Pillow in one respect on purpose: 16-bit grey pictures are
 // scaled to 8 bits (the high byte is kept), where Pillow's conversion cuts
-// everything above 255 to white.
+// everything above 255 to white. Files that Pillow refuses or misreads by mistake, such as
+// big-endian BigTIFF, are read as their format says.
 //
 // Colour profiles are ignored, as Pillow ignores them. Everything is safe for
 // concurrent use; there is no global state.

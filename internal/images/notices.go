@@ -2,6 +2,7 @@ package images
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 )
 
@@ -43,7 +44,10 @@ func (n *Notices) Picture(name string, picture *Picture, p Preprocessing) {
 				"scale its values to 0 … 65535 before", name, bits)
 	}
 	if picture.Notice != "" {
-		n.add(n.Warn, name, "have such a remark", "%s: %s", name, picture.Notice)
+		// The range of values or the list of faults is the picture's own.
+		kind, _, _ := strings.Cut(picture.Notice, " from ")
+		kind, _, _ = strings.Cut(kind, ":")
+		n.add(n.Warn, name, fmt.Sprintf("have such a remark (%s)", kind), "%s: %s", name, picture.Notice)
 	}
 	if picture.Animated {
 		n.add(n.Note, name, "are animated, of which the first frame was taken",
