@@ -61,7 +61,8 @@ An .npz output holds
   <layer>/ms          their starts in milliseconds
   <layer>/driven      whether an image can have reached the layer by then
   logits              [N, 1000], with --include-logits
-  valid               [N], with --on-error skip: whether the stimulus could be read
+  valid               [N], with --on-error skip: whether the stimulus could be read; a variable of
+                      each .mat file, and with .npy a column of stimuli.csv
   stimuli             the names of the N images, and the columns of tables
   provenance          how the features were made, as JSON
 The other formats hold the same: netCDF (.nc) as Brain-Score reads it, with all
