@@ -368,7 +368,7 @@ func (e *extractCommand) checkOutput(ctx context.Context, p *extractPlan) (err e
 	if e.dryRun {
 		return nil
 	}
-	if p.resuming, err = checkUnfinished(ctx, e.out, e.resume, e.force); err != nil {
+	if p.resuming, err = e.checkUnfinished(ctx); err != nil {
 		return err
 	}
 	if storage.IsRemote(e.out) {
@@ -472,6 +472,9 @@ func (e *extractCommand) settleOutput(ctx context.Context, p *extractPlan, conte
 
 // blankHash returns the SHA-256 of the file that a blank names, or "".
 func blankHash(blank string) string {
+	if _, color, err := parseColorBlank(blank); color || err != nil {
+		return "" // whatever files are called like that
+	}
 	data, err := os.ReadFile(blank)
 	if err != nil {
 		return ""

@@ -316,7 +316,7 @@ func (r *zarrRun) keep(ctx context.Context) {
 	case err == nil && status.Done == 0 && status.Sealed == nil:
 		_ = r.plan.Discard(ctx)
 	case err == nil:
-		r.console.print(fmt.Sprintf("%s: %s: what is finished is kept; go on with --resume\n", program, r.command.out))
+		r.console.log.Error(r.command.out + ": what is finished is kept; go on with --resume")
 	}
 }
 
@@ -640,8 +640,9 @@ func newExtractStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status --plan PLAN [--check]",
 		Short: "Say how far a plan is",
-		Long: `Say how many chunks of a plan are done and missing, how fast the last ones were, and how
-long the others will take. --check reads all that is there and compares checksums.`,
+		Long: `Say how many chunks of a plan are done and missing, how fast the last 200 were, and how
+long the others will take at that rate. The rate is that of the time in which at least one
+worker computed one of them: pauses do not count. --check reads all that is there and compares checksums.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			plan, err := openPlan(cmd.Context(), name)

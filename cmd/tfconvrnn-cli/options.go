@@ -278,18 +278,34 @@ func (f *presentationFlags) changed(standard savedmodels.Presentation, newTimes 
 }
 
 func parseBlank(s string, p tfconvrnn.Preprocessing) (tfconvrnn.Blank, error) {
+	if blank, ok, err := parseColorBlank(s); ok || err != nil {
+		return blank, err
+	}
+	stimuli, err := tfconvrnn.ReadImagesAs(p, s)
+	if err != nil {
+		return tfconvrnn.Blank{}, inputf("--blank is neither published, gray, black, white, R,G,B, #rrggbb nor a picture: %w", err)
+	}
+	return tfconvrnn.ImageBlank("image("+stimuli[0].ID+")", stimuli[0].Frames[0]), nil
+}
+
+// parseColorBlank reads a blank of one colour; not ok where it must be a file.
+func parseColorBlank(s string) (blank tfconvrnn.Blank, ok bool, err error) {
+	color := func(r, g, b float64) (tfconvrnn.Blank, bool, error) {
+		blank, err := tfconvrnn.ColorBlank(r, g, b)
+		return blank, err == nil, err
+	}
 	switch s {
 	case "published", "":
-		return tfconvrnn.PublishedBlank(), nil
+		return tfconvrnn.PublishedBlank(), true, nil
 	case "gray", "grey":
-		return tfconvrnn.ColorBlank(0.5, 0.5, 0.5)
+		return color(0.5, 0.5, 0.5)
 	case "black":
-		return tfconvrnn.ColorBlank(0, 0, 0)
+		return color(0, 0, 0)
 	case "white":
-		return tfconvrnn.ColorBlank(1, 1, 1)
+		return color(1, 1, 1)
 	}
 	if rgb, err := hex.DecodeString(strings.TrimPrefix(s, "#")); err == nil && len(s) == 7 && len(rgb) == 3 {
-		return tfconvrnn.ColorBlank(float64(rgb[0])/255, float64(rgb[1])/255, float64(rgb[2])/255)
+		return color(float64(rgb[0])/255, float64(rgb[1])/255, float64(rgb[2])/255)
 	}
 	if parts := strings.Split(s, ","); len(parts) == 3 {
 		var rgb [3]float64
@@ -300,15 +316,11 @@ func parseBlank(s string, p tfconvrnn.Preprocessing) (tfconvrnn.Blank, error) {
 			rgb[i] = v / 255
 		}
 		if !valid {
-			return tfconvrnn.Blank{}, usagef("--blank %s: each of R,G,B must be 0 … 255", s)
+			return blank, false, usagef("--blank %s: each of R,G,B must be 0 … 255", s)
 		}
-		return tfconvrnn.ColorBlank(rgb[0], rgb[1], rgb[2])
+		return color(rgb[0], rgb[1], rgb[2])
 	}
-	stimuli, err := tfconvrnn.ReadImagesAs(p, s)
-	if err != nil {
-		return tfconvrnn.Blank{}, inputf("--blank is neither published, gray, black, white, R,G,B, #rrggbb nor a picture: %w", err)
-	}
-	return tfconvrnn.ImageBlank("image("+stimuli[0].ID+")", stimuli[0].Frames[0]), nil
+	return blank, false, nil
 }
 
 // splitList splits a comma-separated list, without empty items.

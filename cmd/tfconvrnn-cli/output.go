@@ -69,20 +69,24 @@ func checkOutput(file string, force bool) error {
 
 // checkUnfinished refuses to discard what an interrupted run left, and says whether
 // it is to be resumed.
-func checkUnfinished(ctx context.Context, file string, resume, force bool) (resuming bool, err error) {
+func (e *extractCommand) checkUnfinished(ctx context.Context) (resuming bool, err error) {
 	journal := false
-	if !storage.IsRemote(file) {
-		_, err := os.Lstat(file + ".journal")
+	if !storage.IsRemote(e.out) {
+		_, err := os.Lstat(e.out + ".journal")
 		journal = err == nil
 	}
-	planned, err := extraction.Exists(ctx, planOf(file))
+	planned, err := extraction.Exists(ctx, planOf(e.out))
 	if err != nil || !journal && !planned {
 		return false, err
 	}
-	if !resume && !force {
-		return false, fmt.Errorf("%s: %w; go on with --resume, or start anew with --force", file, arrayfiles.ErrUnfinished)
+	switch {
+	case e.resume || e.force:
+		return e.resume, nil
+	case e.planFile != "": // extract plan cannot go on with it
+		return false, fmt.Errorf("%s: %w, of \"extract\": go on with that by \"%s extract --resume\" and its flags, choose another --out, or discard it with --force",
+			e.out, arrayfiles.ErrUnfinished, program)
 	}
-	return resume, nil
+	return false, fmt.Errorf("%s: %w; go on with --resume, or start anew with --force", e.out, arrayfiles.ErrUnfinished)
 }
 
 // checkSpace finds out whether a disk has the room for an output.

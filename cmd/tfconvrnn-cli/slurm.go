@@ -169,7 +169,7 @@ func (s *slurmSubmitCommand) readPlan(cmd *cobra.Command) (output string, err er
 		return "", err
 	}
 	defer plan.Close()
-	c := newConsole(cmd.ErrOrStderr(), false)
+	c := commandConsole(cmd, false)
 	if chunks := plan.Chunks(); s.Workers > chunks {
 		c.note("%s for %s: one each", plural(chunks, "worker"), plural(chunks, "chunk"))
 		s.Workers = chunks

@@ -152,8 +152,9 @@ type Status struct {
 	Checked     bool   `json:"checked"` // whether all files were read
 	Stimuli     int    `json:"stimuli"`
 	StimuliDone int    `json:"stimuli_done"`
-	// StimuliPerSecond is that of the last chunks, by the clock of the file system or
-	// object store; 0 if that cannot be told.
+	// StimuliPerSecond is that of the last chunks in the time in which at least one worker
+	// computed one of them, by the clock of the file system or object store; 0 if that
+	// cannot be told.
 	StimuliPerSecond float64 `json:"stimuli_per_second,omitempty"`
 	SecondsLeft      float64 `json:"seconds_left,omitempty"`
 	Sealed           *Seal   `json:"sealed,omitempty"`
@@ -200,25 +201,73 @@ func (p *Plan) Status(ctx context.Context, check bool) (*Status, error) {
 		}
 	}
 	s.Missing, s.Corrupt = len(s.MissingChunks), len(s.CorruptChunks)
-	slices.SortFunc(times, func(a, b time.Time) int { return b.Compare(a) })
-	times = times[:min(len(times), rateChunks)]
-	if n := len(times); n > 1 {
-		if span := times[0].Sub(times[n-1]).Seconds(); span > 0 {
-			s.StimuliPerSecond = float64((n-1)*p.ChunkStimuli) / span
-			s.SecondsLeft = float64(s.Stimuli-s.StimuliDone) / s.StimuliPerSecond
-		}
+	if s.StimuliPerSecond, err = p.rate(ctx, times); err != nil {
+		return nil, err
+	}
+	if s.StimuliPerSecond > 0 {
+		s.SecondsLeft = float64(s.Stimuli-s.StimuliDone) / s.StimuliPerSecond
 	}
 	return s, nil
 }
 
+// writing is when a record was written.
+type writing struct {
+	chunk int
+	at    time.Time
+}
+
+// rate is the stimuli per second of the last chunks. Every record says how long its chunk
+// took; the time that counts is that which these spans cover together, so neither pauses
+// nor workers beside each other make it wrong.
+func (p *Plan) rate(ctx context.Context, times []writing) (float64, error) {
+	slices.SortFunc(times, func(a, b writing) int { return b.at.Compare(a.at) })
+	times = times[:min(len(times), rateChunks)]
+	spans := make([]time.Duration, len(times))
+	counts := make([]int, len(times))
+	err := inParallel(ctx, p.parallel, len(times), func(ctx context.Context, i int) error {
+		record, err := p.Record(ctx, times[i].chunk)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errCorrupt) {
+			return nil
+		}
+		if err == nil && record.Seconds > 0 {
+			counts[i], spans[i] = record.Stimuli, time.Duration(record.Seconds*float64(time.Second))
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	stimuli := 0
+	var active time.Duration
+	var from time.Time // up to which, backwards, time has been counted
+	for i, w := range times {
+		if counts[i] == 0 {
+			continue
+		}
+		end, begin := w.at, w.at.Add(-spans[i])
+		if stimuli > 0 && from.Before(end) {
+			end = from
+		}
+		if begin.Before(end) {
+			active += end.Sub(begin)
+			from = begin
+		}
+		stimuli += counts[i]
+	}
+	if active <= 0 {
+		return 0, nil
+	}
+	return float64(stimuli) / active.Seconds(), nil
+}
+
 // done returns which chunks have a record, and when the store says they were written.
-func (p *Plan) done(ctx context.Context) ([]bool, []time.Time, error) {
+func (p *Plan) done(ctx context.Context) ([]bool, []writing, error) {
 	done := make([]bool, p.Chunks())
-	var times []time.Time
+	var times []writing
 	err := p.place.work.List(ctx, recordPrefix, func(o object) error {
 		if chunk, ok := recordChunk(o.Name); ok && chunk < len(done) && o.Size > 0 {
 			done[chunk] = true
-			times = append(times, o.Modified)
+			times = append(times, writing{chunk, o.Modified})
 		}
 		return nil
 	})

@@ -75,6 +75,9 @@ func Create(ctx context.Context, name string, request *Request, replace bool) (e
 	if file, err = p.write(ctx, file); err != nil {
 		return arrayfiles.DiskError(err)
 	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
 	return publishPlan(ctx, file, name)
 }
 
