@@ -79,7 +79,9 @@ layers or, as in conv5=gap, for one. A layer that a reduction for all does not f
 such as the readout, which has no space, stays as it is; that is said.
 
 An interrupted run goes on with --resume and then ends in the same bytes. It must
-be the same command: model, weights, presentation, preprocessing, stimuli.
+be the same command: model, weights, threads, presentation, preprocessing, and the
+stimuli that are computed. Those that are not may have been mended, added or
+removed since, and --on-error skip may be given.
 
 On several machines: "extract plan" with the same flags, then "extract work" on any
 number of them, then "extract finish". The Zarr store is the same, byte for byte.
@@ -271,6 +273,9 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	content.About.BlankSHA256 = blankHash(e.blank)
 
+	if plan.resuming && e.threads == 0 {
+		e.threads = interrupted(e.out).Threads // the last bits depend on it
+	}
 	loaded := trace.start("load model")
 	model, err := loadModel(cmd, c, &e.modelFlags, plan.times)
 	if err != nil {
@@ -509,7 +514,7 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 	e := r.command
 	options := r.plan.options
 	if e.batch == 0 && r.plan.resuming {
-		options = append(options, tfconvrnn.BatchSize(interruptedBatch(e.out)))
+		options = append(options, tfconvrnn.BatchSize(interrupted(e.out).BatchSize))
 	}
 	if e.onError == "skip" {
 		options = append(options, tfconvrnn.OnError(r.skip))
@@ -527,12 +532,16 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 	if err != nil {
 		return err
 	}
+	identity := extraction.NewIdentity(r.content.About, e.onError, r.set.IDs(), r.hashes)
 	writer, err := arrayfiles.Create(e.out, r.plan.format, layout, arrayfiles.Options{
-		Force: e.force, ForceSize: e.forceSize, Resume: e.resume, CheckpointInterval: checkpointInterval,
-		Identity: extraction.NewIdentity(r.content.About, e.onError, r.set.IDs(), r.hashes),
+		Force: e.force, ForceSize: e.forceSize, Resume: e.resume, CheckpointInterval: checkpointInterval, Identity: identity,
+		Accept: func(before json.RawMessage, rows int) (int, []arrayfiles.Difference, error) {
+			return identity.Accept(before, rows, func(message string) { r.console.warn("%s", message) })
+		},
+		Fill: map[string]float32{"valid": 1}, // a run that did not skip had no faults
 	})
 	if err != nil {
-		return err
+		return resumeRemedy(err)
 	}
 	defer writer.Abort() // no effect after Finish and Suspend
 	r.resumed = writer.Resumed()
@@ -553,7 +562,7 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 	}
 	if err != nil && written > 0 {
 		if suspendErr := writer.Suspend(); suspendErr == nil {
-			r.console.log.Error(e.out + ": what is finished is kept; go on with --resume")
+			r.console.log.Error(e.out + ": " + keptMessage(err))
 		}
 	}
 	return err
@@ -609,15 +618,26 @@ func (r *extractRun) note(b *tfconvrnn.Batch, first int) {
 	}
 }
 
-// interruptedBatch returns the batch size of an interrupted run, or 0.
-func interruptedBatch(out string) int {
-	var before struct {
-		BatchSize int `json:"batch_size"`
+// interrupted returns the batch size and the number of threads of an interrupted run, or
+// zeros.
+func interrupted(out string) (before struct {
+	BatchSize int `json:"batch_size"`
+	Threads   int `json:"threads"`
+}) {
+	text, err := arrayfiles.ReadIdentity(out)
+	if err == nil {
+		err = json.Unmarshal(text, &before)
 	}
-	if text, err := arrayfiles.ReadIdentity(out); err != nil || json.Unmarshal(text, &before) != nil || before.BatchSize < 1 {
-		return 0
+	before.BatchSize, before.Threads = max(before.BatchSize, 0), max(before.Threads, 0)
+	return before
+}
+
+// keptMessage says what to do after an error that leaves something to go on with.
+func keptMessage(err error) string {
+	if stimuli.IsStimulusFault(err) && exitCode(context.Background(), err) == exitInput {
+		return "what is finished is kept; mend or remove the stimulus, or add --on-error skip, and go on with --resume"
 	}
-	return before.BatchSize
+	return "what is finished is kept; go on with --resume"
 }
 
 func (e *extractCommand) printPlan(out io.Writer, plan *extractPlan, content *extraction.Content, size int64) error {

@@ -122,7 +122,7 @@ func (e *extractCommand) runZarr(cmd *cobra.Command, args []string, p *extractPl
 		return errors.Join(err, plan.Discard(context.WithoutCancel(ctx)))
 	}
 	if err != nil {
-		run.keep(context.WithoutCancel(ctx))
+		run.keep(context.WithoutCancel(ctx), err)
 		return err
 	}
 	if err := plan.Remove(ctx); err != nil {
@@ -224,10 +224,52 @@ func (e *extractCommand) resumeZarr(ctx context.Context, c *console, name string
 		return nil, err
 	}
 	defer now.Close()
-	if err := before.Same(ctx, now); err != nil {
+	if now.Hash() == before.Hash() {
+		return before, before.Resume(ctx)
+	}
+	return e.goOnAs(ctx, c, before, now)
+}
+
+// goOnAs goes on with an interrupted run as another plan, of which what is computed is
+// the same, and returns that plan. It closes the interrupted one.
+func (e *extractCommand) goOnAs(ctx context.Context, c *console, before, now *extraction.Plan) (*extraction.Plan, error) {
+	status, err := before.Status(ctx, false)
+	if err != nil {
 		return nil, err
 	}
-	return before, before.Resume(ctx)
+	chunks, err := now.Adopt(ctx, before, func(message string) { c.warn("%s", message) })
+	if err != nil {
+		return nil, resumeRemedy(err)
+	}
+	name := before.Name()
+	if err := extraction.CopyPlan(ctx, now.Name(), name); err != nil {
+		return nil, err
+	}
+	plan, err := extraction.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := plan.Resume(ctx); err != nil {
+		plan.Close()
+		return nil, err
+	}
+	c.note("%s: the stimuli or --on-error have changed since the interruption; %d of %s that were finished are the same and stay", e.out, chunks, plural(status.Done, "chunk"))
+	before.Close()
+	return plan, nil
+}
+
+// resumeRemedy adds to the error of a resumption what to do, in the command's words.
+func resumeRemedy(err error) error {
+	var mismatch *arrayfiles.ResumeMismatchError
+	if !errors.As(err, &mismatch) {
+		return err
+	}
+	for _, d := range mismatch.Differences {
+		if d.Field == "threads" {
+			return fmt.Errorf("%w: the last bits depend on the number of threads; resume with --threads %s, or start anew with --force", err, d.Before)
+		}
+	}
+	return fmt.Errorf("%w: --resume takes other stimuli only where none is computed; give what was given before, or start anew with --force", err)
 }
 
 // zarrRun works through a plan in one process.
@@ -310,13 +352,13 @@ func warnSkipped(c *console, failed []extraction.FailedStimulus, reported *int) 
 }
 
 // keep leaves what is finished for a resumption, or nothing if nothing is.
-func (r *zarrRun) keep(ctx context.Context) {
+func (r *zarrRun) keep(ctx context.Context, why error) {
 	status, err := r.plan.Status(ctx, false)
 	switch {
 	case err == nil && status.Done == 0 && status.Sealed == nil:
 		_ = r.plan.Discard(ctx)
 	case err == nil:
-		r.console.log.Error(r.command.out + ": what is finished is kept; go on with --resume")
+		r.console.log.Error(r.command.out + ": " + keptMessage(why))
 	}
 }
 

@@ -69,6 +69,7 @@ type engine struct {
 	target
 	path    string
 	sink    sink
+	layout  *Layout
 	options Options
 
 	lock    *os.File // the .partial file or folder
@@ -88,8 +89,8 @@ type engine struct {
 func partialPath(path string) string { return path + ".partial" }
 func journalPath(path string) string { return path + ".journal" }
 
-func newEngine(path string, t target, s sink, identity json.RawMessage, options Options) (_ Writer, err error) {
-	w := &engine{target: t, path: path, sink: s, options: options, received: make([]int, len(t.rowElements))}
+func newEngine(path string, t target, s sink, layout *Layout, identity json.RawMessage, options Options) (_ Writer, err error) {
+	w := &engine{target: t, path: path, sink: s, layout: layout, options: options, received: make([]int, len(t.rowElements))}
 	if !exists(partialPath(path)) { // before anything that takes long
 		if err := w.checkSpace(s.size()); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
@@ -101,7 +102,7 @@ func newEngine(path string, t target, s sink, identity json.RawMessage, options 
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	header := journalHeader{Version: journalVersion, Format: t.format, Layout: fingerprint, Identity: identity}
+	header := journalHeader{Version: journalVersion, Format: t.format, Layout: fingerprint, Identity: identity, Regions: journalRegions(s, layout)}
 
 	out, err := openOutput(path, t.folder, t.marker, options)
 	if err != nil {

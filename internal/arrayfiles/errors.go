@@ -79,7 +79,7 @@ func (e *ResumeMismatchError) Error() string {
 		}
 		parts = append(parts, fmt.Sprintf("%s was %s, is now %s", d.Field, shorten(d.Before), shorten(d.Now)))
 	}
-	return fmt.Sprintf("%s: %v: %s; resume with the earlier settings or start anew with force",
+	return fmt.Sprintf("%s: %v: %s",
 		e.Path, ErrResumeMismatch, strings.Join(parts, "; "))
 }
 

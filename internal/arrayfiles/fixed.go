@@ -364,12 +364,17 @@ func (f *fixedSink) write(array, firstRow int, data []float32) error {
 
 func (f *fixedSink) readBack(array, from, to int, sum uint32, buffer []byte) (uint32, error) {
 	r := &f.plan.regions[array]
+	return r.sum(f.files[r.file], from, to, sum, buffer)
+}
+
+// sum continues a checksum over the rows from to to.
+func (r *region) sum(file *os.File, from, to int, sum uint32, buffer []byte) (uint32, error) {
 	if r.stride == r.rowBytes {
-		return sumFile(f.files[r.file], r.offset+int64(from)*r.stride, int64(to-from)*r.rowBytes, sum, buffer)
+		return sumFile(file, r.offset+int64(from)*r.stride, int64(to-from)*r.rowBytes, sum, buffer)
 	}
 	for row := from; row < to; row++ {
 		var err error
-		if sum, err = sumFile(f.files[r.file], r.offset+int64(row)*r.stride, r.rowBytes, sum, buffer); err != nil {
+		if sum, err = sumFile(file, r.offset+int64(row)*r.stride, r.rowBytes, sum, buffer); err != nil {
 			return sum, err
 		}
 	}

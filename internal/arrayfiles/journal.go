@@ -30,6 +30,9 @@ type journalHeader struct {
 	// Layout is the SHA-256 of everything in the output but the rows.
 	Layout   string          `json:"layout"`
 	Identity json.RawMessage `json:"identity"`
+	// Regions are where the rows lie, where that is known beforehand. They have a line of
+	// their own, the second.
+	Regions []journalRegion `json:"-"`
 }
 
 type journalEntry struct {
@@ -39,6 +42,8 @@ type journalEntry struct {
 	Checksums []uint32 `json:"checksums,omitempty"`
 	// Complete: all that is left to do is the renaming.
 	Complete bool `json:"complete,omitempty"`
+	// Regions are those of the header, and all that their line has.
+	Regions []journalRegion `json:"regions,omitempty"`
 
 	end int64 // offset after the entry's line
 }
@@ -69,6 +74,9 @@ func createJournal(path string, header journalHeader) (*journal, error) {
 	}
 	j := &journal{file: file, path: path}
 	err = j.append(header)
+	if err == nil && len(header.Regions) > 0 {
+		err = j.append(journalEntry{Regions: header.Regions})
+	}
 	if err == nil {
 		err = os.Rename(beside, path)
 	}
@@ -141,6 +149,12 @@ func readJournal(r io.Reader) (journalHeader, []journalEntry, error) {
 			return header, entries, nil
 		}
 		entry.end = offset
+		if entry.Regions != nil {
+			if header.Regions = entry.Regions; len(entries) == 1 {
+				entries[0].end = offset
+			}
+			continue
+		}
 		entries = append(entries, entry)
 	}
 }

@@ -45,6 +45,13 @@ type Options struct {
 	// Resume continues an interrupted run if there is one (and starts anew if
 	// not). It fails with *ResumeMismatchError where Identity or Layout differ.
 	Resume bool
+	// Accept is asked where Resume finds a run of another Identity or Layout, with its
+	// identity and the number of rows that it has finished. It returns how many of the
+	// first of them may stay, or what speaks against going on. Nil accepts no other run.
+	Accept func(before json.RawMessage, rows int) (keep int, differences []Difference, err error)
+	// Fill has the values that rows which stay have in streamed arrays that the
+	// interrupted run did not have, by the arrays' names.
+	Fill map[string]float32
 	// ForceSize writes even when the disk does not seem to have the room.
 	ForceSize bool
 	// CheckpointBytes and CheckpointInterval say how much may be lost by a
@@ -106,11 +113,16 @@ func Create(path string, format Format, layout *Layout, options Options) (Writer
 		return nil, fmt.Errorf("%w: resuming needs an identity", ErrLayout)
 	}
 	path = filepath.Clean(path)
+	if options.Resume && options.Accept != nil {
+		if err := resumeAsOther(path, format, layout, identity, options); err != nil {
+			return nil, err
+		}
+	}
 	t, s, err := newSink(path, format, layout, options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return newEngine(path, t, s, identity, options)
+	return newEngine(path, t, s, layout, identity, options)
 }
 
 // Size returns the bytes that the output will take on disk; for Zarr, which

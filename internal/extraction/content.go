@@ -1,6 +1,8 @@
 package extraction
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -36,6 +38,10 @@ type Identity struct {
 	OnError  string            `json:"on_error"`
 	Stimuli  int               `json:"stimuli"`
 	Contents map[string]string `json:"contents,omitempty"` // of each stimulus, of sets that are not large
+	// Blocks has a digest of the ids and contents of every BlockRows stimuli: 1, or whole
+	// batches of large sets.
+	BlockRows int      `json:"block_rows,omitempty"`
+	Blocks    []string `json:"blocks,omitempty"`
 }
 
 // maxContents is the number of stimuli whose contents an identity lists, so that it
@@ -45,14 +51,29 @@ const maxContents = 10_000
 // NewIdentity returns the identity of an extraction of the stimuli with these ids and
 // hashes.
 func NewIdentity(p *Provenance, onError string, ids, hashes []string) *Identity {
-	i := &Identity{Provenance: p, OnError: onError, Stimuli: len(ids)}
+	i := &Identity{Provenance: p, OnError: onError, Stimuli: len(ids), BlockRows: 1}
 	if len(ids) <= maxContents {
 		i.Contents = make(map[string]string, len(ids))
 		for k, id := range ids {
 			i.Contents[id] = hashes[k]
 		}
+	} else {
+		batch := max(p.BatchSize, 1)
+		i.BlockRows = batch * ((len(ids) + batch*maxContents - 1) / (batch * maxContents))
+	}
+	for first := 0; first < len(ids); first += i.BlockRows {
+		end := min(first+i.BlockRows, len(ids))
+		i.Blocks = append(i.Blocks, blockDigest(ids[first:end], hashes[first:end]))
 	}
 	return i
+}
+
+func blockDigest(ids, hashes []string) string {
+	sum := sha256.New()
+	for k, id := range ids {
+		fmt.Fprintf(sum, "%q %s\n", id, hashes[k])
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:12])
 }
 
 // LayerReduction is a layer of an output.

@@ -601,47 +601,6 @@ func (p *Plan) Layers() []LayerReduction { return p.contents.Layers }
 // Layout describes the store.
 func (p *Plan) Layout() *arrayfiles.Layout { return p.layout }
 
-// Identity is what must be equal for an interrupted extraction to go on. It reads the
-// stimuli of sets that are not large.
-func (p *Plan) Identity(ctx context.Context) (*Identity, error) {
-	i := &Identity{Provenance: p.Provenance, OnError: p.OnError, Stimuli: p.Stimuli}
-	if p.Stimuli > maxContents {
-		return i, nil
-	}
-	i.Contents = map[string]string{}
-	rows := p.records()
-	return i, rows.each(ctx, 0, p.Stimuli, func(r *stimuli.Record) error {
-		i.Contents[r.ID] = r.SHA256
-		return nil
-	})
-}
-
-// Same makes sure that another plan computes the same; the error is an
-// *arrayfiles.ResumeMismatchError.
-func (p *Plan) Same(ctx context.Context, other *Plan) error {
-	var texts [2][]byte
-	for i, plan := range []*Plan{p, other} {
-		identity, err := plan.Identity(ctx)
-		if err != nil {
-			return err
-		}
-		if texts[i], err = json.Marshal(identity); err != nil {
-			return err
-		}
-	}
-	differences, err := arrayfiles.Compare(texts[0], texts[1])
-	if err != nil {
-		return err
-	}
-	if len(differences) == 0 && p.hash != other.hash {
-		differences = []arrayfiles.Difference{{Field: "layout", Before: p.hash, Now: other.hash}}
-	}
-	if len(differences) > 0 {
-		return &arrayfiles.ResumeMismatchError{Path: p.Output, Differences: differences}
-	}
-	return nil
-}
-
 // Shard returns the chunks of share index of count: from the first to before end.
 func (p *Plan) Shard(index, count int) (first, end int, err error) {
 	if count < 1 || index < 0 || index >= count {

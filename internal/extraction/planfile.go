@@ -12,9 +12,11 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/tfconvrnn/go/internal/arrayfiles"
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/internal/storage"
@@ -302,4 +304,27 @@ func Exists(ctx context.Context, name string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// CopyPlan writes a plan file, which is a local one, under another name, which may be a
+// URL and may exist.
+func CopyPlan(ctx context.Context, from, to string) (err error) {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	folder := filepath.Dir(to)
+	if storage.IsRemote(to) {
+		folder = os.TempDir()
+	}
+	file, err := atomicfile.CreateIn(folder, to)
+	if err != nil {
+		return err
+	}
+	defer file.Abort() // no effect after Commit
+	if _, err := io.Copy(file, source); err != nil {
+		return arrayfiles.DiskError(err)
+	}
+	return arrayfiles.DiskError(publishPlan(ctx, file, to))
 }

@@ -72,6 +72,11 @@ type FileRecord struct {
 	SHA256 string `json:"sha256"`
 }
 
+func newFileRecord(name string, content []byte) FileRecord {
+	sum := sha256.Sum256(content)
+	return FileRecord{Name: name, Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:])}
+}
+
 // FailedStimulus is one that could not be read.
 type FailedStimulus struct {
 	Row      int    `json:"row"`
@@ -501,13 +506,13 @@ func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error
 	for array, files := range c.files {
 		for i, content := range files {
 			contents = append(contents, content)
-			record.Files = append(record.Files, FileRecord{Name: p.store.ChunkName(array, c.first/p.store.ChunkRows()+i), Size: int64(len(content))})
+			record.Files = append(record.Files, FileRecord{Name: p.store.ChunkName(array, c.first/p.store.ChunkRows()+i)})
 		}
 	}
 	// In parallel, since most of the time each waits for the disk.
 	err = inParallel(ctx, p.parallel, len(contents), func(ctx context.Context, i int) error {
-		f, sum := &record.Files[i], sha256.Sum256(contents[i])
-		if f.SHA256 = hex.EncodeToString(sum[:]); other != nil {
+		f := &record.Files[i]
+		if *f = newFileRecord(f.Name, contents[i]); other != nil {
 			return nil // another worker was faster
 		}
 		return p.place.chunks.Put(ctx, f.Name, contents[i])
