@@ -580,6 +580,9 @@ func Open(ctx context.Context, name string) (_ *Plan, err error) {
 // Close closes the plan file and the connection to the output. It is idempotent.
 func (p *Plan) Close() error { return errors.Join(p.file.Close(), p.place.close()) }
 
+// Name is the plan file's.
+func (p *Plan) Name() string { return p.name }
+
 // Hash identifies what the plan computes: plans of equal hashes give stores of equal
 // bytes, wherever the stimuli and the output lie.
 func (p *Plan) Hash() string { return p.hash }
