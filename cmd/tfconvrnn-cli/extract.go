@@ -624,9 +624,8 @@ func interrupted(out string) (before struct {
 	BatchSize int `json:"batch_size"`
 	Threads   int `json:"threads"`
 }) {
-	text, err := arrayfiles.ReadIdentity(out)
-	if err == nil {
-		err = json.Unmarshal(text, &before)
+	if text, err := arrayfiles.ReadIdentity(out); err == nil {
+		_ = json.Unmarshal(text, &before) // what is wrong with it comes up when it is compared
 	}
 	before.BatchSize, before.Threads = max(before.BatchSize, 0), max(before.Threads, 0)
 	return before
