@@ -158,6 +158,7 @@ type extractReport struct {
 	Arrays       []arrayReport     `json:"arrays"`
 	Resumed      int               `json:"resumed,omitempty"` // stimuli of an interrupted run
 	Skipped      []skippedStimulus `json:"skipped,omitempty"`
+	Noticed      map[string]int    `json:"noticed,omitempty"` // pictures of each kind that may surprise
 	Seconds      float64           `json:"seconds,omitempty"`
 	ImagesPerSec float64           `json:"images_per_second,omitempty"`
 }
@@ -293,7 +294,7 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	r.Output, r.Untrained, r.Resumed, r.Skipped = e.out, model.Untrained(), run.resumed, run.skipped
+	r.Output, r.Untrained, r.Resumed, r.Skipped, r.Noticed = e.out, model.Untrained(), run.resumed, run.skipped, run.set.Noticed()
 	r.Seconds = time.Since(begun).Seconds()
 	r.ImagesPerSec = float64(set.Len()-run.resumed) / r.Seconds
 	if e.asJSON {

@@ -19,6 +19,7 @@ type Notices struct {
 // noticeKind is the pictures of which one thing is to be said.
 type noticeKind struct {
 	tell     func(message string)
+	key      string
 	summary  string
 	pictures map[string]struct{}
 	more     int // beyond maxNoticed
@@ -30,16 +31,16 @@ const maxNoticed = 1 << 20
 // Picture looks at a picture that was read with p.Options and is to be prepared by p. Name stands for it.
 func (n *Notices) Picture(name string, picture *Picture, p Preprocessing) {
 	if picture.Transparent && p.Background == nil {
-		n.add(n.Warn, name, "have pixels that are not opaque, whose alpha was dropped",
+		n.add(n.Warn, "transparent", name, "have pixels that are not opaque, whose alpha was dropped",
 			"%s has pixels that are not opaque; their alpha is dropped, so that the colours that the file hides there are seen "+
 				"(--alpha composite:white puts them on white)", name)
 	}
 	if c := p.Background; picture.Transparent && c != nil {
-		n.add(n.Note, name, "have pixels that are not opaque and were composited",
+		n.add(n.Note, "composited", name, "have pixels that are not opaque and were composited",
 			"%s has pixels that are not opaque; they are composited with #%02x%02x%02x", name, c[0], c[1], c[2])
 	}
 	if bits := picture.Bits; bits > 0 && bits <= 14 {
-		n.add(n.Warn, name, "have 16 bits of which the highest are not used",
+		n.add(n.Warn, "unused_bits", name, "have 16 bits of which the highest are not used",
 			"%s has 16 bits a channel of which only the lower %d are used; the high byte is taken, so it is dark or black: "+
 				"scale its values to 0 … 65535 before", name, bits)
 	}
@@ -47,35 +48,35 @@ func (n *Notices) Picture(name string, picture *Picture, p Preprocessing) {
 		// The range of values or the list of faults is the picture's own.
 		kind, _, _ := strings.Cut(picture.Notice, " from ")
 		kind, _, _ = strings.Cut(kind, ":")
-		n.add(n.Warn, name, fmt.Sprintf("have such a remark (%s)", kind), "%s: %s", name, picture.Notice)
+		n.add(n.Warn, "remark", name, fmt.Sprintf("have such a remark (%s)", kind), "%s: %s", name, picture.Notice)
 	}
 	if picture.Animated {
-		n.add(n.Note, name, "are animated, of which the first frame was taken",
+		n.add(n.Note, "animated", name, "are animated, of which the first frame was taken",
 			"%s is animated; its first frame is taken (of GIFs, --animation frames shows all)", name)
 	}
 	exempt, resized := p.Exempts(picture.Width, picture.Height)
 	if exempt {
-		n.add(n.Note, name, "were 224×224 already and were taken as they are",
+		n.add(n.Note, "kept_224", name, "were 224×224 already and were taken as they are",
 			"%s is 224×224 already and is taken as it is (--resize resize256-crop224 resizes and crops such pictures too)", name)
 	}
 	if resized {
-		n.add(n.Warn, name, "were 224×224 already and were resized and cropped all the same",
+		n.add(n.Warn, "resized_224", name, "were 224×224 already and were resized and cropped all the same",
 			"%s is 224×224 already and is resized and cropped all the same, as %v says; with +keep224 at its end such pictures are taken as they are",
 			name, p)
 	}
 }
 
-func (n *Notices) add(tell func(string), name, summary, format string, args ...any) {
+func (n *Notices) add(tell func(string), key, name, summary, format string, args ...any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var kind *noticeKind
 	for i := range n.kinds {
-		if n.kinds[i].summary == summary {
+		if n.kinds[i].key == key && n.kinds[i].summary == summary {
 			kind = &n.kinds[i]
 		}
 	}
 	if kind == nil {
-		n.kinds = append(n.kinds, noticeKind{tell: tell, summary: summary, pictures: map[string]struct{}{}})
+		n.kinds = append(n.kinds, noticeKind{tell: tell, key: key, summary: summary, pictures: map[string]struct{}{}})
 		kind = &n.kinds[len(n.kinds)-1]
 		if tell != nil {
 			tell(fmt.Sprintf(format, args...))
@@ -89,6 +90,22 @@ func (n *Notices) add(tell func(string), name, summary, format string, args ...a
 	} else {
 		kind.more++
 	}
+}
+
+// Counts returns the number of pictures so far that are transparent (and dropped their alpha), composited, have
+// unused_bits, a remark, are animated, and of those of 224×224 that were taken as they are (kept_224) or not (resized_224).
+// Kinds without a picture are left out; without any it is nil.
+func (n *Notices) Counts() map[string]int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var counts map[string]int
+	for _, kind := range n.kinds {
+		if counts == nil {
+			counts = map[string]int{}
+		}
+		counts[kind.key] += len(kind.pictures) + kind.more
+	}
+	return counts
 }
 
 // Close tells the number of pictures of each kind that had several. It is idempotent.

@@ -203,6 +203,10 @@ func (s *Set) Close() error {
 	return errors.Join(err, s.remotes.close())
 }
 
+// Noticed returns how many of the pictures that were read so far are of a kind that may
+// surprise; see images.Notices.Counts.
+func (s *Set) Noticed() map[string]int { return s.notices.Counts() }
+
 // Len is the number of stimuli.
 func (s *Set) Len() int { return len(s.ids) }
 
