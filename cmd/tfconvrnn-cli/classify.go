@@ -103,13 +103,22 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	con := commandConsole(cmd, c.quiet)
+	visible, err := c.visible(cmd, info, preprocessing)
+	if err != nil {
+		return err
+	}
 	set, err := openStimuli(cmd.Context(), args, &c.inputFlags, stimulusOptions{
-		stdin: cmd.InOrStdin(), preprocessing: preprocessing, times: times, timestepsPerFrame: c.framesPerImage,
+		stdin: cmd.InOrStdin(), preprocessing: preprocessing, times: times, timestepsPerFrame: c.framesPerImage, visible: visible,
 	}, con)
 	if err != nil {
 		return err
 	}
 	defer set.Close()
+	if shown, changed, err := c.settle(cmd, info, preprocessing, stimulusKinds{set.Timed(), set.Sequences(), set.Stills()}, con); err != nil {
+		return err
+	} else if changed {
+		options = append(options, tfconvrnn.WithPresentation(shown))
+	}
 	model, err := loadModel(cmd, con, &c.modelFlags, times)
 	if err != nil {
 		return err

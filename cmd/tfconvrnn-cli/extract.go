@@ -406,15 +406,19 @@ func (e *extractCommand) keepStdin(cmd *cobra.Command, args []string, p *extract
 
 // openSet opens the stimuli.
 func (e *extractCommand) openSet(cmd *cobra.Command, args []string, p *extractPlan, c *console) (*stimuli.Set, error) {
+	visible, err := e.visible(cmd, p.info, p.preprocessing)
+	if err != nil {
+		return nil, err
+	}
 	return openStimuli(cmd.Context(), args, &e.inputFlags, stimulusOptions{
 		stdin: cmd.InOrStdin(), preprocessing: p.preprocessing, times: p.times,
-		timestepsPerFrame: e.framesPerImage, allowMissing: e.onError == "skip",
+		timestepsPerFrame: e.framesPerImage, visible: visible, allowMissing: e.onError == "skip",
 	}, c)
 }
 
 // extractOptions completes the options by what the stimuli and the format demand.
 func (e *extractCommand) extractOptions(cmd *cobra.Command, p *extractPlan, set *stimuli.Set, c *console) (err error) {
-	if err := e.settlePresentation(cmd, p, set.Timed(), set.Sequences(), c); err != nil {
+	if err := e.settlePresentation(cmd, p, stimulusKinds{set.Timed(), set.Sequences(), set.Stills()}, c); err != nil {
 		return err
 	}
 	if p.format == arrayfiles.NetCDF && !e.allTimes {
@@ -431,20 +435,13 @@ func (e *extractCommand) extractOptions(cmd *cobra.Command, p *extractPlan, set 
 }
 
 // settlePresentation changes the presentation to what the stimuli demand.
-func (e *extractCommand) settlePresentation(cmd *cobra.Command, p *extractPlan, timed, sequences bool, c *console) (err error) {
-	if timed && e.framesPerImage > 1 {
-		return usagef("a table with timesteps says when images appear; leave out --frames-per-image")
+func (e *extractCommand) settlePresentation(cmd *cobra.Command, p *extractPlan, kinds stimulusKinds, c *console) error {
+	shown, changed, err := e.settle(cmd, p.info, p.preprocessing, kinds, c)
+	if err == nil && changed {
+		p.presentation = shown
+		p.options = append(p.options, tfconvrnn.WithPresentation(shown))
 	}
-	if sequences && e.framesPerImage == 0 {
-		if p.presentation, err = e.sequence(cmd, p.info, p.preprocessing, 1); err != nil {
-			return err
-		}
-		p.options = append(p.options, tfconvrnn.WithPresentation(p.presentation))
-		if !timed {
-			c.note("each image of a sequence is shown for 1 timestep of 10 ms; --frames-per-image changes that")
-		}
-	}
-	return nil
+	return err
 }
 
 // settleOutput chooses the format if nobody has, and returns the size that the

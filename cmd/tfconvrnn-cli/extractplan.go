@@ -48,6 +48,10 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 		}
 	}
 	perFrame := max(e.framesPerImage, 1)
+	visible, err := e.visible(cmd, p.info, p.preprocessing)
+	if err != nil {
+		return nil, err
+	}
 	r := &extraction.Request{
 		Recipe: extraction.Recipe{
 			Output: output, Replace: e.force, Weights: weights, Model: p.info.Name, Device: e.device, Precision: e.precision, TF32: e.gpuFlags.tf32,
@@ -57,7 +61,7 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 		},
 		Inputs: stimuli.Options{
 			Inputs: args, Stdin: cmd.InOrStdin(), Array: e.array, FolderSequences: e.folderSequences, TableRoot: e.tableRoot,
-			PathColumn: e.pathColumn, Columns: e.columns, ArrayRange: e.arrayRange,
+			PathColumn: e.pathColumn, Columns: e.columns, ArrayRange: e.arrayRange, Visible: visible,
 			Animate: e.animation == "frames" || e.animation == "" && e.framesPerImage > 0,
 			Warn:    func(message string) { c.warn("%s", message) },
 			Note:    func(message string) { c.note("%s", message) },
@@ -70,7 +74,7 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 	}
 	r.Device = strings.Join(devices, ",")
 	r.Settle = func(set *stimuli.Summary, recipe *extraction.Recipe) error {
-		if err := e.settlePresentation(cmd, p, set.Timed, set.Sequences, c); err != nil {
+		if err := e.settlePresentation(cmd, p, stimulusKinds{set.Timed, set.Sequences, set.Stills}, c); err != nil {
 			return err
 		}
 		recipe.Presentation = p.presentation

@@ -90,6 +90,7 @@ type stimulusOptions struct {
 	// times and timestepsPerFrame say what of a sequence can be seen; the latter
 	// is 0 if the command line does not say.
 	times, timestepsPerFrame int
+	visible                  []bool // see stimuli.Options
 	allowMissing             bool
 }
 
@@ -106,6 +107,7 @@ func openStimuli(ctx context.Context, args []string, f *inputFlags, o stimulusOp
 		FolderSequences: f.folderSequences,
 		MaxFrames:       (o.times + perFrame - 1) / perFrame,
 		FramesPerSecond: 1000 / float64(perFrame*tfconvrnn.MillisecondsPerTimestep),
+		Visible:         o.visible,
 		AllowMissing:    o.allowMissing,
 		TableRoot:       f.tableRoot,
 		PathColumn:      f.pathColumn,

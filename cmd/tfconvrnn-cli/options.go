@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/convert"
+	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -165,6 +166,49 @@ func (f *presentationFlags) sequence(cmd *cobra.Command, model savedmodels.Model
 
 // maxMilliseconds is far above any presentation, and few enough for an int.
 const maxMilliseconds = 1e9
+
+// visible says which frames of sequences are ever shown.
+func (f *presentationFlags) visible(cmd *cobra.Command, model savedmodels.Model, p tfconvrnn.Preprocessing) ([]bool, error) {
+	perFrame := max(f.framesPerImage, 1)
+	shown, err := f.sequence(cmd, model, p, perFrame)
+	if err != nil {
+		return nil, err
+	}
+	return stimuli.VisibleFrames(shown, (shown.Times(model)+perFrame-1)/perFrame), nil
+}
+
+// stimulusKinds says what of stimuli decides how they are shown.
+type stimulusKinds struct {
+	timed, sequences bool
+	stills           int
+}
+
+// settle returns the presentation that stimuli of these kinds demand, if it is not that
+// of single pictures.
+func (f *presentationFlags) settle(cmd *cobra.Command, model savedmodels.Model, p tfconvrnn.Preprocessing, kinds stimulusKinds, c *console) (shown tfconvrnn.Presentation, changed bool, err error) {
+	each := plural(max(f.framesPerImage, 1), "timestep")
+	switch {
+	case !kinds.sequences:
+		return shown, false, nil
+	case kinds.timed && f.framesPerImage > 1:
+		return shown, false, usagef("a table with timesteps says when images appear; leave out --frames-per-image")
+	case kinds.stills > 0 && f.framesPerImage == 0:
+		return shown, false, usagef("%s among sequences would be shown for %s only, as each image of a sequence; give --frames-per-image if that is meant, or run them by themselves",
+			plural(kinds.stills, "still picture"), each)
+	case kinds.stills > 0:
+		c.warn("%s among sequences are shown for %s only, as each image of a sequence", plural(kinds.stills, "still picture"), each)
+	}
+	if f.framesPerImage > 0 {
+		return shown, false, nil
+	}
+	if kinds.timed {
+		c.note("timesteps of the table count from the first onset; the last image of each stimulus stays until the presentation hides it")
+	} else {
+		c.note("each image of a sequence is shown for 1 timestep of 10 ms; --frames-per-image changes that")
+	}
+	shown, err = f.sequence(cmd, model, p, 1)
+	return shown, true, err
+}
 
 // timesteps returns milliseconds as timesteps. What is none is rounded where the user
 // asks for it, and said.

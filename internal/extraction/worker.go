@@ -173,7 +173,12 @@ func (p *Plan) NewWorker(ctx context.Context, model *tfconvrnn.Model, options Wo
 	if err != nil {
 		return nil, err
 	}
+	var visible []bool
+	if p.Presentation.TimestepsPerFrame() > 0 {
+		visible = stimuli.VisibleFrames(p.Presentation, p.MaxFrames)
+	}
 	reader, err := stimuli.NewReader(ctx, stimuli.Options{
+		Visible:       visible,
 		Preprocessing: p.Preprocessing, MaxFrames: p.MaxFrames, FramesPerSecond: p.FramesPerSecond, FFmpeg: options.FFmpeg, Warn: options.Warn, Note: options.Note,
 	}, p.Set.Arrays)
 	if err != nil {

@@ -29,7 +29,7 @@ const (
 // checkType finds out whether pixels of an array's type can be used.
 func (a *arraySource) checkType(info arrayfiles.Info) error {
 	remedy := "a[…]"
-	held := info.DataType.String()
+	held, condition := info.DataType.String(), ""
 	switch info.DataType {
 	case arrayfiles.Uint8:
 		a.bytes = true
@@ -46,12 +46,12 @@ func (a *arraySource) checkType(info arrayfiles.Info) error {
 		remedy = `(a / 65535).astype("float32")`
 	case arrayfiles.Int8, arrayfiles.Int16, arrayfiles.Int32, arrayfiles.Int64, arrayfiles.Uint32, arrayfiles.Uint64:
 		remedy = `a.astype("uint8")`
-		held += ", which may be 0 … 255"
+		condition = "if it is 0 … 255, "
 	case arrayfiles.InvalidType:
 		held = info.Descr
 	}
-	return fmt.Errorf("%s: %w: the array holds %s; images are uint8 (0 … 255) or floating-point (0 … 1 or 0 … 255); %s",
-		a.file, arrayfiles.ErrDataType, held, pythonRemedy(a.file, a.name, remedy))
+	return fmt.Errorf("%s: %w: the array holds %s; images are uint8 (0 … 255) or floating-point (0 … 1 or 0 … 255); %s%s",
+		a.file, arrayfiles.ErrDataType, held, condition, pythonRemedy(a.file, a.name, remedy))
 }
 
 // shapeRemedy says how an array of this shape becomes one of pictures; "" if it is.

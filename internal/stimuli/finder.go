@@ -58,6 +58,7 @@ type finder struct {
 	stdin   bool
 	untimed bool
 	columns columnKinds
+	hidden  hiddenImages
 	named   []string // columns of all tables
 }
 
@@ -74,6 +75,10 @@ func (f *finder) add(s found) error {
 	}
 	f.count++
 	f.columns.add(&s)
+	f.hidden.add(f.set, &s)
+	if still(s.source) {
+		f.set.stills++
+	}
 	return f.emit(s)
 }
 
@@ -105,6 +110,7 @@ func (f *finder) all(ctx context.Context) error {
 		}
 	}
 	f.columns.warn(f.set)
+	f.hidden.warn(f.set)
 	if f.set.timed && f.untimed {
 		return inputf("a table with a column timestep cannot be shown together with other inputs: frames of the one appear at their own timesteps, those of the others at regular ones")
 	}

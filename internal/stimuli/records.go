@@ -63,12 +63,14 @@ type Array struct {
 
 // Summary says what all records of a scan have in common.
 type Summary struct {
-	Name      string   `json:"name"`
-	Inputs    []Input  `json:"inputs"`
-	Pictures  bool     `json:"pictures,omitempty"`
-	Sequences bool     `json:"sequences,omitempty"`
-	Timed     bool     `json:"timed,omitempty"`
-	Columns   []string `json:"columns,omitempty"`
+	Name      string  `json:"name"`
+	Inputs    []Input `json:"inputs"`
+	Pictures  bool    `json:"pictures,omitempty"`
+	Sequences bool    `json:"sequences,omitempty"`
+	Timed     bool    `json:"timed,omitempty"`
+	// Stills is the number of stimuli that are one picture.
+	Stills  int      `json:"stills,omitempty"`
+	Columns []string `json:"columns,omitempty"`
 	// Kinds are those of the columns: TextColumn and so on.
 	Kinds  []string `json:"kinds,omitempty"`
 	Arrays []Array  `json:"arrays,omitempty"`
@@ -118,6 +120,7 @@ func (s *Scanner) Scan(ctx context.Context, each func(Found) error) (*Summary, e
 		return nil, err
 	}
 	s.summary.Name, s.summary.Inputs = s.set.Name(), s.set.inputs
+	s.summary.Stills = s.set.stills
 	s.summary.Kinds = f.columns.kinds()
 	s.summary.Pictures, s.summary.Sequences, s.summary.Timed = s.set.pictures, s.set.sequences, s.set.timed
 	return &s.summary, nil

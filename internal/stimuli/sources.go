@@ -177,6 +177,9 @@ func (a *animationFile) frames(s *Set) ([]*tfconvrnn.Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n := animation.Len(); s.shown(n) < n {
+		s.warnOnce("hidden frames", "%s has %d frames, of which the presentation shows %d, and perhaps others have; %s", a.path, n, s.shown(n), moreTime)
+	}
 	var f frames
 	var before []uint8
 	for i, picture := range animation.Frames() {

@@ -40,6 +40,9 @@ type Options struct {
 	// MaxFrames is the most frames of a sequence that are read, since a
 	// presentation shows no more; 0 means 1000.
 	MaxFrames int
+	// Visible says which frames of a sequence the presentation ever shows, so that it can
+	// be told what is not; see VisibleFrames. nil stands for all.
+	Visible []bool
 	// FramesPerSecond is the rate at which videos are sampled; 0 means 100, a
 	// frame for each timestep.
 	FramesPerSecond float64
@@ -117,6 +120,7 @@ type Set struct {
 	pictures      bool
 	sequences     bool
 	timed         bool
+	stills        int
 	closers       []func() error
 	remotes       *remotes
 
@@ -230,6 +234,9 @@ func (s *Set) Pictures() bool { return s.pictures }
 
 // Sequences says whether any stimulus may have more than one frame.
 func (s *Set) Sequences() bool { return s.sequences }
+
+// Stills is the number of stimuli that are one picture.
+func (s *Set) Stills() int { return s.stills }
 
 // Timed says whether a table gives the timesteps at which frames appear. Then
 // every timestep has its own frame, and the presentation must show each for one

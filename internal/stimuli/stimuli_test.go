@@ -451,7 +451,7 @@ func TestVideoArguments(t *testing.T) {
 	text, err := os.ReadFile("arguments")
 	require.NoError(t, err)
 	assert.Contains(t, string(text), "fps=50\n")
-	assert.Contains(t, string(text), "-frames:v\n13\n")
+	assert.Contains(t, string(text), "-frames:v\n14\n")
 	assert.Contains(t, string(text), "/v.mp4\n")
 }
 

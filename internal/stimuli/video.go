@@ -43,7 +43,7 @@ func (s *Set) video(path string, frame func(*images.Picture) error) (err error) 
 		"-i", "file:"+absolute,
 		"-map", "0:v:0", "-an", "-sn", "-dn",
 		"-vf", "fps="+strconv.FormatFloat(s.options.FramesPerSecond, 'f', -1, 64),
-		"-frames:v", strconv.Itoa(limit),
+		"-frames:v", strconv.Itoa(limit+1), // one more tells whether there are more
 		"-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "pipe:1")
 	command.WaitDelay = time.Second
 	messages := &lastBytes{limit: 4096}
@@ -55,7 +55,16 @@ func (s *Set) video(path string, frame func(*images.Picture) error) (err error) 
 	if err := command.Start(); err != nil {
 		return fmt.Errorf("%s: %w: %w", path, ErrVideo, err)
 	}
-	count, readErr := readFrames(bufio.NewReaderSize(out, 1<<16), path, limit, frame)
+	stream := bufio.NewReaderSize(out, 1<<16)
+	count, readErr := readFrames(stream, path, limit, frame)
+	if readErr == nil && count == limit {
+		if _, err := stream.Peek(1); err == nil {
+			s.warnOnce("long video", "%s goes on after the %d frames that the presentation has time for, and perhaps others do; %s", path, limit, moreTime)
+		}
+	}
+	if readErr == nil && s.shown(count) < count {
+		s.warnOnce("hidden frames", "%s has %d frames, of which the presentation shows %d, and perhaps others have; %s", path, count, s.shown(count), moreTime)
+	}
 	// Where the stream ended by itself, how the program ended says why.
 	ended := readErr == nil && count < limit || errors.Is(readErr, io.ErrUnexpectedEOF)
 	if !ended {
