@@ -26,11 +26,12 @@ type inputFlags struct {
 const inputHelp = `An INPUT is a picture (PNG, JPEG, GIF, WebP, BMP, TIFF, PNM), a folder of pictures
 (with those below it, sorted), a pattern such as "set/*.png", a table (.csv, .tsv)
 with a column path or stimulus_path, relative to the table, and optionally
-stimulus_id, an .npy or .npz array of shape [N, 224, 224, 3]: uint8, used as it
-is, or float32, 0 … 1 or 0 … 255, or "-", a list of these on standard input.
+stimulus_id, a list of paths (.txt), an .npy or .npz array of shape
+[N, height, width, 3]: uint8, or floating-point, 0 … 1 or 0 … 255, or "-", a list
+of these on standard input.
 
 Sequences of images are animated GIFs (with --animation frames), videos (through
-ffmpeg), folders (with --folder-sequences), arrays of shape [N, T, 224, 224, 3],
+ffmpeg), folders (with --folder-sequences), arrays of shape [N, T, height, width, 3],
 and tables with the columns stimulus_id, timestep and path.`
 
 func (f *inputFlags) register(cmd *cobra.Command) {

@@ -16,10 +16,12 @@
 //     depth: the column "class" holds the folder below the pattern's fixed part;
 //   - a table, .csv or .tsv, with a column "path" or "stimulus_path" (relative to
 //     the table) and optionally "stimulus_id"; its other columns are carried
-//     along. With a column "timestep" rows of equal stimulus_id are the frames of
+//     along. It may be as Excel writes it: UTF-16, Windows-1252, semicolons. With a column "timestep" rows of equal stimulus_id are the frames of
 //     one sequence, each shown from its timestep to that of the next;
-//   - an array, .npy or .npz, of shape [N, 224, 224, 3], or [N, T, 224, 224, 3]
-//     for N sequences of T frames: uint8, or floating point 0 … 1 or 0 … 255;
+//   - a list, .txt, of paths of pictures, one a line, relative to the list;
+//   - an array, .npy or .npz, of shape [N, height, width, 3], or [N, T, height,
+//     width, 3] for N sequences of T frames: uint8, or, of 224×224 only, floating
+//     point 0 … 1 or 0 … 255;
 //   - "-", a list of such inputs on standard input, one a line.
 //
 // Every stimulus has an id. Ids that a table gives must differ. Others are made
