@@ -228,6 +228,11 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	defer set.Close()
+	if e.onError != "skip" {
+		if err := set.CheckHeaders(cmd.Context()); err != nil {
+			return unreadableRemedy(err)
+		}
+	}
 	if err := e.extractOptions(cmd, plan, set, c); err != nil {
 		return err
 	}
@@ -627,6 +632,15 @@ func interrupted(out string) (before struct {
 	}
 	before.BatchSize, before.Threads = max(before.BatchSize, 0), max(before.Threads, 0)
 	return before
+}
+
+// unreadableRemedy adds to an error about a stimulus, found before anything is computed,
+// what to do.
+func unreadableRemedy(err error) error {
+	if stimuli.IsStimulusFault(err) && exitCode(context.Background(), err) == exitInput {
+		return fmt.Errorf("%w; mend or remove it, or add --on-error skip", err)
+	}
+	return err
 }
 
 // keptMessage says what to do after an error that leaves something to go on with.

@@ -91,7 +91,7 @@ func (e *extractCommand) create(ctx context.Context, c *console, name string, re
 	progress := c.start("planning", unitImages, 0)
 	defer progress.end()
 	request.Progress = func(n int) { progress.set(int64(n), 0) }
-	return extraction.Create(ctx, name, request, replace)
+	return unreadableRemedy(extraction.Create(ctx, name, request, replace))
 }
 
 // runZarr is the three steps of an extraction in one process.

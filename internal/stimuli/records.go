@@ -195,6 +195,11 @@ func (s *Scanner) Hash(ctx context.Context, f *Found) (string, error) {
 		return known, nil
 	}
 	child := s.set.child()
+	if !s.set.options.AllowMissing {
+		if err := child.checkHeaders(f.source, &sync.Map{}); err != nil {
+			return "", err
+		}
+	}
 	if sum, err = f.source.hash(ctx, child); err == nil {
 		if single != "" {
 			s.hashes.put(single, stamp, sum)

@@ -123,6 +123,57 @@ func (s *Set) prepare(path string, picture *images.Picture) ([]uint8, error) {
 	return pixels, nil
 }
 
+// CheckHeaders looks at the headers of all pictures in files, several at a time, and says
+// which cannot be read, as far as that shows without decoding it: what is no picture, too
+// large or cut short. The error is that which would come up when it is shown. Pictures in
+// object stores are not looked at, since each would cost a request, nor are videos.
+func (s *Set) CheckHeaders(ctx context.Context) error {
+	var checked sync.Map
+	return eachInParallel(ctx, len(s.sources), func(_ context.Context, i int) error {
+		return s.checkHeaders(s.sources[i], &checked)
+	})
+}
+
+// checkHeaders is CheckHeaders of one stimulus, without the files that are checked.
+func (s *Set) checkHeaders(src source, checked *sync.Map) error {
+	switch src := src.(type) {
+	case *pictureFile:
+		return s.checkHeader(src.path, src.where, checked)
+	case *animationFile:
+		return s.checkHeader(src.path, src.where, checked)
+	case *sequenceFiles:
+		for i, path := range src.paths {
+			if err := s.checkHeader(path, src.where(i), checked); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Set) checkHeader(path, where string, checked *sync.Map) error {
+	if IsRemote(path) {
+		return nil
+	}
+	if _, done := checked.LoadOrStore(path, true); done {
+		return nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return placed(where, explain(path, err))
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil || info.Mode().IsRegular() && images.Plausible(file, info.Size(), path) {
+		return placed(where, err)
+	}
+	data, err := s.read(path)
+	if err == nil {
+		_, err = images.DecodeBytes(data, path, s.preprocessing.Options())
+	}
+	return placed(where, err)
+}
+
 // pictureFile is a still picture, read when it is shown.
 type pictureFile struct{ path, where string }
 
