@@ -1,0 +1,343 @@
+//go:build cgo && (linux || darwin)
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE  // dladdr
+#endif
+#include "capi.h"
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// HDF5's types since version 1.10.
+typedef int64_t hid_t;
+typedef int herr_t;
+typedef int htri_t;
+typedef uint64_t hsize_t;
+
+typedef struct {  // H5G_info_t
+  int storage_type;
+  hsize_t nlinks;
+  int64_t max_corder;
+  bool mounted;
+} group_info;
+
+// X(result, name, parameters)
+#define FUNCTIONS(X)                                                                       \
+  X(herr_t, H5open, (void))                                                                \
+  X(herr_t, H5get_libversion, (unsigned*, unsigned*, unsigned*))                           \
+  X(herr_t, H5free_memory, (void*))                                                        \
+  X(herr_t, H5Eset_auto2, (hid_t, void*, void*))                                           \
+  X(herr_t, H5Ewalk2, (hid_t, int, herr_t (*)(unsigned, const void*, void*), void*))       \
+  X(hid_t, H5Fopen, (const char*, unsigned, hid_t))                                        \
+  X(herr_t, H5Fclose, (hid_t))                                                             \
+  X(hid_t, H5Oopen, (hid_t, const char*, hid_t))                                           \
+  X(herr_t, H5Oclose, (hid_t))                                                             \
+  X(int, H5Iget_type, (hid_t))                                                             \
+  X(long, H5Iget_name, (hid_t, char*, size_t))                                             \
+  X(herr_t, H5Gget_info_by_name, (hid_t, const char*, group_info*, hid_t))                 \
+  X(long, H5Lget_name_by_idx, (hid_t, const char*, int, int, hsize_t, char*, size_t, hid_t)) \
+  X(hid_t, H5Dopen2, (hid_t, const char*, hid_t))                                          \
+  X(herr_t, H5Dclose, (hid_t))                                                             \
+  X(hid_t, H5Dget_space, (hid_t))                                                          \
+  X(hid_t, H5Dget_type, (hid_t))                                                           \
+  X(hid_t, H5Dget_create_plist, (hid_t))                                                   \
+  X(herr_t, H5Dread, (hid_t, hid_t, hid_t, hid_t, hid_t, void*))                           \
+  X(int, H5Pget_chunk, (hid_t, int, hsize_t*))                                             \
+  X(int, H5Pget_layout, (hid_t))                                                           \
+  X(herr_t, H5Pclose, (hid_t))                                                             \
+  X(hid_t, H5Screate_simple, (int, const hsize_t*, const hsize_t*))                        \
+  X(int, H5Sget_simple_extent_ndims, (hid_t))                                              \
+  X(int, H5Sget_simple_extent_dims, (hid_t, hsize_t*, hsize_t*))                           \
+  X(long long, H5Sget_simple_extent_npoints, (hid_t))                                      \
+  X(herr_t, H5Sselect_hyperslab, (hid_t, int, const hsize_t*, const hsize_t*, const hsize_t*, const hsize_t*)) \
+  X(herr_t, H5Sclose, (hid_t))                                                             \
+  X(hid_t, H5Tcopy, (hid_t))                                                               \
+  X(int, H5Tget_class, (hid_t))                                                            \
+  X(size_t, H5Tget_size, (hid_t))                                                          \
+  X(int, H5Tget_sign, (hid_t))                                                             \
+  X(int, H5Tget_cset, (hid_t))                                                             \
+  X(htri_t, H5Tis_variable_str, (hid_t))                                                   \
+  X(herr_t, H5Tset_size, (hid_t, size_t))                                                  \
+  X(herr_t, H5Tset_cset, (hid_t, int))                                                     \
+  X(herr_t, H5Tclose, (hid_t))                                                             \
+  X(hid_t, H5Rdereference2, (hid_t, hid_t, int, const void*))                              \
+  X(htri_t, H5Aexists, (hid_t, const char*))                                               \
+  X(hid_t, H5Aopen, (hid_t, const char*, hid_t))                                           \
+  X(hid_t, H5Aget_type, (hid_t))                                                           \
+  X(hid_t, H5Aget_space, (hid_t))                                                          \
+  X(herr_t, H5Aread, (hid_t, hid_t, void*))                                                \
+  X(herr_t, H5Aclose, (hid_t))
+
+static struct {
+#define MEMBER(result, name, parameters) result(*name) parameters;
+  FUNCTIONS(MEMBER)
+#undef MEMBER
+  hid_t *native_double, *native_int64, *c_string, *object_reference;
+} api;
+
+enum { index_by_name = 0, increasing = 0, whole_file = 0, defaults = 0, scalar_rank = 0 };
+enum { kind_group = 2, kind_dataset = 5 };  // H5I_type_t
+enum { layout_chunked = 2, walk_downward = 1, reference_object = 0 };
+#define VARIABLE ((size_t)-1)
+
+int hdf5_open_library(const char* path, char* text, size_t size) {
+  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (library == NULL) {
+    const char* message = dlerror();
+    snprintf(text, size, "%s", message != NULL ? message : "unknown error");
+    return -1;
+  }
+  const struct {
+    const char* name;
+    void** slot;
+  } symbols[] = {
+#define SYMBOL(result, name, parameters) {#name, (void**)&api.name},
+      FUNCTIONS(SYMBOL)
+#undef SYMBOL
+          {"H5T_NATIVE_DOUBLE_g", (void**)&api.native_double},
+      {"H5T_NATIVE_INT64_g", (void**)&api.native_int64},
+      {"H5T_C_S1_g", (void**)&api.c_string},
+      {"H5T_STD_REF_OBJ_g", (void**)&api.object_reference},
+  };
+  for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
+    if ((*symbols[i].slot = dlsym(library, symbols[i].name)) == NULL) {
+      snprintf(text, size, "it lacks %s", symbols[i].name);
+      return -2;
+    }
+  }
+  if (api.H5open() < 0) {
+    snprintf(text, size, "H5open failed");
+    return -3;
+  }
+  api.H5Eset_auto2(0, NULL, NULL);  // errors are not printed
+  Dl_info info;
+  text[0] = 0;
+  if (dladdr((void*)api.H5open, &info) != 0 && info.dli_fname != NULL) snprintf(text, size, "%s", info.dli_fname);
+  return 0;
+}
+
+void hdf5_version(unsigned* major, unsigned* minor, unsigned* release) { api.H5get_libversion(major, minor, release); }
+
+// An entry of the error stack, as far as its description: H5E_error2_t.
+typedef struct {
+  hid_t cls, major, minor;
+  unsigned line;
+  const char *function, *file, *description;
+} stack_entry;
+
+typedef struct {
+  char* text;
+  size_t size;
+} message;
+
+static herr_t keep_last(unsigned n, const void* entry, void* to) {
+  message* m = to;
+  const stack_entry* e = entry;
+  if (e->description != NULL) snprintf(m->text, m->size, "%s", e->description);
+  return 0;
+}
+
+int hdf5_message(char* text, size_t size) {
+  message m = {text, size};
+  text[0] = 0;
+  return api.H5Ewalk2(defaults, walk_downward, keep_last, &m);
+}
+
+int64_t hdf5_open_file(const char* name) { return api.H5Fopen(name, 0, defaults); }
+void hdf5_close_file(int64_t file) { api.H5Fclose(file); }
+int64_t hdf5_open_dataset(int64_t file, const char* name) { return api.H5Dopen2(file, name, defaults); }
+void hdf5_close_dataset(int64_t dataset) { api.H5Dclose(dataset); }
+
+static int describe_type(hid_t type, hdf5_shape* shape) {
+  shape->class = api.H5Tget_class(type);
+  shape->size = api.H5Tget_size(type);
+  shape->sign = shape->class == HDF5_INTEGER ? api.H5Tget_sign(type) : 1;
+  if (shape->class == HDF5_STRING) {
+    int variable = api.H5Tis_variable_str(type);
+    if (variable < 0) return -1;
+    shape->variable = variable;
+    shape->utf8 = api.H5Tget_cset(type);
+  }
+  return shape->class < 0 || shape->size == 0 ? -1 : 0;
+}
+
+int hdf5_describe(int64_t dataset, hdf5_shape* shape) {
+  memset(shape, 0, sizeof *shape);
+  int result = -1;
+  hid_t space = api.H5Dget_space(dataset), type = api.H5Dget_type(dataset), list = api.H5Dget_create_plist(dataset);
+  if (space < 0 || type < 0 || list < 0) goto end;
+  shape->rank = api.H5Sget_simple_extent_ndims(space);
+  if (shape->rank < 0 || shape->rank > HDF5_MOST_DIMS) goto end;
+  if (shape->rank > 0 && api.H5Sget_simple_extent_dims(space, shape->dims, NULL) < 0) goto end;
+  if (api.H5Sget_simple_extent_npoints(space) == 0 && shape->rank == 0) {  // H5S_NULL
+    shape->rank = 1;
+    shape->dims[0] = 0;
+  }
+  if (describe_type(type, shape) < 0) goto end;
+  if (api.H5Pget_layout(list) == layout_chunked) {
+    hsize_t chunk[HDF5_MOST_DIMS];
+    if (api.H5Pget_chunk(list, shape->rank, chunk) != shape->rank) goto end;
+    shape->chunk = shape->size;
+    for (int i = 0; i < shape->rank; i++) {
+      if (__builtin_mul_overflow(shape->chunk, chunk[i], &shape->chunk)) shape->chunk = UINT64_MAX;
+    }
+  }
+  result = 0;
+end:
+  if (list >= 0) api.H5Pclose(list);
+  if (type >= 0) api.H5Tclose(type);
+  if (space >= 0) api.H5Sclose(space);
+  return result;
+}
+
+int hdf5_kind(int64_t file, const char* name) {
+  hid_t object = api.H5Oopen(file, name, defaults);
+  if (object < 0) return -1;
+  int type = api.H5Iget_type(object);
+  api.H5Oclose(object);
+  return type == kind_group ? 0 : type == kind_dataset ? 1 : 2;
+}
+
+int64_t hdf5_members(int64_t file, const char* group) {
+  group_info info;
+  if (api.H5Gget_info_by_name(file, group, &info, defaults) < 0) return -1;
+  return (int64_t)info.nlinks;
+}
+
+int64_t hdf5_member(int64_t file, const char* group, uint64_t index, char* name, size_t size) {
+  return api.H5Lget_name_by_idx(file, group, index_by_name, increasing, index, name, size, defaults);
+}
+
+// read_as reads a part of a dataset as elements of a type in memory.
+static int read_as(hid_t dataset, const uint64_t* start, const uint64_t* count, hid_t type, void* values) {
+  int result = -1;
+  hid_t memory = -1, space = api.H5Dget_space(dataset);
+  if (space < 0) return -1;
+  int rank = api.H5Sget_simple_extent_ndims(space);
+  if (rank < 0 || rank > HDF5_MOST_DIMS) goto end;
+  if (rank == scalar_rank) {
+    result = api.H5Dread(dataset, type, whole_file, whole_file, defaults, values);
+    goto end;
+  }
+  if (api.H5Sselect_hyperslab(space, 0, start, NULL, count, NULL) < 0) goto end;
+  memory = api.H5Screate_simple(rank, count, NULL);
+  if (memory < 0) goto end;
+  result = api.H5Dread(dataset, type, memory, space, defaults, values);
+end:
+  if (memory >= 0) api.H5Sclose(memory);
+  api.H5Sclose(space);
+  return result;
+}
+
+int hdf5_read_doubles(int64_t dataset, const uint64_t* start, const uint64_t* count, double* values) {
+  return read_as(dataset, start, count, *api.native_double, values);
+}
+
+int hdf5_read_integers(int64_t dataset, const uint64_t* start, const uint64_t* count, int64_t* values) {
+  hid_t type = api.H5Dget_type(dataset);
+  if (type < 0) return -1;
+  int result = -1;
+  if (api.H5Tget_class(type) == HDF5_ENUM) {
+    // Booleans: HDF5 converts enumerations only to others, so they are read as they are.
+    size_t size = api.H5Tget_size(type);
+    uint64_t n = 1;
+    hid_t space = api.H5Dget_space(dataset);
+    int rank = space < 0 ? -1 : api.H5Sget_simple_extent_ndims(space);
+    if (space >= 0) api.H5Sclose(space);
+    for (int i = 0; i < rank; i++) n *= count[i];
+    if (rank >= 0 && size == 1) {
+      int8_t* raw = malloc(n > 0 ? n : 1);
+      if (raw != NULL && (result = read_as(dataset, start, count, type, raw)) >= 0) {
+        for (uint64_t i = 0; i < n; i++) values[i] = raw[i];
+      }
+      free(raw);
+    }
+  } else {
+    result = read_as(dataset, start, count, *api.native_int64, values);
+  }
+  api.H5Tclose(type);
+  return result;
+}
+
+static hid_t string_type(size_t size, int utf8) {
+  hid_t type = api.H5Tcopy(*api.c_string);
+  if (type >= 0 && (api.H5Tset_size(type, size) < 0 || api.H5Tset_cset(type, utf8) < 0)) {
+    api.H5Tclose(type);
+    return -1;
+  }
+  return type;
+}
+
+int hdf5_read_strings(int64_t dataset, const uint64_t* start, const uint64_t* count, size_t size, char* values) {
+  hid_t type = api.H5Dget_type(dataset);
+  if (type < 0) return -1;
+  int result = api.H5Tget_size(type) == size ? read_as(dataset, start, count, type, values) : -1;
+  api.H5Tclose(type);
+  return result;
+}
+
+int hdf5_read_variable_strings(int64_t dataset, const uint64_t* start, const uint64_t* count, int utf8, char** values) {
+  hid_t type = string_type(VARIABLE, utf8);
+  if (type < 0) return -1;
+  int result = read_as(dataset, start, count, type, values);
+  api.H5Tclose(type);
+  return result;
+}
+
+void hdf5_free(char* value) { api.H5free_memory(value); }
+
+int64_t hdf5_read_reference(int64_t dataset, const uint64_t* start, char* name, size_t size) {
+  uint64_t reference = 0, one[HDF5_MOST_DIMS];
+  for (int i = 0; i < HDF5_MOST_DIMS; i++) one[i] = 1;
+  if (read_as(dataset, start, one, *api.object_reference, &reference) < 0) return -1;
+  hid_t object = api.H5Rdereference2(dataset, defaults, reference_object, &reference);
+  if (object < 0) return -1;
+  int64_t length = api.H5Iget_name(object, name, size);
+  api.H5Oclose(object);
+  return length;
+}
+
+int hdf5_attribute(int64_t dataset, const char* name, char* text, size_t size, double* number) {
+  int there = api.H5Aexists(dataset, name);
+  if (there <= 0) return there;
+  hid_t attribute = api.H5Aopen(dataset, name, defaults);
+  if (attribute < 0) return -1;
+  int result = -1;
+  hid_t type = api.H5Aget_type(attribute), space = api.H5Aget_space(attribute), memory = -1;
+  hdf5_shape shape = {0};
+  if (type < 0 || space < 0 || describe_type(type, &shape) < 0) goto end;
+  if (api.H5Sget_simple_extent_npoints(space) != 1) {
+    result = 0;
+    goto end;
+  }
+  text[0] = 0;
+  if (shape.class == HDF5_STRING && shape.variable) {
+    char* value = NULL;
+    memory = string_type(VARIABLE, shape.utf8);
+    if (memory < 0 || api.H5Aread(attribute, memory, &value) < 0) goto end;
+    if (value != NULL) {
+      snprintf(text, size, "%s", value);
+      api.H5free_memory(value);
+    }
+    result = 1;
+  } else if (shape.class == HDF5_STRING) {
+    if (shape.size >= size) goto end;
+    if (api.H5Aread(attribute, type, text) < 0) goto end;
+    text[shape.size] = 0;
+    result = 1;
+  } else if (shape.class == HDF5_INTEGER || shape.class == HDF5_FLOAT) {
+    if (api.H5Aread(attribute, *api.native_double, number) < 0) goto end;
+    result = 2;
+  } else {
+    result = 0;
+  }
+end:
+  if (memory >= 0) api.H5Tclose(memory);
+  if (space >= 0) api.H5Sclose(space);
+  if (type >= 0) api.H5Tclose(type);
+  api.H5Aclose(attribute);
+  return result;
+}

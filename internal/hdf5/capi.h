@@ -1,0 +1,41 @@
+#include <stddef.h>
+#include <stdint.h>
+
+// The classes of HDF5's types that are read.
+enum { HDF5_INTEGER = 0, HDF5_FLOAT = 1, HDF5_STRING = 3, HDF5_REFERENCE = 7, HDF5_ENUM = 8 };
+
+enum { HDF5_MOST_DIMS = 32 };
+
+typedef struct {
+  int rank, class, sign, variable, utf8;  // variable: strings of variable length
+  size_t size;                            // bytes of an element
+  uint64_t dims[HDF5_MOST_DIMS];
+  uint64_t chunk;  // bytes of a chunk once decompressed, 0 for contiguous data
+} hdf5_shape;
+
+// Functions return a negative number where HDF5 failed; hdf5_message says why.
+int hdf5_open_library(const char* path, char* text, size_t size);
+void hdf5_version(unsigned* major, unsigned* minor, unsigned* release);
+int hdf5_message(char* text, size_t size);
+
+int64_t hdf5_open_file(const char* name);
+void hdf5_close_file(int64_t file);
+int64_t hdf5_open_dataset(int64_t file, const char* name);
+void hdf5_close_dataset(int64_t dataset);
+int hdf5_describe(int64_t dataset, hdf5_shape* shape);
+// Kinds of objects: 0 a group, 1 a dataset, 2 something else.
+int hdf5_kind(int64_t file, const char* name);
+int64_t hdf5_members(int64_t file, const char* group);
+int64_t hdf5_member(int64_t file, const char* group, uint64_t index, char* name, size_t size);
+
+int hdf5_read_doubles(int64_t dataset, const uint64_t* start, const uint64_t* count, double* values);
+int hdf5_read_integers(int64_t dataset, const uint64_t* start, const uint64_t* count, int64_t* values);
+int hdf5_read_strings(int64_t dataset, const uint64_t* start, const uint64_t* count, size_t size, char* values);
+// Each value is the library's own, to be given back with hdf5_free.
+int hdf5_read_variable_strings(int64_t dataset, const uint64_t* start, const uint64_t* count, int utf8, char** values);
+void hdf5_free(char* value);
+// The name of what a reference at one place points to.
+int64_t hdf5_read_reference(int64_t dataset, const uint64_t* start, char* name, size_t size);
+
+// 0: there is none. 1: text of the given length; 2: a number.
+int hdf5_attribute(int64_t dataset, const char* name, char* text, size_t size, double* number);

@@ -1,0 +1,178 @@
+//go:build cgo && (linux || darwin)
+
+package hdf5
+
+/*
+#cgo CFLAGS: -std=gnu11 -O2 -Wall
+#cgo linux LDFLAGS: -ldl
+#include <stdlib.h>
+#include "capi.h"
+*/
+import "C"
+
+import "unsafe"
+
+func cName(name string) (*C.char, func()) {
+	c := C.CString(name)
+	return c, func() { C.free(unsafe.Pointer(c)) }
+}
+
+// openLibrary returns the path of the library that was opened, or why it was not.
+func openLibrary(path string) (text string, ok bool) {
+	name, free := cName(path)
+	defer free()
+	var buffer [4096]C.char
+	result := C.hdf5_open_library(name, &buffer[0], C.size_t(len(buffer)))
+	return C.GoString(&buffer[0]), result == 0
+}
+
+func version() (major, minor, release int) {
+	var a, b, c C.uint
+	C.hdf5_version(&a, &b, &c)
+	return int(a), int(b), int(c)
+}
+
+func message() string {
+	var buffer [4096]C.char
+	C.hdf5_message(&buffer[0], C.size_t(len(buffer)))
+	if text := C.GoString(&buffer[0]); text != "" {
+		return text
+	}
+	return "HDF5 gave no reason"
+}
+
+func openFile(path string) int64 {
+	name, free := cName(path)
+	defer free()
+	return int64(C.hdf5_open_file(name))
+}
+
+func closeFile(file int64) { C.hdf5_close_file(C.int64_t(file)) }
+
+func openDataset(file int64, path string) int64 {
+	name, free := cName(path)
+	defer free()
+	return int64(C.hdf5_open_dataset(C.int64_t(file), name))
+}
+
+func closeDataset(dataset int64) { C.hdf5_close_dataset(C.int64_t(dataset)) }
+
+type description struct {
+	dims           []uint64
+	elements       Type
+	size           int
+	variable, utf8 bool
+	chunk          uint64
+}
+
+func describe(dataset int64) (description, bool) {
+	var s C.hdf5_shape
+	if C.hdf5_describe(C.int64_t(dataset), &s) < 0 {
+		return description{}, false
+	}
+	d := description{size: int(s.size), variable: s.variable != 0, utf8: s.utf8 != 0, chunk: uint64(s.chunk), elements: Other}
+	switch s.class {
+	case C.HDF5_INTEGER:
+		d.elements = Integer
+	case C.HDF5_FLOAT:
+		d.elements = Float
+	case C.HDF5_STRING:
+		d.elements = Text
+	case C.HDF5_REFERENCE:
+		d.elements = Reference
+	case C.HDF5_ENUM:
+		d.elements = Boolean
+	}
+	for i := range int(s.rank) {
+		d.dims = append(d.dims, uint64(s.dims[i]))
+	}
+	return d, true
+}
+
+func kindOf(file int64, path string) int {
+	name, free := cName(path)
+	defer free()
+	return int(C.hdf5_kind(C.int64_t(file), name))
+}
+
+func members(file int64, group string) int64 {
+	name, free := cName(group)
+	defer free()
+	return int64(C.hdf5_members(C.int64_t(file), name))
+}
+
+func member(file int64, group string, index uint64) (string, bool) {
+	name, free := cName(group)
+	defer free()
+	buffer := make([]byte, mostName)
+	n := C.hdf5_member(C.int64_t(file), name, C.uint64_t(index), (*C.char)(unsafe.Pointer(&buffer[0])), C.size_t(len(buffer)))
+	if n < 0 || int(n) >= len(buffer) {
+		return "", false
+	}
+	return string(buffer[:n]), true
+}
+
+func first(values []uint64) *C.uint64_t {
+	return (*C.uint64_t)(unsafe.Pointer(unsafe.SliceData(values)))
+}
+
+func readDoubles(dataset int64, start, count []uint64, values []float64) bool {
+	return C.hdf5_read_doubles(C.int64_t(dataset), first(start), first(count), (*C.double)(unsafe.Pointer(&values[0]))) >= 0
+}
+
+func readIntegers(dataset int64, start, count []uint64, values []int64) bool {
+	return C.hdf5_read_integers(C.int64_t(dataset), first(start), first(count), (*C.int64_t)(unsafe.Pointer(&values[0]))) >= 0
+}
+
+func readStrings(dataset int64, start, count []uint64, size int, values []byte) bool {
+	return C.hdf5_read_strings(C.int64_t(dataset), first(start), first(count), C.size_t(size), (*C.char)(unsafe.Pointer(&values[0]))) >= 0
+}
+
+func readVariableStrings(dataset int64, start, count []uint64, utf8 bool, n int) ([]string, bool) {
+	// The library writes pointers of its own, so the memory is C's.
+	list := (*[1 << 30]*C.char)(C.calloc(C.size_t(n), C.size_t(unsafe.Sizeof(uintptr(0)))))
+	if list == nil {
+		return nil, false
+	}
+	defer C.free(unsafe.Pointer(list))
+	set := C.int(0)
+	if utf8 {
+		set = 1
+	}
+	ok := C.hdf5_read_variable_strings(C.int64_t(dataset), first(start), first(count), set, &list[0]) >= 0
+	values := make([]string, n)
+	for i := range values {
+		if list[i] != nil {
+			if ok {
+				values[i] = C.GoString(list[i])
+			}
+			C.hdf5_free(list[i])
+		}
+	}
+	return values, ok
+}
+
+func readReference(dataset int64, at []uint64) (string, bool) {
+	buffer := make([]byte, mostName)
+	n := C.hdf5_read_reference(C.int64_t(dataset), first(at), (*C.char)(unsafe.Pointer(&buffer[0])), C.size_t(len(buffer)))
+	if n <= 0 || int(n) >= len(buffer) {
+		return "", false
+	}
+	return string(buffer[:n]), true
+}
+
+func attribute(dataset int64, key string) (any, bool) {
+	name, free := cName(key)
+	defer free()
+	buffer := make([]byte, mostName)
+	var number C.double
+	switch C.hdf5_attribute(C.int64_t(dataset), name, (*C.char)(unsafe.Pointer(&buffer[0])), C.size_t(len(buffer)), &number) {
+	case 0:
+		return nil, true
+	case 1:
+		return C.GoString((*C.char)(unsafe.Pointer(&buffer[0]))), true
+	case 2:
+		return float64(number), true
+	}
+	return nil, false
+}

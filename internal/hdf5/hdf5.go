@@ -1,0 +1,351 @@
+// Package hdf5 reads HDF5 files through the HDF Group's own library, which is loaded
+// when it is needed: that of a Python environment with h5py, or the system's. No other
+// reader is as complete, and Go has none.
+//
+// The library is not made for several threads, so calls wait for each other.
+package hdf5
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"sync"
+)
+
+var (
+	// ErrNoLibrary means that the HDF5 library was not found; the message says where it was
+	// looked for.
+	ErrNoLibrary = errors.New("the HDF5 library was not found")
+	// ErrFormat means a file that is not HDF5, is damaged, or holds what is not read.
+	ErrFormat = errors.New("unusable HDF5 file")
+)
+
+// Limits on what a file may ask for.
+const (
+	// mostBytes is the most that is read of a dataset at once.
+	mostBytes = 8 << 30
+	// mostChunkBytes is the most that HDF5 decompresses at once.
+	mostChunkBytes = 1 << 30
+	mostMembers    = 1 << 20
+	mostName       = 1 << 16
+)
+
+// library is held by whoever calls into the library.
+var library sync.Mutex
+
+// File is an open file. It is safe for concurrent use. The caller closes it.
+type File struct {
+	name   string
+	handle int64
+	closed bool
+}
+
+// signature is at the beginning of a file, or after a user block of 512 bytes, or twice, four times … that.
+const signature = "\x89HDF\r\n\x1a\n"
+
+// Is tells whether the file is HDF5, by its signature.
+func Is(file io.ReaderAt) bool {
+	for at := int64(0); at <= 1<<24; at = max(512, 2*at) {
+		head := make([]byte, len(signature))
+		if n, _ := file.ReadAt(head, at); n < len(head) {
+			return false
+		}
+		if string(head) == signature {
+			return true
+		}
+	}
+	return false
+}
+
+// Open opens a file for reading. Errors wrap ErrNoLibrary, ErrFormat or the file
+// system's.
+func Open(name string) (*File, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	is := Is(file)
+	file.Close()
+	if !is {
+		return nil, fmt.Errorf("%s: %w: it has no HDF5 signature", name, ErrFormat)
+	}
+	if err := Load(""); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	library.Lock()
+	defer library.Unlock()
+	handle := openFile(name)
+	if handle < 0 {
+		return nil, fmt.Errorf("%s: %w: %s", name, ErrFormat, message())
+	}
+	return &File{name: name, handle: handle}, nil
+}
+
+// Close closes the file. It is idempotent. Datasets of it must not be used any more.
+func (f *File) Close() error {
+	library.Lock()
+	defer library.Unlock()
+	if !f.closed {
+		closeFile(f.handle)
+		f.closed = true
+	}
+	return nil
+}
+
+func (f *File) bad(path string, format string, args ...any) error {
+	return fmt.Errorf("%s: %s: %w: %s", f.name, path, ErrFormat, fmt.Sprintf(format, args...))
+}
+
+// Member is something in a group.
+type Member struct {
+	Name    string
+	Group   bool
+	Dataset bool
+}
+
+// Members lists what a group holds, by name. The error wraps ErrFormat.
+func (f *File) Members(group string) ([]Member, error) {
+	library.Lock()
+	defer library.Unlock()
+	if f.closed {
+		return nil, f.bad(group, "the file is closed")
+	}
+	n := members(f.handle, group)
+	if n < 0 || n > mostMembers {
+		return nil, f.bad(group, "%s", orMany(n, message()))
+	}
+	var list []Member
+	for i := range n {
+		name, ok := member(f.handle, group, uint64(i))
+		if !ok {
+			return nil, f.bad(group, "%s", message())
+		}
+		kind := kindOf(f.handle, strings.TrimSuffix(group, "/")+"/"+name) // a broken link is neither
+		list = append(list, Member{Name: name, Group: kind == 0, Dataset: kind == 1})
+	}
+	return list, nil
+}
+
+func orMany(n int64, message string) string {
+	if n > mostMembers {
+		return fmt.Sprintf("%d members are more than the %d that are read", n, mostMembers)
+	}
+	return message
+}
+
+// Type is that of a dataset's elements.
+type Type string
+
+// The types that are read.
+const (
+	Integer   Type = "integer"
+	Boolean   Type = "boolean"
+	Float     Type = "float"
+	Text      Type = "text"
+	Reference Type = "reference"
+	Other     Type = "other"
+)
+
+// Dataset is an array of a file. It is safe for concurrent use, until its file is
+// closed. The caller closes it.
+type Dataset struct {
+	// Path is the dataset's.
+	Path string
+	// Shape is in C order; empty for a single value.
+	Shape []int
+	// Type is that of the elements, which have Bytes bytes each.
+	Type  Type
+	Bytes int
+
+	file     *File
+	handle   int64
+	variable bool // text of variable length
+	utf8     bool
+	closed   bool
+}
+
+// Dataset opens a dataset by its path. The error wraps ErrFormat, also where there is
+// none.
+func (f *File) Dataset(path string) (*Dataset, error) {
+	library.Lock()
+	defer library.Unlock()
+	if f.closed {
+		return nil, f.bad(path, "the file is closed")
+	}
+	handle := openDataset(f.handle, path)
+	if handle < 0 {
+		return nil, f.bad(path, "no such dataset: %s", message())
+	}
+	d := &Dataset{Path: path, file: f, handle: handle}
+	shape, ok := describe(handle)
+	if !ok {
+		closeDataset(handle)
+		return nil, f.bad(path, "%s", message())
+	}
+	d.Type, d.Bytes, d.variable, d.utf8 = shape.elements, shape.size, shape.variable, shape.utf8
+	size := uint64(d.Bytes)
+	for _, n := range shape.dims {
+		if n > math.MaxInt32*64 || n > 0 && size > math.MaxInt64/n {
+			closeDataset(handle)
+			return nil, f.bad(path, "an impossible shape %v", shape.dims)
+		}
+		size *= n
+		d.Shape = append(d.Shape, int(n))
+	}
+	if shape.chunk > mostChunkBytes {
+		closeDataset(handle)
+		return nil, f.bad(path, "chunks of %d bytes are more than the %d that are read", shape.chunk, int64(mostChunkBytes))
+	}
+	return d, nil
+}
+
+// Close closes the dataset. It is idempotent.
+func (d *Dataset) Close() error {
+	library.Lock()
+	defer library.Unlock()
+	if !d.closed && !d.file.closed {
+		closeDataset(d.handle)
+	}
+	d.closed = true
+	return nil
+}
+
+// part checks a part of a dataset, and returns the number of its elements.
+func (d *Dataset) part(start, count []int, bytes int) (from, size []uint64, n int, err error) {
+	if start == nil && count == nil {
+		start, count = make([]int, len(d.Shape)), d.Shape
+	}
+	if len(start) != len(d.Shape) || len(count) != len(d.Shape) {
+		return nil, nil, 0, d.file.bad(d.Path, "a part %v of %v", count, d.Shape)
+	}
+	n = 1
+	for i := range start {
+		if start[i] < 0 || count[i] < 0 || start[i] > d.Shape[i]-count[i] {
+			return nil, nil, 0, d.file.bad(d.Path, "the part from %v of size %v is not within %v", start, count, d.Shape)
+		}
+		from, size = append(from, uint64(start[i])), append(size, uint64(count[i]))
+		if count[i] > 0 && n > mostBytes/bytes/count[i] {
+			return nil, nil, 0, d.file.bad(d.Path, "%v elements are more than are read at once", count)
+		}
+		n *= count[i]
+	}
+	if d.closed || d.file.closed {
+		return nil, nil, 0, d.file.bad(d.Path, "the dataset is closed")
+	}
+	return from, size, n, nil
+}
+
+// Float64s reads a part of a dataset of numbers, in C order: count elements from start
+// in each dimension, or all for nil. The error wraps ErrFormat.
+func (d *Dataset) Float64s(start, count []int) ([]float64, error) {
+	library.Lock()
+	defer library.Unlock()
+	from, size, n, err := d.part(start, count, 8)
+	if err != nil {
+		return nil, err
+	}
+	if d.Type != Integer && d.Type != Float {
+		return nil, d.file.bad(d.Path, "numbers are needed, and it holds %s", d.Type)
+	}
+	values := make([]float64, n)
+	if n > 0 && !readDoubles(d.handle, from, size, values) {
+		return nil, d.file.bad(d.Path, "%s", message())
+	}
+	return values, nil
+}
+
+// Int64s reads a part of a dataset of integers or booleans, as Float64s does.
+func (d *Dataset) Int64s(start, count []int) ([]int64, error) {
+	library.Lock()
+	defer library.Unlock()
+	from, size, n, err := d.part(start, count, 8)
+	if err != nil {
+		return nil, err
+	}
+	if d.Type != Integer && d.Type != Boolean {
+		return nil, d.file.bad(d.Path, "integers are needed, and it holds %s", d.Type)
+	}
+	values := make([]int64, n)
+	if n > 0 && !readIntegers(d.handle, from, size, values) {
+		return nil, d.file.bad(d.Path, "%s", message())
+	}
+	return values, nil
+}
+
+// Strings reads a part of a dataset of text, as Float64s does.
+func (d *Dataset) Strings(start, count []int) ([]string, error) {
+	library.Lock()
+	defer library.Unlock()
+	from, size, n, err := d.part(start, count, max(d.Bytes, 8))
+	if err != nil {
+		return nil, err
+	}
+	if d.Type != Text {
+		return nil, d.file.bad(d.Path, "text is needed, and it holds %s", d.Type)
+	}
+	if n == 0 {
+		return []string{}, nil
+	}
+	if d.variable {
+		values, ok := readVariableStrings(d.handle, from, size, d.utf8, n)
+		if !ok {
+			return nil, d.file.bad(d.Path, "%s", message())
+		}
+		return values, nil
+	}
+	raw := make([]byte, n*d.Bytes)
+	if !readStrings(d.handle, from, size, d.Bytes, raw) {
+		return nil, d.file.bad(d.Path, "%s", message())
+	}
+	values := make([]string, n)
+	for i := range values {
+		values[i] = strings.TrimRight(strings.TrimRight(string(raw[i*d.Bytes:][:d.Bytes]), "\x00"), " ")
+	}
+	return values, nil
+}
+
+// Pointed returns the paths that the references of a dataset point to. The error wraps
+// ErrFormat.
+func (d *Dataset) Pointed() ([]string, error) {
+	library.Lock()
+	defer library.Unlock()
+	_, _, n, err := d.part(nil, nil, 8)
+	if err != nil {
+		return nil, err
+	}
+	if d.Type != Reference {
+		return nil, d.file.bad(d.Path, "references are needed, and it holds %s", d.Type)
+	}
+	paths := make([]string, n)
+	at := make([]uint64, len(d.Shape))
+	for i := range paths {
+		rest := i
+		for k := len(at) - 1; k >= 0; k-- {
+			at[k], rest = uint64(rest%d.Shape[k]), rest/d.Shape[k]
+		}
+		name, ok := readReference(d.handle, at)
+		if !ok {
+			return nil, d.file.bad(d.Path, "reference %d: %s", i, message())
+		}
+		paths[i] = name
+	}
+	return paths, nil
+}
+
+// Attribute returns an attribute that is one value: a string, a float64, or nil if there
+// is none of these types. The error wraps ErrFormat.
+func (d *Dataset) Attribute(name string) (any, error) {
+	library.Lock()
+	defer library.Unlock()
+	if d.closed || d.file.closed {
+		return nil, d.file.bad(d.Path, "the dataset is closed")
+	}
+	value, ok := attribute(d.handle, name)
+	if !ok {
+		return nil, d.file.bad(d.Path, "attribute %s: %s", name, message())
+	}
+	return value, nil
+}
