@@ -60,6 +60,7 @@ typedef struct {  // H5G_info_t
   X(int, H5Tget_sign, (hid_t))                                                             \
   X(int, H5Tget_cset, (hid_t))                                                             \
   X(htri_t, H5Tis_variable_str, (hid_t))                                                   \
+  X(hid_t, H5Tvlen_create, (hid_t))                                                        \
   X(herr_t, H5Tset_size, (hid_t, size_t))                                                  \
   X(herr_t, H5Tset_cset, (hid_t, int))                                                     \
   X(herr_t, H5Tclose, (hid_t))                                                             \
@@ -78,7 +79,7 @@ static struct {
   hid_t *native_double, *native_int64, *c_string, *object_reference;
 } api;
 
-enum { index_by_name = 0, increasing = 0, whole_file = 0, defaults = 0, scalar_rank = 0 };
+enum { index_by_name = 0, index_by_creation = 1, increasing = 0, whole_file = 0, defaults = 0, scalar_rank = 0 };
 enum { kind_group = 2, kind_dataset = 5 };  // H5I_type_t
 enum { layout_chunked = 2, walk_downward = 1, reference_object = 0 };
 #define VARIABLE ((size_t)-1)
@@ -120,6 +121,14 @@ int hdf5_open_library(const char* path, char* text, size_t size) {
 }
 
 void hdf5_version(unsigned* major, unsigned* minor, unsigned* release) { api.H5get_libversion(major, minor, release); }
+
+// What HDF5 gives for a list of variable length: hvl_t.
+typedef struct {
+  size_t length;
+  void* values;
+} variable_length;
+
+enum { class_variable_length = 9 };
 
 // An entry of the error stack, as far as its description: H5E_error2_t.
 typedef struct {
@@ -208,6 +217,9 @@ int64_t hdf5_members(int64_t file, const char* group) {
 }
 
 int64_t hdf5_member(int64_t file, const char* group, uint64_t index, char* name, size_t size) {
+  // Fails where the file does not keep the order in which members were made.
+  int64_t length = api.H5Lget_name_by_idx(file, group, index_by_creation, increasing, index, name, size, defaults);
+  if (length >= 0) return length;
   return api.H5Lget_name_by_idx(file, group, index_by_name, increasing, index, name, size, defaults);
 }
 
@@ -298,6 +310,41 @@ int64_t hdf5_read_reference(int64_t dataset, const uint64_t* start, char* name, 
   int64_t length = api.H5Iget_name(object, name, size);
   api.H5Oclose(object);
   return length;
+}
+
+int64_t hdf5_dimension(int64_t dataset, int axis, char* name, size_t size) {
+  int there = api.H5Aexists(dataset, "DIMENSION_LIST");
+  if (there <= 0) return there;
+  hid_t attribute = api.H5Aopen(dataset, "DIMENSION_LIST", defaults);
+  if (attribute < 0) return -1;
+  int64_t result = -1;
+  variable_length* lists = NULL;
+  hid_t type = api.H5Aget_type(attribute), space = api.H5Aget_space(attribute), memory = -1;
+  if (type < 0 || space < 0 || api.H5Tget_class(type) != class_variable_length) goto end;
+  long long count = api.H5Sget_simple_extent_npoints(space);
+  if (count <= axis || count > HDF5_MOST_DIMS) goto end;
+  if ((memory = api.H5Tvlen_create(*api.object_reference)) < 0) goto end;
+  if ((lists = calloc(count, sizeof *lists)) == NULL) goto end;
+  if (api.H5Aread(attribute, memory, lists) < 0) goto end;
+  result = 0;
+  if (lists[axis].length > 0) {
+    hid_t object = api.H5Rdereference2(dataset, defaults, reference_object, lists[axis].values);
+    result = -1;
+    if (object >= 0) {
+      result = api.H5Iget_name(object, name, size);
+      api.H5Oclose(object);
+    }
+  }
+  for (long long i = 0; i < count; i++) {
+    if (lists[i].values != NULL) api.H5free_memory(lists[i].values);
+  }
+end:
+  free(lists);
+  if (memory >= 0) api.H5Tclose(memory);
+  if (space >= 0) api.H5Sclose(space);
+  if (type >= 0) api.H5Tclose(type);
+  api.H5Aclose(attribute);
+  return result;
 }
 
 int hdf5_attribute(int64_t dataset, const char* name, char* text, size_t size, double* number) {

@@ -37,5 +37,8 @@ void hdf5_free(char* value);
 // The name of what a reference at one place points to.
 int64_t hdf5_read_reference(int64_t dataset, const uint64_t* start, char* name, size_t size);
 
+// The name of the scale of a dimension, of length 0 if there is none.
+int64_t hdf5_dimension(int64_t dataset, int axis, char* name, size_t size);
+
 // 0: there is none. 1: text of the given length; 2: a number.
 int hdf5_attribute(int64_t dataset, const char* name, char* text, size_t size, double* number);

@@ -176,3 +176,12 @@ func attribute(dataset int64, key string) (any, bool) {
 	}
 	return nil, false
 }
+
+func dimension(dataset int64, axis int) (string, bool) {
+	buffer := make([]byte, mostName)
+	n := C.hdf5_dimension(C.int64_t(dataset), C.int(axis), (*C.char)(unsafe.Pointer(&buffer[0])), C.size_t(len(buffer)))
+	if n < 0 || int(n) >= len(buffer) {
+		return "", false
+	}
+	return string(buffer[:n]), true
+}

@@ -31,3 +31,4 @@ func readStrings(int64, []uint64, []uint64, int, []byte) bool                   
 func readVariableStrings(int64, []uint64, []uint64, bool, int) ([]string, bool) { return nil, false }
 func readReference(int64, []uint64) (string, bool)                              { return "", false }
 func attribute(int64, string) (any, bool)                                       { return nil, false }
+func dimension(int64, int) (string, bool)                                       { return "", false }

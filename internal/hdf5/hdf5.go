@@ -106,7 +106,8 @@ type Member struct {
 	Dataset bool
 }
 
-// Members lists what a group holds, by name. The error wraps ErrFormat.
+// Members lists what a group holds, in the order in which it was made where the file
+// keeps that, as netCDF files do, and else by name. The error wraps ErrFormat.
 func (f *File) Members(group string) ([]Member, error) {
 	library.Lock()
 	defer library.Unlock()
@@ -348,4 +349,23 @@ func (d *Dataset) Attribute(name string) (any, error) {
 		return nil, d.file.bad(d.Path, "attribute %s: %s", name, message())
 	}
 	return value, nil
+}
+
+// Dimensions returns the paths of the dimension scales of a dataset, as netCDF files have
+// them; "" for a dimension without one. The error wraps ErrFormat.
+func (d *Dataset) Dimensions() ([]string, error) {
+	library.Lock()
+	defer library.Unlock()
+	if d.closed || d.file.closed {
+		return nil, d.file.bad(d.Path, "the dataset is closed")
+	}
+	names := make([]string, len(d.Shape))
+	for i := range names {
+		name, ok := dimension(d.handle, i)
+		if !ok {
+			return nil, d.file.bad(d.Path, "dimension %d: %s", i, message())
+		}
+		names[i] = name
+	}
+	return names, nil
 }

@@ -3,6 +3,7 @@ package hdf5_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -43,7 +44,16 @@ func TestNetCDF(t *testing.T) {
 		names = append(names, m.Name)
 	}
 	assert.Subset(t, names, []string{"data", "image_id", "noisy", "background", "region"})
+	// In the order of the file, not of the alphabet.
+	assert.Less(t, slices.Index(names, "repetition"), slices.Index(names, "neuroid_id"))
+	assert.Equal(t, []string{"data"}, names[len(names)-1:])
 	values := dataset(t, f, "data")
+	dimensions, err := values.Dimensions()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"/presentation", "/neuroid", "/time_bin"}, dimensions)
+	dimensions, err = dataset(t, f, "image_id").Dimensions()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"/presentation"}, dimensions)
 	assert.Equal(t, []int{240, 24, 1}, values.Shape)
 	assert.Equal(t, hdf5.Float, values.Type)
 	all, err := values.Float64s(nil, nil)
