@@ -162,7 +162,7 @@ func TestExpectedEdges(t *testing.T) {
 // no pointers to go wrong.
 func TestCgoIsRare(t *testing.T) {
 	list := packages(t)
-	binding := []string{"internal/kernels", "internal/libtf", "internal/libtf/onearena", "internal/products"}
+	binding := []string{"internal/hdf5", "internal/kernels", "internal/libtf", "internal/libtf/onearena", "internal/products"}
 	for _, name := range binding {
 		require.NotEmpty(t, list[name].CgoFiles)
 	}
