@@ -22,6 +22,8 @@ const (
 	// overshoot is how far values may lie beyond a range that nobody has stated, as a part
 	// of it: what float16 and interpolation add.
 	overshoot = 0.01
+	// overshoot255 is the same for 0 … 255: about half a level.
+	overshoot255 = 0.002
 	// least255 is the largest value from which on nobody can have meant 0 … 1.
 	least255 = 8
 )
@@ -170,7 +172,9 @@ func (a *arraySource) decide(stated string, least, most extreme) (scale bool, er
 	case most.value > 1+overshoot && most.value < least255:
 		return false, fmt.Errorf("%v, the largest; %s, and this may be either: say --array-range 0-1, which clamps what is beyond, or 0-255", most, what)
 	default:
-		scale = most.value >= least255
+		if scale = most.value >= least255; scale {
+			allowed = overshoot255
+		}
 	}
 	full := float32(1)
 	if scale {
