@@ -15,6 +15,7 @@ import (
 	"github.com/tfconvrnn/go/internal/gpukernels"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/tfpb"
+	"github.com/tfconvrnn/go/savedmodels"
 )
 
 // gpuOptions say which GPUs a model runs on, and how; the zero value is the CPU.
@@ -321,12 +322,12 @@ func countGPUs(config []byte) (int, error) {
 	return count, nil
 }
 
-// loadOn loads the SavedModel in dir with all its operations on a TensorFlow
-// device; "" leaves that to TensorFlow. Operations that cannot run there run on
-// the CPU.
-func loadOn(device, dir string, options *libtf.SessionOptions) (*libtf.SavedModel, error) {
-	tags := []string{"serve"}
-	if device == "" {
+// load loads a SavedModel with all its operations on a TensorFlow device; "" leaves that to
+// TensorFlow. Operations that cannot run there run on the CPU. Convolutions are put in as
+// was settled.
+func (o *loadOptions) load(device string, found savedmodels.SavedModel, options *libtf.SessionOptions) (*libtf.SavedModel, error) {
+	tags, dir := []string{"serve"}, found.Dir
+	if device == "" && o.session.convolution == ConvolutionDirect {
 		return libtf.LoadSavedModel(dir, tags, options)
 	}
 	content, err := os.ReadFile(filepath.Join(dir, "saved_model.pb"))
@@ -338,6 +339,9 @@ func loadOn(device, dir string, options *libtf.SessionOptions) (*libtf.SavedMode
 		return nil, fmt.Errorf("%w: %s: %w", ErrModified, filepath.Join(dir, "saved_model.pb"), err)
 	}
 	for _, meta := range saved.MetaGraphs {
+		if o.session.convolution != ConvolutionDirect {
+			o.rewriteConvolutions(meta.GetGraphDef(), found.Manifest)
+		}
 		for _, node := range meta.GetGraphDef().GetNode() {
 			node.Device = device
 		}
@@ -346,7 +350,7 @@ func loadOn(device, dir string, options *libtf.SessionOptions) (*libtf.SavedMode
 		return nil, err
 	}
 	// TensorFlow loads SavedModels from directories only.
-	placed, err := os.MkdirTemp("", "tfconvrnn-device-*")
+	placed, err := os.MkdirTemp("", "tfconvrnn-graph-*")
 	if err != nil {
 		return nil, err
 	}

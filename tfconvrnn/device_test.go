@@ -190,9 +190,11 @@ func TestLoadOnDevice(t *testing.T) {
 	data, err := proto.Marshal(config)
 	require.NoError(t, err)
 
-	_, err = loadOn("/device:CPU:2", found.Dir, &libtf.SessionOptions{Config: data})
+	options := loadOptions{session: session}
+	options.session.convolution = ConvolutionDirect
+	_, err = options.load("/device:CPU:2", found, &libtf.SessionOptions{Config: data})
 	require.ErrorIs(t, err, libtf.ErrInvalidArgument, "the nodes are on the device that is named")
-	_, err = loadOn("/device:CPU:1", t.TempDir(), &libtf.SessionOptions{Config: data})
+	_, err = options.load("/device:CPU:1", savedmodels.SavedModel{Dir: t.TempDir()}, &libtf.SessionOptions{Config: data})
 	require.ErrorIs(t, err, os.ErrNotExist)
 
 	t.Setenv(simulatedEnv, "2")
@@ -208,7 +210,7 @@ func TestLoadOnDevice(t *testing.T) {
 	worst, where, logits := compareGolden(t, goldenFile{path: filepath.Join(goldenDir, "timedecay_shallow.default.npz"), model: "timedecay_shallow"}, features)
 	require.LessOrEqual(t, worst, 1e-4, where)
 	require.LessOrEqual(t, logits, 1e-4)
-	leftovers, err := filepath.Glob(filepath.Join(os.TempDir(), "tfconvrnn-device-*"))
+	leftovers, err := filepath.Glob(filepath.Join(os.TempDir(), "tfconvrnn-graph-*"))
 	require.NoError(t, err)
 	require.Empty(t, leftovers)
 }

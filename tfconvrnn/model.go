@@ -186,6 +186,9 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 	if err != nil {
 		return nil, err
 	}
+	if err := o.settleConvolution(found.Manifest); err != nil {
+		return nil, err
+	}
 	if o.unloaded {
 		m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, runtime: runtime, session: o.session, gpu: o.gpu}
 		m.constants = &constantCache{closed: true}
@@ -198,7 +201,7 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 	var first *Model
 	constants := &constantCache{}
 	for _, device := range devices {
-		saved, err := loadOn(device, found.Dir, &libtf.SessionOptions{Config: config})
+		saved, err := o.load(device, found, &libtf.SessionOptions{Config: config})
 		if err != nil {
 			if first != nil {
 				first.Close()
@@ -303,9 +306,11 @@ type Provenance struct {
 	// Threads, OneDNN and Processor decide the last bits of what processors compute:
 	// the number of threads, the instructions that oneDNN may use ("off" without it),
 	// and the processor by name and kind.
-	Threads        int    `json:"threads"`
-	OneDNN         string `json:"onednn"`
-	Processor      string `json:"processor"`
+	Threads   int    `json:"threads"`
+	OneDNN    string `json:"onednn"`
+	Processor string `json:"processor"`
+	// Convolution says how convolutions were computed; see [Model.Convolution].
+	Convolution    string `json:"convolution"`
 	TF32           bool   `json:"tf32,omitempty"`
 	BatchSize      int    `json:"batch_size"`
 	MillisPerTimes int    `json:"milliseconds_per_timestep"`
@@ -321,7 +326,7 @@ func (m *Model) provenance() Provenance {
 		Software: "tfconvrnn " + version.Version, TensorFlow: m.runtime.Version(), Model: m.info.Name,
 		Weights: m.manifest.Weights, Converter: m.manifest.Converter, Plan: m.manifest.Plan,
 		Precision: m.session.precision, PrecisionError: m.precisionError.Load(), Device: device, TF32: gpus && m.gpu.tf32, MillisPerTimes: MillisecondsPerTimestep,
-		Threads: m.session.threads, OneDNN: processor.OneDNN(), Processor: processor.Kind(),
+		Threads: m.session.threads, OneDNN: processor.OneDNN(), Processor: processor.Kind(), Convolution: m.session.convolution,
 	}
 }
 

@@ -11,13 +11,14 @@ import (
 )
 
 type sessionOptions struct {
-	device    string
-	precision string
-	threads   int
+	device      string
+	precision   string
+	convolution string // once settled, what Model.Convolution returns
+	threads     int
 }
 
 func defaultSessionOptions() sessionOptions {
-	return sessionOptions{device: "cpu", precision: Float32, threads: runtime.GOMAXPROCS(0)}
+	return sessionOptions{device: "cpu", precision: Float32, convolution: ConvolutionAuto, threads: runtime.GOMAXPROCS(0)}
 }
 
 // WithThreads limits the processor's cores that a model computes on; the default

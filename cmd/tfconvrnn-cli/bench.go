@@ -281,6 +281,7 @@ func (b *benchCommand) childArgs(cmd *cobra.Command, model, store, measurement s
 // contestantNames are what people read.
 var contestantNames = map[string]string{
 	benchmark.LightCone:       "light cone",
+	benchmark.LightConeDirect: "light cone, direct",
 	benchmark.PlainPruned:     "plain, pruned",
 	benchmark.PlainEveryLayer: "plain, every layer",
 }
@@ -366,6 +367,9 @@ func (r *benchReport) print(out io.Writer) {
 		if ratio := r.Ratio(line.name); ratio != nil {
 			fmt.Fprintf(out, "ratio to the plain plan, %s: %s; in CPU seconds %s\n", line.against, quartiles(ratio.Seconds), quartiles(ratio.CPU))
 		}
+	}
+	if ratio := r.Ratio(benchmark.LightConeDirect); ratio != nil {
+		fmt.Fprintf(out, "ratio to direct convolutions (--convolution direct): %s; in CPU seconds %s\n", quartiles(ratio.Seconds), quartiles(ratio.CPU))
 	}
 	fmt.Fprintf(out, "largest difference between the plans' features: %.1e of a layer's RMS\n", r.Difference)
 	if r.PrecisionError != nil {

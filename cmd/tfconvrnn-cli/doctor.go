@@ -115,6 +115,11 @@ func diagnose(cmd *cobra.Command, storeDir string, verify bool) []finding {
 		if loaded.Version() != libtf.Version {
 			add("version", stateWarning, "tested with TensorFlow "+libtf.Version, "if something fails, run "+program+" runtime install")
 		}
+		if convolution, err := tfconvrnn.AvailableConvolution(); err != nil {
+			add("convolutions", stateInfo, "direct, which takes about twice as long: "+err.Error(), "")
+		} else {
+			add("convolutions", stateOK, convolution, "")
+		}
 		if verify {
 			switch m, err := runtimeinstall.Verify(cmd.Context(), filepath.Dir(loaded.Path())); {
 			case errors.Is(err, runtimeinstall.ErrNotInstalled):

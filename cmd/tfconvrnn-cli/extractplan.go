@@ -54,7 +54,7 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 	}
 	r := &extraction.Request{
 		Recipe: extraction.Recipe{
-			Output: output, Replace: e.force, Weights: weights, Model: p.info.Name, Device: e.device, Precision: e.precision, TF32: e.gpuFlags.tf32,
+			Output: output, Replace: e.force, Weights: weights, Model: p.info.Name, Device: e.device, Precision: e.precision, Convolution: e.convolution, TF32: e.gpuFlags.tf32,
 			Layers: p.layers, AllTimesteps: e.allTimes, Logits: e.logits, Presentation: p.presentation, Preprocessing: p.preprocessing,
 			Reductions: e.reduce, DataType: e.dataType, OnError: e.onError, BatchSize: e.batch,
 			MaxFrames: (p.times + perFrame - 1) / perFrame, FramesPerSecond: 1000 / float64(perFrame*tfconvrnn.MillisecondsPerTimestep),
@@ -670,7 +670,7 @@ func (w *extractWork) load(cmd *cobra.Command, c *console, plan *extraction.Plan
 	if w.threads != 0 && w.threads != plan.Threads {
 		return nil, usagef("--threads %d: the plan fixes %d, since the last bits of what is computed depend on it; plan with --threads %d to compute with as many", w.threads, plan.Threads, w.threads)
 	}
-	w.model, w.precision, w.gpuFlags.tf32, w.threads = plan.Model, plan.Precision, plan.TF32, plan.Threads
+	w.model, w.precision, w.convolution, w.gpuFlags.tf32, w.threads = plan.Model, plan.Precision, plan.Convolution, plan.TF32, plan.Threads
 	if w.weights == "" {
 		w.weights = plan.Weights
 	}

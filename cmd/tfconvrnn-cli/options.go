@@ -22,7 +22,7 @@ type modelFlags struct {
 	model, weights, store, device string
 	gpuFlags                      gpuFlags
 	batch, threads                int
-	precision                     string
+	precision, convolution        string
 	yes, quiet, verify, trust     bool
 }
 
@@ -36,11 +36,13 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.batch, "batch", 0, "stimuli computed together (0: choose)")
 	flags.IntVar(&f.threads, "threads", 0, "processor cores to compute on (0: all)")
 	flags.StringVar(&f.precision, "precision", tfconvrnn.Float32, "`PRECISION` to compute in: float32 or bfloat16, on processors that have it")
+	flags.StringVar(&f.convolution, "convolution", tfconvrnn.ConvolutionAuto, "`HOW` to convolve: auto, by Winograd where that is faster, or direct, as TensorFlow does (the last bits differ)")
 	flags.BoolVar(&f.verify, "verify", false, "check the converted model's checksums before loading it")
 	flags.BoolVar(&f.trust, "trust", false, "open a converted model even if this program cannot have made it: its graph may then do what any program may")
 	addYes(cmd, &f.yes)
 	addQuiet(cmd, &f.quiet)
 	_ = cmd.RegisterFlagCompletionFunc("model", completeModels)
+	_ = cmd.RegisterFlagCompletionFunc("convolution", cobra.FixedCompletions([]string{tfconvrnn.ConvolutionAuto, tfconvrnn.ConvolutionDirect}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("device", cobra.FixedCompletions([]string{"cpu", "gpu"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -90,6 +92,9 @@ func (f *modelFlags) loadOptions(times int) ([]tfconvrnn.Option, error) {
 	}
 	if f.precision != tfconvrnn.Float32 {
 		options = append(options, tfconvrnn.WithPrecision(f.precision))
+	}
+	if f.convolution != tfconvrnn.ConvolutionAuto {
+		options = append(options, tfconvrnn.WithConvolution(f.convolution))
 	}
 	if f.verify {
 		options = append(options, tfconvrnn.WithVerification())

@@ -1,8 +1,9 @@
 // Package benchmark measures a model's plans side by side: in one process, on the
 // same images, in turns.
 //
-// There are three contestants. "lightcone" is what the library does. The other two
-// are the plain unroll, with weights as variables: "plain_pruned" computes what the
+// There are four contestants. "lightcone" is what the library does, and
+// "lightcone_direct" the same with TensorFlow's own convolutions, where that is something
+// else. The other two are the plain unroll, with weights as variables: "plain_pruned" computes what the
 // fetches need, as TensorFlow prunes it, and "plain_every_layer" computes every
 // layer at every timestep, as the published code does.
 package benchmark
@@ -28,6 +29,7 @@ import (
 // The contestants.
 const (
 	LightCone       = "lightcone"
+	LightConeDirect = "lightcone_direct"
 	PlainPruned     = "plain_pruned"
 	PlainEveryLayer = "plain_every_layer"
 )
@@ -37,12 +39,22 @@ const lightConePlan = "lightcone"
 
 // contestants are in the order in which they run.
 var contestants = []struct {
-	name, plan string
-	everyLayer bool
+	name, plan         string
+	direct, everyLayer bool
 }{
-	{LightCone, lightConePlan, false},
-	{PlainPruned, "plain", false},
-	{PlainEveryLayer, "plain", true},
+	{LightCone, lightConePlan, false, false},
+	{LightConeDirect, lightConePlan, true, false},
+	{PlainPruned, "plain", true, false},
+	{PlainEveryLayer, "plain", true, true},
+}
+
+// loadOptions are those of a contestant's model.
+func loadOptions(o Options, plan string, direct bool) []tfconvrnn.Option {
+	options := append(slices.Clone(o.Load), tfconvrnn.WithPlan(plan))
+	if direct {
+		options = append(options, tfconvrnn.WithConvolution(tfconvrnn.ConvolutionDirect))
+	}
+	return options
 }
 
 // Options say what is measured.
@@ -168,9 +180,11 @@ type Result struct {
 	Presentation string  `json:"presentation"`
 	Times        int     `json:"times"`
 	Batch        int     `json:"batch"`
-	Runs         int     `json:"runs"`
-	Machine      Machine `json:"machine"`
-	Peak         Peak    `json:"gemm_peak"`
+	// Convolution is how the light cone convolves; see tfconvrnn.Model.Convolution.
+	Convolution string  `json:"convolution"`
+	Runs        int     `json:"runs"`
+	Machine     Machine `json:"machine"`
+	Peak        Peak    `json:"gemm_peak"`
 	// Difference is the largest difference of the first image's features between
 	// the light cone and the plain plan, relative to the RMS of the layer at the
 	// timestep.
@@ -233,14 +247,21 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}()
 	var list []*contestant
 	for _, c := range contestants {
-		if models[c.plan] == nil {
-			m, err := tfconvrnn.LoadContext(ctx, o.Model, append(slices.Clone(o.Load), tfconvrnn.WithPlan(c.plan))...)
+		if c.name == LightConeDirect && models[LightCone].Convolution() == tfconvrnn.ConvolutionDirect {
+			continue
+		}
+		of := c.name
+		if of == PlainEveryLayer {
+			of = PlainPruned // the same model
+		}
+		if models[of] == nil {
+			m, err := tfconvrnn.LoadContext(ctx, o.Model, loadOptions(o, c.plan, c.direct)...)
 			if err != nil {
 				return nil, err
 			}
-			models[c.plan] = m
+			models[of] = m
 		}
-		loaded, err := newContestant(models[c.plan], c.name, c.everyLayer, o)
+		loaded, err := newContestant(models[of], c.name, c.everyLayer, o)
 		if err != nil {
 			return nil, err
 		}
@@ -249,7 +270,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	r.Batch = o.Batch
 	p := list[0].extraction.Provenance()
-	r.Presentation, r.Times = p.Presentation, p.Times
+	r.Presentation, r.Times, r.Convolution = p.Presentation, p.Times, p.Convolution
 	r.Untrained, r.Weights = p.Weights.Untrained, p.Weights.SHA256
 	r.Machine = describeMachine(threads(o.Threads))
 	if p.Device != "cpu" {
@@ -264,13 +285,13 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	gemm, err := newGEMM(models[lightConePlan].SessionConfig())
+	gemm, err := newGEMM(models[LightCone].SessionConfig())
 	if err != nil {
 		return nil, err
 	}
 	defer gemm.close()
 
-	if r.PrecisionError, err = models[lightConePlan].PrecisionError(ctx); err != nil {
+	if r.PrecisionError, err = models[LightCone].PrecisionError(ctx); err != nil {
 		return nil, err
 	}
 	note("first runs")

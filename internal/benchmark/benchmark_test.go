@@ -92,7 +92,7 @@ func TestRun(t *testing.T) {
 	assert.Less(t, r.Difference, 1e-4)
 	assert.NotContains(t, r.Machine.String(), "unknown")
 
-	require.Len(t, r.Contestants, 3)
+	require.Len(t, r.Contestants, 1+len(r.Ratios))
 	for _, c := range r.Contestants {
 		assert.Positive(t, c.GMACPerImage, c.Name)
 		assert.Positive(t, c.ImagesPerSecond, c.Name)
@@ -111,8 +111,13 @@ func TestRun(t *testing.T) {
 	assert.Less(t, ours.GMACPerImage, pruned.GMACPerImage)
 	assert.Less(t, pruned.GMACPerImage, every.GMACPerImage)
 	assert.Nil(t, r.Contestant("fast"))
-	require.Len(t, r.Ratios, 2)
-	for _, name := range []string{PlainPruned, PlainEveryLayer} {
+	others := []string{PlainPruned, PlainEveryLayer}
+	if r.Convolution != tfconvrnn.ConvolutionDirect {
+		others = append(others, LightConeDirect)
+		assert.Equal(t, ours.GMACPerImage, r.Contestant(LightConeDirect).GMACPerImage)
+	}
+	require.Len(t, r.Ratios, len(others))
+	for _, name := range others {
 		assert.Equal(t, LightCone, r.Ratio(name).To)
 		assert.Positive(t, r.Ratio(name).Seconds.Median)
 	}

@@ -28,7 +28,9 @@ type Recipe struct {
 	Model     string `json:"model"`
 	Device    string `json:"device"`
 	Precision string `json:"precision"`
-	TF32      bool   `json:"tf32,omitempty"`
+	// Convolution is tfconvrnn.ConvolutionAuto ("" as well) or ConvolutionDirect.
+	Convolution string `json:"convolution,omitempty"`
+	TF32        bool   `json:"tf32,omitempty"`
 	// Threads is the number of threads that TensorFlow computes with: the last bits
 	// depend on it, so it is the same everywhere, however many cores there are.
 	Threads       int                     `json:"threads"`
@@ -122,6 +124,9 @@ func (r *Recipe) LoadOptions() ([]tfconvrnn.Option, error) {
 	}
 	if r.Precision != "" && r.Precision != tfconvrnn.Float32 {
 		options = append(options, tfconvrnn.WithPrecision(r.Precision))
+	}
+	if r.Convolution != "" {
+		options = append(options, tfconvrnn.WithConvolution(r.Convolution))
 	}
 	if r.TF32 {
 		options = append(options, tfconvrnn.WithTF32())

@@ -1,0 +1,113 @@
+package kernels
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/tfconvrnn/go/internal/graph"
+	"github.com/tfconvrnn/go/internal/tfpb"
+)
+
+var float = graph.Type(tfpb.DataType_DT_FLOAT)
+
+// drawing makes graphs for the rewriter.
+type drawing struct{ *graph.Graph }
+
+func (d drawing) placeholder(name string) graph.Tensor {
+	return d.Add(graph.Spec{Name: name, Op: "Placeholder", Attributes: graph.Attributes{"dtype": float}})
+}
+
+func (d drawing) filter(name string, shape ...int) graph.Tensor {
+	return d.Add(graph.Spec{Name: name + "/Read", Op: "ReadVariableOp", Inputs: []graph.Tensor{d.Variable(name, shape)}})
+}
+
+func (d drawing) conv2D(name string, x, w graph.Tensor, stride int64, padding string, controls ...graph.Tensor) graph.Tensor {
+	return d.Add(graph.Spec{Name: name, Op: "Conv2D", Inputs: []graph.Tensor{x, w}, Controls: controls, Cost: graph.Cost{MACs: 5, Per: "stimulus"},
+		Attributes: graph.Attributes{"T": float, "strides": graph.Ints(1, stride, stride, 1), "dilations": graph.Ints(1, 1, 1, 1),
+			"padding": graph.String(padding), "data_format": graph.String("NHWC")}})
+}
+
+func (d drawing) op(name, op string, inputs ...graph.Tensor) graph.Tensor {
+	return d.Add(graph.Spec{Name: name, Op: op, Inputs: inputs, Attributes: graph.Attributes{"T": float}})
+}
+
+func rewritten(d drawing, r Rewriting) (map[string]*tfpb.NodeDef, int) {
+	def := d.Proto()
+	count := r.Rewrite(def)
+	nodes := map[string]*tfpb.NodeDef{}
+	for _, n := range def.Node {
+		nodes[n.Name] = n
+	}
+	return nodes, count
+}
+
+func TestRewriteConvolutions(t *testing.T) {
+	d := drawing{graph.New()}
+	x, w := d.placeholder("x"), d.filter("w", 3, 3, 4, 8)
+	d.conv2D("plain", x, w, 1, "SAME", d.placeholder("before"))
+	d.conv2D("stride", x, w, 2, "SAME")
+	d.conv2D("valid", x, w, 1, "VALID")
+	d.conv2D("other", x, d.placeholder("fed"), 1, "SAME")
+	d.conv2D("constant/c", x, d.filter("v", 3, 3, 4, 8), 1, "SAME")
+	nodes, count := rewritten(d, Rewriting{Key: "k ", Threads: 3, Skip: func(name string) bool { return name == "constant/c" }})
+	assert.Equal(t, 1, count)
+	for _, name := range []string{"stride", "valid", "other", "constant/c"} {
+		assert.Equal(t, "Conv2D", nodes[name].Op, name)
+	}
+	n := nodes["plain"]
+	assert.Equal(t, Operation, n.Op)
+	assert.Equal(t, []string{"x", "w/Read", "^before"}, n.Input)
+	assert.Equal(t, "k w/Read", string(n.Attr["key"].GetS()))
+	assert.EqualValues(t, 3, n.Attr["threads"].GetI())
+	assert.EqualValues(t, 1, n.Attr["sources"].GetI())
+	assert.EqualValues(t, 5, n.Attr["_tfconvrnn_macs"].GetI())
+}
+
+func TestRewritePatches(t *testing.T) {
+	d := drawing{graph.New()}
+	x, shape := d.placeholder("x"), d.placeholder("shape")
+	product := func(name string, kernel int, rows graph.Tensor) {
+		matrix := d.op(name+"/Matrix", "Reshape", d.filter(name+"/w", kernel, kernel, 4, 8), shape)
+		d.op(name, "Reshape", d.op(name+"/MatMul", "MatMul", d.op(name+"/rows", "Reshape", rows, shape), matrix), shape)
+	}
+	pad := d.Add(graph.Spec{Name: "pad", Op: "Pad", Inputs: []graph.Tensor{d.op("flat", "Reshape", x, shape), shape}, Controls: []graph.Tensor{d.placeholder("before")}})
+	gather := d.op("gather", "GatherV2", pad, shape, shape)
+	product("three", 3, gather)
+	product("one", 1, x)
+	product("no patches", 3, x)
+	product("patches for one", 1, gather)
+	nodes, count := rewritten(d, Rewriting{Threads: 1})
+	assert.Equal(t, 2, count)
+	assert.Equal(t, []string{"x", "three/w/Read", "^before"}, nodes["three"].Input)
+	assert.Equal(t, []string{"x", "one/w/Read"}, nodes["one"].Input)
+	assert.Equal(t, "Reshape", nodes["no patches"].Op)
+	assert.Equal(t, "Reshape", nodes["patches for one"].Op)
+}
+
+func TestRewriteJoinsSums(t *testing.T) {
+	draw := func(kernel int, stride int64, read bool, kept ...string) *tfpb.NodeDef {
+		d := drawing{graph.New()}
+		a := d.conv2D("a", d.placeholder("x"), d.filter("wa", 3, 3, 4, 8), 1, "SAME", d.placeholder("before"))
+		b := d.conv2D("b", d.placeholder("h"), d.filter("wb", kernel, kernel, 6, 8), stride, "SAME")
+		d.op("sum", "AddV2", a, b)
+		if read {
+			d.op("reader", "Elu", b)
+		}
+		r := Rewriting{Key: "k ", Threads: 1, Kept: map[string]bool{}}
+		for _, name := range kept {
+			r.Kept[name] = true
+		}
+		nodes, _ := rewritten(d, r)
+		return nodes["sum"]
+	}
+	sum := draw(3, 1, false)
+	assert.Equal(t, Operation, sum.Op)
+	assert.Equal(t, []string{"x", "h", "wa/Read", "wb/Read", "^before"}, sum.Input)
+	assert.EqualValues(t, 2, sum.Attr["sources"].GetI())
+	assert.EqualValues(t, 10, sum.Attr["_tfconvrnn_macs"].GetI())
+	assert.Equal(t, "AddV2", draw(1, 1, false).Op, "kernels of two sizes")
+	assert.Equal(t, "AddV2", draw(3, 2, false).Op, "a convolution of TensorFlow's")
+	assert.Equal(t, "AddV2", draw(3, 1, true).Op, "somebody reads a part")
+	assert.Equal(t, "AddV2", draw(3, 1, false, "a").Op, "a part is fetched")
+}

@@ -1,0 +1,119 @@
+package tfconvrnn
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/tfconvrnn/go/internal/kernels"
+	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/manifest"
+	"github.com/tfconvrnn/go/internal/tfpb"
+	"github.com/tfconvrnn/go/internal/unroll"
+)
+
+// How convolutions are computed.
+const (
+	// ConvolutionAuto computes in float32 on the processor with this project's own
+	// operations, by Winograd where that is faster, and otherwise as ConvolutionDirect.
+	ConvolutionAuto = "auto"
+	// ConvolutionDirect computes with TensorFlow's operations.
+	ConvolutionDirect = "direct"
+)
+
+// WithConvolution chooses ConvolutionAuto, the default, or ConvolutionDirect. Outputs differ in
+// the last bits; see [Model.Convolution] for what holds.
+func WithConvolution(convolution string) Option {
+	return func(o *loadOptions) error {
+		switch convolution {
+		case "", ConvolutionAuto:
+			o.session.convolution = ConvolutionAuto
+		case ConvolutionDirect:
+			o.session.convolution = ConvolutionDirect
+		default:
+			return fmt.Errorf("%w: unknown convolution %q; there are %s and %s", ErrOption, convolution, ConvolutionAuto, ConvolutionDirect)
+		}
+		return nil
+	}
+}
+
+// Convolution says how the model's convolutions are computed: ConvolutionDirect, or
+// "winograd" and the vector instructions. ConvolutionAuto is direct on GPUs, in bfloat16, for
+// the plain plan, which is the reference, for SavedModels opened with WithTrust, whose graphs may
+// change their weights, and where libtensorflow lacks the functions to add operations.
+func (m *Model) Convolution() string { return m.session.convolution }
+
+// instructionsEnv limits the vector instructions of this project's own operations, for
+// tests: avx512, avx2 or baseline.
+const instructionsEnv = "TFCONVRNN_INSTRUCTIONS"
+
+// winograd is how Model.Convolution begins where it is not direct.
+const winograd = "winograd "
+
+// settleConvolution decides what ConvolutionAuto is for a model.
+func (o *loadOptions) settleConvolution(m *manifest.Manifest) error {
+	if o.session.convolution != ConvolutionAuto {
+		return nil
+	}
+	o.session.convolution = ConvolutionDirect
+	if len(o.gpu.numbers) > 0 || o.session.precision != Float32 || o.trust || m.Plan != string(unroll.LightCone) {
+		return nil
+	}
+	convolution, err := AvailableConvolution()
+	if err == nil {
+		o.session.convolution = convolution
+	}
+	if errors.Is(err, kernels.ErrUnavailable) {
+		return nil
+	}
+	return err
+}
+
+// AvailableConvolution returns what [Model.Convolution] is where nothing stands against
+// ConvolutionAuto, or an error that says why that is direct in this process. It loads
+// libtensorflow, as Load does.
+func AvailableConvolution() (string, error) {
+	runtime, err := loadRuntime("")
+	if errors.Is(err, libtf.ErrAlreadyLoaded) {
+		runtime, err = libtf.Loaded(), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	available := kernels.Instructions()
+	if len(available) == 0 {
+		return "", fmt.Errorf("%w: this program was built without C", kernels.ErrUnavailable)
+	}
+	instructions := available[0]
+	if asked := os.Getenv(instructionsEnv); asked != "" {
+		if instructions = asked; !slices.Contains(available, asked) {
+			return "", fmt.Errorf("%w: %s is %q; here there are %s", ErrOption, instructionsEnv, asked, strings.Join(available, ", "))
+		}
+	}
+	return winograd + instructions, kernels.Register(runtime, instructions)
+}
+
+// loads numbers the rewritten graphs of the process.
+var loads atomic.Int64
+
+// rewriteConvolutions puts this project's operations into a graph that the converter made.
+func (o *loadOptions) rewriteConvolutions(def *tfpb.GraphDef, m *manifest.Manifest) {
+	kept := map[string]bool{}
+	for _, known := range m.Known {
+		kept[operationName(known.Source)] = true
+	}
+	kernels.Rewriting{
+		Key: strconv.FormatInt(loads.Add(1), 10) + " ", Threads: o.session.threads, Kept: kept,
+		// Computed once, and for one item: packing the weights for that would take longer.
+		Skip: func(name string) bool { return strings.HasPrefix(name, "constant/") },
+	}.Rewrite(def)
+}
+
+func operationName(tensor string) string {
+	name, _, _ := strings.Cut(tensor, ":")
+	return name
+}

@@ -1,0 +1,73 @@
+package tfconvrnn
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/internal/kernels"
+)
+
+func TestConvolutionOption(t *testing.T) {
+	o := loadOptions{session: defaultSessionOptions()}
+	assert.ErrorIs(t, WithConvolution("fast")(&o), ErrOption)
+	assert.NoError(t, WithConvolution(ConvolutionDirect)(&o))
+	assert.NoError(t, WithConvolution("")(&o))
+	assert.Equal(t, ConvolutionAuto, o.session.convolution)
+}
+
+// TestConvolutions compares this project's convolutions with TensorFlow's.
+func TestConvolutions(t *testing.T) {
+	for _, name := range []string{"timedecay_shallow", "lstm_shallow", "rgc_shallow"} {
+		t.Run(name, func(t *testing.T) {
+			direct := loadTest(t, name, WithConvolution(ConvolutionDirect))
+			auto := loadTest(t, name)
+			if len(kernels.Instructions()) == 0 {
+				t.Skip("needs this project's operations")
+			}
+			assert.Equal(t, ConvolutionDirect, direct.Convolution())
+			assert.Equal(t, winograd+kernels.Instructions()[0], auto.Convolution())
+			for _, batch := range []int{1, 3} {
+				stimuli := testStimuli(t, batch)
+				options := []ExtractOption{WithPresentation(Custom(9, 5)), AllTimesteps(), BatchSize(batch)}
+				want, err := direct.Extract(t.Context(), stimuli, options...)
+				require.NoError(t, err)
+				got, err := auto.Extract(t.Context(), stimuli, options...)
+				require.NoError(t, err)
+				assert.Equal(t, ConvolutionDirect, want.Provenance.Convolution)
+				assert.Equal(t, auto.Convolution(), got.Provenance.Convolution)
+				same := true
+				for _, l := range auto.Info().Layers {
+					a, err := want.Layer(l.Name)
+					require.NoError(t, err)
+					b, err := got.Layer(l.Name)
+					require.NoError(t, err)
+					assert.Less(t, relativeError(a.Data, b.Data), 1e-4, l.Name)
+					same = same && assert.ObjectsAreEqual(a.Data, b.Data)
+				}
+				assert.False(t, same, "they are computed in different ways")
+				again, err := auto.Extract(t.Context(), stimuli, options...)
+				require.NoError(t, err)
+				assert.Equal(t, got.Layers, again.Layers)
+			}
+		})
+	}
+}
+
+// TestConvolutionIsDirect where this project's operations would not do.
+func TestConvolutionIsDirect(t *testing.T) {
+	for name, options := range map[string][]Option{
+		"plain plan": {WithPlan("plain")},
+		"trusted":    {WithTrust()},
+		"asked for":  {WithConvolution(ConvolutionDirect)},
+		"not loaded": {WithConvolution(ConvolutionDirect), WithoutSession()},
+	} {
+		assert.Equal(t, ConvolutionDirect, loadTest(t, "timedecay_shallow", options...).Convolution(), name)
+	}
+	auto := loadTest(t, "timedecay_shallow")
+	assert.Equal(t, auto.Convolution(), loadTest(t, "timedecay_shallow", WithoutSession()).Convolution(), "plans say what workers do")
+	t.Setenv(instructionsEnv, "sse1")
+	_, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(t.TempDir()))
+	assert.ErrorIs(t, err, ErrOption)
+}
