@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/compare"
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 )
 
 // recorded is the synthetic data of testdata/comparison (data.npz), in the order of
@@ -45,8 +45,8 @@ func (r *recorded) bin(bin int) compare.Targets {
 	return targets
 }
 
-func array(t testing.TB, file, name string) *arrayfiles.Array {
-	f, err := arrayfiles.Open("../testdata/comparison/" + file)
+func array(t testing.TB, file, name string) *features.Array {
+	f, err := features.Open("../testdata/comparison/" + file)
 	require.NoError(t, err)
 	t.Cleanup(func() { f.Close() })
 	a, err := f.Array(name)

@@ -99,7 +99,7 @@ for part in $parts; do
 		TFCONVRNN_ROUNDS=$ROUNDS run "race detector: 32 goroutines, closing meanwhile" "$ROUNDS rounds" \
 			gotest -race ./tfconvrnn -run '^(TestConcurrentUse|TestCloseRacesWithExtract|TestCloseInTheSink|TestFailuresLeaveNothing|TestStreamEnds|TestOnError)$'
 		run "race detector: binding, converter, files" "all their tests" \
-			gotest -race ./internal/libtf ./internal/bundle ./internal/arrayfiles ./internal/atomicfile ./internal/manifest ./convert
+			gotest -race ./internal/libtf ./internal/bundle ./features ./internal/atomicfile ./internal/manifest ./convert
 		run "race detector: store" "at once, cancelled, killed" \
 			gotest -race ./savedmodels -run '^(TestGet.*|TestTwoProcessesAtOnce|TestLeftovers.*|TestDownloadAtOnce|TestDownloadIsCancelled)$'
 		;;
@@ -126,7 +126,7 @@ for part in $parts; do
 		TFCONVRNN_PROVE_KILLS=$KILLS TFCONVRNN_PROVE_IMAGES=$IMAGES run "extract killed at random and resumed: same bytes" "$KILLS kills of each format" \
 			gotest ./cmd/tfconvrnn-cli -run '^TestKilledRunsResume$'
 		run "downloads, conversions and writers killed at random" "30, 1 and some" \
-			gotest ./savedmodels ./internal/arrayfiles -run '^(TestKilled|TestLeftoversOfAKilledConversionAreRemoved|TestKill)$'
+			gotest ./savedmodels ./features -run '^(TestKilled|TestLeftoversOfAKilledConversionAreRemoved|TestKill)$'
 		;;
 	*)
 		echo "unknown part: $part" >&2

@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 count="${1:-10000000}"
-TFCONVRNN_PLAN_STIMULI="$count" go test -count=1 -timeout 1h -v -run '^TestLargePlan$' ./internal/extraction
+TFCONVRNN_PLAN_STIMULI="$count" go test -count=1 -timeout 1h -v -run '^TestLargePlan$' ./extraction
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

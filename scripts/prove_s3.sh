@@ -15,4 +15,4 @@ if [ -z "${TFCONVRNN_MINIO:-}" ]; then
 fi
 export TFCONVRNN_MINIO TFCONVRNN_REQUIRE_RUNTIME=1
 go run ./cmd/tfconvrnn-cli runtime install --quiet
-exec go test -count=1 -timeout 1h -v -run '^(TestS3|TestObjectStore|TestObjectStoreOfTwoPlans|TestExtractToObjectStore)$' ./internal/storage ./internal/extraction ./cmd/tfconvrnn-cli
+exec go test -count=1 -timeout 1h -v -run '^(TestS3|TestObjectStore|TestObjectStoreOfTwoPlans|TestExtractToObjectStore)$' ./internal/storage ./extraction ./cmd/tfconvrnn-cli

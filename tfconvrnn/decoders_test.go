@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 )
 
 // trajectory returns [timesteps, 1000] with the given values of the first classes
@@ -111,7 +111,7 @@ func TestDecodersRefuse(t *testing.T) {
 
 // goldenStimuli returns the images of the reference outputs.
 func goldenStimuli(t testing.TB) []Stimulus {
-	images, err := arrayfiles.Open(filepath.Join(goldenDir, "images.npy"))
+	images, err := features.Open(filepath.Join(goldenDir, "images.npy"))
 	require.NoError(t, err)
 	defer images.Close()
 	array, err := images.Array("")

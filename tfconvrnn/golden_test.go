@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 )
 
 const goldenDir = "../testdata/golden"
@@ -93,7 +93,7 @@ func TestGolden(t *testing.T) {
 	if store == "" {
 		store = t.TempDir()
 	}
-	images, err := arrayfiles.Open(filepath.Join(goldenDir, "images.npy"))
+	images, err := features.Open(filepath.Join(goldenDir, "images.npy"))
 	require.NoError(t, err)
 	defer images.Close()
 	array, err := images.Array("")
@@ -142,8 +142,8 @@ func TestGolden(t *testing.T) {
 
 // compareGolden returns the worst error of any layer at any timestep, where it is,
 // and that of the logits.
-func compareGolden(t *testing.T, g goldenFile, features *Features) (worst float64, where string, logits float64) {
-	file, err := arrayfiles.Open(g.path)
+func compareGolden(t *testing.T, g goldenFile, extracted *Features) (worst float64, where string, logits float64) {
+	file, err := features.Open(g.path)
 	require.NoError(t, err)
 	defer file.Close()
 	read := func(name string) ([]float64, []int) {
@@ -154,7 +154,7 @@ func compareGolden(t *testing.T, g goldenFile, features *Features) (worst float6
 		require.NoError(t, err)
 		return values, info.Shape
 	}
-	for _, layer := range features.Layers {
+	for _, layer := range extracted.Layers {
 		sample, shape := read(layer.Name + "/sample")
 		means, _ := read(layer.Name + "/mean")
 		rmss, _ := read(layer.Name + "/rms")
@@ -190,12 +190,12 @@ func compareGolden(t *testing.T, g goldenFile, features *Features) (worst float6
 		}
 	}
 	want, _ := read("logits")
-	require.Len(t, features.Logits, len(want))
+	require.Len(t, extracted.Logits, len(want))
 	for n := range 2 {
 		var squares, largest float64
 		for i := n * classes; i < (n+1)*classes; i++ {
 			squares += want[i] * want[i]
-			largest = max(largest, math.Abs(float64(features.Logits[i])-want[i]))
+			largest = max(largest, math.Abs(float64(extracted.Logits[i])-want[i]))
 		}
 		logits = max(logits, largest/math.Sqrt(squares/classes))
 	}

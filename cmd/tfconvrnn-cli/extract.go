@@ -18,13 +18,13 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/extraction"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/chrometrace"
-	"github.com/tfconvrnn/go/internal/extraction"
 	"github.com/tfconvrnn/go/internal/reduce"
-	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/internal/storage"
 	"github.com/tfconvrnn/go/savedmodels"
+	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -187,8 +187,8 @@ type extractPlan struct {
 	options       []tfconvrnn.ExtractOption
 	specification *reduce.Specification
 	layers        []string
-	dataType      arrayfiles.DataType
-	format        arrayfiles.Format
+	dataType      features.DataType
+	format        features.Format
 	preprocessing tfconvrnn.Preprocessing
 	resuming      bool
 }
@@ -216,7 +216,7 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 			}
 		}()
 	}
-	if plan.format == arrayfiles.Zarr && !e.dryRun {
+	if plan.format == features.Zarr && !e.dryRun {
 		return e.runZarr(cmd, args, plan, trace, c)
 	}
 	stdin, err := e.keepStdin(cmd, args, plan)
@@ -254,7 +254,7 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	if e.dryRun {
 		return e.printPlan(cmd.OutOrStdout(), plan, content, size)
 	}
-	if plan.format == arrayfiles.Zarr { // it turned out to be large
+	if plan.format == features.Zarr { // it turned out to be large
 		set.Close()
 		if stdin != nil {
 			cmd.SetIn(bytes.NewReader(stdin))
@@ -326,9 +326,9 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 	}
 	switch e.dataType {
 	case "float32":
-		p.dataType = arrayfiles.Float32
+		p.dataType = features.Float32
 	case "float16":
-		p.dataType = arrayfiles.Float16
+		p.dataType = features.Float16
 	default:
 		return nil, usagef("--dtype is float32 or float16, not %q", e.dataType)
 	}
@@ -348,7 +348,7 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 	if p.format, err = outputFormat(e.out, e.format); err != nil {
 		return nil, err
 	}
-	if p.format == arrayfiles.NetCDF && p.dataType == arrayfiles.Float16 {
+	if p.format == features.NetCDF && p.dataType == features.Float16 {
 		return nil, usagef("netCDF has no float16; choose another format, or --dtype float32")
 	}
 	p.options = []tfconvrnn.ExtractOption{tfconvrnn.Layers(layers...), tfconvrnn.WithPresentation(p.presentation), tfconvrnn.BatchSize(e.batch)}
@@ -388,9 +388,9 @@ func (e *extractCommand) checkOutput(ctx context.Context, p *extractPlan) (err e
 	if p.resuming {
 		return checkFolder(filepath.Dir(filepath.Clean(e.out)))
 	}
-	if err = checkOutput(e.out, e.force); e.resume && errors.Is(err, arrayfiles.ErrExists) {
+	if err = checkOutput(e.out, e.force); e.resume && errors.Is(err, features.ErrExists) {
 		// Outputs get their name when they are complete.
-		return fmt.Errorf("%s is complete: %w, and nothing is left to resume; choose another name, or replace it with --force", e.out, arrayfiles.ErrExists)
+		return fmt.Errorf("%s is complete: %w, and nothing is left to resume; choose another name, or replace it with --force", e.out, features.ErrExists)
 	}
 	return err
 }
@@ -426,7 +426,7 @@ func (e *extractCommand) extractOptions(cmd *cobra.Command, p *extractPlan, set 
 	if err := e.settlePresentation(cmd, p, stimulusKinds{set.Timed(), set.Sequences(), set.Stills()}, c); err != nil {
 		return err
 	}
-	if p.format == arrayfiles.NetCDF && !e.allTimes {
+	if p.format == features.NetCDF && !e.allTimes {
 		e.allTimes = true
 		c.note("netCDF: all timesteps from 0 are included, as its readers expect")
 	}
@@ -454,14 +454,14 @@ func (e *extractCommand) settlePresentation(cmd *cobra.Command, p *extractPlan, 
 func (e *extractCommand) settleOutput(ctx context.Context, p *extractPlan, content *extraction.Content) (int64, error) {
 	chosen := p.format == ""
 	if chosen {
-		p.format = arrayfiles.NPZ
+		p.format = features.NPZ
 	}
 	size, err := contentSize(content, p.format)
 	if err != nil {
 		return 0, err
 	}
 	if chosen && size > largeOutput {
-		p.format = arrayfiles.Zarr
+		p.format = features.Zarr
 		if size, err = contentSize(content, p.format); err != nil {
 			return 0, err
 		}
@@ -536,9 +536,9 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 		return err
 	}
 	identity := extraction.NewIdentity(r.content.About, e.onError, r.set.IDs(), r.hashes)
-	writer, err := arrayfiles.Create(e.out, r.plan.format, layout, arrayfiles.Options{
+	writer, err := features.Create(e.out, r.plan.format, layout, features.Options{
 		Force: e.force, ForceSize: e.forceSize, Resume: e.resume, CheckpointInterval: checkpointInterval, Identity: identity,
-		Accept: func(before json.RawMessage, rows int) (int, []arrayfiles.Difference, error) {
+		Accept: func(before json.RawMessage, rows int) (int, []features.Difference, error) {
 			return identity.Accept(before, rows, func(message string) { r.console.warn("%s", message) })
 		},
 		Fill: map[string]float32{"valid": 1}, // a run that did not skip had no faults
@@ -573,7 +573,7 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 
 // stream runs the extraction from the batch on in which the first stimulus lies
 // that is not written: the same batches give the same bits.
-func (r *extractRun) stream(ctx context.Context, x *tfconvrnn.Extraction, writer arrayfiles.Writer) (written int, err error) {
+func (r *extractRun) stream(ctx context.Context, x *tfconvrnn.Extraction, writer features.Writer) (written int, err error) {
 	count := r.set.Len()
 	if written = r.resumed; written == count {
 		return written, nil
@@ -627,7 +627,7 @@ func interrupted(out string) (before struct {
 	BatchSize int `json:"batch_size"`
 	Threads   int `json:"threads"`
 }) {
-	if text, err := arrayfiles.ReadIdentity(out); err == nil {
+	if text, err := features.ReadIdentity(out); err == nil {
 		_ = json.Unmarshal(text, &before) // what is wrong with it comes up when it is compared
 	}
 	before.BatchSize, before.Threads = max(before.BatchSize, 0), max(before.Threads, 0)
@@ -685,7 +685,7 @@ func newExtractReport(plan *extractPlan, content *extraction.Content, size int64
 	return layoutReport(plan, layout, content.About.Reductions, size), nil
 }
 
-func layoutReport(plan *extractPlan, layout *arrayfiles.Layout, reductions map[string]string, size int64) *extractReport {
+func layoutReport(plan *extractPlan, layout *features.Layout, reductions map[string]string, size int64) *extractReport {
 	r := &extractReport{
 		Format: string(plan.format), Bytes: size, Model: plan.info.Name, Presentation: plan.presentation.String(), Times: plan.times, Stimuli: layout.Rows,
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -65,7 +65,7 @@ func BenchmarkExtractTo(b *testing.B) {
 	args := []string{"extract", pictures, "--model", setting("MODEL", "ugrnn_intermediate"), "--weights", "seeded:1", "--yes", "--quiet", "--json",
 		"--store", setting("STORE", filepath.Join(b.TempDir(), "store"))}
 	args = append(args, strings.Fields(setting("FLAGS", "--areas IT --include-all-times"))...)
-	for _, format := range arrayfiles.Formats() {
+	for _, format := range features.Formats() {
 		b.Run(string(format), func(b *testing.B) {
 			out := filepath.Join(b.TempDir(), "out")
 			to := append(slices.Clone(args), "--format", string(format), "--out", out)

@@ -16,11 +16,11 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
-	"github.com/tfconvrnn/go/internal/extraction"
-	"github.com/tfconvrnn/go/internal/stimuli"
+	"github.com/tfconvrnn/go/extraction"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/storage"
 	"github.com/tfconvrnn/go/savedmodels"
+	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -181,7 +181,7 @@ func (e *extractCommand) begin(ctx context.Context, plan *extraction.Plan, c *co
 	case errors.As(err, &other):
 		err = fmt.Errorf("%w; go on with it (%s extract work --plan %s), choose another --out, or discard it with --force", err, program, other.Plan)
 	case errors.Is(err, fs.ErrExist):
-		err = fmt.Errorf("%s: %w; choose another name, or replace it with --force", e.out, arrayfiles.ErrExists)
+		err = fmt.Errorf("%s: %w; choose another name, or replace it with --force", e.out, features.ErrExists)
 	}
 	if err != nil {
 		return errors.Join(err, plan.Remove(context.WithoutCancel(ctx)))
@@ -264,7 +264,7 @@ func (e *extractCommand) goOnAs(ctx context.Context, c *console, before, now *ex
 
 // resumeRemedy adds to the error of a resumption what to do, in the command's words.
 func resumeRemedy(err error) error {
-	var mismatch *arrayfiles.ResumeMismatchError
+	var mismatch *features.ResumeMismatchError
 	if !errors.As(err, &mismatch) {
 		return err
 	}
@@ -433,7 +433,7 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 	if err := checkFileName("--plan", e.planFile, "set.plan"); err != nil {
 		return err
 	}
-	e.format = string(arrayfiles.Zarr)
+	e.format = string(features.Zarr)
 	p, err := e.plan(cmd)
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -118,7 +118,7 @@ func exits(ts *testscript.TestScript, negated bool, args []string) {
 // arrays FILE prints the name, type and shape of every array in an .npz, and the
 // values of those of strings.
 func listArrays(ts *testscript.TestScript, negated bool, args []string) {
-	f, err := arrayfiles.Open(ts.MkAbs(args[0]))
+	f, err := features.Open(ts.MkAbs(args[0]))
 	if negated {
 		if err == nil {
 			ts.Fatalf("%s is readable", args[0])
@@ -133,7 +133,7 @@ func listArrays(ts *testscript.TestScript, negated bool, args []string) {
 		info := array.Info()
 		fmt.Fprintf(ts.Stdout(), "%s %s %v", name, info.DataType, info.Shape)
 		switch {
-		case info.DataType == arrayfiles.Text:
+		case info.DataType == features.Text:
 			values, err := array.Strings(0, info.Rows())
 			ts.Check(err)
 			fmt.Fprintf(ts.Stdout(), " %s", strings.Join(values, " "))
@@ -282,7 +282,7 @@ func waitForRows(ts *testscript.TestScript, _ bool, args []string) {
 func sameArray(ts *testscript.TestScript, negated bool, args []string) {
 	var values [2][]float32
 	for i, name := range args[:2] {
-		f, err := arrayfiles.Open(ts.MkAbs(name))
+		f, err := features.Open(ts.MkAbs(name))
 		ts.Check(err)
 		array, err := f.Array(args[2])
 		ts.Check(err)

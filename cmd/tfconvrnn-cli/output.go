@@ -11,22 +11,22 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/extraction"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/diskspace"
-	"github.com/tfconvrnn/go/internal/extraction"
-	"github.com/tfconvrnn/go/internal/stimuli"
 	"github.com/tfconvrnn/go/internal/storage"
 	"github.com/tfconvrnn/go/savedmodels"
+	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // formatSuffixes are the output formats that a file's name tells.
-var formatSuffixes = map[string]arrayfiles.Format{
-	".npz":  arrayfiles.NPZ,
-	".npy":  arrayfiles.NPYFolder,
-	".nc":   arrayfiles.NetCDF,
-	".zarr": arrayfiles.Zarr,
-	".mat":  arrayfiles.MATLAB,
+var formatSuffixes = map[string]features.Format{
+	".npz":  features.NPZ,
+	".npy":  features.NPYFolder,
+	".nc":   features.NetCDF,
+	".zarr": features.Zarr,
+	".mat":  features.MATLAB,
 }
 
 // largeOutput is the size from which on an output whose format nobody names is Zarr.
@@ -34,33 +34,33 @@ const largeOutput = 4 << 30
 
 // outputFormat returns the format asked for, or that of the file's name, or "" if
 // neither names one.
-func outputFormat(file, name string) (arrayfiles.Format, error) {
+func outputFormat(file, name string) (features.Format, error) {
 	if name != "" && !storage.IsRemote(file) {
-		for _, format := range arrayfiles.Formats() {
+		for _, format := range features.Formats() {
 			if string(format) == name {
 				return format, nil
 			}
 		}
-		return "", usagef("unknown format %q; there are %v", name, arrayfiles.Formats())
+		return "", usagef("unknown format %q; there are %v", name, features.Formats())
 	}
 	if storage.IsRemote(file) {
-		if name != "" && name != string(arrayfiles.Zarr) {
+		if name != "" && name != string(features.Zarr) {
 			return "", usagef("--out %s: only Zarr is written to an object store", file)
 		}
-		return arrayfiles.Zarr, nil
+		return features.Zarr, nil
 	}
 	suffix := strings.ToLower(filepath.Ext(file))
 	if format, ok := formatSuffixes[suffix]; ok || suffix == "" {
 		return format, nil
 	}
-	return "", usagef("--out %s: the name does not tell the format; end it in .npz, .nc, .zarr, .npy or .mat, or say --format (%v)", file, arrayfiles.Formats())
+	return "", usagef("--out %s: the name does not tell the format; end it in .npz, .nc, .zarr, .npy or .mat, or say --format (%v)", file, features.Formats())
 }
 
 // checkOutput finds out, before anything is computed, whether an output can be
 // written.
 func checkOutput(file string, force bool) error {
 	if _, err := os.Lstat(file); err == nil && !force {
-		return fmt.Errorf("%s: %w; choose another name, or replace it with --force", file, arrayfiles.ErrExists)
+		return fmt.Errorf("%s: %w; choose another name, or replace it with --force", file, features.ErrExists)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -84,9 +84,9 @@ func (e *extractCommand) checkUnfinished(ctx context.Context) (resuming bool, er
 		return e.resume, nil
 	case e.planFile != "": // extract plan cannot go on with it
 		return false, fmt.Errorf("%s: %w, of \"extract\": go on with that by \"%s extract --resume\" and its flags, choose another --out, or discard it with --force",
-			e.out, arrayfiles.ErrUnfinished, program)
+			e.out, features.ErrUnfinished, program)
 	}
-	return false, fmt.Errorf("%s: %w; go on with --resume, or start anew with --force", e.out, arrayfiles.ErrUnfinished)
+	return false, fmt.Errorf("%s: %w; go on with --resume, or start anew with --force", e.out, features.ErrUnfinished)
 }
 
 // checkSpace finds out whether a disk has the room for an output.
@@ -96,7 +96,7 @@ func checkSpace(file string, size int64) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w: %s are needed, %s are free; choose another disk, fewer layers or --reduce, or --force-size",
-		file, arrayfiles.ErrNoSpace, humanize.Bytes(uint64(size)), humanize.Bytes(uint64(free)))
+		file, features.ErrNoSpace, humanize.Bytes(uint64(size)), humanize.Bytes(uint64(free)))
 }
 
 // checkFolder finds out whether files can be made in a folder.
@@ -121,7 +121,7 @@ func newContent(model savedmodels.Model, set *stimuli.Set, hashes []string) *ext
 }
 
 // contentSize is the bytes that an output will have.
-func contentSize(content *extraction.Content, format arrayfiles.Format) (int64, error) {
+func contentSize(content *extraction.Content, format features.Format) (int64, error) {
 	layout, err := content.Layout(format)
 	if err != nil {
 		return 0, err
@@ -131,12 +131,12 @@ func contentSize(content *extraction.Content, format arrayfiles.Format) (int64, 
 
 // featureWriter writes batches to an output, reduced.
 type featureWriter struct {
-	writer arrayfiles.Writer
+	writer features.Writer
 	offset int // of the stream's first stimulus
 	rows   *extraction.RowWriter
 }
 
-func newFeatureWriter(w arrayfiles.Writer, content *extraction.Content, offset int) (*featureWriter, error) {
+func newFeatureWriter(w features.Writer, content *extraction.Content, offset int) (*featureWriter, error) {
 	rows, err := extraction.NewRowWriter(content)
 	return &featureWriter{w, offset, rows}, err
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/storage"
 )
 
@@ -15,7 +15,7 @@ import (
 // such a name, or a hidden one, would be found by nobody.
 
 // folderFormats are the formats whose outputs are folders.
-var folderFormats = []arrayfiles.Format{arrayfiles.Zarr, arrayfiles.NPYFolder, arrayfiles.MATLAB}
+var folderFormats = []features.Format{features.Zarr, features.NPYFolder, features.MATLAB}
 
 // checkFileName refuses a name that a flag gives a file to be written, if it can be
 // none. Example is a file's name for the message.
@@ -78,7 +78,7 @@ func settleOutputName(name, format string) (string, error) {
 		return name, nil
 	}
 	trimmed := strings.TrimRight(name, "/")
-	kind := arrayfiles.Format(format)
+	kind := features.Format(format)
 	if kind == "" {
 		kind = formatSuffixes[strings.ToLower(filepath.Ext(trimmed))]
 	}

@@ -13,33 +13,33 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 )
 
 // writeFeatures writes a small output as extract would: a layer with maps and, if
 // asked for, imnetds.
-func writeFeatures(t *testing.T, name string, format arrayfiles.Format, readout bool) string {
+func writeFeatures(t *testing.T, name string, format features.Format, readout bool) string {
 	t.Helper()
 	column := "stimulus_id"
-	if format == arrayfiles.NPZ {
+	if format == features.NPZ {
 		column = "stimuli"
 	}
-	layout := &arrayfiles.Layout{
+	layout := &features.Layout{
 		Rows: 3, Model: "timedecay_shallow",
-		Streamed: []arrayfiles.Streamed{{
-			Name: "conv1", DataType: arrayfiles.Float32, RowShape: []int{3, 4, 4, 2}, Dimensions: []string{"timestep", "height", "width", "channel"},
-			Layer: &arrayfiles.Layer{Timesteps: []int{1, 2, 3}, Driven: []bool{true, true, true}},
+		Streamed: []features.Streamed{{
+			Name: "conv1", DataType: features.Float32, RowShape: []int{3, 4, 4, 2}, Dimensions: []string{"timestep", "height", "width", "channel"},
+			Layer: &features.Layer{Timesteps: []int{1, 2, 3}, Driven: []bool{true, true, true}},
 		}},
-		Columns: []arrayfiles.Column{{Name: column, Values: []string{"a.png", "b.png", "c.png"}}},
+		Columns: []features.Column{{Name: column, Values: []string{"a.png", "b.png", "c.png"}}},
 	}
 	if readout {
-		layout.Streamed = append(layout.Streamed, arrayfiles.Streamed{
-			Name: "imnetds", DataType: arrayfiles.Float32, RowShape: []int{2, 1000}, Dimensions: []string{"timestep", "class"},
-			Layer: &arrayfiles.Layer{Timesteps: []int{6, 7}, Driven: []bool{true, true}},
+		layout.Streamed = append(layout.Streamed, features.Streamed{
+			Name: "imnetds", DataType: features.Float32, RowShape: []int{2, 1000}, Dimensions: []string{"timestep", "class"},
+			Layer: &features.Layer{Timesteps: []int{6, 7}, Driven: []bool{true, true}},
 		})
 	}
 	path := filepath.Join(t.TempDir(), name)
-	w, err := arrayfiles.Create(path, format, layout, arrayfiles.Options{})
+	w, err := features.Create(path, format, layout, features.Options{})
 	require.NoError(t, err)
 	defer w.Abort()
 	for row := range layout.Rows {
@@ -60,15 +60,15 @@ func writeFeatures(t *testing.T, name string, format arrayfiles.Format, readout 
 }
 
 func TestPlotEveryFormat(t *testing.T) {
-	for _, features := range []string{
-		writeFeatures(t, "features.npz", arrayfiles.NPZ, true),
-		writeFeatures(t, "features.zarr", arrayfiles.Zarr, true),
+	for _, written := range []string{
+		writeFeatures(t, "features.npz", features.NPZ, true),
+		writeFeatures(t, "features.zarr", features.Zarr, true),
 	} {
 		dir := t.TempDir()
 		for _, kind := range []string{"probabilities", "dynamics", "rdm", "mosaic"} {
 			for _, format := range []string{"png", "svg"} {
 				out := filepath.Join(dir, kind+"."+format)
-				code, stdout, stderr := run(t.Context(), "plot", features, "--kind", kind, "--out", out, "--dpi", "50")
+				code, stdout, stderr := run(t.Context(), "plot", written, "--kind", kind, "--out", out, "--dpi", "50")
 				require.Equal(t, exitOK, code, stderr)
 				assert.Equal(t, out+": "+kind+"\n", stdout)
 				assert.Empty(t, stderr)
@@ -83,7 +83,7 @@ func TestPlotEveryFormat(t *testing.T) {
 			}
 		}
 		out := filepath.Join(dir, "x.gif")
-		code, _, stderr := run(t.Context(), "plot", features, "--out", out, "--stimuli", "b.png", "--timesteps", "1,3", "--dpi", "50")
+		code, _, stderr := run(t.Context(), "plot", written, "--out", out, "--stimuli", "b.png", "--timesteps", "1,3", "--dpi", "50")
 		require.Equal(t, exitOK, code, stderr)
 		data, err := os.ReadFile(out)
 		require.NoError(t, err)
@@ -91,7 +91,7 @@ func TestPlotEveryFormat(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, moving.Image, 2)
 
-		code, stdout, stderr := run(t.Context(), "plot", features, "--out", filepath.Join(dir, "x.html"), "--json", "--dpi", "50")
+		code, stdout, stderr := run(t.Context(), "plot", written, "--out", filepath.Join(dir, "x.html"), "--json", "--dpi", "50")
 		require.Equal(t, exitOK, code, stderr)
 		var report plotReport
 		require.NoError(t, json.Unmarshal([]byte(stdout), &report))
@@ -104,20 +104,20 @@ func TestPlotEveryFormat(t *testing.T) {
 }
 
 func TestPlotPageOfWhatIsPossible(t *testing.T) {
-	features := writeFeatures(t, "features.npz", arrayfiles.NPZ, false)
+	written := writeFeatures(t, "features.npz", features.NPZ, false)
 	out := filepath.Join(t.TempDir(), "x.html")
-	code, stdout, stderr := run(t.Context(), "plot", features, "--out", out, "--dpi", "50")
+	code, stdout, stderr := run(t.Context(), "plot", written, "--out", out, "--dpi", "50")
 	require.Equal(t, exitOK, code, stderr)
 	assert.Equal(t, out+": dynamics, rdm, mosaic, animation\n", stdout)
 	assert.Contains(t, stderr, "without probabilities: ")
-	code, _, stderr = run(t.Context(), "plot", features, "--out", out, "--kind", "probabilities", "--force")
+	code, _, stderr = run(t.Context(), "plot", written, "--out", out, "--kind", "probabilities", "--force")
 	assert.Equal(t, exitInput, code, "asked for, it must be possible")
 	assert.Contains(t, stderr, "imnetds")
 }
 
 func TestPlotErrors(t *testing.T) {
-	features := writeFeatures(t, "features.npz", arrayfiles.NPZ, true)
-	matlab := writeFeatures(t, "features.mat", arrayfiles.MATLAB, false)
+	written := writeFeatures(t, "features.npz", features.NPZ, true)
+	matlab := writeFeatures(t, "features.mat", features.MATLAB, false)
 	dir := t.TempDir()
 	there := filepath.Join(dir, "there.png")
 	require.NoError(t, os.WriteFile(there, []byte("mine"), 0o644))
@@ -127,27 +127,27 @@ func TestPlotErrors(t *testing.T) {
 		message string
 		args    []string
 	}{
-		{exitUsage, "which features?", []string{"--out", out}},
-		{exitUsage, "one output at a time", []string{features, features, "--out", out}},
-		{exitUsage, "give --out FILE", []string{features}},
-		{exitUsage, "does not tell the format", []string{features, "--out", "x.jpg"}},
-		{exitUsage, `unknown format "jpg"`, []string{features, "--out", out, "--format", "jpg"}},
-		{exitUsage, `unknown kind "pie"`, []string{features, "--out", out, "--kind", "pie"}},
-		{exitUsage, "holds one kind", []string{features, "--out", out, "--kind", "rdm,mosaic"}},
-		{exitUsage, "needs .gif or .html", []string{features, "--out", out, "--kind", "animation"}},
-		{exitUsage, "a GIF holds the animation", []string{features, "--out", "x.gif", "--kind", "rdm"}},
-		{exitUsage, "--top 0", []string{features, "--out", out, "--top", "0"}},
-		{exitUsage, "99 dpi", []string{features, "--out", out, "--dpi", "99999"}},
-		{exitUsage, `no such layer: "conv7"`, []string{features, "--out", out, "--layers", "conv7"}},
-		{exitUsage, "no such stimulus", []string{features, "--out", out, "--stimuli", "d.png"}},
-		{exitUsage, `"x" is no timestep`, []string{features, "--out", out, "--timesteps", "x"}},
-		{exitUsage, "no such timestep", []string{features, "--out", out, "--kind", "rdm", "--timesteps", "20"}},
-		{exitInput, "without feature maps", []string{features, "--out", out, "--kind", "mosaic", "--layers", "imnetds"}},
+		{exitUsage, "which written?", []string{"--out", out}},
+		{exitUsage, "one output at a time", []string{written, written, "--out", out}},
+		{exitUsage, "give --out FILE", []string{written}},
+		{exitUsage, "does not tell the format", []string{written, "--out", "x.jpg"}},
+		{exitUsage, `unknown format "jpg"`, []string{written, "--out", out, "--format", "jpg"}},
+		{exitUsage, `unknown kind "pie"`, []string{written, "--out", out, "--kind", "pie"}},
+		{exitUsage, "holds one kind", []string{written, "--out", out, "--kind", "rdm,mosaic"}},
+		{exitUsage, "needs .gif or .html", []string{written, "--out", out, "--kind", "animation"}},
+		{exitUsage, "a GIF holds the animation", []string{written, "--out", "x.gif", "--kind", "rdm"}},
+		{exitUsage, "--top 0", []string{written, "--out", out, "--top", "0"}},
+		{exitUsage, "99 dpi", []string{written, "--out", out, "--dpi", "99999"}},
+		{exitUsage, `no such layer: "conv7"`, []string{written, "--out", out, "--layers", "conv7"}},
+		{exitUsage, "no such stimulus", []string{written, "--out", out, "--stimuli", "d.png"}},
+		{exitUsage, `"x" is no timestep`, []string{written, "--out", out, "--timesteps", "x"}},
+		{exitUsage, "no such timestep", []string{written, "--out", out, "--kind", "rdm", "--timesteps", "20"}},
+		{exitInput, "without feature maps", []string{written, "--out", out, "--kind", "mosaic", "--layers", "imnetds"}},
 		{exitInput, "no such file", []string{filepath.Join(dir, "none.npz"), "--out", out}},
 		{exitInput, "extract to .npz or .zarr", []string{matlab, "--out", out}},
 		{exitInput, "neither .npy nor .npz", []string{there, "--out", out}},
-		{exitFailure, "replace it with --force", []string{features, "--out", there}},
-		{exitFailure, "cannot write to the folder", []string{features, "--out", filepath.Join(dir, "none", "x.png")}},
+		{exitFailure, "replace it with --force", []string{written, "--out", there}},
+		{exitFailure, "cannot write to the folder", []string{written, "--out", filepath.Join(dir, "none", "x.png")}},
 	} {
 		code, stdout, stderr := run(t.Context(), append([]string{"plot"}, c.args...)...)
 		assert.Equal(t, c.code, code, "%v: %s", c.args, stderr)
@@ -156,7 +156,7 @@ func TestPlotErrors(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	code, _, _ := run(ctx, "plot", features, "--out", out)
+	code, _, _ := run(ctx, "plot", written, "--out", out)
 	assert.Equal(t, exitInterrupted, code)
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)

@@ -85,11 +85,11 @@ func match(name string, patterns ...string) bool {
 }
 
 // drivers are internal packages that use the library as a program would.
-var drivers = []string{"internal/benchmark", "internal/evaluation", "internal/extraction", "internal/stimuli"}
+var drivers = []string{"internal/benchmark", "internal/evaluation", "extraction", "stimuli"}
 
 // unsafePackages may import unsafe besides the binding: one sees numbers as bytes,
 // the other is generated.
-var unsafePackages = []string{"internal/arrayfiles", "internal/tfpb"}
+var unsafePackages = []string{"features", "internal/tfpb"}
 
 // rules say what packages must not depend on, however far. Every pattern must match
 // a package, so that no rule is left over when packages are renamed.
@@ -108,7 +108,7 @@ var rules = []struct {
 	{"the unroll knows no files", []string{"internal/unroll"}, nil, []string{"internal/bundle", "internal/weights", "internal/atomicfile", "convert"}},
 	{"the binding is small", []string{"internal/libtf"}, nil, []string{"internal/tfpb", "internal/graph", "internal/zoo", "internal/manifest"}},
 	{"kernels know no models", []string{"internal/kernels"}, nil, []string{"internal/zoo", "internal/unroll", "internal/manifest"}},
-	{"formats stand alone", []string{"internal/bundle", "internal/arrayfiles", "internal/images", "internal/tensorcache"}, nil, []string{"internal/zoo", "internal/unroll", "internal/libtf", "convert", "savedmodels"}},
+	{"formats stand alone", []string{"internal/bundle", "features", "internal/images", "internal/tensorcache"}, nil, []string{"internal/zoo", "internal/unroll", "internal/libtf", "convert", "savedmodels"}},
 	{"checks come before what they check", []string{"internal/trust"}, nil, []string{"internal/libtf", "convert", "internal/unroll"}},
 	{"settings of the whole process are for programs", []string{"tfconvrnn", "convert", "savedmodels", "internal/*"}, nil, []string{"internal/libtf/onearena"}},
 	{"comparing needs numbers only", []string{"compare"}, nil, []string{"internal/libtf", "tfconvrnn", "internal/zoo"}},

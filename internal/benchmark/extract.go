@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -65,21 +65,21 @@ func extract(ctx context.Context, x *tfconvrnn.Extraction, paths []string, out s
 		ids[i] = filepath.Base(path)
 		stimuli[i] = tfconvrnn.Stimulus{ID: ids[i], Frames: []*tfconvrnn.Image{img}}
 	}
-	layout := &arrayfiles.Layout{
+	layout := &features.Layout{
 		Rows: len(paths), Model: x.Provenance().Model, Identifier: x.Provenance().Model, StimulusSet: "photographs",
-		Columns: []arrayfiles.Column{{Name: "stimuli", Values: ids}},
+		Columns: []features.Column{{Name: "stimuli", Values: ids}},
 	}
 	for _, l := range x.Layers() {
-		layout.Streamed = append(layout.Streamed, arrayfiles.Streamed{
-			Name: l.Name, DataType: arrayfiles.Float32, RowShape: append([]int{len(l.Timesteps)}, l.Shape...),
-			Layer: &arrayfiles.Layer{Timesteps: l.Timesteps, Driven: l.Driven},
+		layout.Streamed = append(layout.Streamed, features.Streamed{
+			Name: l.Name, DataType: features.Float32, RowShape: append([]int{len(l.Timesteps)}, l.Shape...),
+			Layer: &features.Layer{Timesteps: l.Timesteps, Driven: l.Driven},
 		})
 	}
 	if x.Logits() {
-		layout.Streamed = append(layout.Streamed, arrayfiles.Streamed{Name: "logits", DataType: arrayfiles.Float32, RowShape: []int{classes}})
+		layout.Streamed = append(layout.Streamed, features.Streamed{Name: "logits", DataType: features.Float32, RowShape: []int{classes}})
 	}
 	before, begun := x.Statistics(), time.Now()
-	writer, err := arrayfiles.Create(out, arrayfiles.NPZ, layout, arrayfiles.Options{Identity: x.Provenance()}) // with a journal, as extract writes
+	writer, err := features.Create(out, features.NPZ, layout, features.Options{Identity: x.Provenance()}) // with a journal, as extract writes
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/imagenet"
 	"github.com/tfconvrnn/go/internal/images"
-	"github.com/tfconvrnn/go/internal/stimuli"
+	"github.com/tfconvrnn/go/stimuli"
 )
 
 // pictureSuffixes are those of the files taken from folders.

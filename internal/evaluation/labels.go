@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/imagenet"
-	"github.com/tfconvrnn/go/internal/stimuli"
+	"github.com/tfconvrnn/go/stimuli"
 )
 
 // endings are tried where a list names pictures without theirs.

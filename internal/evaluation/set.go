@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/imagenet"
-	"github.com/tfconvrnn/go/internal/stimuli"
+	"github.com/tfconvrnn/go/stimuli"
 )
 
 // Order says which class each output of a model stands for.

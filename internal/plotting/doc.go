@@ -14,7 +14,7 @@ package plotting
 import "errors"
 
 // Sentinels for errors.Is. Every error of this package about the input or the
-// options wraps one of these or one of package arrayfiles.
+// options wraps one of these or one of package features.
 var (
 	// ErrUnsupported: a format of extract that cannot be read back here, or
 	// something that is none of its outputs.

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 )
 
 // FuzzZarr opens stores in which the metadata and the chunk of a layer, or those of its
@@ -17,7 +17,7 @@ import (
 // allocation far beyond what the files hold.
 func FuzzZarr(f *testing.F) {
 	layout := madeUp(3)
-	seed := write(f, filepath.Join(f.TempDir(), "seed.zarr"), arrayfiles.Zarr, layout, arrayfiles.Options{}, nil)
+	seed := write(f, filepath.Join(f.TempDir(), "seed.zarr"), features.Zarr, layout, features.Options{}, nil)
 	read := func(name string) []byte {
 		text, err := os.ReadFile(filepath.Join(seed, filepath.FromSlash(name)))
 		require.NoError(f, err)

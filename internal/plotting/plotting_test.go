@@ -23,14 +23,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 )
 
 // hostileName is a stimulus whose name must not leave its place in a file.
 const hostileName = `<script>&"x'` + "\x01" + `.png`
 
 // madeUp describes a small output: conv9 has timesteps 2 and 3 before it is driven.
-func madeUp(stimuli int) *arrayfiles.Layout {
+func madeUp(stimuli int) *features.Layout {
 	ids := make([]string, stimuli)
 	for i := range ids {
 		ids[i] = fmt.Sprintf("picture %d.png", i)
@@ -39,25 +39,25 @@ func madeUp(stimuli int) *arrayfiles.Layout {
 	provenance := `{"software":"tfconvrnn 0","model":"made_up","weights":{"untrained":true},
 		"presentation":"custom(times=8,on=0,off=3,on=5,off=6),blank=gray","times":8,"milliseconds_per_timestep":10}`
 	dims := []string{"timestep", "height", "width", "channel"}
-	return &arrayfiles.Layout{
+	return &features.Layout{
 		Rows: stimuli, Model: "made_up", Identifier: "made_up", StimulusSet: "set",
-		Streamed: []arrayfiles.Streamed{
-			{Name: "conv9", DataType: arrayfiles.Float32, RowShape: []int{5, 4, 4, 6}, Dimensions: dims,
-				Layer: &arrayfiles.Layer{Timesteps: []int{2, 3, 4, 5, 6}, Driven: []bool{false, false, true, true, true}}},
-			{Name: "conv10", DataType: arrayfiles.Float16, RowShape: []int{4, 3, 2, 5}, Dimensions: dims,
-				Layer: &arrayfiles.Layer{Timesteps: []int{4, 5, 6, 7}}},
-			{Name: "imnetds", DataType: arrayfiles.Float32, RowShape: []int{3, 1000}, Dimensions: []string{"timestep", "class"},
-				Layer: &arrayfiles.Layer{Timesteps: []int{5, 6, 7}, Driven: []bool{true, true, true}}},
-			{Name: "logits", DataType: arrayfiles.Float32, RowShape: []int{1000}, Dimensions: []string{"class"}},
+		Streamed: []features.Streamed{
+			{Name: "conv9", DataType: features.Float32, RowShape: []int{5, 4, 4, 6}, Dimensions: dims,
+				Layer: &features.Layer{Timesteps: []int{2, 3, 4, 5, 6}, Driven: []bool{false, false, true, true, true}}},
+			{Name: "conv10", DataType: features.Float16, RowShape: []int{4, 3, 2, 5}, Dimensions: dims,
+				Layer: &features.Layer{Timesteps: []int{4, 5, 6, 7}}},
+			{Name: "imnetds", DataType: features.Float32, RowShape: []int{3, 1000}, Dimensions: []string{"timestep", "class"},
+				Layer: &features.Layer{Timesteps: []int{5, 6, 7}, Driven: []bool{true, true, true}}},
+			{Name: "logits", DataType: features.Float32, RowShape: []int{1000}, Dimensions: []string{"class"}},
 		},
-		Columns:    []arrayfiles.Column{{Name: "stimulus_id", Values: ids}},
-		Attributes: []arrayfiles.Attribute{{Name: "provenance", Value: provenance}},
+		Columns:    []features.Column{{Name: "stimulus_id", Values: ids}},
+		Attributes: []features.Attribute{{Name: "provenance", Value: provenance}},
 	}
 }
 
 // values are the features of a made-up layer: random, and the same for all stimuli
 // before the layer is driven.
-func values(l *arrayfiles.Layout, array, stimulus int) []float32 {
+func values(l *features.Layout, array, stimulus int) []float32 {
 	s := l.Streamed[array]
 	n := 1
 	for _, d := range s.RowShape {
@@ -71,16 +71,16 @@ func values(l *arrayfiles.Layout, array, stimulus int) []float32 {
 		if s.Layer != nil && s.Layer.Driven != nil && !s.Layer.Driven[i/(n/len(s.Layer.Timesteps))] {
 			row[i] = float32(common.NormFloat64())
 		}
-		if s.DataType == arrayfiles.Float16 {
-			row[i] = arrayfiles.Float32FromFloat16(arrayfiles.Float16FromFloat32(row[i]))
+		if s.DataType == features.Float16 {
+			row[i] = features.Float32FromFloat16(features.Float16FromFloat32(row[i]))
 		}
 	}
 	return row
 }
 
-func write(t testing.TB, path string, format arrayfiles.Format, layout *arrayfiles.Layout, options arrayfiles.Options, change func(array, stimulus int, row []float32)) string {
+func write(t testing.TB, path string, format features.Format, layout *features.Layout, options features.Options, change func(array, stimulus int, row []float32)) string {
 	t.Helper()
-	w, err := arrayfiles.Create(path, format, layout, options)
+	w, err := features.Create(path, format, layout, options)
 	require.NoError(t, err)
 	defer w.Abort()
 	for stimulus := range layout.Rows {
@@ -96,9 +96,9 @@ func write(t testing.TB, path string, format arrayfiles.Format, layout *arrayfil
 	return path
 }
 
-func npz(t testing.TB, layout *arrayfiles.Layout, change func(array, stimulus int, row []float32)) *Source {
+func npz(t testing.TB, layout *features.Layout, change func(array, stimulus int, row []float32)) *Source {
 	t.Helper()
-	return open(t, write(t, filepath.Join(t.TempDir(), "made_up.npz"), arrayfiles.NPZ, layout, arrayfiles.Options{}, change))
+	return open(t, write(t, filepath.Join(t.TempDir(), "made_up.npz"), features.NPZ, layout, features.Options{}, change))
 }
 
 func open(t testing.TB, path string) *Source {
@@ -114,13 +114,13 @@ func TestOpenReadsEveryFormatAlike(t *testing.T) {
 	dir := t.TempDir()
 	for name, make := range map[string]func(path string) string{
 		"npz": func(path string) string {
-			return write(t, path+".npz", arrayfiles.NPZ, layout, arrayfiles.Options{}, nil)
+			return write(t, path+".npz", features.NPZ, layout, features.Options{}, nil)
 		},
 		"zarr": func(path string) string {
-			return write(t, path+".zarr", arrayfiles.Zarr, layout, arrayfiles.Options{ChunkRows: 2}, nil)
+			return write(t, path+".zarr", features.Zarr, layout, features.Options{ChunkRows: 2}, nil)
 		},
 		"uncompressed zarr": func(path string) string {
-			return write(t, path+".zarr", arrayfiles.Zarr, layout, arrayfiles.Options{Uncompressed: true}, nil)
+			return write(t, path+".zarr", features.Zarr, layout, features.Options{Uncompressed: true}, nil)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestOpenReadsEveryFormatAlike(t *testing.T) {
 					assert.True(t, slices.Equal(values(layout, i, stimulus), row), "%s, stimulus %d", l.Name, stimulus)
 				}
 				_, err := l.rows.row(5)
-				assert.ErrorIs(t, err, arrayfiles.ErrRange)
+				assert.ErrorIs(t, err, features.ErrRange)
 			}
 		})
 	}
@@ -188,9 +188,9 @@ var figureKinds = map[string]func(context.Context, *Source, Options) (*Figure, e
 func TestSameInputSameBytes(t *testing.T) {
 	layout := madeUp(5)
 	dir := t.TempDir()
-	first := drawAll(t, open(t, write(t, filepath.Join(dir, "x"), arrayfiles.NPZ, layout, arrayfiles.Options{}, nil)))
+	first := drawAll(t, open(t, write(t, filepath.Join(dir, "x"), features.NPZ, layout, features.Options{}, nil)))
 	second := drawAll(t, open(t, filepath.Join(dir, "x")))
-	other := drawAll(t, open(t, write(t, filepath.Join(t.TempDir(), "x"), arrayfiles.Zarr, layout, arrayfiles.Options{}, nil)))
+	other := drawAll(t, open(t, write(t, filepath.Join(t.TempDir(), "x"), features.Zarr, layout, features.Options{}, nil)))
 	assert.Len(t, first, 10)
 	for name := range first {
 		assert.True(t, bytes.Equal(first[name], second[name]), "%s differs when drawn again", name)
@@ -521,7 +521,7 @@ func TestOutputsWithoutWhatAFigureNeeds(t *testing.T) {
 
 func TestSkippedStimuliAreLeftOut(t *testing.T) {
 	layout := madeUp(4)
-	layout.Streamed = append(layout.Streamed, arrayfiles.Streamed{Name: "valid", DataType: arrayfiles.Bool})
+	layout.Streamed = append(layout.Streamed, features.Streamed{Name: "valid", DataType: features.Bool})
 	skip := func(array, stimulus int, row []float32) {
 		for i := range row {
 			switch {
@@ -535,8 +535,8 @@ func TestSkippedStimuliAreLeftOut(t *testing.T) {
 			}
 		}
 	}
-	for _, format := range []arrayfiles.Format{arrayfiles.NPZ, arrayfiles.Zarr} {
-		s := open(t, write(t, filepath.Join(t.TempDir(), "x"), format, layout, arrayfiles.Options{}, skip))
+	for _, format := range []features.Format{features.NPZ, features.Zarr} {
+		s := open(t, write(t, filepath.Join(t.TempDir(), "x"), format, layout, features.Options{}, skip))
 		stimuli, err := s.selectStimuli(nil)
 		require.NoError(t, err)
 		assert.Equal(t, []int{1, 2, 3}, stimuli)
@@ -554,9 +554,9 @@ func TestSkippedStimuliAreLeftOut(t *testing.T) {
 
 func TestOneStimulusOneTimestep(t *testing.T) {
 	layout := madeUp(1)
-	layout.Streamed = []arrayfiles.Streamed{
-		{Name: "conv1", DataType: arrayfiles.Float32, RowShape: []int{1, 1, 1, 1}, Layer: &arrayfiles.Layer{Timesteps: []int{0}, Driven: []bool{false}}},
-		{Name: "imnetds", DataType: arrayfiles.Float32, RowShape: []int{1, 1000}, Layer: &arrayfiles.Layer{Timesteps: []int{0}}},
+	layout.Streamed = []features.Streamed{
+		{Name: "conv1", DataType: features.Float32, RowShape: []int{1, 1, 1, 1}, Layer: &features.Layer{Timesteps: []int{0}, Driven: []bool{false}}},
+		{Name: "imnetds", DataType: features.Float32, RowShape: []int{1, 1000}, Layer: &features.Layer{Timesteps: []int{0}}},
 	}
 	layout.Attributes = nil
 	s := npz(t, layout, func(_, _ int, row []float32) { clear(row) })
@@ -646,13 +646,13 @@ func TestUnsupportedInputs(t *testing.T) {
 		message string
 	}{
 		"missing":        {filepath.Join(dir, "none.npz"), os.ErrNotExist, "none.npz"},
-		"text":           {text, arrayfiles.ErrFormat, "plot reads .npz files"},
+		"text":           {text, features.ErrFormat, "plot reads .npz files"},
 		"empty folder":   {empty, ErrUnsupported, "extract to .npz or .zarr"},
-		"npy folder":     {write(t, filepath.Join(dir, "x.npy"), arrayfiles.NPYFolder, layout, arrayfiles.Options{}, nil), ErrUnsupported, "extract to .npz or .zarr"},
-		"mat":            {write(t, filepath.Join(dir, "x.mat"), arrayfiles.MATLAB, &mat, arrayfiles.Options{}, nil), ErrUnsupported, "extract to .npz or .zarr"},
-		"netCDF":         {write(t, filepath.Join(dir, "x.nc"), arrayfiles.NetCDF, &mat, arrayfiles.Options{}, nil), ErrUnsupported, "netCDF"},
-		"no layers":      {write(t, filepath.Join(dir, "l.npz"), arrayfiles.NPZ, &nothing, arrayfiles.Options{}, nil), ErrUnsupported, "no layer"},
-		"no zarr layers": {write(t, filepath.Join(dir, "l.zarr"), arrayfiles.Zarr, &nothing, arrayfiles.Options{}, nil), ErrUnsupported, "no layer"},
+		"npy folder":     {write(t, filepath.Join(dir, "x.npy"), features.NPYFolder, layout, features.Options{}, nil), ErrUnsupported, "extract to .npz or .zarr"},
+		"mat":            {write(t, filepath.Join(dir, "x.mat"), features.MATLAB, &mat, features.Options{}, nil), ErrUnsupported, "extract to .npz or .zarr"},
+		"netCDF":         {write(t, filepath.Join(dir, "x.nc"), features.NetCDF, &mat, features.Options{}, nil), ErrUnsupported, "netCDF"},
+		"no layers":      {write(t, filepath.Join(dir, "l.npz"), features.NPZ, &nothing, features.Options{}, nil), ErrUnsupported, "no layer"},
+		"no zarr layers": {write(t, filepath.Join(dir, "l.zarr"), features.Zarr, &nothing, features.Options{}, nil), ErrUnsupported, "no layer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Open(c.path)
@@ -687,23 +687,23 @@ func TestDamagedZarr(t *testing.T) {
 		damage func(t *testing.T, root string)
 		err    error
 	}{
-		"chunk missing": {remove("conv9/1.0.0.0.0"), arrayfiles.ErrFormat},
+		"chunk missing": {remove("conv9/1.0.0.0.0"), features.ErrFormat},
 		"chunk cut": {func(t *testing.T, root string) {
 			require.NoError(t, os.Truncate(filepath.Join(root, "conv9/0.0.0.0.0"), 100))
-		}, arrayfiles.ErrFormat},
+		}, features.ErrFormat},
 		"chunk empty": {func(t *testing.T, root string) {
 			require.NoError(t, os.Truncate(filepath.Join(root, "conv9/0.0.0.0.0"), 0))
-		}, arrayfiles.ErrFormat},
+		}, features.ErrFormat},
 		"no JSON": {func(t *testing.T, root string) {
 			require.NoError(t, os.Truncate(filepath.Join(root, "conv9/.zarray"), 10))
-		}, arrayfiles.ErrFormat},
+		}, features.ErrFormat},
 		"order":       {set("conv9/.zarray", "order", "F"), ErrUnsupported},
 		"version":     {set("conv9/.zarray", "zarr_format", 3), ErrUnsupported},
 		"compressor":  {set("conv9/.zarray", "compressor", map[string]any{"id": "blosc"}), ErrUnsupported},
 		"filter":      {set("conv9/.zarray", "filters", []any{map[string]any{"id": "delta", "elementsize": 4}}), ErrUnsupported},
 		"filter size": {set("conv9/.zarray", "filters", []any{map[string]any{"id": "shuffle", "elementsize": 3}}), ErrUnsupported},
 		"type":        {set("conv9/.zarray", "dtype", "<c8"), ErrUnsupported},
-		"integers":    {set("conv9/.zarray", "dtype", "<i4"), arrayfiles.ErrDataType},
+		"integers":    {set("conv9/.zarray", "dtype", "<i4"), features.ErrDataType},
 		"chunks":      {set("conv9/.zarray", "chunks", []int{2, 5, 4, 2, 6}), ErrUnsupported},
 		"negative":    {set("conv9/.zarray", "shape", []int{-4, 5, 4, 4, 6}), ErrUnsupported},
 		"zero":        {set("conv9/.zarray", "chunks", []int{0, 5, 4, 4, 6}), ErrUnsupported},
@@ -713,24 +713,24 @@ func TestDamagedZarr(t *testing.T) {
 		}), ErrUnsupported},
 		"larger than it": {edit("conv9/.zarray", func(m map[string]any) {
 			m["shape"], m["chunks"] = []int{4, 5, 4, 4, 1 << 20}, []int{2, 5, 4, 4, 1 << 20}
-		}), arrayfiles.ErrFormat},
+		}), features.ErrFormat},
 		"more timesteps": {edit("conv9/.zarray", func(m map[string]any) { m["shape"], m["chunks"] = []int{4, 10, 4, 4, 3}, []int{2, 10, 4, 4, 3} }), ErrInconsistent},
 		"more stimuli":   {set("conv9/.zarray", "shape", []int{1 << 40, 5, 4, 4, 6}), ErrInconsistent},
 		"no timesteps":   {remove("conv9_timestep"), ErrInconsistent},
 		"no stimuli":     {remove("stimulus_id"), ErrInconsistent},
 		"text timesteps": {edit("conv9/.zattrs", func(m map[string]any) {
 			m["_ARRAY_DIMENSIONS"] = []string{"presentation", "stimulus_id", "a", "b", "c"}
-		}), arrayfiles.ErrDataType},
+		}), features.ErrDataType},
 		"falling": {edit("conv9/.zattrs", func(m map[string]any) {
 			m["_ARRAY_DIMENSIONS"] = []string{"presentation", "conv9_driven", "a", "b", "c"}
 		}), ErrInconsistent},
 		"attributes": {func(t *testing.T, root string) {
 			require.NoError(t, os.WriteFile(filepath.Join(root, ".zattrs"), []byte("]"), 0o644))
-		}, arrayfiles.ErrFormat},
+		}, features.ErrFormat},
 		"wide characters": {set("stimulus_id/.zarray", "dtype", "<U99999999"), ErrUnsupported},
 	} {
 		t.Run(name, func(t *testing.T) {
-			root := write(t, filepath.Join(t.TempDir(), "x.zarr"), arrayfiles.Zarr, layout, arrayfiles.Options{ChunkRows: 2}, nil)
+			root := write(t, filepath.Join(t.TempDir(), "x.zarr"), features.Zarr, layout, features.Options{ChunkRows: 2}, nil)
 			c.damage(t, root)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -757,8 +757,8 @@ func TestMutatedInputs(t *testing.T) {
 	layout.Streamed[2].RowShape = []int{3, 20}
 	layout.Streamed = layout.Streamed[:3]
 	dir := t.TempDir()
-	archive := write(t, filepath.Join(dir, "x.npz"), arrayfiles.NPZ, layout, arrayfiles.Options{}, nil)
-	store := write(t, filepath.Join(dir, "x.zarr"), arrayfiles.Zarr, layout, arrayfiles.Options{ChunkRows: 2}, nil)
+	archive := write(t, filepath.Join(dir, "x.npz"), features.NPZ, layout, features.Options{}, nil)
+	store := write(t, filepath.Join(dir, "x.zarr"), features.Zarr, layout, features.Options{ChunkRows: 2}, nil)
 	files := map[string]string{archive: archive}
 	require.NoError(t, filepath.WalkDir(store, func(path string, entry os.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {

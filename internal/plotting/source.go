@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 )
 
 // A Source is an output of extract, opened for reading. It is not safe for
@@ -70,7 +70,7 @@ type Episode struct{ On, Off float64 }
 
 // Open opens an output of extract: an .npz file or a Zarr folder. The caller
 // closes the Source. Errors: ErrUnsupported, ErrInconsistent, and those of
-// arrayfiles.Open.
+// features.Open.
 func Open(path string) (*Source, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -196,7 +196,7 @@ func newLayer(path, name string, shape []int, stimuli int, timesteps []int64) (*
 			return nil, fail("timestep %d", t)
 		}
 		l.Timesteps = append(l.Timesteps, int(t))
-		l.Milliseconds = append(l.Milliseconds, float64(t)*arrayfiles.MillisecondsPerTimestep)
+		l.Milliseconds = append(l.Milliseconds, float64(t)*features.MillisecondsPerTimestep)
 		l.Driven = append(l.Driven, true)
 	}
 	return l, nil
@@ -223,8 +223,8 @@ var stimulusNames = []string{"stimuli", "stimulus_id", "stimulus_path"}
 // openNPZ opens an .npz: arrays named by layer, <layer>/timesteps, <layer>/ms and
 // <layer>/driven, and the columns and attributes.
 func openNPZ(path string) (_ *Source, err error) {
-	file, err := arrayfiles.Open(path)
-	if errors.Is(err, arrayfiles.ErrFormat) {
+	file, err := features.Open(path)
+	if errors.Is(err, features.ErrFormat) {
 		err = fmt.Errorf("%w; plot reads .npz files and .zarr folders that extract wrote", err)
 	}
 	if err != nil {
@@ -248,9 +248,9 @@ func openNPZ(path string) (_ *Source, err error) {
 		}
 		info := array.Info()
 		switch info.DataType {
-		case arrayfiles.Float16, arrayfiles.Float32, arrayfiles.Float64:
+		case features.Float16, features.Float32, features.Float64:
 		default:
-			return nil, fmt.Errorf("%s: layer %s: %w: its elements are %s; features are floating-point numbers", path, name, arrayfiles.ErrDataType, info.Descr)
+			return nil, fmt.Errorf("%s: layer %s: %w: its elements are %s; features are floating-point numbers", path, name, features.ErrDataType, info.Descr)
 		}
 		if rows < 0 {
 			rows = info.Rows()
@@ -305,11 +305,11 @@ func openNPZ(path string) (_ *Source, err error) {
 	return s, nil
 }
 
-type npzRows struct{ array *arrayfiles.Array }
+type npzRows struct{ array *features.Array }
 
 func (r npzRows) row(i int) ([]float32, error) { return r.array.Float32s(i, 1) }
 
-func npzIntegers(file *arrayfiles.File, name string) ([]int64, error) {
+func npzIntegers(file *features.File, name string) ([]int64, error) {
 	array, err := file.Array(name)
 	if err != nil {
 		return nil, err
@@ -320,7 +320,7 @@ func npzIntegers(file *arrayfiles.File, name string) ([]int64, error) {
 	return array.Int64s(0, array.Info().Rows())
 }
 
-func npzText(file *arrayfiles.File, name string) (string, error) {
+func npzText(file *features.File, name string) (string, error) {
 	array, err := file.Array(name)
 	if err != nil {
 		return "", err
@@ -336,7 +336,7 @@ func npzText(file *arrayfiles.File, name string) (string, error) {
 }
 
 // npzStimuli returns the stimuli's names, or their numbers where there are none.
-func npzStimuli(file *arrayfiles.File, path string, rows int) ([]string, error) {
+func npzStimuli(file *features.File, path string, rows int) ([]string, error) {
 	for _, name := range stimulusNames {
 		if !slices.Contains(file.Names(), name) {
 			continue
@@ -349,7 +349,7 @@ func npzStimuli(file *arrayfiles.File, path string, rows int) ([]string, error) 
 			return nil, fmt.Errorf("%s: %w: %q has shape %v for %d stimuli", path, ErrInconsistent, name, array.Info().Shape, rows)
 		}
 		switch array.Info().DataType {
-		case arrayfiles.Text, arrayfiles.Bytes:
+		case features.Text, features.Bytes:
 			return array.Strings(0, rows)
 		}
 	}
@@ -386,7 +386,7 @@ func readAbout(text string) About {
 		return About{}
 	}
 	if p.Milliseconds <= 0 {
-		p.Milliseconds = arrayfiles.MillisecondsPerTimestep
+		p.Milliseconds = features.MillisecondsPerTimestep
 	}
 	a := About{Model: p.Model, Presentation: p.Presentation, Preprocessing: p.Preprocessing, Software: p.Software, Untrained: p.Weights.Untrained, Reductions: p.Reductions}
 	shown, _, _ := strings.Cut(p.Presentation, ",blank=") // which may be a file of any name

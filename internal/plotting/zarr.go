@@ -19,17 +19,17 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 )
 
-// Zarr stores are read as package arrayfiles writes them ("Zarr Storage
+// Zarr stores are read as package features writes them ("Zarr Storage
 // Specification Version 2"): little-endian, C order, one chunk per group of
 // presentations, compressed with zstd or not at all, shuffled or not.
 
 const (
 	// zarrMetadataBytes bounds the JSON files of a store.
 	zarrMetadataBytes = 64 << 20
-	// zarrChunkBytes bounds a chunk; arrayfiles writes no larger ones.
+	// zarrChunkBytes bounds a chunk; package features writes no larger ones.
 	zarrChunkBytes = math.MaxInt32
 	// zarrWindow bounds what a compressed chunk makes the decoder allocate.
 	zarrWindow = 64 << 20
@@ -84,7 +84,7 @@ func readBounded(path string, most int64) ([]byte, error) {
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(text)) > most {
-		err = fmt.Errorf("%s: %w: more than %d bytes", path, arrayfiles.ErrFormat, most)
+		err = fmt.Errorf("%s: %w: more than %d bytes", path, features.ErrFormat, most)
 	}
 	return text, err
 }
@@ -95,7 +95,7 @@ func readZarrJSON(path string, value any) error {
 		return err
 	}
 	if err := json.Unmarshal(text, value); err != nil {
-		return fmt.Errorf("%s: %w: %v", path, arrayfiles.ErrFormat, err)
+		return fmt.Errorf("%s: %w: %v", path, features.ErrFormat, err)
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func (a *zarrArray) load(chunk int) error {
 	path := filepath.Join(a.path, strconv.Itoa(chunk)+strings.Repeat(".0", len(a.shape)-1))
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w: this chunk is missing; extract again", path, arrayfiles.ErrFormat)
+		return fmt.Errorf("%s: %w: this chunk is missing; extract again", path, features.ErrFormat)
 	}
 	if err != nil {
 		return err
@@ -180,10 +180,10 @@ func (a *zarrArray) load(chunk int) error {
 	buffer := bytes.NewBuffer(a.values[:0])
 	n, err := io.Copy(buffer, io.LimitReader(in, want+1))
 	if err != nil {
-		return fmt.Errorf("%s: %w: %v", path, arrayfiles.ErrFormat, err)
+		return fmt.Errorf("%s: %w: %v", path, features.ErrFormat, err)
 	}
 	if n != want {
-		return fmt.Errorf("%s: %w: the chunk does not have the %d bytes that .zarray says", path, arrayfiles.ErrFormat, want)
+		return fmt.Errorf("%s: %w: the chunk does not have the %d bytes that .zarray says", path, features.ErrFormat, want)
 	}
 	a.values = buffer.Bytes()
 	a.chunk = chunk
@@ -193,7 +193,7 @@ func (a *zarrArray) load(chunk int) error {
 // bytesOf returns the elements of a row. It is valid until the next call.
 func (a *zarrArray) bytesOf(row int) ([]byte, error) {
 	if row < 0 || row >= a.shape[0] {
-		return nil, fmt.Errorf("%s: %w: row %d of %d", a.path, arrayfiles.ErrRange, row, a.shape[0])
+		return nil, fmt.Errorf("%s: %w: row %d of %d", a.path, features.ErrRange, row, a.shape[0])
 	}
 	if err := a.load(row / a.chunkRows); err != nil {
 		return nil, err
@@ -227,7 +227,7 @@ func (a *zarrArray) row(stimulus int) ([]float32, error) {
 	for i := range a.row32 {
 		switch a.dtype {
 		case "<f2":
-			a.row32[i] = arrayfiles.Float32FromFloat16(le.Uint16(raw[2*i:]))
+			a.row32[i] = features.Float32FromFloat16(le.Uint16(raw[2*i:]))
 		case "<f4":
 			a.row32[i] = math.Float32frombits(le.Uint32(raw[4*i:]))
 		default:
@@ -242,7 +242,7 @@ func (a *zarrArray) floats() bool { return slices.Contains([]string{"<f2", "<f4"
 
 func (a *zarrArray) integers() ([]int64, error) {
 	if len(a.shape) != 1 {
-		return nil, fmt.Errorf("%s: %w: shape %v", a.path, arrayfiles.ErrRank, a.shape)
+		return nil, fmt.Errorf("%s: %w: shape %v", a.path, features.ErrRank, a.shape)
 	}
 	var values []int64
 	for i := range a.shape[0] {
@@ -258,7 +258,7 @@ func (a *zarrArray) integers() ([]int64, error) {
 		case "|u1", "|b1":
 			values = append(values, int64(raw[0]))
 		default:
-			return nil, fmt.Errorf("%s: %w: elements are %s, integers needed", a.path, arrayfiles.ErrDataType, a.dtype)
+			return nil, fmt.Errorf("%s: %w: elements are %s, integers needed", a.path, features.ErrDataType, a.dtype)
 		}
 	}
 	return values, nil
@@ -266,7 +266,7 @@ func (a *zarrArray) integers() ([]int64, error) {
 
 func (a *zarrArray) strings() ([]string, error) {
 	if len(a.shape) != 1 || !strings.HasPrefix(a.dtype, "<U") {
-		return nil, fmt.Errorf("%s: %w: shape %v of %s, strings needed", a.path, arrayfiles.ErrDataType, a.shape, a.dtype)
+		return nil, fmt.Errorf("%s: %w: shape %v of %s, strings needed", a.path, features.ErrDataType, a.shape, a.dtype)
 	}
 	var values []string
 	for i := range a.shape[0] {
@@ -332,7 +332,7 @@ func openZarr(root string) (*Source, error) {
 			return nil, err
 		}
 		if !array.floats() {
-			return nil, fmt.Errorf("%s: %w: its elements are %s; features are floating-point numbers", array.path, arrayfiles.ErrDataType, array.dtype)
+			return nil, fmt.Errorf("%s: %w: its elements are %s; features are floating-point numbers", array.path, features.ErrDataType, array.dtype)
 		}
 		if rows < 0 {
 			rows = array.shape[0]

@@ -7,13 +7,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/truncatednormal"
 )
 
 // The start of Brain-Score's decoder of object solution times, which TensorFlow 2.15 drew.
 func TestTensorFlowsNumbers(t *testing.T) {
-	f, err := arrayfiles.Open("../../testdata/comparison/ost_arrays.npz")
+	f, err := features.Open("../../testdata/comparison/ost_arrays.npz")
 	require.NoError(t, err)
 	defer f.Close()
 	a, err := f.Array("split0/bin0/initial_weights")

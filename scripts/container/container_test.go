@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/version"
 )
@@ -314,11 +314,11 @@ func TestContainerFeatures(t *testing.T) {
 
 type arrays struct {
 	t    *testing.T
-	file *arrayfiles.File
+	file *features.File
 }
 
 func open(t *testing.T, path string) arrays {
-	file, err := arrayfiles.Open(path)
+	file, err := features.Open(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { file.Close() })
 	return arrays{t, file}

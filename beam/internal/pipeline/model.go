@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 
-	"github.com/tfconvrnn/go/internal/extraction"
+	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 

@@ -24,8 +24,8 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
-	"github.com/tfconvrnn/go/internal/extraction"
-	"github.com/tfconvrnn/go/internal/stimuli"
+	"github.com/tfconvrnn/go/extraction"
+	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 

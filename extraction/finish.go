@@ -1,0 +1,669 @@
+package extraction
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/storage"
+	"github.com/tfconvrnn/go/stimuli"
+)
+
+// ErrIncomplete means that chunks are missing or damaged; errors.As with
+// *IncompleteError says which.
+var ErrIncomplete = errors.New("chunks are missing")
+
+// ErrNoneReadable means that nothing could be computed, because no stimulus could be
+// read. There is no output then.
+var ErrNoneReadable = errors.New("no stimulus could be read")
+
+var errCorrupt = errors.New("damaged")
+
+// IncompleteError lists what keeps a store from being sealed.
+type IncompleteError struct {
+	Plan             string
+	Chunks           int
+	Missing, Corrupt []int
+}
+
+// Error says what to do.
+func (e *IncompleteError) Error() string {
+	var parts []string
+	if len(e.Missing) > 0 {
+		parts = append(parts, fmt.Sprintf("%d are missing (%s)", len(e.Missing), ranges(e.Missing)))
+	}
+	if len(e.Corrupt) > 0 {
+		parts = append(parts, fmt.Sprintf("%d are damaged and count as missing from now on (%s)", len(e.Corrupt), ranges(e.Corrupt)))
+	}
+	return fmt.Sprintf("%s: of %d chunks %s; run extract work --plan %s, then finish again", e.Plan, e.Chunks, strings.Join(parts, " and "), e.Plan)
+}
+
+// Unwrap returns ErrIncomplete.
+func (e *IncompleteError) Unwrap() error { return ErrIncomplete }
+
+// ranges writes numbers as "1, 4–7, …".
+func ranges(numbers []int) string {
+	var parts []string
+	for i := 0; i < len(numbers); {
+		k := i
+		for k+1 < len(numbers) && numbers[k+1] == numbers[k]+1 {
+			k++
+		}
+		if len(parts) == 8 {
+			return strings.Join(append(parts, "…"), ", ")
+		}
+		if part := fmt.Sprint(numbers[i]); k > i {
+			parts = append(parts, fmt.Sprintf("%s–%d", part, numbers[k]))
+		} else {
+			parts = append(parts, part)
+		}
+		i = k + 1
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Begin makes what workers write into, and keeps chunks of this plan that are there
+// already. It takes the output from other plans; if chunks of one are written, it is an
+// *OtherPlanError, and nothing has changed. replace discards them, and this plan's, and,
+// in an object store, an earlier output, which without replace is an error that wraps
+// fs.ErrExist.
+func (p *Plan) Begin(ctx context.Context, replace bool) error {
+	return p.place.begin(ctx, p.claim(), replace, func(claim) bool { return replace })
+}
+
+// Resume is Begin for going on with an interrupted run. It discards chunks of plans that
+// had the plan file's name before.
+func (p *Plan) Resume(ctx context.Context) error {
+	own := p.claim()
+	return p.place.begin(ctx, own, false, func(c claim) bool { return c.Name == own.Name })
+}
+
+// Displaced returns the names of the plans from which Begin or Resume has taken the
+// output. Their workers are refused from then on.
+func (p *Plan) Displaced() []string { return p.place.displaced }
+
+func (p *Plan) claim() claim {
+	name := p.name
+	if absolute, err := filepath.Abs(name); err == nil && !storage.IsRemote(name) {
+		name = absolute
+	}
+	return claim{Plan: p.hash, Name: name, Chunks: p.Chunks()}
+}
+
+// Discard removes what workers have written, and the plan file.
+func (p *Plan) Discard(ctx context.Context) error {
+	return errors.Join(p.place.discard(ctx), p.Remove(ctx))
+}
+
+// Remove removes the plan file.
+func (p *Plan) Remove(ctx context.Context) error {
+	if storage.IsRemote(p.name) {
+		folder, object, err := storage.Split(p.name)
+		if err != nil {
+			return err
+		}
+		s, err := storage.Open(ctx, folder)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return s.Remove(ctx, object)
+	}
+	if err := os.Remove(p.name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Sealed returns the seal of the finished store; an error that wraps fs.ErrNotExist
+// if it is not finished, or another plan's.
+func (p *Plan) Sealed(ctx context.Context) (*Seal, error) {
+	seal, err := p.place.seal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if seal.Plan != p.hash {
+		return nil, fmt.Errorf("%s is sealed, but by another plan: %w", p.Output, fs.ErrNotExist)
+	}
+	return seal, nil
+}
+
+// Status says how far a plan is.
+type Status struct {
+	Plan        string `json:"plan"`
+	Output      string `json:"output"`
+	Chunks      int    `json:"chunks"`
+	Done        int    `json:"done"`
+	Missing     int    `json:"missing"`
+	Corrupt     int    `json:"corrupt"`
+	Checked     bool   `json:"checked"` // whether all files were read
+	Stimuli     int    `json:"stimuli"`
+	StimuliDone int    `json:"stimuli_done"`
+	// StimuliPerSecond is that of the last chunks in the time in which at least one worker
+	// computed one of them, by the clock of the file system or object store; 0 if that
+	// cannot be told.
+	StimuliPerSecond float64 `json:"stimuli_per_second,omitempty"`
+	SecondsLeft      float64 `json:"seconds_left,omitempty"`
+	Sealed           *Seal   `json:"sealed,omitempty"`
+	MissingChunks    []int   `json:"-"`
+	CorruptChunks    []int   `json:"-"`
+}
+
+// rateChunks is the number of latest chunks that the rate is taken of.
+const rateChunks = 200
+
+// Status looks which chunks are written. With check it reads all their files and
+// compares the checksums. It changes nothing.
+func (p *Plan) Status(ctx context.Context, check bool) (*Status, error) {
+	s := &Status{Plan: p.name, Output: p.Output, Chunks: p.Chunks(), Stimuli: p.Stimuli, Checked: check}
+	seal, err := p.Sealed(ctx)
+	if err == nil {
+		s.Sealed, s.Done, s.StimuliDone = seal, s.Chunks, s.Stimuli
+		if check {
+			return s, p.verifySealed(ctx)
+		}
+		return s, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	done, times, err := p.done(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if check {
+		if s.CorruptChunks, err = p.verify(ctx, done, nil, nil, nil); err != nil {
+			return nil, err
+		}
+		for _, chunk := range s.CorruptChunks {
+			done[chunk] = false
+		}
+	}
+	for chunk, there := range done {
+		first, end := p.Rows(chunk)
+		if there {
+			s.Done, s.StimuliDone = s.Done+1, s.StimuliDone+end-first
+		} else if !slices.Contains(s.CorruptChunks, chunk) {
+			s.MissingChunks = append(s.MissingChunks, chunk)
+		}
+	}
+	s.Missing, s.Corrupt = len(s.MissingChunks), len(s.CorruptChunks)
+	if s.StimuliPerSecond, err = p.rate(ctx, times); err != nil {
+		return nil, err
+	}
+	if s.StimuliPerSecond > 0 {
+		s.SecondsLeft = float64(s.Stimuli-s.StimuliDone) / s.StimuliPerSecond
+	}
+	return s, nil
+}
+
+// writing is when a record was written.
+type writing struct {
+	chunk int
+	at    time.Time
+}
+
+// rate is the stimuli per second of the last chunks. Every record says how long its chunk
+// took; the time that counts is that which these spans cover together, so neither pauses
+// nor workers beside each other make it wrong.
+func (p *Plan) rate(ctx context.Context, times []writing) (float64, error) {
+	slices.SortFunc(times, func(a, b writing) int { return b.at.Compare(a.at) })
+	times = times[:min(len(times), rateChunks)]
+	spans := make([]time.Duration, len(times))
+	counts := make([]int, len(times))
+	err := inParallel(ctx, p.parallel, len(times), func(ctx context.Context, i int) error {
+		record, err := p.Record(ctx, times[i].chunk)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errCorrupt) {
+			return nil
+		}
+		if err == nil && record.Seconds > 0 {
+			counts[i], spans[i] = record.Stimuli, time.Duration(record.Seconds*float64(time.Second))
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	stimuli := 0
+	var active time.Duration
+	var from time.Time // up to which, backwards, time has been counted
+	for i, w := range times {
+		if counts[i] == 0 {
+			continue
+		}
+		end, begin := w.at, w.at.Add(-spans[i])
+		if stimuli > 0 && from.Before(end) {
+			end = from
+		}
+		if begin.Before(end) {
+			active += end.Sub(begin)
+			from = begin
+		}
+		stimuli += counts[i]
+	}
+	if active <= 0 {
+		return 0, nil
+	}
+	return float64(stimuli) / active.Seconds(), nil
+}
+
+// done returns which chunks have a record, and when the store says they were written.
+func (p *Plan) done(ctx context.Context) ([]bool, []writing, error) {
+	done := make([]bool, p.Chunks())
+	var times []writing
+	err := p.place.work.List(ctx, recordPrefix, func(o object) error {
+		if chunk, ok := recordChunk(o.Name); ok && chunk < len(done) && o.Size > 0 {
+			done[chunk] = true
+			times = append(times, writing{chunk, o.Modified})
+		}
+		return nil
+	})
+	return done, times, err
+}
+
+// verify checks chunks as verifyChunk does, passes their records in order to each, if
+// that is not nil, and returns the chunks whose files are not those of their records.
+func (p *Plan) verify(ctx context.Context, done []bool, own recordSums, each func(*ChunkRecord) error, progress func(chunks int)) (corrupt []int, err error) {
+	const window = 256
+	workers := p.parallel
+	for first := 0; first < len(done); first += window {
+		count := min(window, len(done)-first)
+		records := make([]*ChunkRecord, count)
+		err := inParallel(ctx, workers, count, func(ctx context.Context, i int) error {
+			if !done[first+i] {
+				return nil
+			}
+			record, err := p.verifyChunk(ctx, first+i, own)
+			if err != nil && !errors.Is(err, errCorrupt) {
+				return err
+			}
+			records[i] = record
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for i, record := range records {
+			switch {
+			case !done[first+i]:
+			case record == nil:
+				corrupt = append(corrupt, first+i)
+			case each != nil && len(corrupt) == 0:
+				if err := each(record); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if progress != nil {
+			progress(first + count)
+		}
+	}
+	return corrupt, nil
+}
+
+// verifyChunk returns the record of a chunk whose files are as it says. If the record
+// is one of own, the files are not read, but must be there.
+func (p *Plan) verifyChunk(ctx context.Context, chunk int, own recordSums) (*ChunkRecord, error) {
+	record, err := p.completeRecord(ctx, chunk)
+	if err != nil {
+		return nil, err
+	}
+	sum, ok := own[chunk]
+	known := ok && sum == record.sum() // or another process has written it, too
+	for _, f := range record.Files {
+		found := f
+		if known {
+			var object object
+			object, err = p.place.chunks.Stat(ctx, f.Name)
+			found.Size = object.Size
+		} else {
+			found.SHA256, found.Size, err = hashObject(ctx, p.place.chunks, f.Name)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, errCorrupt
+		}
+		if err != nil {
+			return nil, err
+		}
+		if found != f {
+			return nil, errCorrupt
+		}
+	}
+	return record, nil
+}
+
+// recordSums are those of the records of chunks.
+type recordSums map[int][sha256.Size]byte
+
+// sum is that of the names and checksums of all files.
+func (r *ChunkRecord) sum() (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, f := range r.Files {
+		fmt.Fprintf(h, "%q %d %s\n", f.Name, f.Size, f.SHA256)
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// completeRecord returns the record of a chunk if it names all of its files.
+func (p *Plan) completeRecord(ctx context.Context, chunk int) (*ChunkRecord, error) {
+	record, err := p.Record(ctx, chunk)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errCorrupt // removed since it was listed
+	}
+	if err != nil {
+		return nil, err
+	}
+	first, end := p.Rows(chunk)
+	want := 0
+	for array := range p.layout.Streamed {
+		for row := first; row < end; row += p.store.ChunkRows() {
+			if want >= len(record.Files) || record.Files[want].Name != p.store.ChunkName(array, row/p.store.ChunkRows()) {
+				return nil, errCorrupt
+			}
+			want++
+		}
+	}
+	if want != len(record.Files) {
+		return nil, errCorrupt
+	}
+	return record, nil
+}
+
+func hashObject(ctx context.Context, store store, name string) (string, int64, error) {
+	r, err := store.Open(ctx, name)
+	if err != nil {
+		return "", 0, err
+	}
+	defer r.Close()
+	sum := sha256.New()
+	size, err := io.Copy(sum, r)
+	if err != nil {
+		return "", 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), size, nil
+}
+
+// Finished is what Finish made.
+type Finished struct {
+	Seal
+	// Already: the store was sealed before.
+	Already bool
+	// Skipped are the stimuli that could not be read, up to MaxSkipped of them.
+	Skipped []FailedStimulus
+	// SkippedCount is the number of all.
+	SkippedCount int
+}
+
+// MaxSkipped bounds the stimuli listed in Finished.
+const MaxSkipped = 10_000
+
+// Finish reads and verifies every chunk, writes what else belongs to the store, and
+// seals it: manifest.sha256 lists the SHA-256 of every file as sha256sum does, and
+// sealed.json holds that of the list. Then the store gets its name. What is damaged
+// counts as missing from then on; where something is missing the error is an
+// *IncompleteError and nothing is sealed. Finishing again is harmless. What own workers
+// have written in this process is known and not read again.
+func (p *Plan) Finish(ctx context.Context, progress func(chunks int), own ...*Worker) (*Finished, error) {
+	if seal, err := p.Sealed(ctx); err == nil {
+		return &Finished{Seal: *seal, Already: true}, p.place.tidy(ctx)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err := p.Ready(ctx); err != nil {
+		return nil, err
+	}
+	done, _, err := p.done(ctx)
+	if err != nil {
+		return nil, err
+	}
+	incomplete := &IncompleteError{Plan: p.name, Chunks: p.Chunks()}
+	for chunk, there := range done {
+		if !there {
+			incomplete.Missing = append(incomplete.Missing, chunk)
+		}
+	}
+	if len(incomplete.Missing) > 0 {
+		return p.incomplete(ctx, incomplete)
+	}
+	list, err := newManifest()
+	if err != nil {
+		return nil, err
+	}
+	defer list.close()
+	sums := recordSums{}
+	for _, w := range own {
+		maps.Copy(sums, w.written)
+	}
+	finished := &Finished{}
+	incomplete.Corrupt, err = p.verify(ctx, done, sums, func(r *ChunkRecord) error {
+		for _, f := range r.Failed {
+			if finished.SkippedCount++; finished.SkippedCount <= MaxSkipped {
+				finished.Skipped = append(finished.Skipped, f)
+			}
+		}
+		for _, f := range r.Files {
+			if err := list.add(f.SHA256, f.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, progress)
+	if err == nil && finished.SkippedCount == p.Stimuli {
+		err = fmt.Errorf("%s: %w of %d", p.Output, ErrNoneReadable, p.Stimuli)
+	}
+	if err != nil {
+		return p.finishedMeanwhile(ctx, err)
+	}
+	if len(incomplete.Corrupt) > 0 {
+		for _, chunk := range incomplete.Corrupt {
+			if err := p.place.work.Remove(ctx, recordName(chunk)); err != nil {
+				return nil, err
+			}
+		}
+		return p.incomplete(ctx, incomplete)
+	}
+	seal, err := p.seal(ctx, list)
+	if err != nil {
+		return p.finishedMeanwhile(ctx, err)
+	}
+	finished.Seal = *seal
+	if err := p.place.publish(ctx, p.Replace); err != nil {
+		return p.finishedMeanwhile(ctx, err)
+	}
+	return finished, p.place.tidy(ctx)
+}
+
+// finishedMeanwhile turns an error that comes of another process's having finished
+// into success, and one that comes of another plan's having taken the output into
+// ErrOtherPlan.
+func (p *Plan) finishedMeanwhile(ctx context.Context, err error) (*Finished, error) {
+	if !errors.Is(err, fs.ErrNotExist) || context.Cause(ctx) != nil {
+		return nil, features.DiskError(err)
+	}
+	ready := p.Ready(ctx)
+	if ready == nil {
+		return nil, fmt.Errorf("%s: %w (%w)", p.Output, errBegunAnew, err)
+	}
+	if errors.Is(ready, ErrSealed) {
+		if seal, err := p.Sealed(ctx); err == nil {
+			return &Finished{Seal: *seal, Already: true}, nil
+		}
+	}
+	return nil, ready
+}
+
+// incomplete says what is missing, unless it is all because the place has gone.
+func (p *Plan) incomplete(ctx context.Context, err *IncompleteError) (*Finished, error) {
+	if ready := p.Ready(ctx); ready != nil {
+		return p.finishedMeanwhile(ctx, fs.ErrNotExist)
+	}
+	return nil, err
+}
+
+// seal writes columns, metadata, the manifest and the seal.
+func (p *Plan) seal(ctx context.Context, list *manifestList) (*Seal, error) {
+	put := func(name string, content []byte) error {
+		if err := p.place.chunks.Put(ctx, name, content); err != nil {
+			return err
+		}
+		sum := sha256.Sum256(content)
+		return list.add(hex.EncodeToString(sum[:]), name)
+	}
+	if err := p.writeColumns(ctx, put); err != nil {
+		return nil, err
+	}
+	// What makes it a store for readers comes last.
+	var marker []byte
+	err := p.store.Files(func(name string, content []byte) error {
+		if name == ".zgroup" {
+			marker = content
+			sum := sha256.Sum256(content)
+			return list.add(hex.EncodeToString(sum[:]), name)
+		}
+		return put(name, content)
+	})
+	if err != nil {
+		return nil, err
+	}
+	file, err := list.rewind()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.place.chunks.PutFrom(ctx, manifestName, file); err != nil {
+		return nil, err
+	}
+	seal := &Seal{Plan: p.hash, Manifest: hex.EncodeToString(list.sum.Sum(nil)), Stimuli: p.Stimuli, Chunks: p.Chunks(), Files: list.count}
+	text, err := json.MarshalIndent(seal, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if err := p.place.chunks.Put(ctx, ".zgroup", marker); err != nil {
+		return nil, err
+	}
+	return seal, p.place.chunks.Put(ctx, sealName, append(text, '\n'))
+}
+
+// manifestList is the text of manifest.sha256, on disk until it is complete.
+type manifestList struct {
+	file  *os.File
+	sum   hash.Hash
+	count int
+}
+
+func newManifest() (*manifestList, error) {
+	file, err := os.CreateTemp("", "tfconvrnn-manifest-*")
+	return &manifestList{file: file, sum: sha256.New()}, err
+}
+
+func (m *manifestList) add(sum, name string) error {
+	m.count++
+	_, err := fmt.Fprintf(io.MultiWriter(m.file, m.sum), "%s  %s\n", sum, name)
+	return err
+}
+
+func (m *manifestList) rewind() (io.Reader, error) {
+	_, err := m.file.Seek(0, io.SeekStart)
+	return m.file, err
+}
+
+func (m *manifestList) close() {
+	m.file.Close()
+	os.Remove(m.file.Name())
+}
+
+// writeColumns writes the columns, for which it goes through all stimuli once.
+func (p *Plan) writeColumns(ctx context.Context, put func(name string, content []byte) error) error {
+	type column struct {
+		texts    []string
+		wholes   []int64
+		decimals []float64
+		booleans []bool
+		kind     string
+		count    int // values buffered
+		chunk    int
+		cell     func(*stimuli.Record) string
+	}
+	var columns []*column
+	for i, c := range p.Columns {
+		kind := &column{kind: c.Kind}
+		switch i {
+		case 0:
+			kind.cell = func(r *stimuli.Record) string { return r.ID }
+		case 1:
+			kind.cell = func(r *stimuli.Record) string { return r.Path }
+		default:
+			kind.cell = func(r *stimuli.Record) string {
+				if i-2 < len(r.Cells) {
+					return r.Cells[i-2]
+				}
+				return ""
+			}
+		}
+		columns = append(columns, kind)
+	}
+	columns = append(columns, &column{kind: stimuli.TextColumn, cell: func(r *stimuli.Record) string { return r.SHA256 }})
+	flush := func(i int) error {
+		c := columns[i]
+		var values any = c.texts
+		switch c.kind {
+		case stimuli.WholeColumn:
+			values = c.wholes
+		case stimuli.DecimalColumn:
+			values = c.decimals
+		case stimuli.BooleanColumn:
+			values = c.booleans
+		}
+		name, content, err := p.store.Column(i, c.chunk, values)
+		if err != nil {
+			return err
+		}
+		c.texts, c.wholes, c.decimals, c.booleans, c.count = c.texts[:0], c.wholes[:0], c.decimals[:0], c.booleans[:0], 0
+		c.chunk++
+		return put(name, content)
+	}
+	err := p.records().each(ctx, 0, p.Stimuli, func(r *stimuli.Record) error {
+		for i, c := range columns {
+			switch cell := c.cell(r); c.kind {
+			case stimuli.WholeColumn:
+				c.wholes = append(c.wholes, stimuli.Whole(cell))
+			case stimuli.DecimalColumn:
+				c.decimals = append(c.decimals, stimuli.Decimal(cell))
+			case stimuli.BooleanColumn:
+				c.booleans = append(c.booleans, stimuli.Boolean(cell))
+			default:
+				c.texts = append(c.texts, cell)
+			}
+			if c.count++; c.count == p.store.ColumnRows(i) {
+				if err := flush(i); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	for i, c := range columns {
+		if err == nil && c.count > 0 {
+			err = flush(i)
+		}
+	}
+	return err
+}
+
+// verifySealed compares the files of a finished store with its manifest.
+func (p *Plan) verifySealed(ctx context.Context) error {
+	return VerifyStore(ctx, p.Output)
+}

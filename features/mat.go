@@ -1,0 +1,325 @@
+package features
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+)
+
+// MATLAB's level 5 format (MathWorks, "MAT-File Format"): a header of 128
+// bytes, then data elements of an 8-byte tag (type, bytes) and data padded to
+// 8 bytes. An array is an miMATRIX element that holds flags, dimensions, name
+// and values. Little endian. Lengths have 32 bits, and MATLAB itself stops at
+// 2 GiB.
+const (
+	miInt8   = 1
+	miUint8  = 2
+	miInt32  = 5
+	miUint32 = 6
+	miSingle = 7
+	miDouble = 9
+	miInt64  = 12
+	miMatrix = 14
+	miUTF16  = 17
+
+	mxCell   = 1
+	mxChar   = 4
+	mxDouble = 6
+	mxSingle = 7
+	mxUint8  = 9
+	mxInt32  = 12
+	mxInt64  = 14
+
+	mxLogicalFlag = 0x0200
+
+	matLimit      = math.MaxInt32
+	matNameLength = 63
+	matMarker     = "layers.txt"
+)
+
+// planMAT writes a folder with one .mat per streamed array and layers.txt,
+// their list. The rows are in the variable features, whose dimensions MATLAB
+// sees reversed, because it stores the first one fastest: a layer [N, T, H, W,
+// C] is features(c, w, h, t, n). permute(features, [5 4 3 2 1]) gives the
+// order of the other formats. Beside it: layer, model, region, timesteps, ms,
+// driven, every column (strings as an N×1 cell array), mask, constant and attribute,
+// under names that MATLAB allows.
+func planMAT(layout *Layout) (*plan, error) {
+	p := &plan{folder: true, marker: matMarker}
+	var common bytes.Buffer
+	names := map[string]bool{"features": true, "layer": true, "model": true, "region": true,
+		"timesteps": true, "ms": true, "driven": true, "dimensions": true}
+	unique := func(name string) string {
+		name = MATLABName(name)
+		for candidate, n := name, 2; ; n++ {
+			if !names[candidate] {
+				names[candidate] = true
+				return candidate
+			}
+			suffix := "_" + strconv.Itoa(n)
+			candidate = name[:min(len(name), matNameLength-len(suffix))] + suffix
+		}
+	}
+	for _, c := range layout.Columns {
+		if err := matValues(&common, unique(c.Name), []int{layout.Rows}, c.Values); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range layout.Constants {
+		if err := matValues(&common, unique(c.Name), c.Shape, c.Values); err != nil {
+			return nil, err
+		}
+	}
+	for _, a := range layout.Attributes {
+		matText(&common, unique(a.Name), a.Value)
+	}
+	matText(&common, "model", layout.Model)
+	masks, err := layout.masks()
+	if err != nil {
+		return nil, err
+	}
+	maskNames := make([]string, len(masks))
+	for i, m := range masks {
+		maskNames[i] = unique(layout.Streamed[m].Name)
+	}
+	p.regions = make([]region, len(layout.Streamed))
+	var copies []maskCopy
+
+	var list bytes.Buffer
+	seen := map[string]bool{}
+	for i := range layout.Streamed {
+		s := &layout.Streamed[i]
+		if slices.Contains(masks, i) {
+			continue
+		}
+		name := strings.ReplaceAll(s.Name, "/", "_") + ".mat"
+		if seen[name] {
+			return nil, fmt.Errorf("%w: two files would be called %q", ErrLayout, name)
+		}
+		seen[name] = true
+		fmt.Fprintln(&list, name)
+
+		var head bytes.Buffer
+		text := make([]byte, 116)
+		for j := copy(text, "MATLAB 5.0 MAT-file, written by tfconvrnn"); j < len(text); j++ {
+			text[j] = ' '
+		}
+		head.Write(text)
+		head.Write(make([]byte, 8))
+		head.Write([]byte{0x00, 0x01, 'I', 'M'})
+		matText(&head, "layer", s.Name)
+		region := ""
+		if s.Layer != nil {
+			region = s.Layer.Region
+			timesteps, ms := s.Layer.times()
+			for _, v := range []Constant{{Name: "timesteps", Values: timesteps}, {Name: "ms", Values: ms}, {Name: "driven", Values: s.Layer.Driven}} {
+				if n, _ := valuesOf(v.Values); n == 0 {
+					continue
+				}
+				if err := matValues(&head, v.Name, []int{len(timesteps)}, v.Values); err != nil {
+					return nil, err
+				}
+			}
+		}
+		matText(&head, "region", region)
+
+		class, kind, flags, err := matClass(s.DataType)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", s.Name, err)
+		}
+		shape := append([]int{layout.Rows}, s.RowShape...)
+		size, ok := byteSize(shape, s.DataType.Size())
+		front := matFront("features", class, flags, shape)
+		total := int64(len(front)) + 8 + (size+7)&^7
+		if !ok || total > matLimit {
+			return nil, fmt.Errorf("%w: %q has %d bytes; a .mat of level 5 holds 2 GiB; choose fewer timesteps or images, or another format",
+				ErrTooLarge, s.Name, size)
+		}
+		var tail bytes.Buffer
+		matTag(&tail, miMatrix, int(total))
+		tail.Write(front)
+		matTag(&tail, kind, int(size))
+
+		file := plannedFile{name: name, sections: []section{bytesSection(0, head.Bytes()), bytesSection(int64(head.Len()), common.Bytes())}}
+		at := int64(head.Len() + common.Len())
+		for k, m := range masks {
+			mask := matMask(maskNames[k], layout.Rows)
+			file.sections = append(file.sections, bytesSection(at, mask.before), bytesSection(at+mask.end-int64(len(mask.after)), mask.after))
+			place := contiguousRegion(len(p.files), at+int64(len(mask.before)), &layout.Streamed[m])
+			if len(p.files) == 0 { // its rows are written here and copied in the end
+				p.regions[m] = place
+			} else {
+				copies = append(copies, maskCopy{m, place})
+			}
+			at += mask.end
+		}
+		file.sections = append(file.sections, bytesSection(at, tail.Bytes()))
+		p.regions[i] = contiguousRegion(len(p.files), at+int64(tail.Len()), s)
+		file.size = p.regions[i].offset + (size+7)&^7
+		p.files = append(p.files, file)
+	}
+	if len(p.files) == 0 {
+		return nil, fmt.Errorf("%w: a .mat needs at least one layer", ErrLayout)
+	}
+	p.final = func(w written) ([]patch, error) {
+		var patches []patch
+		for _, c := range copies {
+			rows, err := w.rows(c.array)
+			if err != nil {
+				return nil, err
+			}
+			patches = append(patches, patch{file: c.file, offset: c.offset, bytes: rows})
+		}
+		return patches, nil
+	}
+	p.files = append(p.files, plannedFile{name: matMarker, size: int64(list.Len()), sections: []section{bytesSection(0, list.Bytes())}})
+	return p, nil
+}
+
+// maskCopy is a further place of a mask's rows.
+type maskCopy struct {
+	array int
+	region
+}
+
+// matVariable is a variable whose values come later: what lies around them, and the
+// bytes of all.
+type matVariable struct {
+	before, after []byte
+	end           int64
+}
+
+// matMask is a column of logical values.
+func matMask(name string, rows int) matVariable {
+	front := matFront(name, mxUint8, mxLogicalFlag, []int{rows})
+	size := (rows + 7) &^ 7
+	var before bytes.Buffer
+	matTag(&before, miMatrix, len(front)+8+size)
+	before.Write(front)
+	matTag(&before, miUint8, rows)
+	return matVariable{before.Bytes(), make([]byte, size-rows), int64(before.Len() + size)}
+}
+
+// MATLABName makes a name that a variable of a .mat can have of a name that is not
+// empty: letters, digits and underscores, a letter first, at most 63.
+func MATLABName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, name)
+	if c := name[0]; c == '_' || c >= '0' && c <= '9' {
+		name = "x" + name
+	}
+	return name[:min(len(name), matNameLength)]
+}
+
+func matClass(d DataType) (class, kind, flags uint32, err error) {
+	switch d {
+	case Float32:
+		return mxSingle, miSingle, 0, nil
+	case Float64:
+		return mxDouble, miDouble, 0, nil
+	case Int32:
+		return mxInt32, miInt32, 0, nil
+	case Int64:
+		return mxInt64, miInt64, 0, nil
+	case Uint8:
+		return mxUint8, miUint8, 0, nil
+	case Bool:
+		return mxUint8, miUint8, mxLogicalFlag, nil
+	}
+	return 0, 0, 0, fmt.Errorf("%w: MATLAB has no %v; choose float32 or another format", ErrDataType, d)
+}
+
+func matTag(b *bytes.Buffer, kind uint32, length int) {
+	b.Write(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, kind), uint32(length)))
+}
+
+func matElement(b *bytes.Buffer, kind uint32, data []byte) {
+	matTag(b, kind, len(data))
+	b.Write(data)
+	b.Write(make([]byte, (8-len(data)%8)%8))
+}
+
+// matFront is what precedes the values of an array whose C-order shape is
+// given: MATLAB's dimensions are the reverse, at least two.
+func matFront(name string, class, flags uint32, shape []int) []byte {
+	var b bytes.Buffer
+	le := binary.LittleEndian
+	matElement(&b, miUint32, le.AppendUint32(le.AppendUint32(nil, class|flags), 0))
+	var dimensions []byte
+	for i := len(shape) - 1; i >= 0; i-- {
+		dimensions = le.AppendUint32(dimensions, uint32(shape[i]))
+	}
+	for i := len(shape); i < 2; i++ { // a column
+		dimensions = le.AppendUint32(dimensions, 1)
+	}
+	matElement(&b, miInt32, dimensions)
+	matElement(&b, miInt8, []byte(name))
+	return b.Bytes()
+}
+
+// matArray adds a whole array.
+func matArray(b *bytes.Buffer, front []byte, values func(*bytes.Buffer)) {
+	var inner bytes.Buffer
+	inner.Write(front)
+	values(&inner)
+	matTag(b, miMatrix, inner.Len())
+	b.Write(inner.Bytes())
+}
+
+// matText adds a row of characters in UTF-16. Dimensions count its units, two for a
+// character beyond U+FFFF, as MATLAB's and Octave's do. SciPy counts characters, and
+// refuses a file with fewer than the dimensions say: zeros, which it drops, fill up.
+func matText(b *bytes.Buffer, name, value string) {
+	points := []rune(value)
+	units := utf16.Encode(points)
+	rows := 1
+	if len(units) == 0 {
+		rows = 0
+	}
+	fill := len(units) - len(points)
+	data := make([]byte, 0, 2*(len(units)+fill))
+	for _, u := range units {
+		data = binary.LittleEndian.AppendUint16(data, u)
+	}
+	data = append(data, make([]byte, 2*fill)...)
+	matArray(b, matFront(name, mxChar, 0, []int{len(units), rows}), func(inner *bytes.Buffer) {
+		matElement(inner, miUTF16, data)
+	})
+}
+
+// matValues adds metadata; strings become a cell array.
+func matValues(b *bytes.Buffer, name string, shape []int, values any) error {
+	if text, ok := values.([]string); ok {
+		matArray(b, matFront(name, mxCell, 0, shape), func(inner *bytes.Buffer) {
+			for _, s := range text {
+				matText(inner, "", s)
+			}
+		})
+		return nil
+	}
+	_, d := valuesOf(values)
+	class, kind, flags, err := matClass(d)
+	if err != nil {
+		return err
+	}
+	var data bytes.Buffer
+	if err := binary.Write(&data, binary.LittleEndian, values); err != nil {
+		return err
+	}
+	if data.Len() > matLimit/2 {
+		return fmt.Errorf("%w: %q has %d bytes", ErrTooLarge, name, data.Len())
+	}
+	matArray(b, matFront(name, class, flags, shape), func(inner *bytes.Buffer) {
+		matElement(inner, kind, data.Bytes())
+	})
+	return nil
+}

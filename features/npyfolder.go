@@ -1,0 +1,235 @@
+package features
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// npyFolderMarker describes the whole output; it lies at the root.
+const npyFolderMarker = "features.json"
+
+// planNPYFolder lays an output out as thingsvision does: a folder per layer
+// with features.npy (n × d, each row a presentation's features flattened in C
+// order) and file_names.txt (n lines). Beside them: layer.json (the shape to
+// give the rows, timesteps, ms, driven, region), and at the root stimuli.csv
+// (all columns), features.json (model, arrays, attributes) and one .npy per
+// constant and mask. Masks are columns of stimuli.csv too.
+func planNPYFolder(layout *Layout) (*plan, error) {
+	p := &plan{folder: true, marker: npyFolderMarker}
+	names := map[string]bool{}
+	add := func(f plannedFile) error {
+		if names[f.name] {
+			return fmt.Errorf("%w: two files would be called %q", ErrLayout, f.name)
+		}
+		names[f.name] = true
+		p.files = append(p.files, f)
+		return nil
+	}
+	addBytes := func(name string, content []byte) error {
+		return add(plannedFile{name: name, size: int64(len(content)), sections: []section{bytesSection(0, content)}})
+	}
+
+	summary := map[string]any{"presentations": layout.Rows, "model": layout.Model,
+		"identifier": layout.Identifier, "stimulus_set": layout.StimulusSet}
+	masks, err := layout.masks()
+	if err != nil {
+		return nil, err
+	}
+	var arrays []any
+	for i := range layout.Streamed {
+		if !slices.Contains(masks, i) {
+			arrays = append(arrays, describe(&layout.Streamed[i]))
+		}
+	}
+	summary["arrays"] = arrays
+	attributes := map[string]string{}
+	for _, a := range layout.Attributes {
+		attributes[a.Name] = a.Value
+	}
+	summary["attributes"] = attributes
+	text, err := indented(summary)
+	if err != nil {
+		return nil, err
+	}
+	if err := addBytes(npyFolderMarker, text); err != nil {
+		return nil, err
+	}
+	if err := planStimuliTable(p, layout, masks, add); err != nil {
+		return nil, err
+	}
+	for _, c := range layout.Constants {
+		size, write, err := npyConstant(c)
+		if err != nil {
+			return nil, err
+		}
+		if err := add(plannedFile{name: c.Name + ".npy", size: size, sections: []section{{size: size, write: write}}}); err != nil {
+			return nil, err
+		}
+	}
+
+	fileNames, err := fileNames(layout)
+	if err != nil {
+		return nil, err
+	}
+	for i := range layout.Streamed {
+		s := &layout.Streamed[i]
+		name, shape := path.Join(s.Name, "features.npy"), []int{layout.Rows, s.rowElements()}
+		mask := slices.Contains(masks, i)
+		if mask {
+			name, shape = s.Name+".npy", shape[:1]
+		}
+		header := npyHeader(s.DataType.descr(), shape)
+		r := contiguousRegion(len(p.files), int64(len(header)), s)
+		p.regions = append(p.regions, r)
+		if err := add(plannedFile{name: name, size: r.offset + int64(layout.Rows)*r.rowBytes,
+			sections: []section{bytesSection(0, header)}}); err != nil {
+			return nil, err
+		}
+		if mask {
+			continue
+		}
+		if err := addBytes(path.Join(s.Name, "file_names.txt"), fileNames); err != nil {
+			return nil, err
+		}
+		text, err := indented(describe(s))
+		if err != nil {
+			return nil, err
+		}
+		if err := addBytes(path.Join(s.Name, "layer.json"), text); err != nil {
+			return nil, err
+		}
+	}
+	// A name that is a file for one array and a folder for another.
+	for name := range names {
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			if names[dir] {
+				return nil, fmt.Errorf("%w: %q would be a file and a folder", ErrLayout, dir)
+			}
+		}
+	}
+	return p, nil
+}
+
+// planStimuliTable adds stimuli.csv. Its masks are known after the last row; until then
+// there is room for their longest values.
+func planStimuliTable(p *plan, layout *Layout, masks []int, add func(plannedFile) error) error {
+	if len(layout.Columns)+len(masks) == 0 {
+		return nil
+	}
+	columns := slices.Clone(layout.Columns)
+	known := columnsCSV(columns, layout.Rows)
+	for _, m := range masks {
+		columns = append(columns, Column{Name: layout.Streamed[m].Name, Values: make([]bool, layout.Rows)})
+	}
+	file := len(p.files)
+	if err := add(plannedFile{name: "stimuli.csv", size: int64(len(columnsCSV(columns, layout.Rows))), sections: []section{bytesSection(0, known)}}); err != nil || len(masks) == 0 {
+		return err
+	}
+	p.final = func(w written) ([]patch, error) {
+		for k, m := range masks {
+			rows, err := w.rows(m)
+			if err != nil {
+				return nil, err
+			}
+			values := make([]bool, len(rows))
+			for i, b := range rows {
+				values[i] = b != 0
+			}
+			columns[len(layout.Columns)+k].Values = values
+		}
+		return []patch{{file: file, bytes: columnsCSV(columns, layout.Rows), last: true}}, nil
+	}
+	return nil
+}
+
+// describe is the JSON description of a streamed array.
+func describe(s *Streamed) map[string]any {
+	shape := s.RowShape
+	if shape == nil {
+		shape = []int{}
+	}
+	d := map[string]any{"name": s.Name, "dtype": s.DataType.String(), "row_shape": shape}
+	if len(s.Dimensions) > 0 {
+		d["dimensions"] = s.Dimensions
+	}
+	if s.Layer != nil {
+		d["timesteps"], d["ms"] = s.Layer.times()
+		if s.Layer.Driven != nil {
+			d["driven"] = s.Layer.Driven
+		}
+		if s.Layer.Region != "" {
+			d["region"] = s.Layer.Region
+		}
+	}
+	return d
+}
+
+func indented(value any) ([]byte, error) {
+	text, err := json.MarshalIndent(value, "", "  ")
+	return append(text, '\n'), err
+}
+
+// fileNames is the text of file_names.txt: the column stimulus_path, else
+// stimulus_id, else the first column of strings, else row numbers.
+func fileNames(layout *Layout) ([]byte, error) {
+	var names []string
+	for _, c := range layout.Columns {
+		values, ok := c.Values.([]string)
+		if !ok {
+			continue
+		}
+		if c.Name == "stimulus_path" {
+			names = values
+			break
+		}
+		if names == nil || c.Name == "stimulus_id" {
+			names = values
+		}
+	}
+	var text bytes.Buffer
+	for i := range layout.Rows {
+		name := strconv.Itoa(i)
+		if names != nil {
+			name = names[i]
+		}
+		if strings.ContainsAny(name, "\n\r") {
+			return nil, fmt.Errorf("%w: file_names.txt has one name per line, and %q has a line break", ErrLayout, name)
+		}
+		text.WriteString(name)
+		text.WriteByte('\n')
+	}
+	return text.Bytes(), nil
+}
+
+func columnsCSV(columns []Column, rows int) []byte {
+	var text bytes.Buffer
+	w := csv.NewWriter(&text) // writes to memory do not fail
+	record := make([]string, len(columns))
+	for i, c := range columns {
+		record[i] = c.Name
+	}
+	w.Write(record)
+	for row := range rows {
+		for i, c := range columns {
+			switch values := c.Values.(type) {
+			case []string:
+				record[i] = values[row]
+			case []float64:
+				record[i] = strconv.FormatFloat(values[row], 'g', -1, 64)
+			case []int64:
+				record[i] = strconv.FormatInt(values[row], 10)
+			case []bool:
+				record[i] = strconv.FormatBool(values[row])
+			}
+		}
+		w.Write(record)
+	}
+	w.Flush()
+	return text.Bytes()
+}

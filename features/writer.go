@@ -1,0 +1,178 @@
+package features
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+// Format is an output format.
+type Format string
+
+// The output formats.
+const (
+	// NPZ is one .npz file: a zip of .npy arrays, stored without compression.
+	NPZ Format = "npz"
+	// NPYFolder is a folder with one folder per layer, as thingsvision writes:
+	// features.npy (n × d) and file_names.txt.
+	NPYFolder Format = "npy"
+	// NetCDF is one netCDF file in the form of Brain-Score's BrainIO.
+	NetCDF Format = "netcdf"
+	// Zarr is a folder: a Zarr store of version 2, compressed, with
+	// consolidated metadata.
+	Zarr Format = "zarr"
+	// MATLAB is a folder with one .mat file (level 5) per layer.
+	MATLAB Format = "mat"
+)
+
+// Formats lists the output formats.
+func Formats() []Format { return []Format{NPZ, NPYFolder, NetCDF, Zarr, MATLAB} }
+
+// Options say how Create deals with what is already there. The zero value
+// refuses to replace anything and writes without a journal.
+type Options struct {
+	// Force replaces an existing output (at Finish, not before) and discards
+	// an interrupted run.
+	Force bool
+	// Identity is everything that determines the output's bytes: model,
+	// weights, presentation, preprocessing, stimuli. It must be a value that
+	// encoding/json can marshal. With an identity a journal is kept and the
+	// run can be resumed; without (nil) an interrupted run leaves nothing of
+	// use.
+	Identity any
+	// Resume continues an interrupted run if there is one (and starts anew if
+	// not). It fails with *ResumeMismatchError where Identity or Layout differ.
+	Resume bool
+	// Accept is asked where Resume finds a run of another Identity or Layout, with its
+	// identity and the number of rows that it has finished. It returns how many of the
+	// first of them may stay, or what speaks against going on. Nil accepts no other run.
+	Accept func(before json.RawMessage, rows int) (keep int, differences []Difference, err error)
+	// Fill has the values that rows which stay have in streamed arrays that the
+	// interrupted run did not have, by the arrays' names.
+	Fill map[string]float32
+	// ForceSize writes even when the disk does not seem to have the room.
+	ForceSize bool
+	// CheckpointBytes and CheckpointInterval say how much may be lost by a
+	// crash: the journal advances when either is reached. Defaults: 64 MiB,
+	// since what is synced leaves the page cache, the memory of which the
+	// next bytes then take; 10 s.
+	CheckpointBytes    int64
+	CheckpointInterval time.Duration
+	// ChunkRows is the number of presentations in a Zarr chunk, which is also
+	// the least that a crash can cost; 0 chooses chunks of about 8 MiB.
+	ChunkRows int
+	// Uncompressed leaves Zarr chunks as they are, which is faster.
+	Uncompressed bool
+}
+
+// Writer writes one output. Its methods must not be called concurrently.
+type Writer interface {
+	// WriteRows appends rows to a streamed array (an index into
+	// Layout.Streamed). data holds whole rows in C order and is not retained.
+	// firstRow must be the next row of that array, else ErrOrder; it starts at
+	// Resumed. The arrays may be interleaved; the journal advances when all of
+	// them have the same number of rows. A full disk gives ErrNoSpace.
+	WriteRows(array, firstRow int, data []float32) error
+	// Resumed returns how many rows of every array an interrupted run left
+	// behind, checked; 0 for a new output.
+	Resumed() int
+	// Finish makes the output appear under its name, synced to disk. Before
+	// every row is written it gives ErrIncomplete and changes nothing. The
+	// Writer is closed whether Finish succeeds or not, except after
+	// ErrIncomplete; after an error an output with a journal can be resumed,
+	// one without is removed.
+	Finish(ctx context.Context) error
+	// Suspend stops writing and keeps what a resumed run needs; without a
+	// journal it is Abort. Idempotent, and without effect after Finish.
+	Suspend() error
+	// Abort stops writing and removes everything unfinished. Idempotent, and
+	// without effect after Finish.
+	Abort() error
+}
+
+// Create starts or resumes an output at path. The caller ends it with
+// Finish, Suspend or Abort. Errors: ErrLayout, ErrDataType, ErrTooLarge,
+// ErrExists, ErrUnfinished, ErrBusy, ErrNoSpace, ErrJournal,
+// ErrResumeMismatch.
+func Create(path string, format Format, layout *Layout, options Options) (Writer, error) {
+	if options.CheckpointBytes <= 0 {
+		options.CheckpointBytes = 64 << 20
+	}
+	if options.CheckpointInterval <= 0 {
+		options.CheckpointInterval = 10 * time.Second
+	}
+	var identity json.RawMessage
+	if options.Identity != nil {
+		var err error
+		if identity, err = json.Marshal(options.Identity); err != nil {
+			return nil, fmt.Errorf("%w: identity: %w", ErrLayout, err)
+		}
+	} else if options.Resume {
+		return nil, fmt.Errorf("%w: resuming needs an identity", ErrLayout)
+	}
+	path = filepath.Clean(path)
+	if options.Resume && options.Accept != nil {
+		if err := resumeAsOther(path, format, layout, identity, options); err != nil {
+			return nil, err
+		}
+	}
+	t, s, err := newSink(path, format, layout, options)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return newEngine(path, t, s, layout, identity, options)
+}
+
+// Size returns the bytes that the output will take on disk; for Zarr, which
+// compresses, and a folder of .npy with a mask the most that it can take.
+func (l *Layout) Size(format Format) (int64, error) {
+	_, s, err := newSink("output", format, l, Options{})
+	if err != nil {
+		return 0, err
+	}
+	return s.size(), nil
+}
+
+// newSink plans an output, without touching the disk.
+func newSink(path string, format Format, layout *Layout, options Options) (target, sink, error) {
+	if err := layout.validate(); err != nil {
+		return target{}, nil, err
+	}
+	for _, c := range layout.Columns {
+		if _, later := c.Values.(ColumnType); later {
+			return target{}, nil, fmt.Errorf("%w: column %q has no values", ErrLayout, c.Name)
+		}
+	}
+	t := target{format: format, rows: layout.Rows}
+	for i := range layout.Streamed {
+		t.rowElements = append(t.rowElements, layout.Streamed[i].rowElements())
+	}
+	var p *plan
+	var err error
+	switch format {
+	case NPZ:
+		p, err = planNPZ(path, layout)
+	case NPYFolder:
+		p, err = planNPYFolder(layout)
+	case NetCDF:
+		p, err = planNetCDF(path, layout)
+	case MATLAB:
+		p, err = planMAT(layout)
+	case Zarr:
+		t.folder, t.marker = true, zarrMarker
+		s, err := newZarrSink(path, layout, options)
+		return t, s, err
+	default:
+		err = fmt.Errorf("%w: format %q; there are %v", ErrLayout, format, Formats())
+	}
+	if err != nil {
+		return target{}, nil, err
+	}
+	t.folder, t.marker = p.folder, p.marker
+	for _, f := range p.files {
+		t.files = append(t.files, f.name)
+	}
+	return t, newFixedSink(path, p), nil
+}
