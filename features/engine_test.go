@@ -375,7 +375,7 @@ func TestNoSpace(t *testing.T) {
 			assert.ErrorIs(t, err, ErrTooLarge)
 		} else {
 			assert.ErrorIs(t, err, ErrNoSpace)
-			assert.ErrorContains(t, err, "TiB are needed")
+			assert.ErrorContains(t, err, "TB are needed")
 		}
 		assert.Empty(t, contents(t, dir))
 	})
