@@ -3,6 +3,7 @@ package compare_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -161,9 +162,14 @@ func TestUnusableData(t *testing.T) {
 	}
 }
 
-// The data are made up: 3,200 stimuli, 168 neuroids.
+// The data are made up: 3,200 stimuli, 25,088 features, 168 neuroids; few of all where
+// benchmarks are only tried (TFCONVRNN_BENCH_IMAGES).
 func benchmarkFit(b *testing.B, mapping compare.Mapping, splits int) {
-	const n, p, q, latent = 3200, 25088, 168, 60
+	n, p := 3200, 25088
+	const q, latent = 168, 60
+	if os.Getenv("TFCONVRNN_BENCH_IMAGES") != "" {
+		n, p = 200, 300
+	}
 	random := rand.New(rand.NewPCG(1, 1))
 	normal := func(count int) []float32 {
 		values := make([]float32, count)
