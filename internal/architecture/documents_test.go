@@ -1,6 +1,7 @@
 package architecture_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -75,6 +76,19 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	assert.Greater(t, count, 30)
+}
+
+// The map in CONTRIBUTING.md names every package, and nothing else.
+func TestMapNamesEveryPackage(t *testing.T) {
+	_, section, found := strings.Cut(documents(t)["CONTRIBUTING.md"], "\n## Where things are\n")
+	require.True(t, found)
+	section, _, found = strings.Cut(section, "\n## ")
+	require.True(t, found)
+	var named []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(section, -1) {
+		named = append(named, row[1])
+	}
+	assert.ElementsMatch(t, slices.Collect(maps.Keys(packages(t))), named)
 }
 
 // The front page is one that people read to the end.
