@@ -46,7 +46,7 @@ func (r *recorded) bin(bin int) compare.Targets {
 }
 
 func array(t testing.TB, file, name string) *features.Array {
-	f, err := features.Open("../testdata/comparison/" + file)
+	f, err := features.OpenArrays("../testdata/comparison/" + file)
 	require.NoError(t, err)
 	t.Cleanup(func() { f.Close() })
 	a, err := f.Array(name)

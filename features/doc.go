@@ -3,7 +3,7 @@
 //
 // Reading:
 //
-//	file, err := features.Open("images.npy")
+//	file, err := features.OpenArrays("images.npy")
 //	defer file.Close()
 //	array, err := file.Array("")            // the only array of the file
 //	pixels, err := array.Uint8s(0, 32)      // rows 0 … 31 of the first dimension

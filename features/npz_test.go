@@ -15,7 +15,7 @@ func TestNPZRoundTrip(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "features.npz")
 	writeAll(t, path, NPZ, layout, 4, Options{})
 
-	f, err := Open(path)
+	f, err := OpenArrays(path)
 	require.NoError(t, err)
 	defer f.Close()
 	assert.Equal(t, []string{"stimulus_id", "weight", "count", "flag", "conv9/timesteps", "conv9/ms", "conv9/driven",

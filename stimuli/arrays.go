@@ -55,7 +55,7 @@ func (f *finder) array(ctx context.Context, name string) (input Input, err error
 	if err := checkFetched(name); err != nil {
 		return input, err
 	}
-	file, err := features.Open(name)
+	file, err := features.OpenArrays(name)
 	if err != nil {
 		return input, err
 	}

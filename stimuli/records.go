@@ -422,7 +422,7 @@ func (r *Reader) array(index int) (*arraySource, error) {
 		return nil, inputf("the plan has no array %d", index)
 	}
 	a := r.arrays[index]
-	file, err := features.Open(a.File)
+	file, err := features.OpenArrays(a.File)
 	if err != nil {
 		return nil, inputError{err}
 	}

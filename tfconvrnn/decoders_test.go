@@ -111,7 +111,7 @@ func TestDecodersRefuse(t *testing.T) {
 
 // goldenStimuli returns the images of the reference outputs.
 func goldenStimuli(t testing.TB) []Stimulus {
-	images, err := features.Open(filepath.Join(goldenDir, "images.npy"))
+	images, err := features.OpenArrays(filepath.Join(goldenDir, "images.npy"))
 	require.NoError(t, err)
 	defer images.Close()
 	array, err := images.Array("")

@@ -93,7 +93,7 @@ func TestGolden(t *testing.T) {
 	if store == "" {
 		store = t.TempDir()
 	}
-	images, err := features.Open(filepath.Join(goldenDir, "images.npy"))
+	images, err := features.OpenArrays(filepath.Join(goldenDir, "images.npy"))
 	require.NoError(t, err)
 	defer images.Close()
 	array, err := images.Array("")
@@ -143,7 +143,7 @@ func TestGolden(t *testing.T) {
 // compareGolden returns the worst error of any layer at any timestep, where it is,
 // and that of the logits.
 func compareGolden(t *testing.T, g goldenFile, extracted *Features) (worst float64, where string, logits float64) {
-	file, err := features.Open(g.path)
+	file, err := features.OpenArrays(g.path)
 	require.NoError(t, err)
 	defer file.Close()
 	read := func(name string) ([]float64, []int) {

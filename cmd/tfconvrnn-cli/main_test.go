@@ -118,7 +118,7 @@ func exits(ts *testscript.TestScript, negated bool, args []string) {
 // arrays FILE prints the name, type and shape of every array in an .npz, and the
 // values of those of strings.
 func listArrays(ts *testscript.TestScript, negated bool, args []string) {
-	f, err := features.Open(ts.MkAbs(args[0]))
+	f, err := features.OpenArrays(ts.MkAbs(args[0]))
 	if negated {
 		if err == nil {
 			ts.Fatalf("%s is readable", args[0])
@@ -282,7 +282,7 @@ func waitForRows(ts *testscript.TestScript, _ bool, args []string) {
 func sameArray(ts *testscript.TestScript, negated bool, args []string) {
 	var values [2][]float32
 	for i, name := range args[:2] {
-		f, err := features.Open(ts.MkAbs(name))
+		f, err := features.OpenArrays(ts.MkAbs(name))
 		ts.Check(err)
 		array, err := f.Array(args[2])
 		ts.Check(err)

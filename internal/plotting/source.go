@@ -70,7 +70,7 @@ type Episode struct{ On, Off float64 }
 
 // Open opens an output of extract: an .npz file or a Zarr folder. The caller
 // closes the Source. Errors: ErrUnsupported, ErrInconsistent, and those of
-// features.Open.
+// features.OpenArrays.
 func Open(path string) (*Source, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -223,7 +223,7 @@ var stimulusNames = []string{"stimuli", "stimulus_id", "stimulus_path"}
 // openNPZ opens an .npz: arrays named by layer, <layer>/timesteps, <layer>/ms and
 // <layer>/driven, and the columns and attributes.
 func openNPZ(path string) (_ *Source, err error) {
-	file, err := features.Open(path)
+	file, err := features.OpenArrays(path)
 	if errors.Is(err, features.ErrFormat) {
 		err = fmt.Errorf("%w; plot reads .npz files and .zarr folders that extract wrote", err)
 	}

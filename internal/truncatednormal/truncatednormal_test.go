@@ -13,7 +13,7 @@ import (
 
 // The start of Brain-Score's decoder of object solution times, which TensorFlow 2.15 drew.
 func TestTensorFlowsNumbers(t *testing.T) {
-	f, err := features.Open("../../testdata/comparison/ost_arrays.npz")
+	f, err := features.OpenArrays("../../testdata/comparison/ost_arrays.npz")
 	require.NoError(t, err)
 	defer f.Close()
 	a, err := f.Array("split0/bin0/initial_weights")

@@ -318,7 +318,7 @@ type arrays struct {
 }
 
 func open(t *testing.T, path string) arrays {
-	file, err := features.Open(path)
+	file, err := features.OpenArrays(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { file.Close() })
 	return arrays{t, file}

@@ -27,7 +27,7 @@ func counting(from, to int) []float32 {
 
 func open(t *testing.T, path, name string) *Array {
 	t.Helper()
-	f, err := Open(path)
+	f, err := OpenArrays(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { f.Close() })
 	a, err := f.Array(name)
@@ -109,7 +109,7 @@ func TestReadNPZ(t *testing.T) {
 			assert.ErrorIs(t, err, ErrRange, "%v", rows)
 		}
 	}
-	f, err := Open(fixture("stored.npz"))
+	f, err := OpenArrays(fixture("stored.npz"))
 	require.NoError(t, err)
 	assert.Equal(t, []string{"conv9", "conv9/timesteps", "pixels"}, f.Names())
 	_, err = f.Array("conv8")
@@ -168,13 +168,13 @@ func TestReadRefusesBadNPY(t *testing.T) {
 	for name, content := range cases {
 		path := filepath.Join(t.TempDir(), "bad.npy")
 		require.NoError(t, os.WriteFile(path, content, 0o600))
-		_, err := Open(path)
+		_, err := OpenArrays(path)
 		assert.ErrorIs(t, err, ErrFormat, name)
 		assert.ErrorContains(t, err, path, name)
 	}
-	_, err := Open(t.TempDir())
+	_, err := OpenArrays(t.TempDir())
 	assert.ErrorIs(t, err, ErrFormat)
-	_, err = Open(filepath.Join(t.TempDir(), "absent"))
+	_, err = OpenArrays(filepath.Join(t.TempDir(), "absent"))
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	// Elements without a size would make any count fit.
 	path := filepath.Join(t.TempDir(), "zero.npy")
@@ -207,7 +207,7 @@ func TestReadRefusesDamagedNPZ(t *testing.T) {
 		}
 
 		require.NoError(t, os.WriteFile(path, original[:len(original)/2], 0o600))
-		_, err = Open(path)
+		_, err = OpenArrays(path)
 		assert.ErrorIs(t, err, ErrFormat)
 	}
 }
@@ -225,7 +225,7 @@ func TestReadRefusesZipBomb(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, z.Close())
 	require.NoError(t, file.Close())
-	f, err := Open(path)
+	f, err := OpenArrays(path)
 	require.NoError(t, err)
 	defer f.Close()
 	_, err = f.Array("x")
