@@ -108,7 +108,12 @@ func fakeEngine(p *Plan, chosen func()) engine {
 					random := rand.New(rand.NewChaCha8(seed))
 					for range n {
 						v := random.Float32()
-						if fault != nil {
+						if s.Name == "valid" {
+							v = 1
+						}
+						if fault != nil && s.Name == "valid" {
+							v = 0
+						} else if fault != nil {
 							v = float32(math.NaN())
 						}
 						rows[a] = append(rows[a], v)
