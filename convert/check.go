@@ -12,15 +12,16 @@ import (
 	"github.com/tfconvrnn/go/internal/version"
 )
 
-// ErrForeign means that a SavedModel is none that Convert writes.
+// ErrForeign means that Convert cannot have written a SavedModel.
 var ErrForeign = errors.New("the SavedModel is not what this converter writes")
 
-// Check tells whether Convert, with any weights, can have written the SavedModel in dir,
-// whose manifest is m: whether the manifest's hash of the graph is that of the graph it
-// would write, and the variables have the names and shapes it would give them. A graph
-// of harmless ops is not enough: some ops end the process where an input has another
-// rank than they think. It takes a tenth of a second, for graphs of 30 timesteps, and
-// reads no values. Errors wrap ErrForeign, ErrUnknownModel or ErrCorrupt.
+// Check tells whether Convert, with any weights, can have written the SavedModel in
+// dir, whose manifest is m: whether the manifest's hash of the graph is that of the
+// graph it would write, and the variables have the names and shapes it would give them.
+// A graph of harmless ops is not enough: some ops abort the process if an input has a
+// rank that they do not expect. It takes a tenth of a second, for graphs of 30
+// timesteps, and reads no values. Errors wrap ErrForeign, ErrUnknownModel or
+// ErrCorrupt.
 func Check(dir string, m *manifest.Manifest) error {
 	model, err := lookup(m.Model)
 	if err != nil {

@@ -200,7 +200,7 @@ func write(ctx context.Context, m *zoo.Model, source Source, dir string, options
 	if err := atomicfile.Write(filepath.Join(dir, manifest.Name), data); err != nil {
 		return nil, err
 	}
-	return result, context.Cause(ctx) // the last moment at which nothing is left behind
+	return result, context.Cause(ctx) // from here on the directory stays
 }
 
 const graphName = "saved_model.pb"
@@ -266,8 +266,8 @@ func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, 
 	return describe(source.Describe(), hashing, recognizer, expected)
 }
 
-// describe says which weights were read. Those that a seed makes are called so wherever
-// they were read from.
+// describe says which weights were read. Values that a seed makes are recorded as
+// seeded even if they were read from a checkpoint.
 func describe(origin weights.Origin, hashing *weights.HashingSource, recognizer *seeded.Recognizer, expected []weights.Variable) (*manifest.Weights, error) {
 	hash, err := hashing.SHA256(expected)
 	if err != nil {

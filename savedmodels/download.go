@@ -77,15 +77,15 @@ type DownloadOptions struct {
 	UpdateLock bool
 	// Parallel is how many models are downloaded at a time, 4 if 0.
 	Parallel int
-	// Again downloads also what is there and intact.
+	// Again also downloads checkpoints that are there and intact.
 	Again bool
 	// Meta downloads model.ckpt.meta too, which nothing here needs.
 	Meta bool
-	// SkipConversion only downloads.
+	// SkipConversion leaves checkpoints unconverted.
 	SkipConversion bool
 	// DiscardCheckpoint removes the checkpoint once it is converted.
 	DiscardCheckpoint bool
-	// Seed makes the random part of the pauses between tries another.
+	// Seed seeds the random part of the pauses between tries.
 	Seed uint64
 	// Progress, if not nil, is called now and then, by one goroutine at a time. It
 	// must return soon.
@@ -166,13 +166,13 @@ func (s *Store) Download(ctx context.Context, o DownloadOptions) ([]Downloaded, 
 type download struct {
 	DownloadOptions
 	store *Store
-	dir   string // whether From is a directory: the directory
+	dir   string // From, if it is a directory
 
 	mu         sync.Mutex
-	bytes      map[string]int64 // by model: bytes there
-	sizes      map[string]int64 // by model: bytes of the checkpoint, as far as known
+	bytes      map[string]int64 // bytes present, by model
+	sizes      map[string]int64 // bytes of the checkpoint, by model, as far as known
 	reported   time.Time
-	conversion sync.Mutex // one at a time: it takes much memory
+	conversion sync.Mutex // held by each conversion, because it takes much memory
 }
 
 func (s *Store) newDownload(o DownloadOptions) (*download, error) {
@@ -246,8 +246,8 @@ func (d *download) final(model string) string {
 	return filepath.Join(d.Checkpoints, model, CheckpointName)
 }
 
-// partial is where the files of a model come together. In it nobody looks for
-// checkpoints.
+// partial is the directory in which the files of a model are collected. Readers do not
+// look for checkpoints there, so none takes an incomplete one.
 func (d *download) partial(model string) string {
 	return filepath.Join(d.Checkpoints, "."+model+partialSuffix)
 }
@@ -353,7 +353,7 @@ func (d *download) address(model, name string) string {
 	return strings.TrimRight(d.From, "/") + "/" + model + "/" + name
 }
 
-// shown is the address as messages and notes say it, without secrets.
+// shown is the address for messages and notes, without secrets.
 func (d *download) shown(model, name string) string {
 	if d.dir != "" {
 		return d.address(model, name)
@@ -464,8 +464,8 @@ func (d *download) record(ctx context.Context, model string, hashes map[string]s
 	return updateWeightsLock(ctx, d.Lock, filepath.Join(d.Checkpoints, ".lock"), obtained, d.UpdateLock)
 }
 
-// transfers is how often a file is transferred whole before what is wrong with it
-// is taken to be wrong at its source.
+// transfers is the number of whole transfers after which a fault of a file is taken to
+// be a fault of its source.
 const transfers = 2
 
 // obtain downloads and verifies a checkpoint and puts it in place.
@@ -572,7 +572,8 @@ func (d *download) transfer(ctx context.Context, model, work string, number int)
 	if err != nil {
 		return nil, damaged(indexName, err)
 	}
-	// Known before the data comes: a wrong model costs only its index.
+	// The index is checked before the data is transferred, so that a wrong model costs
+	// only its index.
 	if err := fits(model, prefix, index); err != nil {
 		_ = os.RemoveAll(work)
 		return nil, fmt.Errorf("%s: %w", d.shown(model, indexName), err)
@@ -595,7 +596,7 @@ func (d *download) transfer(ctx context.Context, model, work string, number int)
 	if err := d.space(d.Checkpoints, missing); err != nil {
 		return nil, err
 	}
-	// Bytes after the last tensor are allowed: they belong to nothing.
+	// Bytes after the last tensor are allowed because no tensor refers to them.
 	if note, err = d.bring(ctx, model, work, dataName, want+dataSlack, want, number); err != nil {
 		return nil, err
 	}
@@ -667,8 +668,8 @@ func (d *download) bring(ctx context.Context, model, work, name string, limit, w
 	return nil, &damagedError{fmt.Errorf("%w: %s", bundle.ErrCorrupt, problem), name}
 }
 
-// copyFile copies from a directory, beside nothing: the target is in a directory
-// where nobody looks for it.
+// copyFile copies a file from a directory straight to its target, which needs no
+// temporary name because readers do not look into its directory.
 func copyFile(ctx context.Context, from, to string, limit int64, progress func(done, total int64)) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -691,7 +692,7 @@ func copyFile(ctx context.Context, from, to string, limit int64, progress func(d
 	return errors.Join(err, out.Close())
 }
 
-// watchedReader ends with its context and tells how far it is.
+// watchedReader reports progress, and fails once its context is done.
 type watchedReader struct {
 	ctx         context.Context
 	from        io.Reader
@@ -767,8 +768,8 @@ func hashFiles(ctx context.Context, dir string) (map[string]string, int64, error
 	return hashes, size, nil
 }
 
-// removeCheckpoint removes a checkpoint, the index first: without it there is none.
-// The caller holds the model's lock.
+// removeCheckpoint removes a checkpoint, the index first, because a checkpoint exists
+// only if its index does. The caller holds the model's lock.
 func removeCheckpoint(dir, model string) error {
 	for _, name := range []string{indexName, dataName, metaName} {
 		if err := os.Remove(filepath.Join(dir, model, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

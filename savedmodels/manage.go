@@ -46,11 +46,11 @@ func lockFile(ctx context.Context, path, waitingFor string) (func(), error) {
 	return func() { lock.Close() }, nil
 }
 
-// Remove removes the SavedModels of a model from the store and, if alsoCheckpoint
-// is set, its checkpoint from the directory checkpoints (the cache's if ""). It
-// waits for conversions and downloads of the model. A process that has loaded the
-// model keeps it. The error wraps ErrUnknownModel, or comes from the file system or
-// ctx; that nothing is there is none.
+// Remove removes the SavedModels of a model from the store and, if alsoCheckpoint is
+// set, its checkpoint from the directory checkpoints (the cache's if ""). It waits for
+// conversions and downloads of the model. A process that has loaded the model keeps it.
+// The error wraps ErrUnknownModel, or comes from the file system or ctx; it is no error
+// if nothing is there.
 func (s *Store) Remove(ctx context.Context, model string, alsoCheckpoint bool, checkpoints string) ([]Removed, error) {
 	if _, err := Lookup(model); err != nil {
 		return nil, err
@@ -126,15 +126,15 @@ func (s *Store) Remove(ctx context.Context, model string, alsoCheckpoint bool, c
 var ourName = regexp.MustCompile(`^(checkpoint-[0-9a-f]{12}|seeded-[0-9]+)-times[0-9]+-[a-z]+$`)
 
 // keptConstantsOf returns the name of the SavedModel whose constants are kept in the
-// directory called name, if it is such a one.
+// directory called name, and whether that is a directory of kept constants.
 func keptConstantsOf(name string) (string, bool) {
 	of, hidden := strings.CutPrefix(name, ".")
 	of, kept := strings.CutSuffix(of, keptConstantsSuffix)
 	return of, hidden && kept && ourName.MatchString(of)
 }
 
-// removeDirectory renames a directory to a name that stands for leftovers before it
-// removes it: if that is cut short, nobody takes the rest for a model.
+// removeDirectory gives a directory the name of a leftover before it removes it, so
+// that what an interrupted removal leaves is not taken for a model.
 func removeDirectory(path, reason string) (Removed, error) {
 	r := Removed{Path: path, Reason: reason}
 	err := filepath.WalkDir(path, func(_ string, entry fs.DirEntry, err error) error {
@@ -163,8 +163,8 @@ func removeDirectory(path, reason string) (Removed, error) {
 	return r, os.RemoveAll(doomed)
 }
 
-// temporaryAge is how old a file that was to replace another must be to count as
-// left over.
+// temporaryAge is the age from which an unfinished replacement of a file counts as left
+// over.
 const temporaryAge = time.Hour
 
 // CollectGarbage removes what nobody will use: what killed conversions and
@@ -216,7 +216,8 @@ type collector struct {
 	removed []Removed
 }
 
-// locked calls do while nobody else works in the directory, or not at all.
+// locked calls do under the lock at path. It skips do if another process holds the
+// lock, or if the directory is not there.
 func (c *collector) locked(path string, do func() error) error {
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -255,7 +256,7 @@ func (c *collector) remove(path, reason string) error {
 	return err
 }
 
-// savedModels collects in a model's directory of the store.
+// savedModels collects garbage in a model's directory of the store.
 func (c *collector) savedModels(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

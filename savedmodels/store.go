@@ -75,7 +75,8 @@ func (w Weights) String() string {
 	return "trained"
 }
 
-// lockRetry is how often a conversion looks whether another one is done.
+// lockRetry is the pause between two looks whether another process has finished its
+// conversion.
 const lockRetry = 100 * time.Millisecond
 
 // Store is a directory of converted SavedModels. Any number of processes may use

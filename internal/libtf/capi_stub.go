@@ -4,8 +4,8 @@ package libtf
 
 import "unsafe"
 
-// Without cgo Load always fails, and whatever else leads here asks for a
-// loaded runtime first, so nothing below but open is ever called.
+// Without cgo Load always fails. The functions below, except open, are reached only with a
+// loaded runtime, so they are never called.
 
 const buildHasCgo = false
 

@@ -104,7 +104,7 @@ func (e *LoadError) Error() string {
 // Runtime is the loaded library. It stays loaded until the process ends.
 type Runtime struct {
 	version, path string
-	threads       atomic.Int32 // of the pool, 0 while nobody asked for one
+	threads       atomic.Int32 // size of the pool; 0 until PoolThreads is called
 }
 
 // Version returns TensorFlow's version, for example "2.21.0".

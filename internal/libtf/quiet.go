@@ -4,14 +4,14 @@ import "sync/atomic"
 
 var quiet atomic.Bool
 
-// LoadQuietly makes [Load] keep back what libtensorflow says on standard error while it
-// is opened, whatever TF_CPP_MIN_LOG_LEVEL says: that oneDNN is on, and that it logs
-// before it is told where. Anything else is written a moment later. It is for
-// programs: a process that is started meanwhile would keep the file that stands in for
-// standard error.
+// LoadQuietly makes [Load] suppress two messages that libtensorflow prints on standard
+// error in every process while it is opened, whatever TF_CPP_MIN_LOG_LEVEL says: that
+// oneDNN is on, and that it logs before logging is set up. Other messages appear once
+// the library is open. It is for programs only: a process that is started meanwhile
+// inherits the file that stands in for standard error.
 func LoadQuietly() { quiet.Store(true) }
 
-// greetings are what every process would say.
+// greetings are the messages that libtensorflow prints in every process.
 var greetings = []string{
 	"oneDNN custom operations are on.",
 	"All log messages before absl::InitializeLog() is called are written to STDERR",

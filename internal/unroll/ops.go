@@ -90,7 +90,7 @@ func (b *builder) mix(gate, h, c value) value {
 	if h.zero {
 		return b.mul(b.oneMinus(gate), c)
 	}
-	// The same in one pass less over memory.
+	// c + gate·(h - c) is the same in one pass less over memory.
 	return b.add(c, b.mul(gate, b.sub(h, c)))
 }
 
@@ -105,8 +105,8 @@ func (b *builder) weighted(x value, name string) value {
 // bias adds a bias to the last dimension.
 func (b *builder) bias(x value, name string) value { return b.shiftedBias(x, name, 0, 0) }
 
-// shiftedBias adds a bias, and shift to its first elements: what a gate adds to
-// its argument costs nothing there.
+// shiftedBias adds a bias, and shift to its first elements. What a gate adds to its
+// argument is made part of the bias, because it costs nothing there.
 func (b *builder) shiftedBias(x value, name string, shift float64, shiftTo int) value {
 	x = b.materialize(x)
 	w := b.kernel(name)
