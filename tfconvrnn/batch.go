@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// Batches chosen without being asked for.
+// How a batch size is chosen where the caller gives none.
 const (
 	// largestChosenBatch is where larger batches gain little more on a processor.
 	largestChosenBatch = 8
-	// assumedMemory is what is taken to be available where the system does not say.
+	// assumedMemory is the memory taken to be available where the system does not say.
 	assumedMemory = 4 << 30
 )
 
@@ -23,8 +23,8 @@ func (m *Model) chooseBatchSize(x *Extraction) int {
 	return max(1, min(largestChosenBatch, size))
 }
 
-// weightBytes is about what loading the weights takes yet: they are in memory
-// already, but the runtime's buffers grow with them.
+// weightBytes estimates what the weights will still take: they are in memory already,
+// but the runtime's buffers grow with them.
 func (m *Model) weightBytes() int64 { return m.info.Parameters }
 
 // bytesPerStimulus estimates what a stimulus adds to a run: what is fetched, which

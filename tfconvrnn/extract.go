@@ -265,8 +265,9 @@ func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sin
 	defer cancel(nil)
 	sessions := x.model.sessions()
 	var group sync.WaitGroup
-	// What is loaded goes to whichever session is free, and in order to the sink.
-	// One batch more than there are sessions, so that none ever waits.
+	// A loaded batch goes to whichever session is free, and in order to the sink. The
+	// channels hold one batch more than there are sessions, so that no session ever
+	// waits.
 	loaded := make(chan loadedBatch, len(sessions)+1)
 	ordered := make(chan loadedBatch, len(sessions)+1)
 	var loadErr error // to be read when ordered is closed
@@ -277,7 +278,7 @@ func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sin
 			l.computed = make(chan error, 1)
 			select {
 			case ordered <- l:
-				loaded <- l // sessions take whatever is in ordered
+				loaded <- l // does not block: sessions take every batch that is in ordered
 				return nil
 			case <-ctx.Done():
 				l.close()
@@ -299,7 +300,8 @@ func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sin
 			}
 		})
 	}
-	// Whatever ends the stream, be it a panic of sink, nothing stays behind.
+	// All goroutines end and all batches are closed with the stream, even if sink
+	// panics.
 	defer func() {
 		cancel(nil)
 		for l := range ordered {

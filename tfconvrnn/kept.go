@@ -17,11 +17,11 @@ import (
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
-// WithoutKeptConstants computes anew what is the same for all stimuli. Otherwise models
-// of a store (see Load) on the CPU read it, if they can, from where an earlier process
-// that computed it with the same graph, weights, libtensorflow, settings and processor
-// has left it, beside the SavedModel; the bytes are the same, and the first result is
-// there sooner. WithVerification implies it.
+// WithoutKeptConstants computes anew what is the same for all stimuli. By default a
+// model of a store (see Load) on the CPU reads it from beside the SavedModel, if an
+// earlier process left it there that had the same graph, weights, libtensorflow,
+// settings and processor. The bytes are the same either way; reading them makes the
+// first result come sooner. WithVerification implies this option.
 func WithoutKeptConstants() Option {
 	return func(o *loadOptions) error { o.withoutKept = true; return nil }
 }
@@ -188,7 +188,7 @@ func (s keptSet) write(names []string, tensors []*libtf.Tensor) error {
 	return s.cache.Write(s.key, list)
 }
 
-// names returns all names of the set in order, and those besides that are asked for.
+// names returns the names of the set and those asked for, sorted, each once.
 func (s keptSet) names(asked []string) []string {
 	all := slices.Clone(asked)
 	for name := range s.shapes {

@@ -96,7 +96,7 @@ type Model struct {
 	manifest *manifest.Manifest
 	saved    *libtf.SavedModel // nil after WithoutSession
 	config   []byte
-	device   string // TensorFlow's name of the session's; "" for its only one
+	device   string // TensorFlow's name of the session's device; "" if it has only one
 	runtime  *libtf.Runtime
 	session  sessionOptions
 	gpu      gpuOptions

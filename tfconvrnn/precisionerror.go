@@ -19,7 +19,7 @@ type PrecisionError struct {
 	Logits float64 `json:"logits"`
 }
 
-// Largest returns the layer with the largest error, and that.
+// Largest returns the layer with the largest error, and its error.
 func (e *PrecisionError) Largest() (layer string, relative float64) {
 	for name, r := range e.Layers {
 		if r > relative || r == relative && name < layer {

@@ -20,7 +20,7 @@ const (
 	StageSession Stage = "session"
 	// StageHold is the time in which a computed batch waits for the sink.
 	StageHold Stage = "hold"
-	// StageWrite is the sink's.
+	// StageWrite is the time that the sink takes.
 	StageWrite Stage = "write"
 )
 

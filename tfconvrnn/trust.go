@@ -50,8 +50,9 @@ func mistrust(err error) error {
 	return fmt.Errorf("%w; convert the model again, or open it with WithTrust (--trust) if you know where it is from", err)
 }
 
-// checkConversion begins what checkTrust leaves to be done, beside what else takes
-// time, and returns a function that waits for it, to be called once.
+// checkConversion starts the comparison that checkTrust leaves out, in a goroutine,
+// because it can run while the runtime loads. It returns a function that waits for the
+// result, to be called once.
 func (o *loadOptions) checkConversion(found savedmodels.SavedModel) func() error {
 	if o.trust || o.unloaded {
 		return func() error { return nil }

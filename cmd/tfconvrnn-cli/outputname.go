@@ -10,9 +10,9 @@ import (
 	"github.com/tfconvrnn/go/internal/storage"
 )
 
-// Names of outputs that other programs give a meaning of its own: standard output, a
-// folder in which to write, a device. Nothing of the kind is meant here, and a file of
-// such a name, or a hidden one, would be found by nobody.
+// Other programs give some names of outputs a meaning: standard output, a folder to
+// write into, a device. This program does not, so it refuses them, and hidden files,
+// rather than write a file that nobody finds.
 
 // folderFormats are the formats whose outputs are folders.
 var folderFormats = []features.Format{features.Zarr, features.NPYFolder, features.MATLAB}

@@ -56,8 +56,8 @@ var shownVariables = []string{
 	"TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "TMPDIR", "XDG_CACHE_HOME",
 }
 
-// hiddenVariables are those of which only that they are set is of interest: their
-// values may hold passwords.
+// hiddenVariables are reported as set, but without their values, which may hold
+// passwords.
 var hiddenVariables = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "SSL_CERT_FILE"}
 
 // newReport gathers what someone needs to know who is told of a bug. It takes a few
@@ -232,7 +232,7 @@ func environmentReport() reportSection {
 		value, ok := os.LookupEnv(name)
 		switch {
 		case !ok:
-		case strings.ContainsAny(value, "@?") || strings.Contains(value, "://"): // no value that these have
+		case strings.ContainsAny(value, "@?") || strings.Contains(value, "://"): // looks like an address or a password, which none of these variables holds
 			s.add(name, "(withheld)")
 		default:
 			s.addf(name, "%q", value)

@@ -26,7 +26,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	results := &checkedWriter{to: stdout}
 	root.SetOut(results)
 	root.SetErr(stderr)
-	// What a goroutine of its own does is beyond this.
+	// This does not catch panics of other goroutines.
 	defer func() {
 		if cause := recover(); cause != nil {
 			fmt.Fprintf(stderr, "%s: panic: %v\n\n%s\nThis is a fault of %s %s. Please report it with what \"%s doctor --report\" prints.\n",

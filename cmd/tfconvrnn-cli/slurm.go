@@ -102,7 +102,7 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if s.Image != "" {
-		if _, err := os.Stat(s.Image); err == nil { // else it is a reference
+		if _, err := os.Stat(s.Image); err == nil { // a file; otherwise a reference to a registry
 			if s.Image, err = filepath.Abs(s.Image); err != nil {
 				return err
 			}

@@ -40,7 +40,8 @@ func CreateIn(folder, path string) (*File, error) {
 			return nil, err
 		}
 		f := &File{File: file, path: path, lock: flock.New(file.Name(), flock.SetFlag(os.O_RDONLY))}
-		// Where there are no locks, nobody gets one to remove the file either.
+		// A failure is ignored: on a file system without locks no other process gets
+		// one to remove the file either.
 		_, _ = f.lock.TryLock()
 		// Somebody may have removed it before it was locked.
 		mine, err1 := file.Stat()
@@ -55,15 +56,15 @@ func CreateIn(folder, path string) (*File, error) {
 	return nil, &os.PathError{Op: "create", Path: filepath.Join(folder, pattern), Err: errors.New("it is removed again and again")}
 }
 
-// Another makes a further unfinished file for the same path in the same folder.
+// Another makes a second unfinished file for the same path in the same folder.
 func (f *File) Another() (*File, error) { return CreateIn(filepath.Dir(f.Name()), f.path) }
 
-// removeUnfinished removes what no living process writes.
+// removeUnfinished removes unfinished files that no living process writes.
 func removeUnfinished(folder, pattern string) {
 	before, after, _ := strings.Cut(pattern, "*")
 	entries, err := os.ReadDir(folder)
 	if err != nil {
-		return // what is wrong comes up when the file is made
+		return // the caller meets the same error when it makes the file
 	}
 	for _, entry := range entries {
 		name := entry.Name()

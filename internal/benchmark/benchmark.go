@@ -318,7 +318,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			Of: c.Name, To: LightCone, Seconds: spreadOf(quotients(c.seconds, list[0].seconds)), CPU: spreadOf(quotients(c.cpu, list[0].cpu)),
 		})
 	}
-	// The children should have the memory for themselves.
+	// The models are closed first, so that the children have the memory for themselves.
 	for _, m := range models {
 		m.Close()
 	}

@@ -1,7 +1,6 @@
 // Package cluster writes what starts the workers of an extraction on a cluster: batch
 // scripts for Slurm and manifests for Kubernetes. It starts nothing itself and reads no
-// plan; that the workers share one plan, and whose chunks they write, is the plan's
-// affair.
+// plan: package extraction settles how workers share one.
 package cluster
 
 import (

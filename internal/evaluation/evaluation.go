@@ -25,10 +25,9 @@ import (
 var (
 	// ErrSet means a set of labelled pictures that cannot be used.
 	ErrSet = errors.New("unusable set of labelled pictures")
-	// ErrOrder means an order of classes that is none.
+	// ErrOrder means a file that is no order of the classes.
 	ErrOrder = errors.New("unusable order of classes")
-	// ErrRecords means a file of records that belongs to another evaluation, or is
-	// none.
+	// ErrRecords means a file that holds no records, or those of another evaluation.
 	ErrRecords = errors.New("unusable file of records")
 	// ErrMissing means pictures of a list that are not there.
 	ErrMissing = errors.New("labelled pictures are missing")
@@ -167,7 +166,8 @@ type Result struct {
 	Undriven int `json:"decoded_not_driven,omitempty"`
 	// OverTime is that of the readout at each timestep.
 	OverTime []TimestepAccuracy `json:"over_time,omitempty"`
-	// Classes are those that there are pictures of, by index; none may be readable.
+	// Classes are those that there are pictures of, by index, even if none of a class
+	// could be read.
 	Classes []ClassAccuracy `json:"-"`
 	// Order names the assumed order of the outputs.
 	Order string `json:"class_order"`

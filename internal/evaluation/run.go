@@ -116,8 +116,8 @@ func (r *run) resume(ctx context.Context) error {
 	return nil
 }
 
-// hashOf hashes a picture's file; it is "" where that is impossible, and then matches
-// nothing.
+// hashOf returns the hash of a picture's file. It returns "", which matches no record,
+// if the file cannot be read.
 func hashOf(p Picture) string {
 	hash, err := manifest.HashFile(p.File)
 	if err != nil {

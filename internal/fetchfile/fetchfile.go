@@ -71,7 +71,7 @@ type Options struct {
 	// up to 30 s, and is shortened at random by up to a half, so that clients that
 	// failed together do not come back together.
 	Pause time.Duration
-	// Seed makes these random numbers others.
+	// Seed seeds these random numbers.
 	Seed uint64
 	// StallTimeout ends a try in which fewer than 4096 bytes arrive in it.
 	StallTimeout time.Duration
@@ -288,9 +288,10 @@ func (d *downloader) try(ctx context.Context) (File, error) {
 	if err != nil {
 		return File{}, permanent{error: err}
 	}
-	// Else the transport would unpack what a server calls gzip-encoded.
+	// Without this header the transport would unpack what a server calls gzip-encoded.
 	request.Header.Set("Accept-Encoding", "identity")
-	// Without a tag to compare, the rest might be that of another file.
+	// The download goes on only with a tag to compare: without one, the rest might be
+	// that of another file.
 	have := int64(0)
 	if tag, err := os.ReadFile(d.tag); err == nil {
 		if have = d.size(); have > 0 {
@@ -327,7 +328,8 @@ func (d *downloader) try(ctx context.Context) (File, error) {
 		mode |= os.O_APPEND
 		total = whole
 	case http.StatusRequestedRangeNotSatisfiable:
-		// Complete already, if the server says so; else start again.
+		// The file is complete if the server says so; otherwise the download starts
+		// again.
 		if whole, err := strconv.ParseInt(strings.TrimPrefix(response.Header.Get("Content-Range"), "bytes */"), 10, 64); err == nil && whole == have && have > 0 {
 			d.Progress(have, have)
 			file.Size = have

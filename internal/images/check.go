@@ -13,10 +13,10 @@ const (
 	checkedEnd   = 1 << 10
 )
 
-// Plausible tells from a picture file's header, and from whether it has an end, if it can
-// be a picture. It reads little and decodes nothing: what has the wrong format, is empty,
-// too large or cut short is not plausible. A file that is not may be readable all the same;
-// decoding it tells.
+// Plausible tells from a picture file's header, and from whether it has an end, if it
+// can be a picture. It reads little and decodes nothing: a file that has another
+// format, is empty, too large or cut short is not plausible. Such a file may be
+// readable all the same; only decoding tells.
 func Plausible(r io.ReaderAt, size int64, name string) bool {
 	head := make([]byte, min(size, checkedBytes))
 	if n, _ := r.ReadAt(head, 0); n < len(head) {
@@ -37,8 +37,8 @@ func Plausible(r io.ReaderAt, size int64, name string) bool {
 	return ends(format, head, tail, size)
 }
 
-// ends tells whether a file of a format has the end that its kind has. Those of which it
-// is not known count as having one.
+// ends tells whether a file of a format has the end that its kind has. A format whose
+// end is not known counts as having one.
 func ends(format string, head, tail []byte, size int64) bool {
 	switch format {
 	case PNG:

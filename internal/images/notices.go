@@ -16,7 +16,7 @@ type Notices struct {
 	kinds []noticeKind
 }
 
-// noticeKind is the pictures of which one thing is to be said.
+// noticeKind collects the pictures that share one remark.
 type noticeKind struct {
 	tell     func(message string)
 	key      string
@@ -45,7 +45,8 @@ func (n *Notices) Picture(name string, picture *Picture, p Preprocessing) {
 				"scale its values to 0 … 65535 before", name, bits)
 	}
 	if picture.Notice != "" {
-		// The range of values or the list of faults is the picture's own.
+		// A kind is named without the range of values or the list of faults, because
+		// these differ between its pictures.
 		kind, _, _ := strings.Cut(picture.Notice, " from ")
 		kind, _, _ = strings.Cut(kind, ":")
 		n.add(n.Warn, "remark", name, fmt.Sprintf("have such a remark (%s)", kind), "%s: %s", name, picture.Notice)

@@ -66,8 +66,8 @@ func (p Preprocessing) Options() Options {
 	return Options{ApplyOrientation: p.Upright, Background: p.Background}
 }
 
-// DefaultPreprocessing resizes the shorter side to 256 (bilinear) and crops the
-// centre, but of pictures that are 224×224 already:
+// DefaultPreprocessing resizes the shorter side to 256 (bilinear) and crops the centre,
+// except of pictures that are 224×224 already: its name is
 // "resize256-crop224:bilinear+keep224".
 func DefaultPreprocessing() Preprocessing { return Preprocessing{Shorter: 256} }
 
@@ -260,8 +260,9 @@ func (p Preprocessing) shorter() int {
 	return p.Shorter
 }
 
-// Exempts tells whether a picture of a size is 224×224 and therefore taken as it is, or would be but for Always:
-// what users should be told of.
+// Exempts tells whether a picture has 224×224 pixels and goes through a fit that takes
+// such pictures as they are unless Always is set. Users should be told of it either
+// way.
 func (p Preprocessing) Exempts(width, height int) (exempt, resized bool) {
 	fits := p.resizes() && width == Size && height == Size && p.StimulusDegrees == p.FieldDegrees
 	return fits && !p.Always, fits && p.Always

@@ -197,8 +197,8 @@ func (p *Picture) resample(dst []uint8, size image.Point, window image.Rectangle
 	source := lines{pix: p.Pix[3*(firstRow*p.Width+firstColumn):], stride: 3 * p.Width}
 	result := lines{pix: dst, stride: 3 * window.Dx()}
 
-	// Results are rounded to bytes between the passes, so that their order
-	// shows. Since 13.0 Pillow begins with the vertical one where this says that
+	// Results are rounded to bytes between the passes, so the order of the passes
+	// changes them. Since 13.0 Pillow begins with the vertical one where this says that
 	// it is less work; earlier versions never do.
 	if cut := p.Height - size.Y; cut > 0 && cut > 2*(p.Width-size.X) {
 		between := newLines(endColumn-firstColumn, window.Dy())

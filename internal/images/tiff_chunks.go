@@ -17,7 +17,7 @@ import (
 // chunk returns the uncompressed rows of a strip or tile, of which rows are wanted.
 func (t *tiffPicture) chunk(i, rows int) (io.Reader, error) {
 	data := tail(t.data, t.offsets[i])
-	if t.compression == rawTIFF { // its size says nothing that is not known
+	if t.compression == rawTIFF { // rows and their size are known from the directory
 		if t.lsb {
 			data = reverseBits(data[:min(len(data), t.chunkSize(rows))])
 		}

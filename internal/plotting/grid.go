@@ -83,7 +83,7 @@ func drawFitted(c draw.Canvas, r vg.Rectangle, img image.Image) {
 	scale := min(r.Size().X/w, r.Size().Y/h)
 	center := vg.Point{X: (r.Min.X + r.Max.X) / 2, Y: (r.Min.Y + r.Max.Y) / 2}
 	half := vg.Point{X: w * scale / 2, Y: h * scale / 2}
-	if _, raster := c.Canvas.(*vgimg.Canvas); raster { // which has a fast way for these
+	if _, raster := c.Canvas.(*vgimg.Canvas); raster { // vgimg draws RGBA images fast
 		rgba := image.NewRGBA(img.Bounds())
 		stddraw.Draw(rgba, rgba.Bounds(), img, img.Bounds().Min, stddraw.Src)
 		img = rgba

@@ -109,9 +109,9 @@ type Specification struct {
 	ofLayer map[string]Reduction
 }
 
-// ParseSpecification reads reductions such as "gap", for all layers that it can
-// make smaller, and "conv5=pool(3)" or "conv4,conv5=gap", for these layers. What
-// names a layer goes before what does not. Errors wrap ErrReduction.
+// ParseSpecification reads reductions such as "gap", for all layers that it can make
+// smaller, and "conv5=pool(3)" or "conv4,conv5=gap", for these layers. A reduction that
+// names a layer takes precedence over one for all layers. Errors wrap ErrReduction.
 func ParseSpecification(texts []string) (*Specification, error) {
 	s := &Specification{ofLayer: map[string]Reduction{}}
 	given := false
@@ -152,8 +152,9 @@ func (s *Specification) Layers() []string {
 	return names
 }
 
-// Kept says why a layer stays as it is though a reduction is meant for all; nil if it
-// does not, or if none is. The error wraps ErrShape.
+// Kept returns why a layer stays as it is although a reduction is meant for all layers.
+// It returns nil if the layer is reduced, or if no reduction is meant for all. The
+// error wraps ErrShape.
 func (s *Specification) Kept(layer string, shape []int) error {
 	if _, named := s.ofLayer[layer]; named || s.general.IsNone() {
 		return nil
@@ -162,9 +163,9 @@ func (s *Specification) Kept(layer string, shape []int) error {
 	return err
 }
 
-// For returns the reduction of a layer whose features have a shape. One that is
-// meant for all layers leaves those as they are that it cannot make smaller. The
-// error wraps ErrShape.
+// For returns the reduction of a layer whose features have a shape. A reduction that is
+// meant for all layers leaves a layer as it is if it cannot make it smaller. The error
+// wraps ErrShape.
 func (s *Specification) For(layer string, shape []int) (Reduction, error) {
 	if r, ok := s.ofLayer[layer]; ok {
 		if _, err := r.OutputShape(shape); err != nil {

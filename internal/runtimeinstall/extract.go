@@ -142,7 +142,8 @@ func (x *extractor) tarball(file io.Reader) (version string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrArchive, err)
 	}
-	// Twice, for two libraries; the headers beside them are small.
+	// The limit is that of two libraries, and 1 GiB for the headers beside them, which
+	// are small.
 	limited := io.LimitReader(unzipped, 2*x.maxBytes+1<<30)
 	archive := tar.NewReader(limited)
 	for {
@@ -187,7 +188,8 @@ func (x *extractor) tooLarge(name string) error {
 	return fmt.Errorf("%w: %s takes more than %d bytes", ErrArchive, name, x.maxBytes)
 }
 
-// sourceReader tells what comes from the archive from what comes from the disk.
+// sourceReader keeps errors of reading the archive, so that they can be told from
+// errors of writing to the disk.
 type sourceReader struct {
 	io.Reader
 	err error

@@ -222,8 +222,8 @@ func (o Options) limit() int64 {
 	return maxLibraryBytes
 }
 
-// expected returns the checksum that the archive must have, or "" if it was
-// said not to matter.
+// expected returns the checksum that the archive must have, or "" if the caller skips
+// the check.
 func (o Options) expected() (string, error) {
 	if o.SkipChecksum {
 		return "", nil

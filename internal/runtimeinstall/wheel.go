@@ -97,7 +97,7 @@ func (o Options) pipDownload(ctx context.Context, work string) (archive, error) 
 		return archive{}, fmt.Errorf("%w: %w", ErrPip, err)
 	}
 	err = watch(command.Wait, func() {
-		// pip unpacks there too.
+		// The tree can be larger than the wheel, because pip unpacks there too.
 		o.report(StageDownload)(min(treeSize(work), w.bytes), w.bytes)
 	})
 	if ctx.Err() != nil {

@@ -40,7 +40,7 @@ func (f *Folder) Put(ctx context.Context, name string, content []byte) error {
 	})
 }
 
-// PutFrom is Put of what a reader gives.
+// PutFrom is Put with the bytes of a reader.
 func (f *Folder) PutFrom(ctx context.Context, name string, content io.Reader) error {
 	return f.write(ctx, name, func(w io.Writer) error {
 		_, err := io.Copy(w, content)

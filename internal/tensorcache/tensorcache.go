@@ -86,7 +86,7 @@ func (c *Cache) Read(key string, names []string, allocate func(name string, shap
 		}
 	}
 	now := time.Now()
-	_ = os.Chtimes(dir, now, now) // of use for Write only
+	_ = os.Chtimes(dir, now, now) // a failure only makes Write remove another set
 	return nil
 }
 
@@ -96,7 +96,8 @@ func (c *Cache) Write(key string, tensors []Tensor) error {
 	if err := os.MkdirAll(c.dir, 0o777); err != nil {
 		return err
 	}
-	// What is removed below must not be somebody's else.
+	// A link or a file in the place of the directory is refused, because what is
+	// removed below must be this cache's own.
 	if info, err := os.Lstat(c.dir); err != nil || !info.IsDir() {
 		return errors.Join(fmt.Errorf("%s is no directory of its own", c.dir), err)
 	}
