@@ -1,0 +1,218 @@
+package recordings_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/internal/hdf5"
+	"github.com/tfconvrnn/go/recordings"
+)
+
+const data = "../testdata/comparison/"
+
+func needHDF5(t testing.TB) {
+	if err := hdf5.Load(""); err != nil {
+		if os.Getenv("CI") == "true" {
+			require.NoError(t, err)
+		}
+		t.Skip("needs libhdf5:", err)
+	}
+}
+
+func open(t testing.TB, name string, layout recordings.Layout) *recordings.Assembly {
+	a, err := recordings.Open(data+name, layout)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, a.Close()) })
+	return a
+}
+
+func selected(t testing.TB, a *recordings.Assembly, s recordings.Selection) *recordings.Recording {
+	r, err := recordings.Select(a, s)
+	require.NoError(t, err)
+	return r
+}
+
+func doubles(t testing.TB, file, name string) ([]float64, []int) {
+	f, err := arrayfiles.Open(data + file)
+	require.NoError(t, err)
+	defer f.Close()
+	a, err := f.Array(name)
+	require.NoError(t, err)
+	shape := a.Info().Shape
+	values, err := a.Float64s(0, shape[0])
+	require.NoError(t, err)
+	return values, shape
+}
+
+func texts(t testing.TB, name string) []string {
+	f, err := arrayfiles.Open(data + "data.npz")
+	require.NoError(t, err)
+	defer f.Close()
+	a, err := f.Array(name)
+	require.NoError(t, err)
+	values, err := a.Strings(0, a.Info().Shape[0])
+	require.NoError(t, err)
+	return values
+}
+
+// made is the array that all the files are made from.
+type made struct {
+	rates             []float64 // [120 stimuli, 6 repetitions, 24 neuroids, 5 time bins]
+	position          map[string]int
+	stimuli, neuroids []string
+	objects           []string
+	float32           bool // the file's values are rounded
+}
+
+func madeData(t testing.TB) *made {
+	m := &made{position: map[string]int{}, stimuli: texts(t, "stimulus_id"), neuroids: texts(t, "neuroid_id"), objects: texts(t, "object_name")}
+	m.rates, _ = doubles(t, "data.npz", "rates")
+	for i, id := range m.stimuli {
+		m.position[id] = i
+	}
+	return m
+}
+
+func (m *made) at(id string, repetition, neuroid, bin int) float64 {
+	return m.rates[((m.position[id]*6+repetition)*24+neuroid)*5+bin]
+}
+
+// check compares all trials of a recording with the array.
+func (m *made) check(t *testing.T, r *recordings.Recording, firstBin, bins int) {
+	t.Helper()
+	for b := range bins {
+		trials, err := r.Trials(b)
+		require.NoError(t, err)
+		average, err := r.Average(b)
+		require.NoError(t, err)
+		require.Len(t, trials, len(r.Stimuli()))
+		for i, id := range r.Stimuli() {
+			require.Len(t, trials[i], len(r.Repetitions()))
+			for j, name := range r.Neuroids() {
+				neuroid, sum := slices.Index(m.neuroids, name), 0.0
+				for k := range trials[i] {
+					want := m.at(id, k, neuroid, firstBin+b)
+					if m.float32 {
+						want = float64(float32(want))
+					}
+					require.Equal(t, want, trials[i][k][j], "%s, repetition %d, %s", id, k, name)
+					sum += want
+				}
+				require.InDelta(t, sum/float64(len(trials[i])), average[i][j], 1e-12)
+			}
+		}
+	}
+}
+
+func TestBrainIO(t *testing.T) {
+	needHDF5(t)
+	r := selected(t, open(t, "neural.nc", recordings.Layout{}), recordings.Selection{})
+	var golden struct {
+		Average struct {
+			Stimuli  []string `json:"stimulus_id"`
+			Neuroids []string `json:"neuroid_id"`
+		} `json:"average_repetition"`
+	}
+	text, err := os.ReadFile(data + "brainscore.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &golden))
+	assert.Equal(t, golden.Average.Stimuli, r.Stimuli())
+	assert.Equal(t, golden.Average.Neuroids, r.Neuroids())
+	assert.Equal(t, []compare.Bin{{Start: 70, End: 80}, {Start: 80, End: 90}, {Start: 90, End: 100}, {Start: 100, End: 110}, {Start: 110, End: 120}}, r.Bins())
+	assert.Equal(t, []string{"0", "1", "2", "3", "4", "5"}, r.Repetitions())
+	assert.Empty(t, r.Dropped)
+	assert.Empty(t, r.Notes)
+	compareAverages(t, r, "brainscore_arrays.npz", "average_repetition")
+	m := madeData(t)
+	m.check(t, r, 0, 5)
+	for i, id := range r.Stimuli() {
+		require.Equal(t, m.objects[m.position[id]], r.Labels("object_name")[i])
+	}
+}
+
+func compareAverages(t *testing.T, r *recordings.Recording, file, name string) {
+	t.Helper()
+	want, shape := doubles(t, file, name)
+	for b := range shape[2] {
+		average, err := r.Average(b)
+		require.NoError(t, err)
+		for i := range shape[0] {
+			for j := range shape[1] {
+				w, got := want[(i*shape[1]+j)*shape[2]+b], average[i][j]
+				require.Equal(t, math.IsNaN(w), math.IsNaN(got), "%d %d %d", i, j, b)
+				if !math.IsNaN(w) {
+					require.InDelta(t, w, got, 1e-9)
+				}
+			}
+		}
+	}
+}
+
+func TestMissingRepetitions(t *testing.T) {
+	needHDF5(t)
+	r := selected(t, open(t, "neural_nan.nc", recordings.Layout{}), recordings.Selection{})
+	compareAverages(t, r, "nan_variant_arrays.npz", "average")
+}
+
+// Assemblies of before 2022.
+func TestOldBrainIO(t *testing.T) {
+	needHDF5(t)
+	a := open(t, "neural_old.nc", recordings.Layout{})
+	assert.Equal(t, []string{"presentation", "neuroid", "time_bin"}, a.Axes)
+	noisy := a.Coordinate("noisy")
+	assert.Equal(t, recordings.Boolean, noisy.Kind)
+	assert.Equal(t, []string{"True", "False"}, noisy.Strings()[:2])
+	r := selected(t, a, recordings.Selection{Regions: []string{"V4"}, Where: []string{"noisy=False", "x<3"}})
+	m := madeData(t)
+	m.float32 = true
+	m.check(t, r, 2, 1)
+	assert.Equal(t, []compare.Bin{{Start: 70, End: 170}}, r.Bins())
+	assert.Subset(t, r.Labels("background"), []string{"", "naïve", "森"})
+	require.Len(t, r.Dropped, 3)
+	assert.Equal(t, "neuroid", r.Dropped[0].Axis)
+	assert.Len(t, r.Dropped[0].Names, 16)
+	assert.Equal(t, m.neuroids[1], r.Dropped[0].Names[0])
+}
+
+func TestSelection(t *testing.T) {
+	needHDF5(t)
+	a := open(t, "neural.nc", recordings.Layout{})
+	from, to := 80.0, 110.0
+	r := selected(t, a, recordings.Selection{Subjects: []string{"Nano", "Tito"}, From: &from, To: &to, Where: []string{"variation>=3", "repetition!=2"}})
+	assert.Len(t, r.Neuroids(), 12)
+	assert.Equal(t, []compare.Bin{{Start: 80, End: 90}, {Start: 90, End: 100}, {Start: 100, End: 110}}, r.Bins())
+	assert.Equal(t, []string{"0", "1", "3", "4", "5"}, r.Repetitions())
+	m := madeData(t)
+	trials, err := r.Trials(2)
+	require.NoError(t, err)
+	assert.Equal(t, m.at(r.Stimuli()[3], 5, slices.Index(m.neuroids, r.Neuroids()[7]), 3), trials[3][4][7])
+
+	r = selected(t, a, recordings.Selection{From: &from, To: &to, AverageTime: true})
+	assert.Equal(t, []compare.Bin{{Start: 80, End: 110}}, r.Bins())
+	trials, err = r.Trials(0)
+	require.NoError(t, err)
+	id := r.Stimuli()[5]
+	assert.InDelta(t, (m.at(id, 1, 2, 1)+m.at(id, 1, 2, 2)+m.at(id, 1, 2, 3))/3, trials[5][1][2], 1e-12)
+
+	for _, s := range []recordings.Selection{
+		{Regions: []string{"V1"}}, {Subjects: []string{"nobody"}}, {Reliability: ">0.4"}, {Where: []string{"nonsense"}}, {Where: []string{"nothing=1"}},
+		{Where: []string{"region>3"}}, {Where: []string{"variation=x"}}, {Where: []string{"variation>100"}}, {From: &to, To: &from}, {Stimulus: "neuroid_id"},
+	} {
+		_, err := recordings.Select(a, s)
+		assert.Error(t, err, "%+v", s)
+		if s.Stimulus == "" {
+			assert.ErrorIs(t, err, recordings.ErrSelection, "%+v", s)
+		}
+	}
+	// Without what tells them apart, presentations are several of the same repetition.
+	_, err = recordings.Select(a, recordings.Selection{Stimulus: "object_name"})
+	assert.ErrorIs(t, err, recordings.ErrDuplicate)
+}
