@@ -14,9 +14,16 @@
 // ErrMissing, or those of the file system.
 package recordings
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/tfconvrnn/go/internal/hdf5"
+)
 
 var (
+	// ErrNoLibrary means that the HDF5 library was not found, which netCDF-4, HDF5, NWB and MATLAB 7.3
+	// files need.
+	ErrNoLibrary = hdf5.ErrNoLibrary
 	// ErrFormat means a file that is damaged, or of a kind that is not read.
 	ErrFormat = errors.New("unusable recording")
 	// ErrLayout means that a file does not tell what its axes are, or that the Layout does not

@@ -82,7 +82,7 @@ func hdf5Error(err error) error {
 
 // openNetCDF opens a netCDF-4 file as BrainIO writes: one variable of values and a variable
 // for each coordinate.
-func openNetCDF(name string, variable string) (_ *Assembly, err error) {
+func openNetCDF(name string, layout Layout) (_ *Assembly, err error) {
 	file, err := hdf5.Open(name)
 	if err != nil {
 		return nil, hdf5Error(err)
@@ -99,7 +99,8 @@ func openNetCDF(name string, variable string) (_ *Assembly, err error) {
 	if len(members) > mostVariables {
 		return nil, fmt.Errorf("%s: %w: %d variables", name, ErrFormat, len(members))
 	}
-	if variable, err = dataVariable(name, members, variable); err != nil {
+	variable, err := dataVariable(name, members, layout.Array)
+	if err != nil {
 		return nil, err
 	}
 	data, err := file.Dataset(variable)
@@ -137,6 +138,9 @@ func openNetCDF(name string, variable string) (_ *Assembly, err error) {
 		if c != nil {
 			a.Coordinates = append(a.Coordinates, *c)
 		}
+	}
+	if err := a.addCoordinates(layout, nil); err != nil {
+		return nil, err
 	}
 	return a, a.check()
 }

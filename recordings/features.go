@@ -1,0 +1,181 @@
+package recordings
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/internal/plotting"
+)
+
+// FeatureFile is features in a file: what extract writes (.npz, .zarr), or BrainIO's
+// netCDF-4. It is not safe for concurrent use. The caller closes it.
+type FeatureFile struct {
+	stimuli []string
+	layers  []compare.FeatureLayer
+	rows    func(layer, stimulus int) ([]float32, error)
+	close   func() error
+	labels  map[string][]string
+}
+
+// Stimuli are the stimuli's ids.
+func (f *FeatureFile) Stimuli() []string { return f.stimuli }
+
+// Layers are the layers.
+func (f *FeatureFile) Layers() []compare.FeatureLayer { return f.layers }
+
+// Row returns the features of a stimulus, [bins][features], valid until the next call.
+func (f *FeatureFile) Row(layer, stimulus int) ([]float32, error) { return f.rows(layer, stimulus) }
+
+// Labels are the values of a coordinate of the stimuli, nil if there is none.
+func (f *FeatureFile) Labels(name string) []string { return f.labels[name] }
+
+// Close closes the file. It is idempotent.
+func (f *FeatureFile) Close() error { return f.close() }
+
+// OpenFeatures opens a file of features. The error wraps ErrFormat, ErrLayout or
+// ErrDuplicate, or is of the file system.
+func OpenFeatures(name string) (*FeatureFile, error) {
+	if strings.HasSuffix(strings.ToLower(name), ".nc") {
+		return openFeatureAssembly(name)
+	}
+	source, err := plotting.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	f := &FeatureFile{close: source.Close}
+	var at []int // in the source: stimuli that could not be read have no features
+	for i, id := range source.Stimuli() {
+		if source.Readable(i) {
+			at = append(at, i)
+			f.stimuli = append(f.stimuli, id)
+		}
+	}
+	layers := source.Layers()
+	for _, l := range layers {
+		layer := compare.FeatureLayer{Name: l.Name, Bins: compare.TimestepBins(l.Timesteps...), Driven: l.Driven, Size: 1}
+		for _, n := range l.Shape {
+			layer.Size *= n
+		}
+		f.layers = append(f.layers, layer)
+	}
+	f.rows = func(layer, stimulus int) ([]float32, error) { return layers[layer].Row(at[stimulus]) }
+	return f, f.check(name)
+}
+
+func (f *FeatureFile) check(name string) error {
+	if twice := duplicate(f.stimuli); twice != "" {
+		return errors.Join(fmt.Errorf("%s: %w: stimulus %s has features twice", name, ErrDuplicate, twice), f.Close())
+	}
+	return nil
+}
+
+// openFeatureAssembly opens features as Brain-Score's models give them: presentation × neuroid × time_bin,
+// neuroids of layers.
+func openFeatureAssembly(name string) (*FeatureFile, error) {
+	a, err := Open(name, Layout{})
+	if err != nil {
+		return nil, err
+	}
+	f, err := featuresOf(a)
+	if err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return f, f.check(name)
+}
+
+func featuresOf(a *Assembly) (*FeatureFile, error) {
+	p, q, t := a.axis(Presentation), a.axis(Neuroid), a.axis(TimeBin)
+	if p < 0 || q < 0 || len(a.Axes) > 3 || len(a.Axes) == 3 && t < 0 {
+		return nil, fmt.Errorf("%s: %w: features must be %s × %s, perhaps × %s, and these are %s", a.Name, ErrLayout, Presentation, Neuroid, TimeBin, strings.Join(a.Axes, " × "))
+	}
+	ids := a.Coordinate(stimulusIDs...)
+	if ids == nil || ids.Axis != Presentation {
+		return nil, fmt.Errorf("%s: %w: no coordinate stimulus_id of the presentations", a.Name, ErrLayout)
+	}
+	bins, err := a.timeBins()
+	if err != nil {
+		return nil, err
+	}
+	if t >= 0 && bins == nil {
+		return nil, fmt.Errorf("%s: %w: no coordinates time_bin_start and time_bin_end", a.Name, ErrLayout)
+	}
+	if !slices.IsSortedFunc(bins, func(x, y compare.Bin) int { return int(x.Start - y.Start) }) {
+		return nil, fmt.Errorf("%s: %w: the time bins are not in ascending order", a.Name, ErrLayout)
+	}
+	f := &FeatureFile{stimuli: ids.Strings(), close: a.Close, labels: map[string][]string{}}
+	for i := range a.Coordinates {
+		if c := &a.Coordinates[i]; c.Axis == Presentation {
+			f.labels[c.Name] = c.Strings()
+		}
+	}
+	var units [][]int // of each layer
+	layer := a.Coordinate("layer")
+	for j := range a.Shape[q] {
+		of := "features"
+		if layer != nil {
+			of = layer.At(j)
+		}
+		at := slices.IndexFunc(f.layers, func(l compare.FeatureLayer) bool { return l.Name == of })
+		if at < 0 {
+			at = len(f.layers)
+			f.layers, units = append(f.layers, compare.FeatureLayer{Name: of, Bins: bins}), append(units, nil)
+		}
+		f.layers[at].Size++
+		units[at] = append(units[at], j)
+	}
+	f.rows = (&assemblyRows{a: a, units: units, p: p, q: q, t: t}).row
+	return f, nil
+}
+
+// assemblyRows reads presentations of features, several at once.
+type assemblyRows struct {
+	a           *Assembly
+	units       [][]int
+	p, q, t     int // axes
+	first, last int
+	values      []float64
+	out         []float32
+}
+
+func (r *assemblyRows) row(layer, stimulus int) ([]float32, error) {
+	start, count := make([]int, len(r.a.Shape)), slices.Clone(r.a.Shape)
+	if stimulus < r.first || stimulus >= r.last {
+		perRow := 1
+		for i, n := range r.a.Shape {
+			if i != r.p {
+				perRow *= n
+			}
+		}
+		start[r.p] = stimulus
+		count[r.p] = min(max(mostPart/max(perRow, 1), 1), r.a.Shape[r.p]-stimulus)
+		values, err := r.a.Read(start, count)
+		if err != nil {
+			return nil, err
+		}
+		r.values, r.first, r.last = values, stimulus, stimulus+count[r.p]
+	}
+	count[r.p] = r.last - r.first
+	strides := make([]int, len(count))
+	n := 1
+	for i := len(count) - 1; i >= 0; i-- {
+		strides[i], n = n, n*count[i]
+	}
+	bins := 1
+	if r.t >= 0 {
+		bins = r.a.Shape[r.t]
+	}
+	r.out = r.out[:0]
+	for b := range bins {
+		at := (stimulus - r.first) * strides[r.p]
+		if r.t >= 0 {
+			at += b * strides[r.t]
+		}
+		for _, j := range r.units[layer] {
+			r.out = append(r.out, float32(r.values[at+j*strides[r.q]]))
+		}
+	}
+	return r.out, nil
+}
