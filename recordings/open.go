@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/compare"
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/hdf5"
 )
 
@@ -213,10 +213,10 @@ func exists(name string) bool {
 }
 
 // numPy is an open .npy or .npz.
-type numPy struct{ file *arrayfiles.File }
+type numPy struct{ file *features.File }
 
 func openNumPy(name string) (arrays, error) {
-	file, err := arrayfiles.Open(name)
+	file, err := features.OpenArrays(name)
 	if err != nil {
 		return nil, numPyError(err)
 	}
@@ -252,14 +252,14 @@ func (n *numPy) coordinate(array, name, axis string) (*Coordinate, error) {
 	}
 	c := &Coordinate{Name: name, Axis: axis, Kind: Integer}
 	switch info.DataType {
-	case arrayfiles.Text, arrayfiles.Bytes:
+	case features.Text, features.Bytes:
 		c.Kind = Text
 		c.Texts, err = a.Strings(0, info.Shape[0])
-	case arrayfiles.Float16, arrayfiles.Float32, arrayfiles.Float64:
+	case features.Float16, features.Float32, features.Float64:
 		c.Kind = Float
 		c.Numbers, err = a.Float64s(0, info.Shape[0])
 	default:
-		if info.DataType == arrayfiles.Bool {
+		if info.DataType == features.Bool {
 			c.Kind = Boolean
 		}
 		c.Numbers, err = floats(a.Int64s(0, info.Shape[0]))
@@ -272,8 +272,8 @@ func (n *numPy) coordinate(array, name, axis string) (*Coordinate, error) {
 
 // numPyRows reads rows of the first axis, and parts of them.
 type numPyRows struct {
-	file  *arrayfiles.File
-	array *arrayfiles.Array
+	file  *features.File
+	array *features.Array
 }
 
 func (n *numPyRows) close() error { return n.file.Close() }
@@ -304,7 +304,7 @@ func (n *numPyRows) read(start, count []int) ([]float64, error) {
 
 func (n *numPyRows) floats(first, count int) ([]float64, error) {
 	switch n.array.Info().DataType {
-	case arrayfiles.Float16, arrayfiles.Float32, arrayfiles.Float64:
+	case features.Float16, features.Float32, features.Float64:
 		return n.array.Float64s(first, count)
 	}
 	return floats(n.array.Int64s(first, count))

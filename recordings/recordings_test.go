@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/compare"
-	"github.com/tfconvrnn/go/internal/arrayfiles"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/hdf5"
 	"github.com/tfconvrnn/go/recordings"
 )
@@ -41,7 +41,7 @@ func selected(t testing.TB, a *recordings.Assembly, s recordings.Selection) *rec
 }
 
 func doubles(t testing.TB, file, name string) ([]float64, []int) {
-	f, err := arrayfiles.Open(data + file)
+	f, err := features.OpenArrays(data + file)
 	require.NoError(t, err)
 	defer f.Close()
 	a, err := f.Array(name)
@@ -53,7 +53,7 @@ func doubles(t testing.TB, file, name string) ([]float64, []int) {
 }
 
 func texts(t testing.TB, name string) []string {
-	f, err := arrayfiles.Open(data + "data.npz")
+	f, err := features.OpenArrays(data + "data.npz")
 	require.NoError(t, err)
 	defer f.Close()
 	a, err := f.Array(name)

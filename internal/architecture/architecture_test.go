@@ -112,7 +112,7 @@ var rules = []struct {
 	{"checks come before what they check", []string{"internal/trust"}, nil, []string{"internal/libtf", "convert", "internal/unroll"}},
 	{"settings of the whole process are for programs", []string{"tfconvrnn", "convert", "savedmodels", "internal/*"}, nil, []string{"internal/libtf/onearena"}},
 	{"comparing needs numbers only", []string{"compare", "recordings"}, nil, []string{"internal/libtf", "tfconvrnn", "internal/zoo"}},
-	{"comparing knows no files", []string{"compare"}, nil, []string{"recordings", "internal/hdf5", "internal/arrayfiles"}},
+	{"comparing knows no files", []string{"compare"}, nil, []string{"recordings", "internal/hdf5", "features"}},
 	{"tests' servers are for tests", []string{"cmd/*", "tfconvrnn", "convert", "savedmodels"}, nil, []string{"internal/checkpointserver", "internal/s3server"}},
 }
 
