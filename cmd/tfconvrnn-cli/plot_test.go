@@ -127,7 +127,7 @@ func TestPlotErrors(t *testing.T) {
 		message string
 		args    []string
 	}{
-		{exitUsage, "which written?", []string{"--out", out}},
+		{exitUsage, "which features?", []string{"--out", out}},
 		{exitUsage, "one output at a time", []string{written, written, "--out", out}},
 		{exitUsage, "give --out FILE", []string{written}},
 		{exitUsage, "does not tell the format", []string{written, "--out", "x.jpg"}},
