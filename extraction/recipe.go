@@ -118,7 +118,11 @@ func (r *Recipe) LoadOptions() ([]tfconvrnn.Option, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []tfconvrnn.Option{tfconvrnn.WithWeights(r.Weights), tfconvrnn.WithDevices(strings.Split(r.Device, ",")...), tfconvrnn.WithThreads(r.Threads)}
+	devices, err := tfconvrnn.ParseDevices(r.Device)
+	if err != nil {
+		return nil, err
+	}
+	options := []tfconvrnn.Option{tfconvrnn.WithWeights(r.Weights), tfconvrnn.WithDevices(devices...), tfconvrnn.WithThreads(r.Threads)}
 	if times := r.Presentation.Times(info); times > convert.DefaultTimes {
 		options = append(options, tfconvrnn.WithTimes(times))
 	}

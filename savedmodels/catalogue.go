@@ -5,6 +5,7 @@ package savedmodels
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -99,7 +100,7 @@ func Names() []string {
 func Lookup(name string) (Model, error) {
 	m := zoo.Lookup(name)
 	if m == nil {
-		return Model{}, fmt.Errorf("%w %q; did you mean %s? (all: tfconvrnn-cli models)", ErrUnknownModel, name, nearest(name, Names()))
+		return Model{}, fmt.Errorf("%w %q; did you mean %s?", ErrUnknownModel, name, nearest(name, Names()))
 	}
 	return describe(m), nil
 }
@@ -164,6 +165,43 @@ func (m *Model) AreaLayers(area string) ([]string, error) {
 		return nil, fmt.Errorf("%w for the area %q; the areas are V4, pIT, cIT, aIT and IT (pIT, cIT and aIT)", ErrUnknownLayer, area)
 	}
 	return layers, nil
+}
+
+// SelectLayers returns the names of the layers asked for and of those that match the
+// brain areas asked for, each once, in that order. "all" stands for every layer; nothing
+// asked for is the readout, the last layer. The error wraps ErrUnknownLayer.
+func (m *Model) SelectLayers(layers, areas []string) ([]string, error) {
+	var selected []string
+	add := func(names ...string) {
+		for _, name := range names {
+			if !slices.Contains(selected, name) {
+				selected = append(selected, name)
+			}
+		}
+	}
+	for _, name := range layers {
+		if name == "all" {
+			for _, l := range m.Layers {
+				add(l.Name)
+			}
+			continue
+		}
+		if _, err := m.Layer(name); err != nil {
+			return nil, err
+		}
+		add(name)
+	}
+	for _, area := range areas {
+		names, err := m.AreaLayers(area)
+		if err != nil {
+			return nil, err
+		}
+		add(names...)
+	}
+	if len(selected) == 0 {
+		add(m.Layers[len(m.Layers)-1].Name)
+	}
+	return selected, nil
 }
 
 // nearest returns the up to three candidates of the least edit distance.

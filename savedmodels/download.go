@@ -224,7 +224,7 @@ func (s *Store) newDownload(o DownloadOptions) (*download, error) {
 	if d.dir != "" {
 		from := strconv.Quote(o.From)
 		if strings.Contains(o.From, "://") || strings.Contains(o.From, "@") { // meant as a URL, perhaps with a password
-			from = "what --from names"
+			from = "the source"
 			if err == nil {
 				from = fetchfile.Redact(o.From)
 			}
@@ -647,7 +647,7 @@ func (d *download) bring(ctx context.Context, model, work, name string, limit, w
 	file, err := fetchfile.Fetch(ctx, d.address(model, name), path, o)
 	var status *fetchfile.StatusError
 	if errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusForbidden) {
-		return nil, fmt.Errorf("%w; it must be at <URL>/<model>/%s: check --from", err, name)
+		return nil, fmt.Errorf("%w; it must be at <URL>/<model>/%s", err, name)
 	}
 	if err != nil {
 		return nil, err

@@ -6,6 +6,25 @@ import (
 	"github.com/tfconvrnn/go/convert"
 )
 
+// A NoWeightsError says that nothing of a model was found. It wraps ErrNoWeights.
+type NoWeightsError struct {
+	Model string
+	// Store is the store of SavedModels that holds none either; "" if only a checkpoint was
+	// looked for.
+	Store string
+}
+
+// Error says what was looked for.
+func (e *NoWeightsError) Error() string {
+	if e.Store == "" {
+		return fmt.Sprintf("%v for %s: there is no checkpoint", ErrNoWeights, e.Model)
+	}
+	return fmt.Sprintf("%v for %s: there is no SavedModel in %s and no checkpoint", ErrNoWeights, e.Model, e.Store)
+}
+
+// Unwrap returns ErrNoWeights.
+func (e *NoWeightsError) Unwrap() error { return ErrNoWeights }
+
 // Source returns the weights of a model that convert.Convert takes. The caller
 // closes it. Errors wrap ErrUnknownModel, ErrNoWeights or those of package convert.
 func (s *Store) Source(model string, w Weights) (convert.Source, error) {
@@ -20,8 +39,7 @@ func (s *Store) Source(model string, w Weights) (convert.Source, error) {
 		return nil, err
 	}
 	if prefix == "" {
-		return nil, fmt.Errorf("%w for %s: there is no checkpoint; get it with \"tfconvrnn-cli download %s\", or name a directory that holds %s/%s.index and .data-00000-of-00001 (--weights DIR, or %s), "+
-			"or try the model untrained with --weights seeded:1", ErrNoWeights, model, model, model, CheckpointName, CheckpointsEnv)
+		return nil, &NoWeightsError{Model: model}
 	}
 	return convert.Checkpoint(model, prefix)
 }

@@ -276,16 +276,13 @@ func (s *Store) installed(r Request) (SavedModel, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return SavedModel{}, fmt.Errorf("%w for %s: there is no SavedModel in %s and no checkpoint; "+
-			"get it with \"tfconvrnn-cli download %s\", or name a directory that holds %s/%s.* (--weights DIR, or %s), "+
-			"or try the model untrained with --weights seeded:1",
-			ErrNoWeights, r.Model, s.dir, r.Model, r.Model, CheckpointName, CheckpointsEnv)
+		return SavedModel{}, &NoWeightsError{Model: r.Model, Store: s.dir}
 	}
 	var names []string
 	for _, m := range found {
 		names = append(names, m.Dir)
 	}
-	return SavedModel{}, fmt.Errorf("%w of %s: the store holds several: %s; name the checkpoint with --weights DIR, or remove some",
+	return SavedModel{}, fmt.Errorf("%w of %s: the store holds several: %s; name the checkpoint, or remove some",
 		ErrWeights, r.Model, strings.Join(names, ", "))
 }
 

@@ -92,8 +92,7 @@ func (l weightsLock) check(path string, obtained weightsLock) error {
 	if differences == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %s; if the new weights are the ones you want, remove these lines or use --update-lock",
-		ErrLocked, strings.Join(differences, "; "))
+	return fmt.Errorf("%w: %s", ErrLocked, strings.Join(differences, "; "))
 }
 
 // updateWeightsLock adds hashes to a lock file, while no other process does. With

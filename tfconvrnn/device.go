@@ -35,45 +35,28 @@ type gpuOptions struct {
 // maxGPU is far more GPUs than a machine has.
 const maxGPU = 255
 
-// WithDevice says what a model computes on: "cpu" (the default), "gpu" for the
-// first GPU, or "gpu:<number>". Numbers are those of the driver, among the GPUs
+// WithDevice says what a model computes on: CPU (the default), "gpu" for the first GPU,
+// or GPU(number). Numbers are those of the driver, among the GPUs
 // that the environment variable CUDA_VISIBLE_DEVICES lets be seen. The SavedModel
 // is the same for all devices. GPUs need the GPU build of libtensorflow, CUDA and
 // an NVIDIA driver; if one is missing Load returns an error that wraps ErrDevice
 // and says which.
-func WithDevice(device string) Option { return WithDevices(device) }
+func WithDevice(device Device) Option { return WithDevices(device) }
 
-// WithDevices spreads a model over several GPUs, such as "gpu:0" and "gpu:1", or
+// WithDevices spreads a model over several GPUs, such as GPU(0) and GPU(1), or
 // names one device as WithDevice does. Every GPU gets a session of its own with all
 // weights. Stream, and what is built on it, hands each batch to a GPU that is free
 // and puts results out in the order of the stimuli. Batches are those of a
 // single GPU, so GPUs of one kind put out the same bytes as one of them alone.
-func WithDevices(devices ...string) Option {
+func WithDevices(devices ...Device) Option {
 	return func(o *loadOptions) error {
-		if len(devices) == 0 {
-			return fmt.Errorf("%w: no device is named; there are cpu, gpu and gpu:<number>", ErrOption)
+		if err := checkDevices(devices); err != nil {
+			return err
 		}
 		var numbers []int
 		for _, device := range devices {
-			kind, number, numbered := strings.Cut(device, ":")
-			switch {
-			case device == "cpu" && len(devices) == 1:
-			case device == "cpu":
-				return fmt.Errorf("%w: devices %s: several devices are several GPUs; one session on the CPU takes all its cores", ErrOption, strings.Join(devices, ", "))
-			case kind == "gpu":
-				n := 0
-				if numbered {
-					var err error
-					if n, err = strconv.Atoi(number); err != nil || n < 0 || n > maxGPU {
-						return fmt.Errorf("%w: device %q: the number of a GPU is 0, 1, …; several are gpu:0 and gpu:1", ErrOption, device)
-					}
-				}
-				if slices.Contains(numbers, n) {
-					return fmt.Errorf("%w: devices %s: gpu:%d is named twice", ErrOption, strings.Join(devices, ", "), n)
-				}
+			if n, gpu, _ := device.number(); gpu {
 				numbers = append(numbers, n)
-			default:
-				return fmt.Errorf("%w: unknown device %q; there are cpu, gpu and gpu:<number>", ErrOption, device)
 			}
 		}
 		o.gpu.numbers, o.session.device = numbers, deviceNames(numbers)
@@ -176,8 +159,8 @@ func (g gpuOptions) prepare(runtime *libtf.Runtime, config []byte) (prepared []b
 		return nil, nil, err
 	}
 	if !gpuBuild {
-		return nil, nil, fmt.Errorf("%w: %s: %s is the CPU build of libtensorflow; install the GPU build (tfconvrnn-cli runtime install --gpu) and let %s name it, or use the GPU image",
-			ErrDevice, name, runtime.Path(), libtf.Env)
+		return nil, nil, fmt.Errorf("%w: %s: %s %w; install the GPU build and let %s name it, or use the GPU image",
+			ErrDevice, name, runtime.Path(), ErrNoGPUBuild, libtf.Env)
 	}
 	state := cuda.Look(filepath.Dir(runtime.Path()))
 	if !state.HasDriver() {

@@ -270,7 +270,7 @@ func TestGPUAgreesWithCPU(t *testing.T) {
 		name = only
 	}
 	var results [2]*Features
-	for i, device := range []string{"cpu", "gpu"} {
+	for i, device := range []Device{CPU, GPU(0)} {
 		model, err := Load(name, WithWeights("seeded:1"), WithStore(store), WithDevice(device))
 		require.NoError(t, err)
 		results[i], err = model.Extract(context.Background(), goldenStimuli(t), AllTimesteps(), Logits())

@@ -33,6 +33,9 @@ var (
 	ErrPrecision = errors.New("precision is not available")
 	// ErrDevice means that the device asked for is not there.
 	ErrDevice = errors.New("device is not available")
+	// ErrNoGPUBuild means that the runtime cannot use GPUs; errors that wrap it wrap
+	// ErrDevice too.
+	ErrNoGPUBuild = errors.New("is the CPU build of libtensorflow")
 	// ErrModified means that a SavedModel's files are not those that were converted.
 	ErrModified = manifest.ErrModified
 	// ErrRuntimeNotFound means that libtensorflow was not found; the message says

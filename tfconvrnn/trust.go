@@ -47,7 +47,7 @@ func (o *loadOptions) checkTrust(info savedmodels.Model, found savedmodels.Saved
 }
 
 func mistrust(err error) error {
-	return fmt.Errorf("%w; convert the model again, or open it with WithTrust (--trust) if you know where it is from", err)
+	return fmt.Errorf("%w; convert the model again, or trust it if you know where it is from", err)
 }
 
 // checkConversion starts the comparison that checkTrust leaves out, in a goroutine,

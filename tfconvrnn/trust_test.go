@@ -83,7 +83,7 @@ func TestStrangersSavedModels(t *testing.T) {
 	require.ErrorIs(t, err, ErrUntrusted)
 	require.NotErrorIs(t, err, ErrModified)
 	assert.ErrorContains(t, err, "ReadFile")
-	assert.ErrorContains(t, err, "--trust")
+	assert.ErrorContains(t, err, "trust it")
 	assert.ErrorContains(t, err, dir)
 	require.NoError(t, load(WithTrust()))
 	assert.Equal(t, before, libtf.LiveObjects())

@@ -201,7 +201,7 @@ func (b *benchCommand) options(cmd *cobra.Command, name string) (benchmark.Optio
 		if len(layers) == 0 {
 			layers = []string{"all"}
 		}
-		if o.Fetches.Layers, err = selectLayers(info, layers, nil); err != nil {
+		if o.Fetches.Layers, err = info.SelectLayers(layers, nil); err != nil {
 			return o, err
 		}
 	}

@@ -142,5 +142,9 @@ func describe(err error) string {
 	if errors.As(err, &load) {
 		return strings.TrimPrefix(load.Error(), "libtf: ")
 	}
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
+	text := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
+	if what := remedy(err); what != "" {
+		text += "; " + what
+	}
+	return text
 }

@@ -316,7 +316,7 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 	if p.info, err = e.lookup(); err != nil {
 		return nil, err
 	}
-	layers, err := selectLayers(p.info, e.layers, e.areas)
+	layers, err := p.info.SelectLayers(splitList(e.layers), splitList(e.areas))
 	if err != nil {
 		return nil, err
 	}
@@ -480,7 +480,7 @@ func (e *extractCommand) settleOutput(ctx context.Context, p *extractPlan, conte
 
 // blankHash returns the SHA-256 of the file that a blank names, or "".
 func blankHash(blank string) string {
-	if _, color, err := parseColorBlank(blank); color || err != nil {
+	if _, color, err := tfconvrnn.ParseColorBlank(blank); color || err != nil {
 		return "" // whatever files are called like that
 	}
 	data, err := os.ReadFile(blank)

@@ -72,7 +72,7 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 	if err != nil {
 		return nil, err
 	}
-	r.Device = strings.Join(devices, ",")
+	r.Device = tfconvrnn.JoinDevices(devices)
 	r.Settle = func(set *stimuli.Summary, recipe *extraction.Recipe) error {
 		if err := e.settlePresentation(cmd, p, stimulusKinds{set.Timed, set.Sequences, set.Stills}, c); err != nil {
 			return err

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -40,45 +39,15 @@ func (f *gpuFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.memory, "gpu-memory", "", "most GPU memory to take, as a `SIZE` such as 8GiB, or \"all\" to reserve all at once (default: as needed)")
 }
 
-// devices returns what --device and --gpu name: cpu, or GPUs.
-func (f *gpuFlags) devices(device string) ([]string, error) {
-	list := splitList([]string{device})
+// devices returns what --device and --gpu name: the CPU, or GPUs.
+func (f *gpuFlags) devices(device string) ([]tfconvrnn.Device, error) {
 	if f.numbers != "" { // run_model.py: the numbers of the GPUs
-		if device != "cpu" {
+		if device != string(tfconvrnn.CPU) {
 			return nil, usagef("give --device or --gpu, not both")
 		}
-		list = nil
-		for _, number := range strings.Split(f.numbers, ",") {
-			list = append(list, "gpu:"+strings.TrimSpace(number))
-		}
+		device = "gpu:" + strings.ReplaceAll(strings.ReplaceAll(f.numbers, " ", ""), ",", ",gpu:")
 	}
-	if len(list) == 0 {
-		return nil, usagef("--device names no device; there are cpu, gpu and gpu:<number>")
-	}
-	seen := map[string]bool{}
-	for _, name := range list {
-		kind, number, numbered := strings.Cut(name, ":")
-		switch {
-		case name == "cpu" && len(list) == 1:
-			return list, nil
-		case name == "cpu":
-			return nil, usagef("--device %s: several devices are several GPUs, such as gpu:0,gpu:1", device)
-		case kind != "gpu":
-			return nil, usagef("unknown device %q; there are cpu, gpu and gpu:<number>, or several such as gpu:0,gpu:1", name)
-		}
-		n := 0
-		if numbered {
-			var err error
-			if n, err = strconv.Atoi(number); err != nil || n < 0 {
-				return nil, usagef("%q: the number of a GPU is 0, 1, …; several are --device gpu:0,gpu:1 or --gpu 0,1", number)
-			}
-		}
-		if name = "gpu:" + strconv.Itoa(n); seen[name] {
-			return nil, usagef("%s is named twice", name)
-		}
-		seen[name] = true
-	}
-	return list, nil
+	return tfconvrnn.ParseDevices(device)
 }
 
 // options returns the library's options for what --device and --gpu name.
@@ -88,7 +57,7 @@ func (f *gpuFlags) options(device string) ([]tfconvrnn.Option, error) {
 		return nil, err
 	}
 	options := []tfconvrnn.Option{tfconvrnn.WithDevices(devices...)}
-	if devices[0] == "cpu" {
+	if devices[0] == tfconvrnn.CPU {
 		if f.tf32 || f.memory != "" {
 			return nil, usagef("--tf32 and --gpu-memory are for GPUs; add --device gpu")
 		}

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
-	"math"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -132,9 +129,6 @@ func (f *presentationFlags) register(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("presentation", cobra.FixedCompletions([]string{"default", "constant", "neural", "custom"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// neuralPresentation is that of tfconvrnn.Neural.
-var neuralPresentation = savedmodels.Presentation{Times: 26, ImageOff: 10}
-
 // presentation returns the resolved presentation of single images, or of sequences
 // if --frames-per-image is given. Explicit times and image-off change the default
 // and neural ones, as in run_model.py.
@@ -148,29 +142,37 @@ func (f *presentationFlags) presentation(cmd *cobra.Command, model savedmodels.M
 // sequence returns the resolved presentation of sequences whose images are shown
 // for so many timesteps each; 0 shows the first image of each.
 func (f *presentationFlags) sequence(cmd *cobra.Command, model savedmodels.Model, p tfconvrnn.Preprocessing, timestepsPerFrame int) (tfconvrnn.Presentation, error) {
-	shown, err := f.base(cmd, model)
-	if err != nil {
-		return shown, err
+	specification := tfconvrnn.PresentationSpec{Name: f.name, OnMS: f.onMS, OffMS: f.offMS, Round: f.roundMS, TimestepsPerFrame: timestepsPerFrame}
+	if f.name == "" {
+		return tfconvrnn.Presentation{}, usagef("--presentation names no presentation; there are default, constant, neural and custom")
 	}
-	f.rounded = true
-	if timestepsPerFrame > 0 {
-		explicit := f.name != "default" || cmd.Flags().Changed("image-off") || len(f.onMS)+len(f.offMS) > 0
-		if explicit {
-			shown = shown.WithTimestepsPerFrame(timestepsPerFrame)
-		} else {
-			// The default switches single images off, not sequences.
-			shown = tfconvrnn.Sequence(shown.Times(model), timestepsPerFrame)
+	if cmd.Flags().Changed("times") {
+		specification.Times = &f.times
+	}
+	if cmd.Flags().Changed("image-off") {
+		specification.ImageOff = &f.imageOff
+	}
+	if cmd.Flags().Changed("total-ms") {
+		specification.TotalMS = &f.totalMS
+	}
+	blank, err := tfconvrnn.ParseBlank(f.blank, p)
+	switch {
+	case errors.Is(err, tfconvrnn.ErrPresentation):
+		return tfconvrnn.Presentation{}, err
+	case err != nil:
+		return tfconvrnn.Presentation{}, inputError{err}
+	}
+	specification.Blank = blank
+	shown, rounded, err := specification.Presentation(model)
+	if err == nil && !f.rounded {
+		f.rounded = true
+		quiet, err := cmd.Flags().GetBool("quiet")
+		for _, r := range rounded {
+			commandConsole(cmd, quiet && err == nil).note("--%s-ms %v is rounded to %d ms", r.Of, r.Given, r.Milliseconds)
 		}
 	}
-	blank, err := parseBlank(f.blank, p)
-	if err != nil {
-		return shown, err
-	}
-	return shown.WithBlank(blank).Resolve(model)
+	return shown, err
 }
-
-// maxMilliseconds is far above any presentation, and few enough for an int.
-const maxMilliseconds = 1e9
 
 // visible says which frames of sequences are ever shown.
 func (f *presentationFlags) visible(cmd *cobra.Command, model savedmodels.Model, p tfconvrnn.Preprocessing) ([]bool, error) {
@@ -215,163 +217,6 @@ func (f *presentationFlags) settle(cmd *cobra.Command, model savedmodels.Model, 
 	return shown, true, err
 }
 
-// timesteps returns milliseconds as timesteps. What is none is rounded where the user
-// asks for it, and said.
-func (f *presentationFlags) timesteps(cmd *cobra.Command, flag string, ms float64) (int, error) {
-	const step = tfconvrnn.MillisecondsPerTimestep
-	if !(math.Abs(ms) <= maxMilliseconds) { // NaN
-		return 0, usagef("--%s %g: no presentation has such a time", flag, ms)
-	}
-	nearest := int(math.Floor(ms/step + 0.5))
-	switch {
-	case float64(nearest*step) == ms:
-	case !f.roundMS:
-		return 0, usagef("--%s %v: a timestep is %d ms, so it must be a multiple of that; write %d, or round to it with --round-ms", flag, ms, step, nearest*step)
-	case !f.rounded:
-		quiet, err := cmd.Flags().GetBool("quiet")
-		commandConsole(cmd, quiet && err == nil).note("--%s %v is rounded to %d ms", flag, ms, nearest*step)
-	}
-	return nearest, nil
-}
-
-// base returns the presentation without blank and sequence.
-func (f *presentationFlags) base(cmd *cobra.Command, model savedmodels.Model) (shown tfconvrnn.Presentation, err error) {
-	timesSet, offSet := cmd.Flags().Changed("times"), cmd.Flags().Changed("image-off")
-	times := f.times
-	if cmd.Flags().Changed("total-ms") {
-		if timesSet {
-			return shown, usagef("give --times or --total-ms, not both")
-		}
-		if times, err = f.timesteps(cmd, "total-ms", f.totalMS); err != nil {
-			return shown, err
-		}
-		timesSet = true
-	}
-	if len(f.onMS)+len(f.offMS) > 0 {
-		if offSet || f.name != "default" && f.name != "custom" {
-			return shown, usagef("--on-ms and --off-ms describe a presentation of their own; leave out --presentation and --image-off")
-		}
-		if !timesSet {
-			times = model.Default.Times
-		}
-		return f.episodes(cmd, times)
-	}
-	switch f.name {
-	case "default":
-		if shown = tfconvrnn.Default(); timesSet || offSet {
-			shown = f.changed(model.Default, times, timesSet, offSet)
-		}
-	case "neural":
-		if shown = tfconvrnn.Neural(); timesSet || offSet {
-			shown = f.changed(neuralPresentation, times, timesSet, offSet)
-		}
-	case "constant":
-		if offSet {
-			return shown, usagef("a constant image never goes off; leave out --image-off, or use --presentation custom")
-		}
-		if !timesSet {
-			return shown, usagef("--presentation constant needs --times, the number of timesteps")
-		}
-		shown = tfconvrnn.Constant(times)
-	case "custom":
-		if !timesSet || !offSet {
-			return shown, usagef("--presentation custom needs --times and --image-off")
-		}
-		shown = tfconvrnn.Custom(times, f.imageOff)
-	default:
-		return shown, usagef("unknown presentation %q; there are default, constant, neural and custom", f.name)
-	}
-	return shown, nil
-}
-
-// episodes returns the presentation that --on-ms and --off-ms describe.
-func (f *presentationFlags) episodes(cmd *cobra.Command, times int) (tfconvrnn.Presentation, error) {
-	on := f.onMS
-	if len(on) == 0 {
-		on = []float64{0}
-	}
-	if len(f.offMS) != len(on) && len(f.offMS) != len(on)-1 {
-		return tfconvrnn.Presentation{}, usagef("the image comes on %d times and goes off %d times; give --off-ms for each --on-ms, except perhaps the last", len(on), len(f.offMS))
-	}
-	var list []tfconvrnn.Episode
-	for i, ms := range on {
-		episode := tfconvrnn.Episode{Off: times}
-		var err error
-		if episode.On, err = f.timesteps(cmd, "on-ms", ms); err != nil {
-			return tfconvrnn.Presentation{}, err
-		}
-		if i < len(f.offMS) {
-			if episode.Off, err = f.timesteps(cmd, "off-ms", f.offMS[i]); err != nil {
-				return tfconvrnn.Presentation{}, err
-			}
-		}
-		list = append(list, episode)
-	}
-	return tfconvrnn.Episodes(times, list...), nil
-}
-
-// changed returns a standard presentation with other times, another image-off, or
-// both.
-func (f *presentationFlags) changed(standard savedmodels.Presentation, newTimes int, timesSet, offSet bool) tfconvrnn.Presentation {
-	times, off := standard.Times, standard.ImageOff
-	if timesSet {
-		times = newTimes
-		if standard.ImageOff >= standard.Times || off > times { // never off
-			off = times
-		}
-	}
-	if offSet {
-		off = f.imageOff
-	}
-	return tfconvrnn.Custom(times, off)
-}
-
-func parseBlank(s string, p tfconvrnn.Preprocessing) (tfconvrnn.Blank, error) {
-	if blank, ok, err := parseColorBlank(s); ok || err != nil {
-		return blank, err
-	}
-	stimuli, err := tfconvrnn.ReadImagesAs(p, s)
-	if err != nil {
-		return tfconvrnn.Blank{}, inputf("--blank is neither published, gray, black, white, R,G,B, #rrggbb nor a picture: %w", err)
-	}
-	return tfconvrnn.ImageBlank("image("+stimuli[0].ID+")", stimuli[0].Frames[0]), nil
-}
-
-// parseColorBlank reads a blank of one colour; not ok where it must be a file.
-func parseColorBlank(s string) (blank tfconvrnn.Blank, ok bool, err error) {
-	color := func(r, g, b float64) (tfconvrnn.Blank, bool, error) {
-		blank, err := tfconvrnn.ColorBlank(r, g, b)
-		return blank, err == nil, err
-	}
-	switch s {
-	case "published", "":
-		return tfconvrnn.PublishedBlank(), true, nil
-	case "gray", "grey":
-		return color(0.5, 0.5, 0.5)
-	case "black":
-		return color(0, 0, 0)
-	case "white":
-		return color(1, 1, 1)
-	}
-	if rgb, err := hex.DecodeString(strings.TrimPrefix(s, "#")); err == nil && len(s) == 7 && len(rgb) == 3 {
-		return color(float64(rgb[0])/255, float64(rgb[1])/255, float64(rgb[2])/255)
-	}
-	if parts := strings.Split(s, ","); len(parts) == 3 {
-		var rgb [3]float64
-		valid := true
-		for i, part := range parts {
-			v, err := strconv.ParseFloat(strings.TrimSpace(part), 64)
-			valid = valid && err == nil && v >= 0 && v <= 255
-			rgb[i] = v / 255
-		}
-		if !valid {
-			return blank, false, usagef("--blank %s: each of R,G,B must be 0 … 255", s)
-		}
-		return color(rgb[0], rgb[1], rgb[2])
-	}
-	return blank, false, nil
-}
-
 // splitList splits a comma-separated list, without empty items.
 func splitList(lists []string) []string {
 	var items []string
@@ -383,42 +228,6 @@ func splitList(lists []string) []string {
 		}
 	}
 	return items
-}
-
-// selectLayers returns the layers that --layers and --areas name, each once:
-// the readout, as run_model.py, if they name none.
-func selectLayers(model savedmodels.Model, layers, areas []string) ([]string, error) {
-	var selected []string
-	add := func(names ...string) {
-		for _, name := range names {
-			if !slices.Contains(selected, name) {
-				selected = append(selected, name)
-			}
-		}
-	}
-	for _, name := range splitList(layers) {
-		if name == "all" {
-			for _, l := range model.Layers {
-				add(l.Name)
-			}
-			continue
-		}
-		if _, err := model.Layer(name); err != nil {
-			return nil, err
-		}
-		add(name)
-	}
-	for _, area := range splitList(areas) {
-		names, err := model.AreaLayers(area)
-		if err != nil {
-			return nil, err
-		}
-		add(names...)
-	}
-	if len(selected) == 0 {
-		selected = []string{model.Layers[len(model.Layers)-1].Name}
-	}
-	return selected, nil
 }
 
 func printJSON(out io.Writer, value any) error {

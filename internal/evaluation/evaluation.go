@@ -297,7 +297,7 @@ func (r *Result) Verdict() string {
 		text += fmt.Sprintf("; with so few pictures (%d) more cannot be told", r.Images)
 	}
 	if r.Reordered > 10 && r.Reordered > 2*r.Decoded.Top1.High {
-		text += fmt.Sprintf("; in another order it would be up to %.0f %%, so the order is probably wrong (--class-order)", r.Reordered)
+		text += fmt.Sprintf("; in another order it would be up to %.0f %%, so the order is probably wrong", r.Reordered)
 	}
 	return text
 }

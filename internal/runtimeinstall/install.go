@@ -182,16 +182,14 @@ func install(ctx context.Context, o Options) (Result, error) {
 	}
 	if expected != "" && sum != expected {
 		archive.discard()
-		return Result{}, fmt.Errorf("%s: %w: its SHA-256 is %s, expected %s; download it again, or if you trust it "+
-			"skip the check (SkipChecksum, --skip-checksum)", archive.name, ErrChecksum, sum, expected)
+		return Result{}, fmt.Errorf("%s: %w: its SHA-256 is %s, expected %s; download it again", archive.name, ErrChecksum, sum, expected)
 	}
 	content, err := extract(ctx, archive.path, work, o.limit(), o.report(StageExtract))
 	if err != nil {
 		return Result{}, fmt.Errorf("%s: %w", archive.name, err)
 	}
 	if content.version != Version && !o.SkipChecksum {
-		return Result{}, fmt.Errorf("%s: %w: %q instead of %s; to install it all the same, skip the check "+
-			"(SkipChecksum, --skip-checksum)", archive.name, ErrVersion, content.version, Version)
+		return Result{}, fmt.Errorf("%s: %w: %q instead of %s", archive.name, ErrVersion, content.version, Version)
 	}
 	m := Manifest{
 		Version: content.version, Variant: o.variant(), Platform: o.platform,
@@ -240,7 +238,7 @@ func (o Options) expected() (string, error) {
 		if o.File == "" && o.URL == "" {
 			return "", err
 		}
-		return "", fmt.Errorf("%w for a TensorFlow of %s; give its SHA-256, or skip the check (SkipChecksum, --skip-checksum)",
+		return "", fmt.Errorf("%w for a TensorFlow of %s",
 			ErrNoChecksum, o.platform)
 	}
 	return w.sha256, nil

@@ -204,7 +204,7 @@ func TestChecksum(t *testing.T) {
 		_, err := Install(t.Context(), o)
 		assert.ErrorIs(t, err, ErrChecksum)
 		assert.ErrorContains(t, err, "archive.whl")
-		assert.ErrorContains(t, err, "SkipChecksum")
+		assert.ErrorContains(t, err, "download it again")
 		assert.Equal(t, []string{".lock"}, names(t, root))
 	}
 	_, err := Install(t.Context(), Options{File: file, SHA256: "12"})
@@ -220,12 +220,11 @@ func TestUnknownPlatform(t *testing.T) {
 	file := write(t, goodWheel(t))
 	_, err := Install(t.Context(), Options{platform: "plan9/arm"})
 	assert.ErrorIs(t, err, ErrPlatform)
-	assert.ErrorContains(t, err, "--file")
 	_, err = Install(t.Context(), Options{platform: "darwin/arm64", GPU: true})
 	assert.ErrorIs(t, err, ErrPlatform)
 	_, err = Install(t.Context(), Options{platform: "plan9/arm", File: file})
 	assert.ErrorIs(t, err, ErrNoChecksum)
-	assert.ErrorContains(t, err, "--skip-checksum")
+	assert.ErrorContains(t, err, "plan9/arm")
 	_, err = Install(t.Context(), Options{platform: "plan9/arm", File: file, SkipChecksum: true})
 	assert.NoError(t, err)
 }

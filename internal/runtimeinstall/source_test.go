@@ -309,7 +309,7 @@ func TestPipFails(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err = Install(t.Context(), o)
 	assert.ErrorIs(t, err, ErrPip)
-	assert.ErrorContains(t, err, "--file")
+	assert.ErrorContains(t, err, "as a file or URL")
 	assert.ErrorContains(t, err, "python3 -m pip")
 	_, err = Install(t.Context(), Options{wheel: o.wheel, Python: "/nonexistent/python"})
 	assert.ErrorIs(t, err, ErrPip)

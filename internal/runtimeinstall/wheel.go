@@ -40,8 +40,7 @@ func (o Options) pinned() (wheel, error) {
 	}
 	w, ok := wheels[o.platform+" "+o.variant()]
 	if !ok {
-		return wheel{}, fmt.Errorf("%w (%s, %s); install from a wheel or C tarball of your own (File, --file) "+
-			"with its SHA-256 or without a check (SkipChecksum, --skip-checksum)", ErrPlatform, o.platform, o.variant())
+		return wheel{}, fmt.Errorf("%w (%s, %s)", ErrPlatform, o.platform, o.variant())
 	}
 	return w, nil
 }
@@ -74,7 +73,7 @@ func (o Options) pipDownload(ctx context.Context, work string) (archive, error) 
 	}
 	if pip == nil {
 		return archive{}, fmt.Errorf("%w: no pip found; install Python 3 with pip, or give the wheel or C tarball as a file "+
-			"or URL (--file, --url); tried: %s", ErrPip, strings.Join(tried, "; "))
+			"or URL; tried: %s", ErrPip, strings.Join(tried, "; "))
 	}
 	dest, scratch := filepath.Join(work, "wheel"), filepath.Join(work, "tmp")
 	for _, dir := range []string{dest, scratch} {

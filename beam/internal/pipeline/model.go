@@ -80,7 +80,7 @@ func (m *sharedModel) open(ctx context.Context) (err error) {
 		options = append(options, tfconvrnn.WithWeights(load.Weights))
 	}
 	if load.Device != "" {
-		options = append(options, tfconvrnn.WithDevice(load.Device))
+		options = append(options, tfconvrnn.WithDevice(tfconvrnn.Device(load.Device)))
 	}
 	if m.model, err = tfconvrnn.Load(m.plan.Model, options...); err != nil {
 		return err
