@@ -27,7 +27,7 @@ func Check(dir string, m *manifest.Manifest) error {
 	if err != nil {
 		return err
 	}
-	options := Options{Times: m.Times, Plan: Plan(m.Plan)}
+	options := Options{Times: m.Times, Variant: Variant(m.Variant)}
 	if m.Times < 1 {
 		return fmt.Errorf("%w: %d timesteps", ErrForeign, m.Times)
 	}

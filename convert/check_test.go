@@ -14,7 +14,7 @@ import (
 
 func TestCheckAcceptsWhatConvertWritesAndNothingElse(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "model")
-	for name, options := range map[string]convert.Options{"default": {}, "plain": {Plan: convert.Plain}, "long": {Times: 40}} {
+	for name, options := range map[string]convert.Options{"default": {}, "plain": {Variant: convert.Plain}, "long": {Times: 40}} {
 		options.Overwrite = true
 		require.NoError(t, convert.Check(dir, convertTo(t, dir, seeded(t, model), options)), name)
 	}
@@ -30,7 +30,7 @@ func TestCheckAcceptsWhatConvertWritesAndNothingElse(t *testing.T) {
 		assert.ErrorIs(t, convert.Check(dir, &changed), convert.ErrForeign, "%d timesteps", times)
 	}
 	changed := *m
-	changed.Plan = "another"
+	changed.Variant = "another"
 	assert.ErrorIs(t, convert.Check(dir, &changed), convert.ErrForeign)
 	changed = *m
 	changed.Model = "gru_shallow"

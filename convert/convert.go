@@ -87,18 +87,18 @@ func lookup(model string) (*zoo.Model, error) {
 	return m, nil
 }
 
-// Plan says how the graph computes the model; the results are equal up to
+// Variant says how the graph computes the model; the results are equal up to
 // rounding.
-type Plan = unroll.Plan
+type Variant = unroll.Variant
 
-// The plans.
+// The variants.
 const (
 	// Plain computes every layer at every timestep for every stimulus, as the
 	// published code does. It is the reference.
-	Plain Plan = unroll.Plain
+	Plain Variant = unroll.Plain
 	// LightCone computes once what does not depend on the stimulus, or on one
 	// frame of it only.
-	LightCone Plan = unroll.LightCone
+	LightCone Variant = unroll.LightCone
 )
 
 // Options steer a conversion; the zero value is the default.
@@ -107,8 +107,8 @@ type Options struct {
 	// have. 0 means the most that a standard presentation of the model needs, at
 	// least DefaultTimes.
 	Times int
-	// Plan is LightCone if empty.
-	Plan Plan
+	// Variant is LightCone if empty.
+	Variant Variant
 	// MatMulPixels overrides, where not 0, the largest map in pixels on which
 	// convolutions run as matrix products.
 	MatMulPixels int
@@ -129,12 +129,12 @@ func (o *Options) complete(m *zoo.Model) error {
 	if o.Times < m.Default.Times || o.Times > manifest.MaxTimes {
 		return fmt.Errorf("%w: %d; %s needs at least the %d of its default presentation, and %d are the most", ErrTimes, o.Times, m.Name, m.Default.Times, manifest.MaxTimes)
 	}
-	switch o.Plan {
+	switch o.Variant {
 	case "":
-		o.Plan = LightCone
+		o.Variant = LightCone
 	case Plain, LightCone:
 	default:
-		return fmt.Errorf("unknown plan %q; the plans are %q and %q", o.Plan, LightCone, Plain)
+		return fmt.Errorf("unknown variant %q; the variants are %q and %q", o.Variant, LightCone, Plain)
 	}
 	if o.MatMulPixels == 0 {
 		o.MatMulPixels = DefaultMatMulPixels
@@ -208,7 +208,7 @@ const graphName = "saved_model.pb"
 // makeGraph returns the network and the content of saved_model.pb, which do not depend
 // on the weights.
 func makeGraph(m *zoo.Model, options Options) (*unroll.Network, []byte, error) {
-	network := unroll.Unroll(m, options.Times, options.Plan, unroll.Options{MatMulPixels: options.MatMulPixels})
+	network := unroll.Unroll(m, options.Times, options.Variant, unroll.Options{MatMulPixels: options.MatMulPixels})
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(newSavedModel(network))
 	return network, data, err
 }

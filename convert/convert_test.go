@@ -75,17 +75,17 @@ func TestSameBytes(t *testing.T) {
 	require.NoError(t, m.Verify(filepath.Join(dir, "a")))
 	assert.Len(t, m.Files, 3)
 	assert.Equal(t, 30, m.Times)
-	assert.Equal(t, "lightcone", m.Plan)
+	assert.Equal(t, "lightcone", m.Variant)
 	assert.True(t, m.Weights.Untrained)
 	assert.EqualValues(t, 1, *m.Weights.Seed)
 
-	// Another seed, plan or number of timesteps is another SavedModel.
+	// Another seed, variant or number of timesteps is another SavedModel.
 	other, err := convert.Seeded(model, 2)
 	require.NoError(t, err)
 	byOther := convertTo(t, filepath.Join(dir, "c"), other, convert.Options{})
 	assert.NotEqual(t, m.Weights.SHA256, byOther.Weights.SHA256)
 	assert.Equal(t, m.Files["saved_model.pb"], byOther.Files["saved_model.pb"])
-	plain := convertTo(t, filepath.Join(dir, "d"), seeded(t, model), convert.Options{Plan: convert.Plain, Times: 16})
+	plain := convertTo(t, filepath.Join(dir, "d"), seeded(t, model), convert.Options{Variant: convert.Plain, Times: 16})
 	assert.Equal(t, m.Weights, plain.Weights)
 	assert.NotEqual(t, m.Files["saved_model.pb"], plain.Files["saved_model.pb"])
 	assert.Equal(t, 16, plain.Times)
@@ -318,8 +318,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		_, err := convert.Convert(t.Context(), model, seeded(t, model), filepath.Join(dir, "m"), options)
 		assert.ErrorIs(t, err, convert.ErrTimes, "%d", options.Times)
 	}
-	_, err := convert.Convert(t.Context(), model, seeded(t, model), filepath.Join(dir, "m"), convert.Options{Plan: "fast"})
-	assert.ErrorContains(t, err, "unknown plan")
+	_, err := convert.Convert(t.Context(), model, seeded(t, model), filepath.Join(dir, "m"), convert.Options{Variant: "fast"})
+	assert.ErrorContains(t, err, "unknown variant")
 	_, err = convert.Convert(t.Context(), "nobody", seeded(t, model), filepath.Join(dir, "m"), convert.Options{})
 	assert.ErrorIs(t, err, convert.ErrUnknownModel)
 	// Weights of one model do not make another.
@@ -410,6 +410,6 @@ func ExampleConvert() {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(m.Model, m.Times, m.Plan, m.Weights.Untrained)
+	fmt.Println(m.Model, m.Times, m.Variant, m.Weights.Untrained)
 	// Output: timedecay_shallow 30 lightcone true
 }

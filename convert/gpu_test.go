@@ -16,16 +16,16 @@ import (
 )
 
 // TestGPUReadiness shows that a GPU would compute all that counts in the SavedModels
-// of all models, in both plans and all precisions: what their signatures put out,
+// of all models, in both variants and all precisions: what their signatures put out,
 // what the library fetches, and what is computed once.
 func TestGPUReadiness(t *testing.T) {
 	kernels, err := gpukernels.Recorded()
 	require.NoError(t, err)
 	for _, m := range zoo.Models() {
-		for _, plan := range []Plan{Plain, LightCone} {
-			options := Options{Plan: plan}
+		for _, variant := range []Variant{Plain, LightCone} {
+			options := Options{Variant: variant}
 			require.NoError(t, options.complete(m))
-			network := unroll.Unroll(m, options.Times, options.Plan, unroll.Options{MatMulPixels: options.MatMulPixels})
+			network := unroll.Unroll(m, options.Times, options.Variant, unroll.Options{MatMulPixels: options.MatMulPixels})
 			_, fetches := gpukernels.Hot(network)
 			graph := newSavedModel(network).MetaGraphs[0]
 			for _, signature := range graph.SignatureDef {
@@ -34,7 +34,7 @@ func TestGPUReadiness(t *testing.T) {
 				}
 			}
 			for _, precision := range []tfpb.DataType{tfpb.DataType_DT_FLOAT, tfpb.DataType_DT_HALF, tfpb.DataType_DT_BFLOAT16} {
-				t.Run(fmt.Sprintf("%s/%s/%s", m.Name, plan, strings.ToLower(strings.TrimPrefix(precision.String(), "DT_"))), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/%s/%s", m.Name, variant, strings.ToLower(strings.TrimPrefix(precision.String(), "DT_"))), func(t *testing.T) {
 					report, err := gpukernels.Audit(gpukernels.InPrecision(graph.GraphDef, precision), fetches, kernels)
 					require.NoError(t, err)
 					for _, use := range report.Fallbacks() {

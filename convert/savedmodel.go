@@ -105,7 +105,7 @@ func addRestore(n *unroll.Network) *tfpb.SaverDef {
 
 func newManifest(n *unroll.Network) *manifest.Manifest {
 	m := &manifest.Manifest{
-		Format: manifest.Format, Model: n.Model.Name, Times: n.Times, Plan: string(n.Plan), Converter: version.Converter,
+		Format: manifest.Format, Model: n.Model.Name, Times: n.Times, Variant: string(n.Variant), Converter: version.Converter,
 		Frames: unroll.FramesName, Schedule: unroll.ScheduleName,
 	}
 	var marks, fetches []graph.Tensor

@@ -20,23 +20,23 @@ import (
 // TestTensorFlowServesSavedModels loads converted SavedModels with TensorFlow's own
 // Python, calls their signatures and compares with the published implementation:
 // one model of each decoder, so of each kind of SavedModel, one of them in the
-// plain plan too. TFCONVRNN_TF_PYTHON names a Python that has tensorflow.
+// plain variant too. TFCONVRNN_TF_PYTHON names a Python that has tensorflow.
 func TestTensorFlowServesSavedModels(t *testing.T) {
 	python := os.Getenv("TFCONVRNN_TF_PYTHON")
 	if python == "" {
 		t.Skip("TFCONVRNN_TF_PYTHON names no Python that has tensorflow 2.21 (python3 -m venv tf && tf/bin/pip install tensorflow-cpu==2.21.0)")
 	}
 	for _, c := range []struct {
-		model string
-		plan  Plan
-		all   bool // all calls, and a second model beside it
+		model   string
+		variant Variant
+		all     bool // all calls, and a second model beside it
 	}{
 		{"timedecay_shallow", LightCone, true},
 		{"timedecay_shallow", Plain, true},
 		{"ugrnn_intermediate_t30_tmaxconf", LightCone, false},
 		{"rgc_intermediate_dthresh", LightCone, false},
 	} {
-		t.Run(c.model+"/"+string(c.plan), func(t *testing.T) {
+		t.Run(c.model+"/"+string(c.variant), func(t *testing.T) {
 			m := zoo.Lookup(c.model)
 			require.NotNil(t, m)
 			dirs := make([]string, 1, 2)
@@ -47,7 +47,7 @@ func TestTensorFlowServesSavedModels(t *testing.T) {
 				source, err := Seeded(c.model, uint64(i+1))
 				require.NoError(t, err)
 				dirs[i] = filepath.Join(t.TempDir(), c.model)
-				_, err = Convert(context.Background(), c.model, source, dirs[i], Options{Plan: c.plan})
+				_, err = Convert(context.Background(), c.model, source, dirs[i], Options{Variant: c.variant})
 				require.NoError(t, err)
 				require.NoError(t, source.Close())
 			}

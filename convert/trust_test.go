@@ -16,12 +16,12 @@ import (
 )
 
 // TestWhatIsWrittenIsTrusted holds the lists of package trust to the ops and
-// attributes of all models and plans: neither more nor less.
+// attributes of all models and variants: neither more nor less.
 func TestWhatIsWrittenIsTrusted(t *testing.T) {
 	ops, attributes := map[string]bool{}, map[string]bool{}
 	for _, m := range zoo.Models() {
-		for _, plan := range []Plan{Plain, LightCone} {
-			saved := newSavedModel(unroll.Unroll(m, m.Default.Times, plan, unroll.Options{MatMulPixels: DefaultMatMulPixels}))
+		for _, variant := range []Variant{Plain, LightCone} {
+			saved := newSavedModel(unroll.Unroll(m, m.Default.Times, variant, unroll.Options{MatMulPixels: DefaultMatMulPixels}))
 			for _, node := range saved.MetaGraphs[0].GraphDef.Node {
 				ops[node.Op] = true
 				for name := range node.Attr {
@@ -30,7 +30,7 @@ func TestWhatIsWrittenIsTrusted(t *testing.T) {
 			}
 			data, err := proto.Marshal(saved)
 			require.NoError(t, err)
-			require.NoError(t, trust.CheckGraph(data), fmt.Sprintf("%s, %s", m.Name, plan))
+			require.NoError(t, trust.CheckGraph(data), fmt.Sprintf("%s, %s", m.Name, variant))
 		}
 	}
 	assert.Equal(t, slices.Sorted(maps.Keys(ops)), slices.Sorted(maps.Keys(trust.Ops)))

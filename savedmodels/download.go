@@ -432,7 +432,7 @@ func (d *download) freed(model string) (SavedModel, bool) {
 	if err != nil || !ok {
 		return SavedModel{}, false
 	}
-	r := Request{Model: model, Times: convert.DefaultTimes, Plan: convert.LightCone}
+	r := Request{Model: model, Times: convert.DefaultTimes, Variant: convert.LightCone}
 	found, err := current(filepath.Join(d.store.dir, model, r.name(keyOf(sum))))
 	return found, err == nil
 }

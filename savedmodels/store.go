@@ -104,8 +104,8 @@ type Request struct {
 	Weights Weights
 	// Times is the number of timesteps of the graph; 0 is the converter's default.
 	Times int
-	// Plan is the converter's default if empty.
-	Plan convert.Plan
+	// Variant is the converter's default if empty.
+	Variant convert.Variant
 	// Progress is called while converting; it may be nil.
 	Progress func(done, total int64)
 }
@@ -123,8 +123,8 @@ func (s *Store) Get(ctx context.Context, r Request) (SavedModel, error) {
 	if _, err := Lookup(r.Model); err != nil {
 		return SavedModel{}, err
 	}
-	if r.Plan == "" {
-		r.Plan = convert.LightCone
+	if r.Variant == "" {
+		r.Variant = convert.LightCone
 	}
 	if r.Times == 0 {
 		r.Times = convert.DefaultTimes
@@ -212,7 +212,7 @@ func checkpointKey(prefix string) (string, error) {
 func keyOf(sum string) string { return "checkpoint-" + sum[:12] }
 
 func (r Request) name(key string) string {
-	return fmt.Sprintf("%s-times%d-%s", key, r.Times, r.Plan)
+	return fmt.Sprintf("%s-times%d-%s", key, r.Times, r.Variant)
 }
 
 func (s *Store) getOrConvert(ctx context.Context, r Request, key string, open func() (convert.Source, error)) (SavedModel, error) {
@@ -239,7 +239,7 @@ func (s *Store) getOrConvert(ctx context.Context, r Request, key string, open fu
 	}
 	defer source.Close()
 	m, err := convert.Convert(ctx, r.Model, source, dir, convert.Options{
-		Times: r.Times, Plan: r.Plan, Overwrite: true, Progress: r.Progress,
+		Times: r.Times, Variant: r.Variant, Overwrite: true, Progress: r.Progress,
 	})
 	if err != nil {
 		return SavedModel{}, err
@@ -331,8 +331,8 @@ func (s *Store) List() ([]SavedModel, error) {
 	return list, nil
 }
 
-// Plan says how a graph computes its model.
-type Plan = convert.Plan
+// Variant says how a graph computes its model.
+type Variant = convert.Variant
 
 // CheckConversion tells whether the SavedModel is one that this program's converter can
 // have written, with any weights. Errors wrap convert.ErrForeign or convert.ErrCorrupt.

@@ -142,8 +142,8 @@ func TestGetConvertsOnce(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []SavedModel{first}, list)
 
-	// Other weights, times and plans lie beside it.
-	for _, other := range []Request{seededRequest(2), {Model: one, Weights: r.Weights, Times: 31}, {Model: one, Weights: r.Weights, Plan: convert.Plain}} {
+	// Other weights, times and variants lie beside it.
+	for _, other := range []Request{seededRequest(2), {Model: one, Weights: r.Weights, Times: 31}, {Model: one, Weights: r.Weights, Variant: convert.Plain}} {
 		found, err := s.Get(t.Context(), other)
 		require.NoError(t, err)
 		assert.NotEqual(t, first.Dir, found.Dir)

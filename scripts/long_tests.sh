@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long versions of the tests: fuzzing, plans against each other, soaking, the race
+# The long versions of the tests: fuzzing, variants of the graphs against each other, soaking, the race
 # detector, cgo's pointer checks, the C compiler's sanitizers, determinism, what would abort the
 # process, and processes killed at random moments.
 # Prints a table at the end, and fails if anything did. Half an hour on two fast cores, an hour on slow ones.
@@ -88,8 +88,8 @@ for part in $parts; do
 		done < <(git grep -o '^func Fuzz[A-Za-z]*(' -- '*_test.go')
 		;;
 	plans)
-		TFCONVRNN_LONG=1 TFCONVRNN_TRIALS=$TRIALS run "plans agree, all kinds of models" "$TRIALS presentations each" \
-			gotest ./tfconvrnn -run '^TestPlansAgree$'
+		TFCONVRNN_LONG=1 TFCONVRNN_TRIALS=$TRIALS run "variants agree, all kinds of models" "$TRIALS presentations each" \
+			gotest ./tfconvrnn -run '^TestVariantsAgree$'
 		;;
 	soak)
 		TFCONVRNN_EXTRACTIONS=$EXTRACTIONS run "extract, memory" "$EXTRACTIONS" gotest ./tfconvrnn -run '^TestManyExtractions$'
@@ -105,7 +105,7 @@ for part in $parts; do
 		;;
 	cgocheck)
 		GOEXPERIMENT=cgocheck2 TFCONVRNN_ROUNDS=2 run "cgo pointer checks" "binding and library" \
-			gotest ./internal/libtf ./tfconvrnn -run '^(Test[A-Z].*)$' -skip 'TestGolden|TestPlansAgree|TestGPU|TestNothingAborts'
+			gotest ./internal/libtf ./tfconvrnn -run '^(Test[A-Z].*)$' -skip 'TestGolden|TestVariantsAgree|TestGPU|TestNothingAborts'
 		;;
 	asan)
 		run "AddressSanitizer: C code" "its tests" addresses

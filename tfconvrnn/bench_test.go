@@ -35,15 +35,15 @@ func TestClockCountsOverlapsOnce(t *testing.T) {
 	assert.Zero(t, Statistics{}.OutsideSession())
 }
 
-func TestCostOfPlans(t *testing.T) {
+func TestCostOfVariants(t *testing.T) {
 	requireRuntime(t)
 	store := t.TempDir()
 	pictures, err := FromUint8(builtInPicture())
 	require.NoError(t, err)
 	var costs []Cost
 	var logits [][]float32
-	for _, plan := range []string{"lightcone", "plain"} {
-		m, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(store), WithPlan(plan))
+	for _, variant := range []string{"lightcone", "plain"} {
+		m, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(store), WithVariant(variant))
 		require.NoError(t, err)
 		defer m.Close()
 		count := func(options ...ExtractOption) Cost {
@@ -57,11 +57,11 @@ func TestCostOfPlans(t *testing.T) {
 		assert.Positive(t, only.MACs(1))
 		assert.LessOrEqual(t, only.MACs(1), all.MACs(1))
 		assert.GreaterOrEqual(t, every.MACs(1), all.MACs(1))
-		assert.Equal(t, plan == "plain", all.Blank, "known after the first run, except in the plain plan")
-		assert.Equal(t, plan != "plain", all.Once > 0)
+		assert.Equal(t, variant == "plain", all.Blank, "known after the first run, except in the plain variant")
+		assert.Equal(t, variant != "plain", all.Once > 0)
 		assert.False(t, count(WithPresentation(Constant(16))).Blank)
 		costs = append(costs, all)
-		if plan == "plain" {
+		if variant == "plain" {
 			assert.Zero(t, all.PerFrame)
 			assert.Equal(t, 3*all.PerStimulus, all.MACs(3))
 		}

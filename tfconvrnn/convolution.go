@@ -43,7 +43,7 @@ func WithConvolution(convolution string) Option {
 
 // Convolution says how the model's convolutions are computed: ConvolutionDirect, or
 // "winograd" and the vector instructions. ConvolutionAuto is direct on GPUs, in bfloat16, for
-// the plain plan, which is the reference, for SavedModels opened with WithTrust, whose graphs may
+// the plain variant, which is the reference, for SavedModels opened with WithTrust, whose graphs may
 // change their weights, and where libtensorflow lacks the functions to add operations.
 func (m *Model) Convolution() string { return m.session.convolution }
 
@@ -60,7 +60,7 @@ func (o *loadOptions) settleConvolution(m *manifest.Manifest) error {
 		return nil
 	}
 	o.session.convolution = ConvolutionDirect
-	if len(o.gpu.numbers) > 0 || o.session.precision != Float32 || o.trust || m.Plan != string(unroll.LightCone) {
+	if len(o.gpu.numbers) > 0 || o.session.precision != Float32 || o.trust || m.Variant != string(unroll.LightCone) {
 		return nil
 	}
 	convolution, err := AvailableConvolution()

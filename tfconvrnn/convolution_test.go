@@ -58,10 +58,10 @@ func TestConvolutions(t *testing.T) {
 // TestConvolutionIsDirect where this project's operations would not do.
 func TestConvolutionIsDirect(t *testing.T) {
 	for name, options := range map[string][]Option{
-		"plain plan": {WithPlan("plain")},
-		"trusted":    {WithTrust()},
-		"asked for":  {WithConvolution(ConvolutionDirect)},
-		"not loaded": {WithConvolution(ConvolutionDirect), WithoutSession()},
+		"plain variant": {WithVariant("plain")},
+		"trusted":       {WithTrust()},
+		"asked for":     {WithConvolution(ConvolutionDirect)},
+		"not loaded":    {WithConvolution(ConvolutionDirect), WithoutSession()},
 	} {
 		assert.Equal(t, ConvolutionDirect, loadTest(t, "timedecay_shallow", options...).Convolution(), name)
 	}

@@ -72,7 +72,7 @@ func TestOptionsOfLoad(t *testing.T) {
 		_, err = Load("timedecay_shallow", WithStore(store), WithWeights("seeded:1"), WithTimes(times))
 		assert.Error(t, err, times)
 	}
-	_, err = Load("timedecay_shallow", WithStore(store), WithWeights("seeded:1"), WithPlan("fast"))
+	_, err = Load("timedecay_shallow", WithStore(store), WithWeights("seeded:1"), WithVariant("fast"))
 	assert.Error(t, err)
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()

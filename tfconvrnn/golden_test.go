@@ -88,7 +88,7 @@ func requireRuntime(t testing.TB) {
 // "all"; it prints a table.
 func TestGolden(t *testing.T) {
 	requireRuntime(t)
-	plan := os.Getenv("TFCONVRNN_PLAN")
+	variant := os.Getenv("TFCONVRNN_PLAN")
 	store := os.Getenv("TFCONVRNN_TEST_STORE")
 	if store == "" {
 		store = t.TempDir()
@@ -117,7 +117,7 @@ func TestGolden(t *testing.T) {
 	var table []string
 	for _, name := range models {
 		t.Run(name, func(t *testing.T) {
-			model, err := Load(name, WithWeights("seeded:1"), WithStore(store), WithPlan(plan))
+			model, err := Load(name, WithWeights("seeded:1"), WithStore(store), WithVariant(variant))
 			require.NoError(t, err)
 			defer model.Close()
 			for _, g := range byModel[name] {

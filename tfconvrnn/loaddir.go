@@ -12,7 +12,7 @@ import (
 
 // LoadSavedModel loads the SavedModel in a directory that convert.Convert, or the
 // store, made. Options that say which SavedModel is wanted (WithStore, WithWeights,
-// WithTimes, WithPlan) have no effect. Errors wrap fs.ErrNotExist where there is
+// WithTimes, WithVariant) have no effect. Errors wrap fs.ErrNotExist where there is
 // none, ErrModified, ErrRuntimeNotFound and others of this package. The caller
 // closes the model.
 func LoadSavedModel(ctx context.Context, dir string, options ...Option) (*Model, error) {

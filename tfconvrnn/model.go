@@ -23,7 +23,7 @@ type loadOptions struct {
 	store    string
 	weights  savedmodels.Weights
 	times    int
-	plan     string
+	variant  string
 	runtime  string
 	verify   bool
 	trust    bool
@@ -63,11 +63,16 @@ func WithTimes(times int) Option {
 	return func(o *loadOptions) error { o.times = times; return nil }
 }
 
-// WithPlan chooses how the graph computes the model: "lightcone" (the default) or
+// WithVariant chooses how the graph computes the model: "lightcone" (the default) or
 // "plain", the slow reference.
-func WithPlan(plan string) Option {
-	return func(o *loadOptions) error { o.plan = plan; return nil }
+func WithVariant(variant string) Option {
+	return func(o *loadOptions) error { o.variant = variant; return nil }
 }
+
+// WithPlan is WithVariant.
+//
+// Deprecated: use WithVariant. A plan is the file that several workers share.
+func WithPlan(plan string) Option { return WithVariant(plan) }
 
 // WithVerification checks the SavedModel's files against the checksums of its
 // manifest before loading.
@@ -146,7 +151,7 @@ func LoadContext(ctx context.Context, name string, options ...Option) (*Model, e
 		return nil, err
 	}
 	found, err := store.Get(ctx, savedmodels.Request{
-		Model: name, Weights: o.weights, Times: o.times, Plan: savedmodels.Plan(o.plan), Progress: o.progress,
+		Model: name, Weights: o.weights, Times: o.times, Variant: savedmodels.Variant(o.variant), Progress: o.progress,
 	})
 	if err != nil {
 		return nil, err
@@ -293,7 +298,7 @@ type Provenance struct {
 	Model          string           `json:"model"`
 	Weights        manifest.Weights `json:"weights"`
 	Converter      string           `json:"converter"`
-	Plan           string           `json:"plan"`
+	Variant        string           `json:"plan"`
 	Presentation   string           `json:"presentation"`
 	Times          int              `json:"times"`
 	Layers         []string         `json:"layers"`
@@ -324,7 +329,7 @@ func (m *Model) provenance() Provenance {
 	}
 	return Provenance{
 		Software: "tfconvrnn " + version.Version, TensorFlow: m.runtime.Version(), Model: m.info.Name,
-		Weights: m.manifest.Weights, Converter: m.manifest.Converter, Plan: m.manifest.Plan,
+		Weights: m.manifest.Weights, Converter: m.manifest.Converter, Variant: m.manifest.Variant,
 		Precision: m.session.precision, PrecisionError: m.precisionError.Load(), Device: device, TF32: gpus && m.gpu.tf32, MillisPerTimes: MillisecondsPerTimestep,
 		Threads: m.session.threads, OneDNN: processor.OneDNN(), Processor: processor.Kind(), Convolution: m.session.convolution,
 	}

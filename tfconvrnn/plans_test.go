@@ -77,10 +77,10 @@ func noise(random *rand.Rand) *Image {
 	return LazyImage(func() ([]uint8, error) { return pixels, nil })
 }
 
-// TestPlansAgree compares the plans on random presentations of random stimuli, which
+// TestVariantsAgree compares the variants on random presentations of random stimuli, which
 // share frames: every layer at every timestep, and the logits. TFCONVRNN_LONG adds
 // intermediate models and TFCONVRNN_TRIALS sets the number of presentations of each.
-func TestPlansAgree(t *testing.T) {
+func TestVariantsAgree(t *testing.T) {
 	models := []string{"timedecay_shallow", "rgc_shallow", "simplernn_shallow"}
 	if os.Getenv("TFCONVRNN_LONG") != "" {
 		models = append(models, "ugrnn_intermediate", "rgc_intermediate", "lstm_intermediate", "gru_intermediate", "lstm_shallow",
@@ -92,7 +92,7 @@ func TestPlansAgree(t *testing.T) {
 	}
 	for _, name := range models {
 		t.Run(name, func(t *testing.T) {
-			plain, lightCone := loadTest(t, name, WithPlan("plain")), loadTest(t, name)
+			plain, lightCone := loadTest(t, name, WithVariant("plain")), loadTest(t, name)
 			random := rand.New(rand.NewPCG(uint64(len(name)), uint64(trials)))
 			worst, values := 0.0, 0
 			for range trials {

@@ -67,7 +67,7 @@ fetches that of a second request in the process. Peak memory is that of a proces
 the batch twice. With --device gpu all of it runs on the GPU, except that CPU seconds
 are those of the host.
 
-Both plans are converted first where the store lacks them. With --all-models they
+Both variants are converted first where the store lacks them. With --all-models they
 are put into a temporary store, unless --store names one, and removed again.`,
 		Example: `  ` + program + ` bench --model rgc_intermediate --batch 1 --layers conv9,conv10,imnetds
   ` + program + ` bench --layers logits --runs 9
@@ -365,13 +365,13 @@ func (r *benchReport) print(out io.Writer) {
 		{benchmark.PlainPruned, "pruned to what the fetches need"},
 	} {
 		if ratio := r.Ratio(line.name); ratio != nil {
-			fmt.Fprintf(out, "ratio to the plain plan, %s: %s; in CPU seconds %s\n", line.against, quartiles(ratio.Seconds), quartiles(ratio.CPU))
+			fmt.Fprintf(out, "ratio to the plain variant, %s: %s; in CPU seconds %s\n", line.against, quartiles(ratio.Seconds), quartiles(ratio.CPU))
 		}
 	}
 	if ratio := r.Ratio(benchmark.LightConeDirect); ratio != nil {
 		fmt.Fprintf(out, "ratio to direct convolutions (--convolution direct): %s; in CPU seconds %s\n", quartiles(ratio.Seconds), quartiles(ratio.CPU))
 	}
-	fmt.Fprintf(out, "largest difference between the plans' features: %.1e of a layer's RMS\n", r.Difference)
+	fmt.Fprintf(out, "largest difference between the variants' features: %.1e of a layer's RMS\n", r.Difference)
 	if r.PrecisionError != nil {
 		fmt.Fprintln(out, precisionLine(r.PrecisionError))
 	}
@@ -394,7 +394,7 @@ func memory(bytes int64) string {
 
 func printBenchHead(out io.Writer, r *benchReport) {
 	fmt.Fprintf(out, "%s. %s.\n\n", capitalized(r.about()), r.Machine)
-	fmt.Fprintln(out, "| model | plain, s/image | light cone, s/image | ratio (quartiles) | to the pruned plain plan | GMAC/image, plain → light cone | GFLOP/s, of peak | first result | peak memory, plain → light cone |")
+	fmt.Fprintln(out, "| model | plain, s/image | light cone, s/image | ratio (quartiles) | to the pruned plain variant | GMAC/image, plain → light cone | GFLOP/s, of peak | first result | peak memory, plain → light cone |")
 	fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 }
 

@@ -18,9 +18,9 @@ import (
 )
 
 type convertCommand struct {
-	weights, store, out, plan string
-	times                     int
-	force, quiet, asJSON      bool
+	weights, store, out, variant string
+	times                        int
+	force, quiet, asJSON         bool
 }
 
 func newConvert() *cobra.Command {
@@ -42,11 +42,13 @@ It needs neither TensorFlow nor Python. The same checkpoint gives the same bytes
 	flags.StringVar(&c.store, "store", "", "`DIR` of converted models (default: in the user's cache)")
 	flags.StringVarP(&c.out, "out", "o", "", "`DIR` to write instead of the store")
 	flags.IntVar(&c.times, "times", 0, fmt.Sprintf("most timesteps a presentation can have (default %d)", convert.DefaultTimes))
-	flags.StringVar(&c.plan, "plan", string(convert.LightCone), "`PLAN` of the graph: lightcone, or plain, the slow reference")
+	flags.StringVar(&c.variant, "variant", string(convert.LightCone), "`VARIANT` of the graph: lightcone, or plain, the slow reference")
+	flags.StringVar(&c.variant, "plan", string(convert.LightCone), "")
+	_ = flags.MarkHidden("plan") // the older name; cobra would print its deprecation on standard output
 	flags.BoolVar(&c.force, "force", false, "replace an existing SavedModel")
 	addQuiet(cmd, &c.quiet)
 	addJSON(cmd, &c.asJSON)
-	_ = cmd.RegisterFlagCompletionFunc("plan", cobra.FixedCompletions([]string{"lightcone", "plain"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("variant", cobra.FixedCompletions([]string{"lightcone", "plain"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -55,9 +57,9 @@ func (c *convertCommand) run(cmd *cobra.Command, args []string) error {
 	if _, err := savedmodels.Lookup(model); err != nil {
 		return err
 	}
-	plan := convert.Plan(c.plan)
-	if plan != convert.LightCone && plan != convert.Plain {
-		return usagef("unknown plan %q; there are %s and %s", c.plan, convert.LightCone, convert.Plain)
+	variant := convert.Variant(c.variant)
+	if variant != convert.LightCone && variant != convert.Plain {
+		return usagef("unknown variant %q; there are %s and %s", c.variant, convert.LightCone, convert.Plain)
 	}
 	if c.times < 0 {
 		return usagef("--times %d: a number of timesteps is at least 1", c.times)
@@ -76,13 +78,16 @@ func (c *convertCommand) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	con := commandConsole(cmd, c.quiet)
+	if cmd.Flags().Changed("plan") {
+		con.warn("--plan is called --variant now")
+	}
 	progress := con.start("converting "+model, unitParameters, 0)
 	defer progress.end()
 	var found savedmodels.SavedModel
 	if c.out != "" {
-		found, err = c.toDirectory(cmd.Context(), store, model, weights, plan, progress.set)
+		found, err = c.toDirectory(cmd.Context(), store, model, weights, variant, progress.set)
 	} else {
-		found, err = store.Get(cmd.Context(), savedmodels.Request{Model: model, Weights: weights, Times: c.times, Plan: plan, Progress: progress.set})
+		found, err = store.Get(cmd.Context(), savedmodels.Request{Model: model, Weights: weights, Times: c.times, Variant: variant, Progress: progress.set})
 	}
 	progress.end()
 	if err != nil {
@@ -98,18 +103,18 @@ func (c *convertCommand) run(cmd *cobra.Command, args []string) error {
 	if c.asJSON {
 		return printJSON(cmd.OutOrStdout(), result)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s\n  %s, weights %s, %s, plan %s, %s\n", result.Dir, result.Model, weightsName(result.Weights),
-		plural(result.Times, "timestep"), result.Plan, humanize.Bytes(uint64(result.Bytes)))
+	fmt.Fprintf(cmd.OutOrStdout(), "%s\n  %s, weights %s, %s, variant %s, %s\n", result.Dir, result.Model, weightsName(result.Weights),
+		plural(result.Times, "timestep"), result.Variant, humanize.Bytes(uint64(result.Bytes)))
 	return nil
 }
 
-func (c *convertCommand) toDirectory(ctx context.Context, store *savedmodels.Store, model string, w savedmodels.Weights, plan convert.Plan, progress func(done, total int64)) (savedmodels.SavedModel, error) {
+func (c *convertCommand) toDirectory(ctx context.Context, store *savedmodels.Store, model string, w savedmodels.Weights, variant convert.Variant, progress func(done, total int64)) (savedmodels.SavedModel, error) {
 	source, err := store.Source(model, w)
 	if err != nil {
 		return savedmodels.SavedModel{}, err
 	}
 	defer source.Close()
-	m, err := convert.Convert(ctx, model, source, c.out, convert.Options{Times: c.times, Plan: plan, Overwrite: c.force, Progress: progress})
+	m, err := convert.Convert(ctx, model, source, c.out, convert.Options{Times: c.times, Variant: variant, Overwrite: c.force, Progress: progress})
 	return savedmodels.SavedModel{Dir: c.out, Manifest: m}, err
 }
 

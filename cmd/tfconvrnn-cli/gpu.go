@@ -135,7 +135,7 @@ type gpuKernelReport struct {
 
 type gpuGraphReport struct {
 	Model     string             `json:"model"`
-	Plan      string             `json:"plan"`
+	Variant   string             `json:"plan"`
 	Precision string             `json:"precision"`
 	Report    *gpukernels.Report `json:"report"`
 }
@@ -155,18 +155,18 @@ func runGPUKernels(cmd *cobra.Command, asJSON bool) error {
 	}
 	result := gpuKernelReport{Source: source, Ready: true}
 	for _, m := range zoo.Models() {
-		for _, plan := range []unroll.Plan{unroll.Plain, unroll.LightCone} {
+		for _, variant := range []unroll.Variant{unroll.Plain, unroll.LightCone} {
 			if err := cmd.Context().Err(); err != nil {
 				return err
 			}
 			times := max(convert.DefaultTimes, m.Default.Times)
-			def, fetches := gpukernels.Hot(unroll.Unroll(m, times, plan, unroll.Options{MatMulPixels: convert.DefaultMatMulPixels}))
+			def, fetches := gpukernels.Hot(unroll.Unroll(m, times, variant, unroll.Options{MatMulPixels: convert.DefaultMatMulPixels}))
 			for _, p := range gpuPrecisions {
 				report, err := gpukernels.Audit(gpukernels.InPrecision(def, p.dtype), fetches, kernels)
 				if err != nil {
-					return fmt.Errorf("%s, plan %s: %w", m.Name, plan, err)
+					return fmt.Errorf("%s, variant %s: %w", m.Name, variant, err)
 				}
-				result.Graphs = append(result.Graphs, gpuGraphReport{m.Name, string(plan), p.name, report})
+				result.Graphs = append(result.Graphs, gpuGraphReport{m.Name, string(variant), p.name, report})
 				result.Ready = result.Ready && len(report.Fallbacks()) == 0 && len(unexpectedStalls(report)) == 0
 			}
 		}
@@ -234,7 +234,7 @@ func (r gpuKernelReport) print(out io.Writer) error {
 	var names []string
 	var faults []error
 	for _, g := range r.Graphs {
-		where := g.Model + ", plan " + g.Plan + ", " + g.Precision
+		where := g.Model + ", variant " + g.Variant + ", " + g.Precision
 		for _, use := range g.Report.Uses {
 			if rows[use.Name()] == nil {
 				rows[use.Name()] = &row{place: use.Place}
@@ -289,14 +289,14 @@ func (r gpuKernelReport) print(out io.Writer) error {
 func (r gpuKernelReport) printModels(out io.Writer) error {
 	fmt.Fprintf(out, "\nOperations of each graph, in every precision:\n")
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "  model\tplan\ton the GPU\tin host memory\twithout a GPU kernel")
+	fmt.Fprintln(table, "  model\tvariant\ton the GPU\tin host memory\twithout a GPU kernel")
 	last := ""
 	for _, g := range r.Graphs {
 		counts := map[gpukernels.Place]int{}
 		for _, use := range g.Report.Uses {
 			counts[use.Place] += use.Nodes
 		}
-		row := fmt.Sprintf("  %s\t%s\t%d\t%d\t%d", g.Model, g.Plan, counts[gpukernels.OnGPU], counts[gpukernels.OnHost], counts[gpukernels.OnCPU])
+		row := fmt.Sprintf("  %s\t%s\t%d\t%d\t%d", g.Model, g.Variant, counts[gpukernels.OnGPU], counts[gpukernels.OnHost], counts[gpukernels.OnCPU])
 		if row == last { // another precision
 			continue
 		}

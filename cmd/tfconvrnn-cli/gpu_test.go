@@ -28,7 +28,7 @@ func TestGPUKernelReport(t *testing.T) {
 	require.NoError(t, gpuKernelReport{Graphs: []gpuGraphReport{graph}}.print(&out))
 	assert.Regexp(t, `(?s)Without a GPU kernel:\s+Elu +T=double +3`, out.String())
 	assert.Contains(t, out.String(), "1 graph checked: not ready\n")
-	assert.Contains(t, out.String(), "ugrnn_shallow, plan plain, float32: Elu T=double (3 operations) has no GPU kernel")
+	assert.Contains(t, out.String(), "ugrnn_shallow, variant plain, float32: Elu T=double (3 operations) has no GPU kernel")
 	assert.Contains(t, out.String(), "Conv2D T=float goes back from the GPU to Elu T=double")
 }
 

@@ -64,7 +64,7 @@ type installedModel struct {
 	Model     string           `json:"model"`
 	Weights   manifest.Weights `json:"weights"`
 	Times     int              `json:"times"`
-	Plan      string           `json:"plan"`
+	Variant   string           `json:"plan"`
 	Converter string           `json:"converter"`
 	Bytes     int64            `json:"bytes"`
 	Dir       string           `json:"dir"`
@@ -72,7 +72,7 @@ type installedModel struct {
 
 func describeSavedModel(m savedmodels.SavedModel) (installedModel, error) {
 	bytes, err := folderSize(m.Dir)
-	return installedModel{m.Manifest.Model, m.Manifest.Weights, m.Manifest.Times, m.Manifest.Plan, m.Manifest.Converter, bytes, m.Dir}, err
+	return installedModel{m.Manifest.Model, m.Manifest.Weights, m.Manifest.Times, m.Manifest.Variant, m.Manifest.Converter, bytes, m.Dir}, err
 }
 
 // folderSize returns the bytes of the files in a folder.
@@ -127,9 +127,9 @@ func printInstalled(out io.Writer, dir string, asJSON bool) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "MODEL\tWEIGHTS\tTIMESTEPS\tPLAN\tSIZE\tDIRECTORY")
+	fmt.Fprintln(table, "MODEL\tWEIGHTS\tTIMESTEPS\tVARIANT\tSIZE\tDIRECTORY")
 	for _, m := range list {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", m.Model, weightsName(m.Weights), m.Times, m.Plan, humanize.Bytes(uint64(m.Bytes)), m.Dir)
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", m.Model, weightsName(m.Weights), m.Times, m.Variant, humanize.Bytes(uint64(m.Bytes)), m.Dir)
 	}
 	return table.Flush()
 }

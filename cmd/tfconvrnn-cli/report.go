@@ -220,8 +220,8 @@ func storeReport(dir string) reportSection {
 			}
 		}
 		weights := m.Manifest.Weights.SHA256
-		s.addf(m.Manifest.Model, "%s, weights %s, converter %s, plan %s, %d timesteps, %s",
-			filepath.Base(m.Dir), weights[:min(12, len(weights))], m.Manifest.Converter, m.Manifest.Plan, m.Manifest.Times, humanize.Bytes(uint64(bytes)))
+		s.addf(m.Manifest.Model, "%s, weights %s, converter %s, variant %s, %d timesteps, %s",
+			filepath.Base(m.Dir), weights[:min(12, len(weights))], m.Manifest.Converter, m.Manifest.Variant, m.Manifest.Times, humanize.Bytes(uint64(bytes)))
 	}
 	return s
 }

@@ -1,4 +1,4 @@
-// Package benchmark measures a model's plans side by side: in one process, on the
+// Package benchmark measures the variants of a model side by side: in one process, on the
 // same images, in turns.
 //
 // There are four contestants. "lightcone" is what the library does, and
@@ -34,23 +34,23 @@ const (
 	PlainEveryLayer = "plain_every_layer"
 )
 
-// lightConePlan is the plan of LightCone.
-const lightConePlan = "lightcone"
+// lightConeVariant is the variant of LightCone.
+const lightConeVariant = "lightcone"
 
 // contestants are in the order in which they run.
 var contestants = []struct {
-	name, plan         string
+	name, variant      string
 	direct, everyLayer bool
 }{
-	{LightCone, lightConePlan, false, false},
-	{LightConeDirect, lightConePlan, true, false},
+	{LightCone, lightConeVariant, false, false},
+	{LightConeDirect, lightConeVariant, true, false},
 	{PlainPruned, "plain", true, false},
 	{PlainEveryLayer, "plain", true, true},
 }
 
 // loadOptions are those of a contestant's model.
-func loadOptions(o Options, plan string, direct bool) []tfconvrnn.Option {
-	options := append(slices.Clone(o.Load), tfconvrnn.WithPlan(plan))
+func loadOptions(o Options, variant string, direct bool) []tfconvrnn.Option {
+	options := append(slices.Clone(o.Load), tfconvrnn.WithVariant(variant))
 	if direct {
 		options = append(options, tfconvrnn.WithConvolution(tfconvrnn.ConvolutionDirect))
 	}
@@ -60,12 +60,12 @@ func loadOptions(o Options, plan string, direct bool) []tfconvrnn.Option {
 // Options say what is measured.
 type Options struct {
 	Model string
-	// Load are the options of every load; they do not name the plan.
+	// Load are the options of every load; they do not name the variant.
 	Load []tfconvrnn.Option
 	// Fetches and Presentation say what is computed.
 	Fetches      Fetches
 	Presentation tfconvrnn.Presentation
-	// Batch is the number of images in a run; 0 lets the light-cone plan choose.
+	// Batch is the number of images in a run; 0 lets the light-cone variant choose.
 	Batch int
 	// Runs is how often each contestant runs, at least 1, after a first time that
 	// does not count.
@@ -87,7 +87,7 @@ type Fetches struct {
 	Logits       bool     `json:"logits"`
 }
 
-// ExtractOptions returns the options of the light-cone plan's extractions.
+// ExtractOptions returns the options of the light-cone variant's extractions.
 func (o *Options) ExtractOptions() []tfconvrnn.ExtractOption {
 	f := o.Fetches
 	options := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(o.Presentation), tfconvrnn.BatchSize(o.Batch)}
@@ -143,7 +143,7 @@ type Contestant struct {
 	OfPeak            float64 `json:"of_peak"`
 	GFLOPPerCPUSecond float64 `json:"gflop_per_cpu_second,omitempty"`
 	OfCPUPeak         float64 `json:"of_cpu_peak,omitempty"`
-	// PeakRSSBytes is the largest resident set of a process that loads the plan
+	// PeakRSSBytes is the largest resident set of a process that loads the variant
 	// and runs the batch twice.
 	PeakRSSBytes int64 `json:"peak_rss_bytes,omitempty"`
 	// FirstResult is measured in new processes, one image at a time, with the
@@ -186,7 +186,7 @@ type Result struct {
 	Machine     Machine `json:"machine"`
 	Peak        Peak    `json:"gemm_peak"`
 	// Difference is the largest difference of the first image's features between
-	// the light cone and the plain plan, relative to the RMS of the layer at the
+	// the light cone and the plain variant, relative to the RMS of the layer at the
 	// timestep.
 	Difference float64 `json:"largest_relative_difference"`
 	// PrecisionError is what another precision than float32 costs; nil in float32.
@@ -223,7 +223,7 @@ type contestant struct {
 	seconds, cpu []float64 // of every run
 }
 
-// Run converts the model with both plans, if that has not been done before, loads
+// Run converts the model with both variants, if that has not been done before, loads
 // them and measures. Errors are those of tfconvrnn; a context that is done ends it
 // between two runs.
 func Run(ctx context.Context, o Options) (*Result, error) {
@@ -238,7 +238,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		o.Fetches.Layers = []string{} // not null in JSON
 	}
 	r := &Result{Model: o.Model, Fetches: o.Fetches, Runs: o.Runs}
-	note("loading the plans")
+	note("loading the variants")
 	models := map[string]*tfconvrnn.Model{}
 	defer func() {
 		for _, m := range models {
@@ -255,7 +255,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			of = PlainPruned // the same model
 		}
 		if models[of] == nil {
-			m, err := tfconvrnn.LoadContext(ctx, o.Model, loadOptions(o, c.plan, c.direct)...)
+			m, err := tfconvrnn.LoadContext(ctx, o.Model, loadOptions(o, c.variant, c.direct)...)
 			if err != nil {
 				return nil, err
 			}

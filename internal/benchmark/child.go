@@ -50,7 +50,7 @@ func Child(ctx context.Context, o Options, measurement string, out io.Writer) er
 		if c.name != name {
 			continue
 		}
-		options := loadOptions(o, c.plan, c.direct)
+		options := loadOptions(o, c.variant, c.direct)
 		switch kind {
 		case measureMemory:
 			return childMemory(ctx, o, c.everyLayer, options, json.NewEncoder(out))

@@ -90,7 +90,7 @@ type Manifest struct {
 	Format    int     `json:"format"`
 	Model     string  `json:"model"`
 	Times     int     `json:"times"`
-	Plan      string  `json:"plan"`
+	Variant   string  `json:"plan"`
 	Weights   Weights `json:"weights"`
 	Converter string  `json:"converter"`
 	// Files holds the SHA-256 of every other file of the SavedModel, by its path

@@ -22,7 +22,7 @@ var fileNames = []string{"saved_model.pb", "variables/variables.index", "variabl
 func valid() *manifest.Manifest {
 	seed := uint64(7)
 	m := &manifest.Manifest{
-		Format: manifest.Format, Model: "ugrnn_shallow", Times: 2, Plan: "lightcone", Converter: "1",
+		Format: manifest.Format, Model: "ugrnn_shallow", Times: 2, Variant: "lightcone", Converter: "1",
 		Weights: manifest.Weights{SHA256: strings.Repeat("ab", 32), Kind: "seeded", Seed: &seed, Untrained: true},
 		Files:   map[string]string{}, Frames: "frames", Schedule: "schedule",
 		Layers: []manifest.Layer{{Name: "conv1", Shape: []int{4, 4, 3}, Timesteps: []manifest.Timestep{

@@ -127,17 +127,17 @@ func (b *builder) lstm(l *zoo.Layer, x, h, c value) (value, value) {
 }
 
 // biasedGates adds a bias; what the first gate's sigmoid adds to its argument is
-// part of it, except in the plain plan.
+// part of it, except in the plain variant.
 func (b *builder) biasedGates(x value, name string, shift float64, depth int) value {
-	if b.plan == Plain {
+	if b.variant == Plain {
 		return b.bias(x, name)
 	}
 	return b.shiftedBias(x, name, shift, depth)
 }
 
-// gate is σ(x + shift), the shift being in the bias already except in the plain plan.
+// gate is σ(x + shift), the shift being in the bias already except in the plain variant.
 func (b *builder) gate(x value, shift float64) value {
-	if b.plan == Plain {
+	if b.variant == Plain {
 		x = b.plus(x, shift)
 	}
 	return b.sigmoid(x)
@@ -206,7 +206,7 @@ func (b *builder) reciprocalGated(l *zoo.Layer, x, r value, feedback []value, o,
 // resized to the layer's input.
 func (b *builder) feedback(l *zoo.Layer, feedback []value, scope string) value {
 	w := b.kernel(scope + "out/feedback_to_out_weights")
-	if b.plan == Plain {
+	if b.variant == Plain {
 		resized := make([]value, len(feedback))
 		for i, v := range feedback {
 			resized[i] = b.resize(v, l.InputSize)

@@ -84,7 +84,7 @@ func (b *builder) oneMinus(x value) value {
 
 // mix is gate·h + (1-gate)·c.
 func (b *builder) mix(gate, h, c value) value {
-	if b.plan == Plain {
+	if b.variant == Plain {
 		return b.add(b.mul(gate, h), b.mul(b.oneMinus(gate), c))
 	}
 	if h.zero {
@@ -131,7 +131,7 @@ func (b *builder) convolution(x value, w weights, stride int, valid bool) value 
 		return value{shape: []int{height, width, depth}, zero: true, kind: x.kind, shown: x.shown}
 	}
 	macs := int64(height) * int64(width) * int64(kernel) * int64(kernel) * int64(w.shape[2]) * int64(depth)
-	if b.plan != Plain && stride == 1 && !valid && height*width <= b.options.MatMulPixels {
+	if b.variant != Plain && stride == 1 && !valid && height*width <= b.options.MatMulPixels {
 		return b.patchProduct(x, w, macs)
 	}
 	t := b.op("Conv2D", x, graph.Attributes{
@@ -201,7 +201,7 @@ func patchIndices(height, width, kernel int) []int32 {
 
 // convolveBoth is the convolution of the concatenation [x, h] along channels.
 func (b *builder) convolveBoth(x, h value, w weights) value {
-	if b.plan == Plain {
+	if b.variant == Plain {
 		return b.convolution(b.concatenate(x, h), w, 1, false)
 	}
 	// The sum of two convolutions: one side is often cheaper (constant, per

@@ -1,7 +1,7 @@
 // Package unroll turns a model's specification into the graph of all its
 // timesteps.
 //
-// There are two plans. Plain is the obvious unroll: every layer at every
+// There are two variants. Plain is the obvious unroll: every layer at every
 // timestep, for every stimulus. It is the reference. LightCone computes the same
 // function from values that each belong to one of three kinds, and computes each
 // once for its kind:
@@ -15,7 +15,7 @@
 //   - per stimulus: what depends on the history of a stimulus.
 //
 // The kinds follow from the operands, so the unroll itself (this file) and the
-// cells (cells.go) are the same for both plans.
+// cells (cells.go) are the same for both variants.
 package unroll
 
 import (
@@ -26,13 +26,13 @@ import (
 	"github.com/tfconvrnn/go/internal/zoo"
 )
 
-// Plan says how the graph computes the model.
-type Plan string
+// Variant says how the graph computes the model.
+type Variant string
 
-// The plans.
+// The variants.
 const (
-	Plain     Plan = "plain"
-	LightCone Plan = "lightcone"
+	Plain     Variant = "plain"
+	LightCone Variant = "lightcone"
 )
 
 // Names of the operations that a run feeds.
@@ -84,10 +84,10 @@ type KnownFrames struct {
 
 // Network is a model's graph of all timesteps.
 type Network struct {
-	Model *zoo.Model
-	Times int
-	Plan  Plan
-	Graph *graph.Graph
+	Model   *zoo.Model
+	Times   int
+	Variant Variant
+	Graph   *graph.Graph
 	// Variables are what the graph's variables hold, by name.
 	Variables []*Variable
 	// Features holds every layer, in order, at every timestep.
@@ -101,7 +101,7 @@ type Network struct {
 	KnownFrames   []KnownFrames
 }
 
-// Options vary how a plan computes; the zero value is the default.
+// Options vary how a variant computes; the zero value is the default.
 type Options struct {
 	// MatMulPixels is the largest map, in pixels, on which a convolution of
 	// stride 1 runs as a matrix product over patches (LightCone only).
@@ -109,8 +109,8 @@ type Options struct {
 }
 
 // Unroll builds the graph of m for the given number of timesteps.
-func Unroll(m *zoo.Model, times int, plan Plan, options Options) *Network {
-	b := newBuilder(m, times, plan, options)
+func Unroll(m *zoo.Model, times int, variant Variant, options Options) *Network {
+	b := newBuilder(m, times, variant, options)
 	layers := len(m.Layers)
 	index := map[string]int{}
 	for i := range m.Layers {
@@ -191,7 +191,7 @@ func (b *builder) residual(l *zoo.Layer, x, input value) value {
 
 func (b *builder) network(outputs [][]value) *Network {
 	n := &Network{
-		Model: b.model, Times: b.times, Plan: b.plan, Graph: b.g,
+		Model: b.model, Times: b.times, Variant: b.variant, Graph: b.g,
 		Features: make([][]Feature, len(b.model.Layers)),
 		Logits:   make([]graph.Tensor, b.times+1),
 	}

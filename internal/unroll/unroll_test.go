@@ -17,26 +17,26 @@ import (
 	"github.com/tfconvrnn/go/internal/zoo"
 )
 
-var plans = []Plan{Plain, LightCone}
+var variants = []Variant{Plain, LightCone}
 
 var networks = map[string]*Network{}
 
 // network returns the network of a model's default presentation. It is built once.
-func network(model string, plan Plan) *Network {
-	key := model + "/" + string(plan)
+func network(model string, variant Variant) *Network {
+	key := model + "/" + string(variant)
 	if networks[key] == nil {
 		m := zoo.Lookup(model)
-		networks[key] = Unroll(m, m.Default.Times, plan, Options{MatMulPixels: 49})
+		networks[key] = Unroll(m, m.Default.Times, variant, Options{MatMulPixels: 49})
 	}
 	return networks[key]
 }
 
-// eachNetwork calls f with the network of every model and plan.
+// eachNetwork calls f with the network of every model and variant.
 func eachNetwork(t *testing.T, f func(t *testing.T, n *Network)) {
 	for _, m := range zoo.Models() {
-		for _, plan := range plans {
-			t.Run(fmt.Sprintf("%s/%s", m.Name, plan), func(t *testing.T) {
-				f(t, network(m.Name, plan))
+		for _, variant := range variants {
+			t.Run(fmt.Sprintf("%s/%s", m.Name, variant), func(t *testing.T) {
+				f(t, network(m.Name, variant))
 			})
 		}
 	}
@@ -75,7 +75,7 @@ func TestKindsFollowTheLightCone(t *testing.T) {
 				assert.Equal(t, time >= l.DrivenFrom, driven[f.Full.Operation()], where)
 				assert.Equal(t, time >= l.DrivenFrom, driven[f.Compact.Operation()], where)
 				switch {
-				case n.Plan == Plain:
+				case n.Variant == Plain:
 					assert.Equal(t, PerStimulus, f.Kind, where)
 				case time < l.DrivenFrom:
 					assert.Equal(t, Constant, f.Kind, where)
@@ -120,11 +120,11 @@ func TestGraphsAreWellFormed(t *testing.T) {
 				assert.Equal(t, LogitsName(count), logits.Operation())
 			}
 		}
-		if n.Plan == Plain {
+		if n.Variant == Plain {
 			assert.Empty(t, n.Boundaries)
 			assert.Empty(t, n.KnownFrames)
 		}
-		again, err := proto.MarshalOptions{Deterministic: true}.Marshal(Unroll(n.Model, times, n.Plan, Options{MatMulPixels: 49}).Graph.Proto())
+		again, err := proto.MarshalOptions{Deterministic: true}.Marshal(Unroll(n.Model, times, n.Variant, Options{MatMulPixels: 49}).Graph.Proto())
 		require.NoError(t, err)
 		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(def)
 		require.NoError(t, err)
@@ -135,9 +135,9 @@ func TestGraphsAreWellFormed(t *testing.T) {
 func TestAnyNumberOfTimesteps(t *testing.T) {
 	for _, name := range []string{"rgc_shallow", "ugrnn_intermediate_t30_dthresh"} {
 		m := zoo.Lookup(name)
-		for _, plan := range plans {
+		for _, variant := range variants {
 			for _, times := range []int{m.Default.Times, 31, 64} {
-				n := Unroll(m, times, plan, Options{})
+				n := Unroll(m, times, variant, Options{})
 				require.Len(t, n.Logits, times+1)
 				require.True(t, n.Logits[times].Exists(), "%s, %d timesteps", m.Name, times)
 				require.Equal(t, n.Logits[m.Default.Times], n.DefaultLogits)
@@ -179,7 +179,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 				assert.Nil(t, read, "%s changes nothing", v.Name)
 				continue
 			}
-			// Plans that need a whole kernel too may hold it beside its parts.
+			// Variants that need a whole kernel too may hold it beside its parts.
 			want := 1
 			if len(read) > 1 {
 				want = v.Shape[len(v.Shape)-2]
@@ -204,8 +204,8 @@ func allFetches(n *Network) []string {
 }
 
 // costs are the multiply-accumulates of all layers at all timesteps.
-func costs(model string, plan Plan) map[string]int64 {
-	n := network(model, plan)
+func costs(model string, variant Variant) map[string]int64 {
+	n := network(model, variant)
 	return graph.MACs(n.Graph.Proto(), allFetches(n), nil)
 }
 

@@ -31,7 +31,7 @@ func (v value) with(t graph.Tensor, shape ...int) value {
 type builder struct {
 	g       *graph.Graph
 	model   *zoo.Model
-	plan    Plan
+	variant Variant
 	times   int
 	options Options
 
@@ -54,9 +54,9 @@ type builder struct {
 	backlog   graph.Tensor // and two timesteps ago
 }
 
-func newBuilder(m *zoo.Model, times int, plan Plan, options Options) *builder {
+func newBuilder(m *zoo.Model, times int, variant Variant, options Options) *builder {
 	b := &builder{
-		g: graph.New(), model: m, plan: plan, times: times, options: options, layerName: "initial",
+		g: graph.New(), model: m, variant: variant, times: times, options: options, layerName: "initial",
 		shapes: map[string][]int{}, reads: map[string]graph.Tensor{}, boundaryOf: map[graph.Tensor]graph.Tensor{}, knownOf: map[graph.Tensor]graph.Tensor{},
 	}
 	for _, v := range m.Variables() {
@@ -165,7 +165,7 @@ func (b *builder) op(op string, like value, attributes graph.Attributes, macs in
 		Name: scope + "/" + op, Op: op, Inputs: inputs, Attributes: attributes,
 		Cost: graph.Cost{MACs: macs, Per: like.kind.String()},
 	}
-	if b.plan != Plain && like.kind == PerStimulus && (op == "Conv2D" || op == "Pad") && b.backlog.Exists() {
+	if b.variant != Plain && like.kind == PerStimulus && (op == "Conv2D" || op == "Pad") && b.backlog.Exists() {
 		spec.Controls = []graph.Tensor{b.backlog}
 	}
 	return b.g.Add(spec)
@@ -174,7 +174,7 @@ func (b *builder) op(op string, like value, attributes graph.Attributes, macs in
 // frame is the image shown at timestep t.
 func (b *builder) frame(t int) value {
 	v := value{tensor: b.frames, shape: []int{zoo.ImageSize, zoo.ImageSize, 3}, kind: PerFrame, shown: t}
-	if b.plan == Plain {
+	if b.variant == Plain {
 		return b.gather(v)
 	}
 	return v
@@ -183,7 +183,7 @@ func (b *builder) frame(t int) value {
 // zeros is a value of zeros.
 func (b *builder) zeros(shape ...int) value {
 	v := value{shape: shape, kind: Constant, zero: true}
-	if b.plan == Plain {
+	if b.variant == Plain {
 		v.tensor = b.g.Zeros("zeros", append([]int{1}, shape...)...)
 		v = b.toStimuli(v)
 		v.zero = false
@@ -250,7 +250,7 @@ func (b *builder) boundary(v value) graph.Tensor {
 
 // withKnown appends the values of known frames to those of the fed frames.
 func (b *builder) withKnown(v value) graph.Tensor {
-	if b.plan == Plain {
+	if b.variant == Plain {
 		return v.tensor
 	}
 	if t, ok := b.knownOf[v.tensor]; ok {
