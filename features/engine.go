@@ -16,39 +16,8 @@ import (
 	"github.com/tfconvrnn/go/internal/diskspace"
 )
 
-// sink is what a format's storage does for the engine, which itself takes
-// care of order, journal, resumption and publication.
-type sink interface {
-	// size is the bytes on disk that the finished output takes at most.
-	size() int64
-	// fingerprint is the SHA-256 of everything in the output but the rows, and
-	// of how rows become bytes.
-	fingerprint() (string, error)
-	// open makes or opens the unfinished files; lock is the .partial itself.
-	open(lock *os.File) error
-	// used is the bytes that the unfinished files take now.
-	used() int64
-	// begin writes what is known beforehand, over whatever is there.
-	begin() error
-	// restore continues after rows whose checksums are sums.
-	restore(rows int, sums []uint32)
-	// write takes whole rows, in order.
-	write(array, firstRow int, data []float32) error
-	// state returns how many rows of an array are written, and the running
-	// checksum of their bytes.
-	state(array int) (rows int, sum uint32)
-	// readBack continues sum over the bytes of rows from to to. Bytes that are
-	// not there change the checksum but are no error.
-	readBack(array, from, to int, sum uint32, buffer []byte) (uint32, error)
-	// synced returns a function that makes all written so far durable; it
-	// may run beside write.
-	synced() func() error
-	// complete makes the unfinished files what the finished ones must be, but
-	// for syncing.
-	complete() error
-	// close closes the files but not lock.
-	close()
-}
+// The engine takes care of order, journal, resumption and publication; a fixedSink of
+// where every byte goes.
 
 // target describes where a sink's output appears.
 type target struct {
@@ -68,7 +37,7 @@ type target struct {
 type engine struct {
 	target
 	path    string
-	sink    sink
+	sink    *fixedSink
 	layout  *Layout
 	options Options
 
@@ -89,10 +58,10 @@ type engine struct {
 func partialPath(path string) string { return path + ".partial" }
 func journalPath(path string) string { return path + ".journal" }
 
-func newEngine(path string, t target, s sink, layout *Layout, identity json.RawMessage, options Options) (_ Writer, err error) {
+func newEngine(path string, t target, s *fixedSink, layout *Layout, identity json.RawMessage, options Options) (_ Writer, err error) {
 	w := &engine{target: t, path: path, sink: s, layout: layout, options: options, received: make([]int, len(t.rowElements))}
 	if !exists(partialPath(path)) { // before anything that takes long
-		if err := w.checkSpace(s.size()); err != nil {
+		if err := checkSpace(path, s.size(), options); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -145,7 +114,7 @@ func (w *engine) start(entries []journalEntry, header journalHeader) error {
 	if err := w.sink.open(w.lock); err != nil {
 		return err
 	}
-	if err := w.checkSpace(w.sink.size() - w.sink.used()); err != nil {
+	if err := checkSpace(w.path, w.sink.size()-w.sink.used(), w.options); err != nil {
 		return err
 	}
 	if err := w.sink.begin(); err != nil {
@@ -163,9 +132,10 @@ func (w *engine) start(entries []journalEntry, header journalHeader) error {
 	return nil
 }
 
-func (w *engine) checkSpace(need int64) error {
-	free := diskspace.Free(filepath.Dir(w.path))
-	if w.options.ForceSize || free < 0 || need <= free {
+// checkSpace makes sure that the disk of an output has the room for it.
+func checkSpace(path string, need int64, options Options) error {
+	free := diskspace.Free(filepath.Dir(path))
+	if options.ForceSize || free < 0 || need <= free {
 		return nil
 	}
 	return fmt.Errorf("%w: %s are needed, %s are free; choose another place, fewer layers or a reduction",
@@ -232,14 +202,9 @@ func (w *engine) WriteRows(array, firstRow int, data []float32) error {
 	if array < 0 || array >= len(w.received) {
 		return fmt.Errorf("%s: %w: array %d of %d", w.path, ErrOrder, array, len(w.received))
 	}
-	elements, next := w.rowElements[array], w.received[array]
-	if len(data)%elements != 0 {
-		return fmt.Errorf("%s: %w: array %d: %d values are not whole rows of %d", w.path, ErrOrder, array, len(data), elements)
-	}
-	count := len(data) / elements
-	if firstRow != next || count > w.rows-next {
-		return fmt.Errorf("%s: %w: array %d: rows %d to %d, but row %d of %d is next",
-			w.path, ErrOrder, array, firstRow, firstRow+count, next, w.rows)
+	count := len(data) / w.rowElements[array]
+	if err := checkRows(data, w.rowElements[array], firstRow, w.received[array], w.rows); err != nil {
+		return fmt.Errorf("%s: array %d: %w", w.path, array, err)
 	}
 	if err := w.sink.write(array, firstRow, data); err != nil {
 		w.failed = fmt.Errorf("%s: %w", w.path, diskError(err))
@@ -252,6 +217,17 @@ func (w *engine) WriteRows(array, firstRow int, data []float32) error {
 		if w.pending == nil && w.failed == nil {
 			w.startCheckpoint()
 		}
+	}
+	return nil
+}
+
+// checkRows makes sure that data are whole rows of elements values from the next row on.
+func checkRows(data []float32, elements, firstRow, next, rows int) error {
+	if len(data)%elements != 0 {
+		return fmt.Errorf("%w: %d values are not whole rows of %d", ErrOrder, len(data), elements)
+	}
+	if count := len(data) / elements; firstRow != next || count > rows-next {
+		return fmt.Errorf("%w: rows %d to %d, but row %d of %d is next", ErrOrder, firstRow, firstRow+count, next, rows)
 	}
 	return nil
 }

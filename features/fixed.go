@@ -28,9 +28,8 @@ type plan struct {
 	regions []region
 	// final returns what is written after the last row. May be nil.
 	final func(written) ([]patch, error)
-	// folder and marker are those of target.
+	// folder: the output is a folder.
 	folder bool
-	marker string
 }
 
 type plannedFile struct {

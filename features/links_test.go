@@ -50,7 +50,7 @@ func TestPlantedLinks(t *testing.T) {
 
 // Links inside a .partial folder that is resumed lead nowhere either.
 func TestPlantedLinksInside(t *testing.T) {
-	eachFormat(t, func(t *testing.T, format Format) {
+	eachJournaled(t, func(t *testing.T, format Format) {
 		victim, untouched := precious(t)
 		path := filepath.Join(t.TempDir(), "out")
 		layout := sample(12)

@@ -11,6 +11,15 @@ import (
 	"unicode/utf16"
 )
 
+// MATLAB is a folder with one .mat file (level 5) per layer.
+const MATLAB Format = "mat"
+
+func init() {
+	register(&formatSpec{format: MATLAB, title: "MATLAB", suffix: ".mat", folder: true, marker: matMarker,
+		summary:       "a level 5 file for each layer, below 2 GiB",
+		maxLayerBytes: matLimit, plan: planMAT})
+}
+
 // MATLAB's level 5 format (MathWorks, "MAT-File Format"): a header of 128
 // bytes, then data elements of an 8-byte tag (type, bytes) and data padded to
 // 8 bytes. An array is an miMATRIX element that holds flags, dimensions, name
@@ -49,8 +58,8 @@ const (
 // order of the other formats. Beside it: layer, model, region, timesteps, ms,
 // driven, every column (strings as an N×1 cell array), mask, constant and attribute,
 // under names that MATLAB allows.
-func planMAT(layout *Layout) (*plan, error) {
-	p := &plan{folder: true, marker: matMarker}
+func planMAT(_ string, layout *Layout) (*plan, error) {
+	p := &plan{}
 	var common bytes.Buffer
 	names := map[string]bool{"features": true, "layer": true, "model": true, "region": true,
 		"timesteps": true, "ms": true, "driven": true, "dimensions": true}

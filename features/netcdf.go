@@ -12,6 +12,14 @@ import (
 	"unicode"
 )
 
+// NetCDF is one netCDF file in the form of Brain-Score's BrainIO.
+const NetCDF Format = "netcdf"
+
+func init() {
+	register(&formatSpec{format: NetCDF, title: "netCDF", suffix: ".nc",
+		summary: "an assembly as Brain-Score and xarray read it; all timesteps from 0", oneTimeAxis: true, plan: planNetCDF})
+}
+
 // The classic netCDF formats (Unidata, "NetCDF Classic Format Specification"):
 // CDF-2, which every reader knows, and CDF-5, which differs in 64-bit counts
 // and more types, for what CDF-2 cannot hold. Everything is big endian.

@@ -11,6 +11,16 @@ import (
 	"strings"
 )
 
+// NPYFolder is a folder with one folder per layer, as thingsvision writes:
+// features.npy (n × d) and file_names.txt.
+const NPYFolder Format = "npy"
+
+func init() {
+	register(&formatSpec{format: NPYFolder, title: "thingsvision", suffix: ".npy", folder: true, marker: npyFolderMarker,
+		summary: "a folder for each layer, with features.npy and file_names.txt",
+		float16: true, plan: planNPYFolder})
+}
+
 // npyFolderMarker describes the whole output; it lies at the root.
 const npyFolderMarker = "features.json"
 
@@ -20,8 +30,8 @@ const npyFolderMarker = "features.json"
 // give the rows, timesteps, ms, driven, region), and at the root stimuli.csv
 // (all columns), features.json (model, arrays, attributes) and one .npy per
 // constant and mask. Masks are columns of stimuli.csv too.
-func planNPYFolder(layout *Layout) (*plan, error) {
-	p := &plan{folder: true, marker: npyFolderMarker}
+func planNPYFolder(_ string, layout *Layout) (*plan, error) {
+	p := &plan{}
 	names := map[string]bool{}
 	add := func(f plannedFile) error {
 		if names[f.name] {

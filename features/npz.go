@@ -8,6 +8,14 @@ import (
 	"math"
 )
 
+// NPZ is one .npz file: a zip of .npy arrays, stored without compression.
+const NPZ Format = "npz"
+
+func init() {
+	register(&formatSpec{format: NPZ, title: "NumPy", suffix: ".npz",
+		summary: "an array for each layer, as numpy.load reads it", float16: true, plan: planNPZ})
+}
+
 // An .npz is a zip (PKWARE APPNOTE 6.3) of .npy files. Every entry is stored,
 // so that all offsets are known beforehand and the rows of all arrays can be
 // written in any order; only the CRC-32 fields are filled in at the end.

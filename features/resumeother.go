@@ -30,12 +30,8 @@ type journalRegion struct {
 // coding is how a row becomes bytes.
 func (r *region) coding() string { return fmt.Sprintf("%v %v %d", r.dataType, r.order, r.transpose) }
 
-// journalRegions describes where a sink writes rows; nil where that is not known beforehand.
-func journalRegions(s sink, layout *Layout) []journalRegion {
-	f, ok := s.(*fixedSink)
-	if !ok {
-		return nil
-	}
+// journalRegions describes where a sink writes rows.
+func journalRegions(f *fixedSink, layout *Layout) []journalRegion {
 	var list []journalRegion
 	for i := range f.plan.regions {
 		r := &f.plan.regions[i]
@@ -72,7 +68,7 @@ const otherSuffix = ".resumed"
 // it is one and Options.Accept takes its rows over. Where it returns nil without having
 // done anything the usual resumption follows, and says what is wrong.
 func resumeAsOther(path string, format Format, layout *Layout, identity json.RawMessage, options Options) error {
-	t, s, err := newSink(path, format, layout, options)
+	t, s, err := newSink(path, format, layout)
 	if err != nil {
 		return err
 	}
@@ -109,7 +105,7 @@ func resumeAsOther(path string, format Format, layout *Layout, identity json.Raw
 	}
 	return move(path, t, before.Regions, min(keep, rows, layout.Rows), func() (target, *engine, error) {
 		other := path + otherSuffix
-		t, s, err := newSink(other, format, layout, options)
+		t, s, err := newSink(other, format, layout)
 		if err != nil {
 			return t, nil, err
 		}
@@ -164,7 +160,7 @@ func move(path string, t target, regions []journalRegion, rows int, begin func()
 		return err
 	}
 	defer w.Abort() // no effect after Suspend
-	f := w.sink.(*fixedSink)
+	f := w.sink
 	layout := w.layout
 	for i := range f.plan.regions {
 		k := slices.IndexFunc(regions, func(r journalRegion) bool { return r.Array == layout.Streamed[i].Name })

@@ -19,7 +19,7 @@ func TestDiskFillsUp(t *testing.T) {
 		t.Skipf("a small tmpfs cannot be mounted here: %v", err)
 	}
 	defer unix.Unmount(dir, unix.MNT_DETACH)
-	eachFormat(t, func(t *testing.T, format Format) {
+	eachJournaled(t, func(t *testing.T, format Format) {
 		layout := sample(40)
 		layout.Streamed[0].RowShape = []int{3, 10, 20, 5}
 		want := uninterrupted(t, format, layout)

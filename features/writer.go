@@ -8,28 +8,6 @@ import (
 	"time"
 )
 
-// Format is an output format.
-type Format string
-
-// The output formats.
-const (
-	// NPZ is one .npz file: a zip of .npy arrays, stored without compression.
-	NPZ Format = "npz"
-	// NPYFolder is a folder with one folder per layer, as thingsvision writes:
-	// features.npy (n × d) and file_names.txt.
-	NPYFolder Format = "npy"
-	// NetCDF is one netCDF file in the form of Brain-Score's BrainIO.
-	NetCDF Format = "netcdf"
-	// Zarr is a folder: a Zarr store of version 2, compressed, with
-	// consolidated metadata.
-	Zarr Format = "zarr"
-	// MATLAB is a folder with one .mat file (level 5) per layer.
-	MATLAB Format = "mat"
-)
-
-// Formats lists the output formats.
-func Formats() []Format { return []Format{NPZ, NPYFolder, NetCDF, Zarr, MATLAB} }
-
 // Options say how Create deals with what is already there. The zero value
 // refuses to replace anything and writes without a journal.
 type Options struct {
@@ -113,12 +91,15 @@ func Create(path string, format Format, layout *Layout, options Options) (Writer
 		return nil, fmt.Errorf("%w: resuming needs an identity", ErrLayout)
 	}
 	path = filepath.Clean(path)
+	if spec := format.spec(); spec != nil && spec.create != nil {
+		return spec.create(path, layout, options)
+	}
 	if options.Resume && options.Accept != nil {
 		if err := resumeAsOther(path, format, layout, identity, options); err != nil {
 			return nil, err
 		}
 	}
-	t, s, err := newSink(path, format, layout, options)
+	t, s, err := newSink(path, format, layout)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -128,51 +109,50 @@ func Create(path string, format Format, layout *Layout, options Options) (Writer
 // Size returns the bytes that the output will take on disk; for Zarr, which
 // compresses, and a folder of .npy with a mask the most that it can take.
 func (l *Layout) Size(format Format) (int64, error) {
-	_, s, err := newSink("output", format, l, Options{})
+	if spec := format.spec(); spec != nil && spec.size != nil {
+		return spec.size(l)
+	}
+	_, s, err := newSink("output", format, l)
 	if err != nil {
 		return 0, err
 	}
 	return s.size(), nil
 }
 
-// newSink plans an output, without touching the disk.
-func newSink(path string, format Format, layout *Layout, options Options) (target, sink, error) {
-	if err := layout.validate(); err != nil {
-		return target{}, nil, err
-	}
-	for _, c := range layout.Columns {
+// checkColumns refuses columns whose values come later.
+func (l *Layout) checkColumns() error {
+	for _, c := range l.Columns {
 		if _, later := c.Values.(ColumnType); later {
-			return target{}, nil, fmt.Errorf("%w: column %q has no values", ErrLayout, c.Name)
+			return fmt.Errorf("%w: column %q has no values", ErrLayout, c.Name)
 		}
 	}
-	t := target{format: format, rows: layout.Rows}
+	return nil
+}
+
+// newSink plans an output, without touching the disk.
+func newSink(path string, format Format, layout *Layout) (target, *fixedSink, error) {
+	fail := func(err error) (target, *fixedSink, error) { return target{}, nil, err }
+	if err := layout.validate(); err != nil {
+		return fail(err)
+	}
+	if err := layout.checkColumns(); err != nil {
+		return fail(err)
+	}
+	spec := format.spec()
+	if spec == nil || spec.plan == nil {
+		return fail(fmt.Errorf("%w: %w %q; there are %s", ErrLayout, ErrUnknownFormat, format, FormatNames()))
+	}
+	p, err := spec.plan(path, layout)
+	if err != nil {
+		return fail(err)
+	}
+	t := target{format: format, rows: layout.Rows, folder: spec.folder, marker: spec.marker}
 	for i := range layout.Streamed {
 		t.rowElements = append(t.rowElements, layout.Streamed[i].rowElements())
 	}
-	var p *plan
-	var err error
-	switch format {
-	case NPZ:
-		p, err = planNPZ(path, layout)
-	case NPYFolder:
-		p, err = planNPYFolder(layout)
-	case NetCDF:
-		p, err = planNetCDF(path, layout)
-	case MATLAB:
-		p, err = planMAT(layout)
-	case Zarr:
-		t.folder, t.marker = true, zarrMarker
-		s, err := newZarrSink(path, layout, options)
-		return t, s, err
-	default:
-		err = fmt.Errorf("%w: format %q; there are %v", ErrLayout, format, Formats())
-	}
-	if err != nil {
-		return target{}, nil, err
-	}
-	t.folder, t.marker = p.folder, p.marker
 	for _, f := range p.files {
 		t.files = append(t.files, f.name)
 	}
+	p.folder = spec.folder
 	return t, newFixedSink(path, p), nil
 }

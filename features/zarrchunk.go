@@ -9,7 +9,7 @@ import (
 // are compressed, byte k of all values after byte k-1 of all, so that each value is
 // copied once. It must not be used concurrently.
 type ZarrChunk struct {
-	sink  *zarrSink
+	store *ZarrStore
 	array *zarrStream
 	// planes parts of data, with a part of every value each, which takes unit bytes.
 	planes, unit  int
@@ -25,8 +25,8 @@ const chunkPieceValues = 4096
 // more than its stimuli fill.
 const firstChunkValues = 1 << 26
 
-func (z *zarrSink) newChunk(a *zarrStream) *ZarrChunk {
-	c := &ZarrChunk{sink: z, array: a, planes: 1, unit: a.region.dataType.Size()}
+func (z *ZarrStore) newChunk(a *zarrStream) *ZarrChunk {
+	c := &ZarrChunk{store: z, array: a, planes: 1, unit: a.region.dataType.Size()}
 	if z.encoder != nil {
 		c.planes, c.unit = c.unit, 1
 	}
@@ -34,7 +34,7 @@ func (z *zarrSink) newChunk(a *zarrStream) *ZarrChunk {
 }
 
 // size is the number of values of a whole chunk.
-func (c *ZarrChunk) size() int { return c.sink.chunkRows * c.array.region.rowElements }
+func (c *ZarrChunk) size() int { return c.store.chunkRows * c.array.region.rowElements }
 
 // Rows is the number of whole rows that were appended since the last Encode.
 func (c *ZarrChunk) Rows() int { return c.end / c.array.region.rowElements }
@@ -43,7 +43,7 @@ func (c *ZarrChunk) Rows() int { return c.end / c.array.region.rowElements }
 // error wraps ErrOrder where they do not fit the chunk.
 func (c *ZarrChunk) Append(values []float32) error {
 	if c.end+len(values) > c.size() {
-		return fmt.Errorf("%w: %d values after %d of %d rows of %d", ErrOrder, len(values), c.end, c.sink.chunkRows, c.array.region.rowElements)
+		return fmt.Errorf("%w: %d values after %d of %d rows of %d", ErrOrder, len(values), c.end, c.store.chunkRows, c.array.region.rowElements)
 	}
 	if c.end+len(values) > c.capacity {
 		c.grow(max(c.end+len(values), 2*c.capacity, firstChunkValues))
@@ -113,5 +113,5 @@ func (c *ZarrChunk) Encode(dst []byte) ([]byte, error) {
 		clear(c.data[(k*c.capacity+c.end)*c.unit : (k+1)*c.capacity*c.unit])
 	}
 	c.end = 0
-	return c.sink.compress(c.data, dst), nil
+	return c.store.compress(c.data, dst), nil
 }

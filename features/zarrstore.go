@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // ZarrStore is a Zarr store whose parts are encoded one by one, in any order and on
@@ -17,7 +19,25 @@ import (
 //	err = chunk.Append(row)               // for each of its rows
 //	data, err := chunk.Encode(nil)        // to be written as store.ChunkName(0, 17)
 //	err = store.Files(write)              // all but the chunks and later columns
-type ZarrStore struct{ sink *zarrSink }
+type ZarrStore struct {
+	chunkRows int
+	total     int
+	arrays    []zarrStream
+	// files are all that is known beforehand, in order.
+	files []plannedFile
+	// columns have one element per column of the layout.
+	columns []zarrColumn
+	// encoder is nil where nothing is compressed; tiny is the one for tinyChunk.
+	encoder, tiny *zstd.Encoder
+	dataBytes     int64
+}
+
+// zarrStream is a streamed array.
+type zarrStream struct {
+	name      string // of the folder
+	region    region // encodes; offsets are unused
+	separator string // the chunk indices after the first
+}
 
 // NewZarrStore lays out a store. Of the options only ChunkRows and Uncompressed count.
 // Errors: ErrLayout, ErrDataType, ErrTooLarge.
@@ -25,11 +45,39 @@ func NewZarrStore(layout *Layout, options Options) (*ZarrStore, error) {
 	if err := layout.validate(); err != nil {
 		return nil, err
 	}
-	sink, err := newZarrSink("", layout, options)
-	if err != nil {
-		return nil, err
+	z := &ZarrStore{total: layout.Rows}
+	codec := &zarrCodec{ID: "zstd", Level: 1}
+	if options.Uncompressed {
+		codec = nil
+	} else {
+		var err error
+		// Like numcodecs: without checksums of its own. A sealed store has better ones.
+		common := []zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false)}
+		if z.encoder, err = zstd.NewWriter(nil, append(common, zstd.WithEncoderConcurrency(0))...); err != nil {
+			return nil, err
+		}
+		z.tiny, err = zstd.NewWriter(nil, append(common, zstd.WithEncoderConcurrency(1), zstd.WithSingleSegment(true))...)
+		if err != nil {
+			return nil, err
+		}
 	}
-	return &ZarrStore{sink}, nil
+	largest := int64(1)
+	for i := range layout.Streamed {
+		s := &layout.Streamed[i]
+		rowBytes := int64(s.rowElements()) * int64(s.DataType.Size())
+		largest = max(largest, rowBytes)
+		z.dataBytes += int64(layout.Rows) * rowBytes
+	}
+	z.chunkRows = options.ChunkRows
+	if z.chunkRows <= 0 {
+		z.chunkRows = layout.ZarrChunkRows()
+	}
+	z.chunkRows = min(z.chunkRows, layout.Rows)
+	if largest*int64(z.chunkRows) > math.MaxInt32 {
+		return nil, fmt.Errorf("%w: a chunk of %d presentations has %d bytes; readers take 2 GiB", ErrTooLarge, z.chunkRows, largest*int64(z.chunkRows))
+	}
+	b := zarrBuilder{store: z, codec: codec, metadata: map[string]any{}, names: map[string]bool{}, dimensions: map[string]int{"presentation": layout.Rows}}
+	return z, b.build(layout)
 }
 
 // ZarrChunkRows is the number of presentations in a Zarr chunk that Options.ChunkRows
@@ -43,13 +91,10 @@ func (l *Layout) ZarrChunkRows() int {
 }
 
 // ChunkRows is the number of presentations in a chunk of the streamed arrays.
-func (z *ZarrStore) ChunkRows() int { return z.sink.chunkRows }
-
-// Size is the most bytes that the store takes on a disk.
-func (z *ZarrStore) Size() int64 { return z.sink.size() }
+func (z *ZarrStore) ChunkRows() int { return z.chunkRows }
 
 // ChunkName is the name of a streamed array's chunk within the store, with a slash.
-func (z *ZarrStore) ChunkName(array, chunk int) string { return z.sink.arrays[array].chunkName(chunk) }
+func (z *ZarrStore) ChunkName(array, chunk int) string { return z.arrays[array].chunkName(chunk) }
 
 // Files passes the name and content of everything in the store but the chunks of
 // streamed arrays and of columns without values. The file by which readers know a
@@ -65,8 +110,8 @@ func (z *ZarrStore) Files(put func(name string, content []byte) error) error {
 		return put(f.name, content.Bytes())
 	}
 	var marker *plannedFile
-	for i := range z.sink.files {
-		f := &z.sink.files[i]
+	for i := range z.files {
+		f := &z.files[i]
 		if f.name == zarrMarker {
 			marker = f
 			continue
@@ -79,22 +124,22 @@ func (z *ZarrStore) Files(put func(name string, content []byte) error) error {
 }
 
 // ColumnRows is the number of values in a chunk of a column.
-func (z *ZarrStore) ColumnRows(column int) int { return z.sink.columns[column].chunkRows }
+func (z *ZarrStore) ColumnRows(column int) int { return z.columns[column].chunkRows }
 
 // Column encodes a chunk of a column: values, []string, []float64, []int64 or []bool,
 // are the column's from chunk·ColumnRows on. The error wraps ErrLayout.
 func (z *ZarrStore) Column(column, chunk int, values any) (name string, content []byte, err error) {
-	c := &z.sink.columns[column]
+	c := &z.columns[column]
 	raw, err := c.encode(values)
 	if err != nil {
 		return "", nil, err
 	}
-	return c.folder + "/" + strconv.Itoa(chunk), z.sink.compress(raw, nil), nil
+	return c.folder + "/" + strconv.Itoa(chunk), z.compress(raw, nil), nil
 }
 
 // NewChunk returns an empty chunk of a streamed array; its Encode gives what is to be
 // written as ChunkName, whichever of the array's chunks it is.
-func (z *ZarrStore) NewChunk(array int) *ZarrChunk { return z.sink.newChunk(&z.sink.arrays[array]) }
+func (z *ZarrStore) NewChunk(array int) *ZarrChunk { return z.newChunk(&z.arrays[array]) }
 
 // zarrColumn is an array of one value per presentation.
 type zarrColumn struct {
@@ -132,7 +177,7 @@ func (b *zarrBuilder) column(c Column, rows int) error {
 	if err != nil {
 		return err
 	}
-	b.sink.columns = append(b.sink.columns, column)
+	b.store.columns = append(b.store.columns, column)
 	if _, later := c.Values.(ColumnType); later {
 		return nil
 	}
@@ -141,7 +186,7 @@ func (b *zarrBuilder) column(c Column, rows int) error {
 		if err != nil {
 			return err
 		}
-		b.addFile(column.folder+"/"+strconv.Itoa(chunk), b.sink.compress(raw, nil))
+		b.addFile(column.folder+"/"+strconv.Itoa(chunk), b.store.compress(raw, nil))
 	}
 	return nil
 }
@@ -175,4 +220,35 @@ func (c *zarrColumn) encode(values any) ([]byte, error) {
 		return nil, err
 	}
 	return append(raw.Bytes(), make([]byte, c.chunkRows*c.elementSize-raw.Len())...), nil
+}
+
+// compress appends to dst.
+func (z *ZarrStore) compress(raw, dst []byte) []byte {
+	if z.encoder == nil {
+		return append(dst, raw...)
+	}
+	if len(raw) < tinyChunk {
+		return z.tiny.EncodeAll(raw, dst)
+	}
+	return z.encoder.EncodeAll(raw, dst)
+}
+
+// Size is the most bytes that the store takes on a disk. It counts what compression cannot
+// save: incompressible chunks grow by a few bytes, and files take whole blocks.
+func (z *ZarrStore) Size() int64 {
+	const block = 4096
+	total := z.dataBytes
+	for _, f := range z.files {
+		total += (f.size + block - 1) / block * block
+	}
+	chunks := int64((z.total + z.chunkRows - 1) / z.chunkRows)
+	padding := chunks*int64(z.chunkRows) - int64(z.total)
+	for _, a := range z.arrays {
+		total += chunks*block + padding*a.region.rowBytes
+	}
+	return total
+}
+
+func (a *zarrStream) chunkName(index int) string {
+	return a.name + "/" + strconv.Itoa(index) + a.separator
 }

@@ -65,9 +65,8 @@ An .npz output holds
                       each .mat file, and with .npy a column of stimuli.csv
   stimuli             the names of the N images, and the columns of tables
   provenance          how the features were made, as JSON
-The other formats hold the same: netCDF (.nc) as Brain-Score reads it, with all
-timesteps from 0; Zarr (.zarr); a folder of .npy as thingsvision writes; a folder
-of .mat. An --out without a suffix gets .npz, or .zarr above 4 GB.
+The other formats hold the same:
+` + features.FormatHelp() + `An --out without a suffix gets .npz, or .zarr above 4 GB.
 
 convN is reported from timestep N on, imnetds from the number of layers, unless
 --include-all-times asks for everything from timestep 0. With --presentation
@@ -101,8 +100,9 @@ imnetds.`,
 	}
 	e.register(cmd)
 	flags := cmd.Flags()
-	flags.StringVarP(&e.out, "out", "o", "", "`FILE` to write: .npz, .nc (netCDF), .zarr, .npy or .mat (folders), or a Zarr store s3://bucket/name")
-	flags.StringVar(&e.format, "format", "", "its `FORMAT`, if the name does not tell it: npz, npy, netcdf, zarr, mat")
+	flags.StringVarP(&e.out, "out", "o", "", "`FILE` to write: "+features.FormatSuffixes()+", or a Zarr store s3://bucket/name")
+	flags.StringVar(&e.format, "format", "", "its `FORMAT`, if the name does not tell it: "+features.FormatNames())
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(strings.Split(features.FormatNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVar(&e.resume, "resume", false, "go on with an interrupted run, if there is one")
 	flags.BoolVar(&e.dryRun, "dry-run", false, "only print what would be computed and how large the output would be")
 	flags.StringVar(&e.trace, "trace", "", "write when each batch was decoded, queued, run and written to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
@@ -348,8 +348,8 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 	if p.format, err = outputFormat(e.out, e.format); err != nil {
 		return nil, err
 	}
-	if p.format == features.NetCDF && p.dataType == features.Float16 {
-		return nil, usagef("netCDF has no float16; choose another format, or --dtype float32")
+	if err := p.format.CheckDataType(p.dataType); p.format != "" && err != nil {
+		return nil, usagef("%s has no %v; choose another format, or --dtype float32", p.format.Title(), p.dataType)
 	}
 	p.options = []tfconvrnn.ExtractOption{tfconvrnn.Layers(layers...), tfconvrnn.WithPresentation(p.presentation), tfconvrnn.BatchSize(e.batch)}
 	if e.logits {
@@ -426,9 +426,9 @@ func (e *extractCommand) extractOptions(cmd *cobra.Command, p *extractPlan, set 
 	if err := e.settlePresentation(cmd, p, stimulusKinds{set.Timed(), set.Sequences(), set.Stills()}, c); err != nil {
 		return err
 	}
-	if p.format == features.NetCDF && !e.allTimes {
+	if p.format.OneTimeAxis() && !e.allTimes {
 		e.allTimes = true
-		c.note("netCDF: all timesteps from 0 are included, as its readers expect")
+		c.note("%s: all timesteps from 0 are included, as its readers expect", p.format.Title())
 	}
 	if e.allTimes {
 		p.options = append(p.options, tfconvrnn.AllTimesteps())

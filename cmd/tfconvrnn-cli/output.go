@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/dustin/go-humanize"
 
@@ -20,15 +19,6 @@ import (
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
-// formatSuffixes are the output formats that a file's name tells.
-var formatSuffixes = map[string]features.Format{
-	".npz":  features.NPZ,
-	".npy":  features.NPYFolder,
-	".nc":   features.NetCDF,
-	".zarr": features.Zarr,
-	".mat":  features.MATLAB,
-}
-
 // largeOutput is the size from which on an output whose format nobody names is Zarr.
 const largeOutput = 4 << 30
 
@@ -36,12 +26,11 @@ const largeOutput = 4 << 30
 // neither names one.
 func outputFormat(file, name string) (features.Format, error) {
 	if name != "" && !storage.IsRemote(file) {
-		for _, format := range features.Formats() {
-			if string(format) == name {
-				return format, nil
-			}
+		format, err := features.ParseFormat(name)
+		if err != nil {
+			return "", usage(err)
 		}
-		return "", usagef("unknown format %q; there are %v", name, features.Formats())
+		return format, nil
 	}
 	if storage.IsRemote(file) {
 		if name != "" && name != string(features.Zarr) {
@@ -49,11 +38,14 @@ func outputFormat(file, name string) (features.Format, error) {
 		}
 		return features.Zarr, nil
 	}
-	suffix := strings.ToLower(filepath.Ext(file))
-	if format, ok := formatSuffixes[suffix]; ok || suffix == "" {
-		return format, nil
+	if filepath.Ext(file) == "" {
+		return "", nil
 	}
-	return "", usagef("--out %s: the name does not tell the format; end it in .npz, .nc, .zarr, .npy or .mat, or say --format (%v)", file, features.Formats())
+	format, err := features.FormatOf(file)
+	if err != nil {
+		return "", usagef("--out %s: the name does not tell the format; end it in %s, or say --format (%s)", file, features.FormatSuffixes(), features.FormatNames())
+	}
+	return format, nil
 }
 
 // checkOutput finds out, before anything is computed, whether an output can be

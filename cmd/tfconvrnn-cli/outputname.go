@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/tfconvrnn/go/features"
@@ -13,9 +13,6 @@ import (
 // Other programs give some names of outputs a meaning: standard output, a folder to
 // write into, a device. This program does not, so it refuses them, and hidden files,
 // rather than write a file that nobody finds.
-
-// folderFormats are the formats whose outputs are folders.
-var folderFormats = []features.Format{features.Zarr, features.NPYFolder, features.MATLAB}
 
 // checkFileName refuses a name that a flag gives a file to be written, if it can be
 // none. Example is a file's name for the message.
@@ -80,17 +77,10 @@ func settleOutputName(name, format string) (string, error) {
 	trimmed := strings.TrimRight(name, "/")
 	kind := features.Format(format)
 	if kind == "" {
-		kind = formatSuffixes[strings.ToLower(filepath.Ext(trimmed))]
+		kind, _ = features.FormatOf(trimmed)
 	}
-	example := "features.npz"
-	if kind != "" {
-		for suffix, f := range formatSuffixes {
-			if f == kind {
-				example = "features" + suffix
-			}
-		}
-	}
-	if !slices.Contains(folderFormats, kind) {
+	example := "features" + cmp.Or(kind.Suffix(), features.NPZ.Suffix())
+	if !kind.Folder() {
 		return name, checkFileName("--out", name, example)
 	}
 	if err := checkNoStream("--out", name, example); err != nil {
