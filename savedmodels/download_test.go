@@ -271,7 +271,7 @@ func TestLockFile(t *testing.T) {
 	text, err := os.ReadFile(lock)
 	require.NoError(t, err)
 
-	// Elsewhere, with the same lock file, other weights are refused.
+	// In another place with the same lock file, other weights are refused.
 	q := newPlace(t, other, one)
 	q.options.Lock = lock
 	_, err = q.download(t)
@@ -283,7 +283,7 @@ func TestLockFile(t *testing.T) {
 	after, err := os.ReadFile(lock)
 	require.NoError(t, err)
 	assert.Equal(t, string(text), string(after))
-	// And so are those that are there already.
+	// They are also refused where the right ones are there already.
 	p.options.From, p.options.Again = other, true
 	_, err = p.download(t)
 	assert.ErrorIs(t, err, ErrLocked)
@@ -744,7 +744,8 @@ func TestBitFlips(t *testing.T) {
 				err = fits(one, prefix, opened)
 			}
 			if err == nil {
-				// Bytes that no checksum covers and nobody reads: the lock file knows.
+				// No checksum in the checkpoint covers these bytes, so only the lock
+				// file tells that they changed.
 				byLock++
 				sums, _, hashErr := hashFiles(t.Context(), dir)
 				require.NoError(t, hashErr)

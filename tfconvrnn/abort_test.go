@@ -175,12 +175,14 @@ var abortCases = map[string]abortCase{
 		_, err = io.CopyN(to, from, 3<<20)
 		require.NoError(t, err)
 		require.NoError(t, to.Close())
-		// What it depends on is there, whole.
+		// The library that it depends on is beside it, undamaged, so that only the cut
+		// counts.
 		framework := filepath.Join(filepath.Dir(os.Getenv(libraryEnv)), "libtensorflow_framework.so.2")
 		require.NoError(t, os.Symlink(framework, filepath.Join(filepath.Dir(library), filepath.Base(framework))))
 	}),
 	"runtime is cut in its middle": inRuntime(func(t *testing.T, library string) {
-		// Holes take no space: all sections that are read first are there.
+		// The end of the library lies where it was, behind a hole, so that the sections
+		// that are read first are there.
 		from, err := os.Open(os.Getenv(libraryEnv))
 		require.NoError(t, err)
 		defer from.Close()

@@ -128,7 +128,7 @@ func TestManifestsFollowTheSchema(t *testing.T) {
 	}
 	out, err := validate(paths...)
 	require.NoError(t, err, out)
-	// It would notice.
+	// The validator refuses a manifest with a misspelt field.
 	text, err := os.ReadFile(paths[0])
 	require.NoError(t, err)
 	spoiled := filepath.Join(t.TempDir(), "spoiled.yaml")

@@ -168,7 +168,7 @@ func TestVerdict(t *testing.T) {
 	assert.Contains(t, result.Verdict(), "at chance level (0.1 %) under the assumed order of classes (sorted WordNet ids)")
 	assert.Contains(t, result.Verdict(), "the order is probably wrong")
 
-	// One that tells nothing apart.
+	// A model that gives every picture the same class.
 	constant := &guesser{times: 1, output: func(int, int, int) int { return 900 }}
 	result, err = Run(t.Context(), pictures(5000), constant, Options{})
 	require.NoError(t, err)

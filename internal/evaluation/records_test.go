@@ -157,7 +157,7 @@ func TestFailedPicturesAreRecordedOnce(t *testing.T) {
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
 	assert.Equal(t, 7, strings.Count(string(data), "\n"))
-	// After its repair it counts.
+	// Once the picture is repaired it counts.
 	result, err := Run(t.Context(), set, &guesser{times: 1, output: right}, Options{Records: path})
 	require.NoError(t, err)
 	assert.Equal(t, NewProportion(5, 5), result.Decoded.Top1)

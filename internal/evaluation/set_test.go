@@ -77,7 +77,7 @@ func TestNumberedFolders(t *testing.T) {
 	assert.Equal(t, []string{"0/x.png 0", "1/x.png 1", "2/x.png 2", "10/x.png 10", "100/x.png 100"}, listed(set))
 	assert.Equal(t, []string{"the folders' numbers are taken for the classes' places among the sorted WordNet ids, from 0: 0 is n01440764, tench; 100 is n01860187, black swan"}, set.Notes)
 
-	// They are classes, whatever output stands for them.
+	// The numbers mean classes, even if the order gives these other outputs.
 	reversed := &Order{Name: "reversed"}
 	for i := range 1000 {
 		reversed.outputs, reversed.classes = append(reversed.outputs, 999-i), append(reversed.classes, 999-i)
