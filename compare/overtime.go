@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // FitOptions says how FitOverTime fits. The zero value is Brain-Score's PLS without strata.
@@ -30,7 +31,7 @@ type FitOptions struct {
 	// Normalisation is Squared if "".
 	Normalisation Normalisation
 	// Progress is called after each fit, if it is not nil.
-	Progress func(done, of int)
+	Progress func(done, of int64)
 }
 
 // TimeScore is how well a layer's features of one bin of time explain responses in one.
@@ -44,6 +45,8 @@ type TimeScore struct {
 	// Ceiling is that of the responses in the bin: their internal consistency. It is NaN if no stimulus was
 	// repeated.
 	Ceiling Score
+	// LowerCeiling is that of dissimilarities, whose upper one Ceiling is.
+	LowerCeiling float64
 	// Ceiled is Score normalised by the ceiling.
 	Ceiled        float64
 	Normalisation Normalisation
@@ -69,7 +72,7 @@ type Fits struct {
 	Notes []string
 }
 
-// fitting is one call of FitOverTime.
+// fitting is one call of FitOverTime or SimilarityOverTime.
 type fitting struct {
 	o        FitOptions
 	f        Features
@@ -80,6 +83,7 @@ type fitting struct {
 	order    []int // of the neuroids by their ids
 	result   *Fits
 	done, of int
+	score    func(layer string, g *Gram, p pair) (*TimeScore, error)
 }
 
 // FitOverTime fits the features of each layer to the responses in each bin of time, with
@@ -96,19 +100,8 @@ func FitOverTime(ctx context.Context, f Features, r Responses, o FitOptions) (*F
 	if _, isRidge := o.Mapping.(Ridge); o.Missing == PerNeuroid && !isRidge {
 		return nil, fmt.Errorf("%w: only ridge can fit each neuroid on its own stimuli", ErrData)
 	}
-	layers, err := layersOf(f, o.Layers)
+	c, layers, err := newFitting(ctx, f, r, o)
 	if err != nil {
-		return nil, err
-	}
-	c := &fitting{o: o, f: f, k: keepAll(r), result: &Fits{}, of: len(layers) * max(len(r.Bins()), 1)}
-	if _, err := c.k.among(f, o.Shared); err != nil {
-		return nil, err
-	}
-	if err := c.k.complete(ctx, o.Missing); err != nil {
-		return nil, err
-	}
-	ids := pick(r.Stimuli(), c.k.stimuli)
-	if c.at, _, err = positions(f, ids); err != nil {
 		return nil, err
 	}
 	var strata []string
@@ -119,15 +112,39 @@ func FitOverTime(ctx context.Context, f Features, r Responses, o FitOptions) (*F
 		}
 		strata = pick(all, c.k.stimuli)
 	}
-	if c.splits, err = o.Splits.Of(len(ids), strata); err != nil {
+	if c.splits, err = o.Splits.Of(len(c.k.stimuli), strata); err != nil {
 		return nil, err
 	}
-	names := pick(r.Neuroids(), c.k.neuroids)
-	c.order = upTo(len(names))
-	slices.SortStableFunc(c.order, func(i, j int) int { return compareText(names[i], names[j]) })
 	if err := c.ceil(ctx); err != nil {
 		return nil, err
 	}
+	c.score = c.fit
+	return c.run(ctx, layers)
+}
+
+// newFitting sorts out which stimuli and neuroids are compared.
+func newFitting(ctx context.Context, f Features, r Responses, o FitOptions) (c *fitting, layers []int, err error) {
+	if layers, err = layersOf(f, o.Layers); err != nil {
+		return nil, nil, err
+	}
+	c = &fitting{o: o, f: f, k: keepAll(r), result: &Fits{}, of: len(layers) * max(len(r.Bins()), 1)}
+	if _, err := c.k.among(f, o.Shared); err != nil {
+		return nil, nil, err
+	}
+	if err := c.k.complete(ctx, o.Missing); err != nil {
+		return nil, nil, err
+	}
+	if c.at, _, err = positions(f, pick(r.Stimuli(), c.k.stimuli)); err != nil {
+		return nil, nil, err
+	}
+	names := pick(r.Neuroids(), c.k.neuroids)
+	c.order = upTo(len(names))
+	slices.SortStableFunc(c.order, func(i, j int) int { return strings.Compare(names[i], names[j]) })
+	return c, layers, nil
+}
+
+// run scores all layers.
+func (c *fitting) run(ctx context.Context, layers []int) (*Fits, error) {
 	for _, layer := range layers {
 		if err := c.layer(ctx, layer); err != nil {
 			return nil, err
@@ -138,16 +155,6 @@ func FitOverTime(ctx context.Context, f Features, r Responses, o FitOptions) (*F
 		return c.result, fmt.Errorf("%w: no bin has a score: %s", ErrData, c.result.Scores[0].Reason)
 	}
 	return c.result, nil
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // layersOf returns the positions of layers.
@@ -269,14 +276,14 @@ func (c *fitting) layer(ctx context.Context, at int) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			score, err := c.fit(layer.Name, g, p)
+			score, err := c.score(layer.Name, g, p)
 			if err != nil {
 				return fmt.Errorf("layer %s, %v ms: %w", layer.Name, c.k.bins()[p.bin], err)
 			}
 			scores[i] = *score
 			c.done++
 			if c.o.Progress != nil {
-				c.o.Progress(c.done, max(c.of, c.done))
+				c.o.Progress(int64(c.done), int64(max(c.of, c.done)))
 			}
 		}
 	}
@@ -286,10 +293,7 @@ func (c *fitting) layer(ctx context.Context, at int) error {
 
 // fit fits one window of features to one bin of responses.
 func (c *fitting) fit(layer string, g *Gram, p pair) (*TimeScore, error) {
-	s := &TimeScore{Layer: layer, Bin: c.k.bins()[p.bin], Features: p.window.bin, Normalisation: c.o.Normalisation, Stimuli: len(c.at), Reason: p.window.reason, Ceiled: math.NaN()}
-	s.NeuroidIDs = pick(pick(c.k.Neuroids(), c.k.neuroids), c.order)
-	s.Score = Score{Center: math.NaN(), Error: math.NaN()}
-	s.Ceiling = s.Score
+	s := c.empty(layer, p)
 	ceiling := c.ceilings[p.bin]
 	if ceiling != nil {
 		s.Ceiling = aggregate(inOrder(ceiling.Raw, c.order))
@@ -347,6 +351,17 @@ func (c *fitting) fit(layer string, g *Gram, p pair) (*TimeScore, error) {
 		}
 	}
 	return s, nil
+}
+
+// empty is a score of nothing yet.
+func (c *fitting) empty(layer string, p pair) *TimeScore {
+	s := &TimeScore{
+		Layer: layer, Bin: c.k.bins()[p.bin], Features: p.window.bin, Normalisation: c.o.Normalisation, Stimuli: len(c.at), Reason: p.window.reason,
+		Score: Score{Center: math.NaN(), Error: math.NaN()}, Ceiled: math.NaN(), LowerCeiling: math.NaN(),
+	}
+	s.Ceiling = s.Score
+	s.NeuroidIDs = pick(pick(c.k.Neuroids(), c.k.neuroids), c.order)
+	return s
 }
 
 // inOrder copies raw scores with the neuroids in another order.
@@ -417,4 +432,46 @@ func (c *fitting) mapped(g *Gram, targets Targets) (*Fit, error) {
 	}
 	all.Score = aggregate(all.Raw)
 	return all, nil
+}
+
+// CeilingOverTime returns the ceiling of the responses in each bin of time: their InternalConsistency, or
+// the median over neuroids of their NoiseCeiling. Errors wrap ErrData, or are ctx's or the responses'.
+func CeilingOverTime(ctx context.Context, r Responses, noise bool) ([]TimeScore, error) {
+	k := keepAll(r)
+	var scores []TimeScore
+	for bin, b := range k.bins() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		trials, err := k.trials(bin)
+		if err != nil {
+			return nil, err
+		}
+		nothing := Score{Center: math.NaN(), Error: math.NaN()}
+		s := TimeScore{Bin: b, Features: b, Score: nothing, Ceiling: nothing, Ceiled: math.NaN(), LowerCeiling: math.NaN(), NeuroidIDs: r.Neuroids(), Stimuli: len(trials)}
+		if len(trials) == 0 || len(trials[0]) < 2 {
+			return nil, fmt.Errorf("%w: no stimulus was repeated", ErrData)
+		}
+		if noise {
+			values, err := NoiseCeiling(trials)
+			if err != nil {
+				return nil, err
+			}
+			s.Ceiling.Raw = [][]float64{values}
+			s.Ceiling.Center = nanMedian(values)
+		} else {
+			ceiling, err := InternalConsistency(trials)
+			if err != nil {
+				return nil, err
+			}
+			s.Ceiling = *ceiling
+		}
+		for j, id := range s.NeuroidIDs {
+			if nowhere(s.Ceiling.Raw, j) {
+				s.Undefined = append(s.Undefined, id)
+			}
+		}
+		scores = append(scores, s)
+	}
+	return scores, nil
 }

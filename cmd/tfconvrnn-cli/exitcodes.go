@@ -16,6 +16,7 @@ import (
 	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/reduce"
+	"github.com/tfconvrnn/go/recordings"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -81,7 +82,7 @@ var (
 		stimuli.ErrInput, features.ErrFormat, features.ErrDataType, features.ErrRank, features.ErrFortranOrder, features.ErrNoArray,
 		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan, extraction.ErrOtherPlan, extraction.ErrNotBegun, extraction.ErrNoneReadable,
 	}
-	missingCauses = []error{stimuli.ErrNoFFmpeg, errNoSlurm, savedmodels.ErrNoWeights, tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
+	missingCauses = []error{recordings.ErrNoLibrary, stimuli.ErrNoFFmpeg, errNoSlurm, savedmodels.ErrNoWeights, tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
 )
 
 func exitCode(ctx context.Context, err error) int {

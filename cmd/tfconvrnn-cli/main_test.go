@@ -27,6 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/hdf5"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -69,6 +70,7 @@ func TestScripts(t *testing.T) {
 				"BIN":                   bin,
 				"PICTURES":              filepath.Join(repository, "testdata/pictures"),
 				"GOLDEN":                filepath.Join(repository, "testdata/golden"),
+				"COMPARISON":            filepath.Join(repository, "testdata/comparison"),
 				"IMAGES":                filepath.Join(repository, "internal/images/testdata/pictures"),
 			} {
 				env.Setenv(name, value)
@@ -78,6 +80,13 @@ func TestScripts(t *testing.T) {
 		Condition: func(condition string) (bool, error) {
 			if condition == "runtime" {
 				return missing == nil, nil
+			}
+			if condition == "hdf5" {
+				err := hdf5.Load("")
+				if err != nil && os.Getenv(requireEnv) == "1" {
+					return false, err
+				}
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", condition)
 		},

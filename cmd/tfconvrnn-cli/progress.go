@@ -99,6 +99,7 @@ const (
 	unitParameters unit = "parameters"
 	unitBytes      unit = "bytes"
 	unitChunks     unit = "chunks"
+	unitFits       unit = "fits"
 )
 
 func (u unit) format(n int64) string {

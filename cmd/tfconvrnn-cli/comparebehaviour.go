@@ -1,0 +1,215 @@
+package main
+
+import (
+	"cmp"
+	"math"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/recordings"
+)
+
+type ostCommand struct {
+	featureFlags
+	resultFlags
+	data, time, decoder string
+	where               []string
+}
+
+func newCompareOST() *cobra.Command {
+	o := &ostCommand{}
+	cmd := &cobra.Command{
+		Use:   "ost --features FILE --data FILE [flags]",
+		Short: "Compare object solution times",
+		Long: `When a decoder on the features first tells the object of each image as well as
+behaviour does, correlated with when one on neurons does (Kar et al. 2019). The
+data are a table with the columns stimulus_id, label, ost (ms) and i1 (the
+behavioural d'), or BrainIO's netCDF. Ceiled is ρ/0.79, as Brain-Score's.
+
+Decoders: brain-score is its own, which stops before it converges; converged is the
+optimum of the same loss.`,
+		Example: `  ` + program + ` compare ost --features features.zarr --layers conv10 --data kar2019.nc --where decoder=svm`,
+		Args:    noArguments, RunE: o.run,
+	}
+	o.featureFlags.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&o.data, "data", "", "`FILE` of solution times: .csv, .tsv or BrainIO's netCDF-4")
+	flags.StringArrayVar(&o.where, "where", nil, "`CONDITION` on a column or coordinate, such as decoder=svm; repeat it for several")
+	flags.StringVar(&o.time, "time", "70:250", "features within `FROM:TO` ms")
+	flags.StringVar(&o.decoder, "decoder", "brain-score", "`DECODER` of objects: brain-score, converged")
+	o.resultFlags.register(cmd)
+	return cmd
+}
+
+func (o *ostCommand) run(cmd *cobra.Command, _ []string) error {
+	decoders := map[string]compare.OSTDecoder{"brain-score": compare.BrainScoreOSTDecoder, "converged": compare.ConvergedOSTDecoder}
+	decoder, known := decoders[o.decoder]
+	if !known {
+		return usagef("unknown decoder %q; there are brain-score and converged", o.decoder)
+	}
+	from, to := math.Inf(-1), math.Inf(1)
+	start, end, err := window("time", o.time)
+	if err != nil {
+		return err
+	}
+	if start != nil {
+		from = *start
+	}
+	if end != nil {
+		to = *end
+	}
+	if o.data == "" {
+		return usagef("which solution times? give --data FILE")
+	}
+	if err := o.resultFlags.check(); err != nil {
+		return err
+	}
+	features, err := o.featureFlags.open()
+	if err != nil {
+		return err
+	}
+	defer features.Close()
+	measured, repeated, err := recordings.ReadSolutionTimes(o.data, o.where...)
+	if err != nil {
+		return dataError(err)
+	}
+	c := commandConsole(cmd, o.quiet)
+	report := newCompareReport("ost", o.features, o.data)
+	report.Metric = "object solution times, Spearman's correlation, decoder " + o.decoder
+	report.Splits = "10 splits, 0.1 of the images for testing, seed 1, not stratified"
+	if repeated > 0 {
+		c.note("%d rows left out: images that are there twice", repeated)
+	}
+	scores, err := compare.OSTOverLayers(cmd.Context(), features, measured, decoder, splitList(o.layers), from, to)
+	if err != nil {
+		return dataError(err)
+	}
+	for _, s := range scores {
+		row := scoreReport{Layer: s.Layer, Ceiling: compare.OSTCeiling, Stimuli: len(measured.Images), Reason: s.Reason, Normalisation: string(compare.Ratio), Score: float(math.NaN()), Error: float(math.NaN()), Ceiled: float(math.NaN())}
+		if s.OSTScore != nil {
+			row.setBin(compare.Bin{Start: s.Bins[0].Start, End: s.Bins[len(s.Bins)-1].End})
+			row.Score, row.Error, row.Ceiled, row.Raw = float(s.Score), float(s.Error), float(s.Ceiled), floatRows([][]float64{s.Raw})
+			sum := 0.0
+			for _, v := range s.Solved {
+				sum += v
+			}
+			row.Solved = pointer(sum / float64(len(s.Solved)))
+		}
+		report.Scores = append(report.Scores, row)
+	}
+	return report.emit(&o.resultFlags, c, cmd.OutOrStdout())
+}
+
+type behaviourCommand struct {
+	featureFlags
+	resultFlags
+	data, consistency, labels, label, time string
+	where                                  []string
+}
+
+func newCompareBehaviour() *cobra.Command {
+	b := &behaviourCommand{}
+	cmd := &cobra.Command{
+		Use:   "behaviour --features FILE --data FILE [flags]",
+		Short: "Compare choices between objects",
+		Long: `Fit a readout of objects to the features of each layer in each bin of time, and
+correlate what it takes images for with what subjects took them for (Rajalingham
+et al. 2018). The data are trials: a table with the columns stimulus_id,
+sample_obj, dist_obj and choice, or BrainIO's netCDF. The readout is fitted on the
+stimuli that have features and a label and are not in the trials: multinomial
+logistic regression on z-scored features, C = 0.001, as Brain-Score's. Ceiled is
+r/√ceiling.`,
+		Example: `  ` + program + ` compare behaviour --features features.zarr --layers imnetds --labels objectome.csv --label object --data trials.csv`,
+		Args:    noArguments, RunE: b.run,
+	}
+	b.featureFlags.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&b.data, "data", "", "`FILE` of trials: .csv, .tsv or BrainIO's netCDF-4")
+	flags.StringVar(&b.consistency, "consistency", "i2n", "`KIND`: i1, i1n, i2, i2n")
+	flags.StringVar(&b.labels, "labels", "", "`FILE` with the labels of stimuli to fit on, .csv or .tsv with stimulus_id (default: the features' own)")
+	flags.StringVar(&b.label, "label", "", "`COLUMN` of the labels (default: object_name, image_label or truth)")
+	flags.StringVar(&b.time, "time", "", "the mean of features within `FROM:TO` ms (default: each bin by itself)")
+	flags.StringArrayVar(&b.where, "where", nil, "`CONDITION` on a column of the trials; repeat it for several")
+	b.resultFlags.register(cmd)
+	return cmd
+}
+
+func (b *behaviourCommand) run(cmd *cobra.Command, _ []string) error {
+	o := compare.BehaviourOptions{Consistency: compare.Consistency(b.consistency), Layers: splitList(b.layers)}
+	switch o.Consistency {
+	case compare.I1, compare.I1n, compare.I2, compare.I2n:
+	default:
+		return usagef("unknown consistency %q; there are i1, i1n, i2 and i2n", b.consistency)
+	}
+	from, to, err := window("time", b.time)
+	if err != nil {
+		return err
+	}
+	if b.time != "" {
+		if from == nil || to == nil {
+			return usagef("--time %s: give both ends", b.time)
+		}
+		o.Bins = []compare.Bin{{Start: *from, End: *to}}
+	}
+	if b.data == "" {
+		return usagef("which trials? give --data FILE")
+	}
+	if err := b.resultFlags.check(); err != nil {
+		return err
+	}
+	features, err := b.featureFlags.open()
+	if err != nil {
+		return err
+	}
+	defer features.Close()
+	if o.Labels, err = b.readLabels(features); err != nil {
+		return dataError(err)
+	}
+	trials, err := recordings.ReadTrials(b.data, b.where...)
+	if err != nil {
+		return dataError(err)
+	}
+	c := commandConsole(cmd, b.quiet)
+	progress := c.start("fitting", unitFits, 0)
+	o.Progress = progress.set
+	scores, err := compare.BehaviourOverTime(cmd.Context(), features, trials, o)
+	progress.end()
+	if err != nil {
+		return dataError(err)
+	}
+	report := newCompareReport("behaviour", b.features, b.data)
+	report.Metric = b.consistency + ", logistic readout with C = 0.001"
+	report.Splits = "2 halvings of the trials, seed 0"
+	for _, s := range scores {
+		row := scoreReport{Layer: s.Layer, Stimuli: s.Test, Reason: s.Reason, Normalisation: string(compare.Root), Score: float(math.NaN()), Error: float(math.NaN()), Ceiling: float(math.NaN()), Ceiled: float(math.NaN())}
+		row.setBin(s.Bin)
+		if s.BehaviouralScore != nil {
+			row.Score, row.Error, row.Ceiling, row.CeilingError, row.Ceiled = float(s.Score), float(s.Error), float(s.Ceiling), pointer(s.CeilingError), float(s.Ceiled)
+			row.Raw = floatRows([][]float64{s.Raw})
+		}
+		report.Scores = append(report.Scores, row)
+	}
+	return report.emit(&b.resultFlags, c, cmd.OutOrStdout())
+}
+
+// readLabels reads the labels from --labels, or takes the features' own.
+func (b *behaviourCommand) readLabels(features *recordings.FeatureFile) (map[string]string, error) {
+	if b.labels != "" {
+		return recordings.ReadLabels(b.labels, cmp.Or(b.label, "object_name"))
+	}
+	names := []string{"object_name", "image_label", "truth"}
+	if b.label != "" {
+		names = []string{b.label}
+	}
+	for _, name := range names {
+		if values := features.Labels(name); values != nil {
+			labels := map[string]string{}
+			for i, id := range features.Stimuli() {
+				labels[id] = values[i]
+			}
+			return labels, nil
+		}
+	}
+	return nil, usagef("which objects are the stimuli of? The features do not tell; give --labels FILE, and --label COLUMN")
+}
