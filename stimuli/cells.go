@@ -1,6 +1,7 @@
 package stimuli
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -55,14 +56,17 @@ func commaCell(v string) (float64, bool) {
 	return decimalCell(strings.Replace(v, ",", ".", 1))
 }
 
+// booleanCell reads True and False in whatever case, as pandas does.
 func booleanCell(v string) (value, ok bool) {
-	switch v {
-	case "True", "TRUE", "true":
-		return true, true
-	case "False", "FALSE", "false":
-		return false, true
-	}
-	return false, false
+	lower := strings.ToLower(v)
+	return lower == "true", lower == "true" || lower == "false"
+}
+
+// tooLarge tells numbers that neither int64 nor float64 holds as they are written, such
+// as 9223372036854775808 and 1e400.
+func tooLarge(v string) bool {
+	n, err := strconv.ParseFloat(v, 64)
+	return (err == nil || errors.Is(err, strconv.ErrRange)) && math.Abs(n) > 1<<53 && !padded(v) && strings.Trim(v, "0123456789+-.eE") == ""
 }
 
 // cellCount counts the cells of some form, and remembers one.
@@ -81,6 +85,8 @@ func (c *cellCount) add(cell, where string) {
 // columnCells is what the cells of a column seen so far are.
 type columnCells struct {
 	missing, whole, point, comma, boolean, other cellCount
+	long                                         cellCount // of the whole ones: beyond what float64 holds exactly
+	large                                        cellCount // of the others: numbers that are too large
 }
 
 // add takes a cell into account. comma says whether its table may write numbers with
@@ -91,8 +97,11 @@ func (k *columnCells) add(cell, where string, comma bool) {
 		k.missing.add(cell, where)
 		return
 	}
-	if _, ok := wholeCell(v); ok {
+	if n, ok := wholeCell(v); ok {
 		k.whole.add(cell, where)
+		if n > 1<<53 || n < -1<<53 {
+			k.long.add(cell, where)
+		}
 	} else if _, ok := decimalCell(v); ok {
 		k.point.add(cell, where)
 	} else if _, ok := commaCell(v); ok && comma {
@@ -101,6 +110,9 @@ func (k *columnCells) add(cell, where string, comma bool) {
 		k.boolean.add(cell, where)
 	} else {
 		k.other.add(cell, where)
+		if tooLarge(v) {
+			k.large.add(cell, where)
+		}
 	}
 }
 
@@ -111,7 +123,8 @@ func (k *columnCells) count() int {
 func (k *columnCells) numbers() int { return k.whole.n + k.point.n + k.comma.n }
 
 // kind says what the column is: numbers if all cells that are not missing are, and
-// then whole ones if none is missing; booleans if all are; else text.
+// then whole ones if none is missing; booleans if all are; else text. Whole numbers that
+// would have to become float64 beside other cells, and would change, stay text too.
 func (k *columnCells) kind() string {
 	n := k.count()
 	switch {
@@ -119,7 +132,7 @@ func (k *columnCells) kind() string {
 		return WholeColumn
 	case k.boolean.n == n:
 		return BooleanColumn
-	case k.numbers() == 0 || k.numbers()+k.missing.n < n || k.point.n > 0 && k.comma.n > 0:
+	case k.numbers() == 0 || k.numbers()+k.missing.n < n || k.point.n > 0 && k.comma.n > 0, k.long.n > 0:
 		return TextColumn
 	}
 	return DecimalColumn
@@ -140,6 +153,10 @@ func (k *columnCells) surprise(name string) string {
 		return fmt.Sprintf("column %q holds numbers with decimal commas, such as %s", name, of(k.comma))
 	case kind != TextColumn:
 		return ""
+	case k.large.n > 0 && numbers+k.missing.n+k.large.n == n:
+		return fmt.Sprintf("column %q is text, not numbers: %s is too large for int64 and float64", name, of(k.large))
+	case k.long.n > 0 && numbers+k.missing.n == n:
+		return fmt.Sprintf("column %q is text, not numbers: with cells that are missing or decimal it would be float64, which does not hold %s exactly", name, of(k.long))
 	case numbers > 0 && k.boolean.n+k.other.n == 0:
 		return fmt.Sprintf("column %q is text, not numbers: it has decimal points, as in %s, and decimal commas, as in %s", name, of(k.point), of(k.comma))
 	case 2*numbers > n-k.missing.n:

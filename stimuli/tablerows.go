@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/text/transform"
 )
 
 // textRows reads a table that is text.
@@ -40,7 +42,11 @@ func newTextRows(text *bufio.Reader, form textForm, tabs bool) (*textRows, error
 		start, _ := buffered.Peek(1 << 12)
 		separator = separatorOf(string(start), tabs)
 	}
-	r.csv = csv.NewReader(buffered)
+	var lines io.Reader = buffered
+	if separator != '\t' {
+		lines = transform.NewReader(buffered, &quotedReturns{})
+	}
+	r.csv = csv.NewReader(lines)
 	r.csv.ReuseRecord = true
 	r.csv.Comma = separator
 	r.csv.LazyQuotes = separator == '\t' // tab-separated files rarely quote

@@ -179,3 +179,42 @@ func TestTextForms(t *testing.T) {
 		assert.NotNil(t, form.encoding)
 	}
 }
+
+// Numbers that would change in a column of float64 stay the text that they are, and that
+// is said.
+func TestLongWholeNumbersStayExact(t *testing.T) {
+	for _, cells := range [][]string{
+		{"9007199254740993", ""}, {"9007199254740993", "1.5"}, {"-9223372036854775807", "inf"}, {"1", "9223372036854775807", "NA"},
+		{"9223372036854775808"}, {"1", "18446744073709551615"}, {"NA", "1e400"},
+	} {
+		text := "path,a\n"
+		for i, cell := range cells {
+			text += fmt.Sprintf("p%d.png,%s\n", i%2, cell)
+		}
+		set, said := openTable(t, "t.csv", text, Options{})
+		assert.Equal(t, cells, set.Columns()[2].Values)
+		require.Len(t, said, 1, cells)
+		assert.Contains(t, said[0], `column "a" is text, not numbers`)
+	}
+	set, said := openTable(t, "t.csv", "path,a\np0.png,9007199254740993\np1.png,9223372036854775807\n", Options{})
+	assert.Equal(t, []int64{9007199254740993, math.MaxInt64}, set.Columns()[2].Values)
+	assert.Empty(t, said)
+}
+
+func TestBooleansOfAnyCase(t *testing.T) {
+	set, said := openTable(t, "t.csv", "path,a\np0.png,tRUE\np1.png,fAlse\n", Options{})
+	assert.Equal(t, []bool{true, false}, set.Columns()[2].Values)
+	assert.Empty(t, said)
+}
+
+// Line ends within quotes belong to the cell, as they are.
+func TestQuotedLineEnds(t *testing.T) {
+	for _, separator := range []string{",", ";"} {
+		for _, end := range []string{"\n", "\r\n"} {
+			text := strings.ReplaceAll("path,a,b"+end+"p0.png,\"x\r\ny\"\"\",\"\r\n\""+end+"p1.png,\"u\nv\",w"+end, ",", separator)
+			set, _ := openTable(t, "t.csv", text, Options{})
+			assert.Equal(t, []string{"x\r\ny\"", "u\nv"}, set.Columns()[2].Values, "%q", text)
+			assert.Equal(t, []string{"\r\n", "w"}, set.Columns()[3].Values, "%q", text)
+		}
+	}
+}

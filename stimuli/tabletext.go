@@ -173,6 +173,32 @@ func (*lineFeeds) Transform(dst, src []byte, atEOF bool) (written, read int, err
 	return written, read, nil
 }
 
+// quotedReturns doubles carriage returns before line feeds within quotes: the csv package
+// takes one away, which belongs to the cell.
+type quotedReturns struct{ quoted, carriage bool }
+
+func (q *quotedReturns) Reset() { *q = quotedReturns{} }
+
+func (q *quotedReturns) Transform(dst, src []byte, atEOF bool) (written, read int, err error) {
+	for ; read < len(src); read++ {
+		if written+2 > len(dst) {
+			return written, read, transform.ErrShortDst
+		}
+		c := src[read]
+		if c == '\n' && q.quoted && q.carriage {
+			dst[written] = '\r'
+			written++
+		}
+		if c == '"' {
+			q.quoted = !q.quoted
+		}
+		q.carriage = c == '\r'
+		dst[written] = c
+		written++
+	}
+	return written, read, nil
+}
+
 // said tells how a text was read where that was a guess.
 func (f textForm) said() string {
 	var notes []string
