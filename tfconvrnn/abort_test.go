@@ -181,8 +181,8 @@ var abortCases = map[string]abortCase{
 		require.NoError(t, os.Symlink(framework, filepath.Join(filepath.Dir(library), filepath.Base(framework))))
 	}),
 	"runtime is cut in its middle": inRuntime(func(t *testing.T, library string) {
-		// The end of the library lies where it was, behind a hole, so that the sections
-		// that are read first are there.
+		// The file ends in its middle. Only its head is copied; the rest is a hole, which
+		// takes no space.
 		from, err := os.Open(os.Getenv(libraryEnv))
 		require.NoError(t, err)
 		defer from.Close()

@@ -54,9 +54,9 @@ func makePageOutputs(t *testing.T) (page, store string) {
 	count := 0
 	for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
 		for _, line := range strings.Split(strings.TrimSpace(block[1]), "\n") {
-			words := strings.Fields(line)
-			require.Equal(t, program, words[0])
-			code, _, stderr := run(t.Context(), append(words[1:], "--store", store)...)
+			commands := ownArguments(t, line)
+			require.Len(t, commands, 1, "%s", line)
+			code, _, stderr := run(t.Context(), append(commands[0], "--store", store)...)
 			require.Equal(t, exitOK, code, "%s: %s", line, stderr)
 			count++
 		}
