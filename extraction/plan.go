@@ -604,7 +604,7 @@ func (p *Plan) Layers() []LayerReduction { return p.contents.Layers }
 // Layout describes the store.
 func (p *Plan) Layout() *features.Layout { return p.layout }
 
-// Shard returns the chunks of share index of count: from the first to before end.
+// Shard returns the chunks of shard index of count: from the first to before end.
 func (p *Plan) Shard(index, count int) (first, end int, err error) {
 	if count < 1 || index < 0 || index >= count {
 		return 0, 0, fmt.Errorf("%w: shard %d/%d; the first of %d is 0/%d", tfconvrnn.ErrOption, index, count, max(count, 1), max(count, 1))

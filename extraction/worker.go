@@ -551,7 +551,7 @@ func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error
 	return record, nil
 }
 
-// Missing returns those chunks of a share, from the first to before end, that are not
+// Missing returns those chunks of a shard, from the first to before end, that are not
 // written, in order.
 func (p *Plan) Missing(ctx context.Context, first, end int) ([]int, error) {
 	done, _, err := p.done(ctx)

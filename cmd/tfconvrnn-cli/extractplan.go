@@ -492,7 +492,7 @@ type extractWork struct {
 type workReport struct {
 	Plan         string  `json:"plan"`
 	Shard        string  `json:"shard,omitempty"`
-	Chunks       int     `json:"chunks"`   // of the share
+	Chunks       int     `json:"chunks"`   // of the shard
 	Computed     int     `json:"computed"` // by this process
 	Stimuli      int     `json:"stimuli"`  // computed by this process
 	Skipped      int     `json:"skipped,omitempty"`
@@ -507,8 +507,8 @@ func newExtractWork() *cobra.Command {
 		Use:   "work --plan PLAN [--shard I/N] [flags]",
 		Short: "Compute chunks of a plan",
 		Long: `Compute those chunks of a plan that are not there yet: all of them, or those of one of
-N shares (I counts from 0). Any number of workers may run at once, also on the same
-share; each may be killed and started again. What is computed is the same whoever does
+N shards (I counts from 0). Any number of workers may run at once, also on the same
+shard; each may be killed and started again. What is computed is the same whoever does
 it, so the flags here are only those that do not change the result.
 
 A worker without --shard begins somewhere in the plan and takes what is missing.`,
@@ -517,7 +517,7 @@ A worker without --shard begins somewhere in the plan and takes what is missing.
 	}
 	addPlan(cmd, &w.plan)
 	flags := cmd.Flags()
-	flags.StringVar(&w.shard, "shard", "", "the share to compute, as `I/N`: 0/4 is the first of four; auto/4 takes the index of a Kubernetes Job or a Slurm array")
+	flags.StringVar(&w.shard, "shard", "", "the shard to compute, as `I/N`: 0/4 is the first of four; auto/4 takes the index of a Kubernetes Job or a Slurm array")
 	flags.StringVar(&w.weights, "weights", "", "where the `WEIGHTS` are here, if not where the plan says; they must be the same")
 	flags.StringVar(&w.store, "store", "", "`DIR` of converted models (default: in the user's cache)")
 	flags.StringVar(&w.device, "device", "", "`DEVICE`: other GPUs than the plan names, gpu:<number>, or several that share the batches, gpu:0,gpu:1")
@@ -611,8 +611,8 @@ func (w *extractWork) run(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// missing returns the chunks of a share to compute. Those of the whole plan begin
-// anywhere, so that several workers without shares meet late.
+// missing returns the chunks of a shard to compute. Those of the whole plan begin
+// anywhere, so that several workers without shards meet late.
 func (w *extractWork) missing(ctx context.Context, plan *extraction.Plan, first, end int) ([]int, error) {
 	if err := plan.Ready(ctx); err != nil {
 		return nil, err

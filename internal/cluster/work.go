@@ -26,7 +26,7 @@ func optionf(format string, args ...any) error {
 // limit 100,000).
 const maxWorkers = 100_000
 
-// Work is what a cluster runs: workers that each compute a share of a plan's chunks,
+// Work is what a cluster runs: workers that each compute a shard of a plan's chunks,
 // and then one process that verifies and seals the store.
 type Work struct {
 	Name    string // of the jobs
