@@ -211,7 +211,8 @@ func (e *extractCommand) resumeZarr(ctx context.Context, c *console, name string
 			before.Close()
 		}
 	}()
-	// What nobody asked for is as it was.
+	// The sizes that the command line leaves open are those of the interrupted run, because
+	// its chunks cannot be taken over in other batches or chunks.
 	if request.BatchSize == 0 {
 		request.BatchSize = before.BatchSize
 	}
