@@ -106,11 +106,13 @@ func (o *loadOptions) rewriteConvolutions(def *tfpb.GraphDef, m *manifest.Manife
 	for _, known := range m.Known {
 		kept[operationName(known.Source)] = true
 	}
-	kernels.Rewriting{
+	r := kernels.Rewriting{
 		Key: strconv.FormatInt(loads.Add(1), 10) + " ", Threads: o.session.threads, Kept: kept,
 		// Computed once, and for one item: packing the weights for that would take longer.
 		Skip: func(name string) bool { return strings.HasPrefix(name, "constant/") },
-	}.Rewrite(def)
+	}
+	r.Rewrite(def)
+	r.Fuse(def)
 }
 
 func operationName(tensor string) string {

@@ -49,6 +49,43 @@ typedef struct {
   int threads;
 } kernels_convolution;
 
+// The instructions of kernels_evaluate.
+enum {
+  KERNELS_ADD, KERNELS_SUBTRACT, KERNELS_MULTIPLY,  // of two operands
+  KERNELS_ADD_NUMBER, KERNELS_MULTIPLY_NUMBER, KERNELS_FROM_NUMBER,  // x + n, x·n, n - x
+  KERNELS_SIGMOID, KERNELS_TANH, KERNELS_ELU, KERNELS_RELU,
+  KERNELS_INSTRUCTIONS
+};
+
+enum {
+  KERNELS_REGISTERS = 16,
+  KERNELS_OPERANDS = 16,  // at most so many are read
+  KERNELS_LONGEST = 64    // instructions of a program
+};
+
+// kernels_instruction computes register to from a and b: registers, or KERNELS_REGISTERS + i
+// for operand i. The last instruction of a program writes the output instead.
+typedef struct {
+  int operation, to, a, b;
+  float number;
+} kernels_instruction;
+
+// kernels_operand is a tensor, or a part of its channels, that is read: the distances, in
+// floats, between pixels and between items; 0 repeats.
+typedef struct {
+  const float *values;
+  int64_t pixel, item;
+} kernels_operand;
+
+typedef struct {
+  int instructions, operands;
+  kernels_instruction program[KERNELS_LONGEST];
+  kernels_operand operand[KERNELS_OPERANDS];
+  int64_t batch, pixels, channels;  // of y
+  float *y;
+  int threads;
+} kernels_evaluation;
+
 // kernels_isa is the code for one set of vector instructions.
 typedef struct kernels_isa {
   const char *name;
@@ -65,6 +102,8 @@ typedef struct kernels_isa {
   void (*product)(const float *left, size_t stride, int64_t rows, const float *right, int64_t inner, float *out);
   // output turns products [positions][rows][panel] into outputs of panel p.
   void (*output)(const kernels_convolution *c, int64_t first, int64_t rows, int64_t p, const float *products);
+  // evaluate computes pixels from … to-1 of an item. A register has room for room floats.
+  void (*evaluate)(const kernels_evaluation *e, int64_t item, int64_t from, int64_t to, float *registers, int64_t room);
 } kernels_isa;
 
 // The instructions there is code for on this kind of processor, best first, ending
@@ -84,6 +123,14 @@ int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int6
 // kernels_convolve computes c->y [batch, height, width, depth]. Any number of threads may
 // call it at once.
 int kernels_convolve(const kernels_convolution *c);
+
+// kernels_check says whether a program's instructions are within bounds, and write no
+// register that the kernel does not have.
+int kernels_check(const kernels_evaluation *e);
+
+// kernels_evaluate computes e->y [batch, pixels, channels] by a program, one instruction
+// after the other on as much as stays in the nearest cache.
+int kernels_evaluate(const kernels_isa *isa, const kernels_evaluation *e);
 
 // kernels_parallel calls body for every item from 0 to items-1, on up to threads threads:
 // the caller's, and helpers that are free. Calls from several threads run at once.

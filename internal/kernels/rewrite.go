@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/graph"
@@ -23,20 +24,14 @@ type Rewriting struct {
 
 // Rewrite puts Operation in the place of convolutions whose filters are variables:
 // Conv2D with stride 1 and SAME padding, and matrix products over patches. Sums of two of
-// them become one over joined channels. Names stay, and so do the operations that are then
-// in nobody's way. The variables must not change while the graph is used. It returns the
+// them become one over joined channels. Names stay, and so do the operations that nobody
+// needs then. The variables must not change while the graph is used. It returns the
 // number of convolutions replaced.
 func (r Rewriting) Rewrite(def *tfpb.GraphDef) int {
-	w := &rewriter{Rewriting: r, nodes: make(map[string]*tfpb.NodeDef, len(def.Node)), readers: map[string]int{}}
-	for _, node := range def.Node {
-		w.nodes[node.Name] = node
-		for _, input := range node.Input {
-			w.readers[strings.TrimPrefix(operationOf(input), "^")]++
-		}
-	}
+	w := newRewriter(r, def)
 	count := 0
 	for _, node := range def.Node {
-		if r.Skip != nil && r.Skip(node.Name) {
+		if w.skips(node.Name) {
 			continue
 		}
 		if c := w.convolution(node); c != nil {
@@ -53,7 +48,19 @@ func (r Rewriting) Rewrite(def *tfpb.GraphDef) int {
 type rewriter struct {
 	Rewriting
 	nodes   map[string]*tfpb.NodeDef
-	readers map[string]int // of each operation
+	readers map[string][]string // of each operation
+}
+
+func newRewriter(r Rewriting, def *tfpb.GraphDef) *rewriter {
+	w := &rewriter{Rewriting: r, nodes: make(map[string]*tfpb.NodeDef, len(def.Node)), readers: map[string][]string{}}
+	for _, node := range def.Node {
+		w.nodes[node.Name] = node
+		for _, input := range node.Input {
+			name := strings.TrimPrefix(operationOf(input), "^")
+			w.readers[name] = append(w.readers[name], node.Name)
+		}
+	}
+	return w
 }
 
 // found is a convolution in the graph.
@@ -66,6 +73,21 @@ type found struct {
 func operationOf(input string) string {
 	name, _, _ := strings.Cut(input, ":")
 	return name
+}
+
+// outputOf returns the number of an input among its operation's outputs.
+func outputOf(input string) int {
+	_, number, _ := strings.Cut(input, ":")
+	n, _ := strconv.Atoi(number)
+	return n
+}
+
+// nameOf is the reverse of both.
+func nameOf(operation string, output int) string {
+	if output == 0 {
+		return operation
+	}
+	return operation + ":" + strconv.Itoa(output)
 }
 
 // values and controls divide the inputs of an operation.
@@ -200,7 +222,7 @@ func (w *rewriter) join(node *tfpb.NodeDef) {
 	c := &found{controls: controls(node)}
 	for _, part := range []*tfpb.NodeDef{a, b} {
 		list := values(part)
-		if w.readers[part.Name] != 1 || w.Kept[part.Name] || len(list) != 2 {
+		if len(w.readers[part.Name]) != 1 || w.Kept[part.Name] || len(list) != 2 {
 			return
 		}
 		c.inputs, c.filters = append(c.inputs, list[0]), append(c.filters, list[1])

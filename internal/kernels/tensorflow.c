@@ -238,12 +238,9 @@ end:
   tf.TF_DeleteShapeHandle(result);
 }
 
-void kernels_register(void *const *functions, int instructions, char *text, size_t size) {
-  memcpy(&tf, functions, sizeof(tf));
-  isa = kernels_isas[instructions];
-  text[0] = 0;
-  TF_Status *status = tf.TF_NewStatus();
-  TF_OpDefinitionBuilder *op = tf.TF_NewOpDefinitionBuilder("TfconvrnnConvolution");
+static const char *register_convolution(TF_Status *status) {
+  const char *name = "TfconvrnnConvolution";
+  TF_OpDefinitionBuilder *op = tf.TF_NewOpDefinitionBuilder(name);
   tf.TF_OpDefinitionBuilderAddAttr(op, "sources: int >= 1");
   tf.TF_OpDefinitionBuilderAddAttr(op, "key: string");
   tf.TF_OpDefinitionBuilderAddAttr(op, "threads: int >= 1");
@@ -252,10 +249,20 @@ void kernels_register(void *const *functions, int instructions, char *text, size
   tf.TF_OpDefinitionBuilderAddOutput(op, "output: float");
   tf.TF_OpDefinitionBuilderSetShapeInferenceFunction(op, output_shape);
   tf.TF_RegisterOpDefinition(op, status);
+  return name;
+}
+
+void kernels_register(void *const *functions, int instructions, char *text, size_t size) {
+  memcpy(&tf, functions, sizeof(tf));
+  isa = kernels_isas[instructions];
+  kernels_elementwise_init(&tf, isa);
+  text[0] = 0;
+  TF_Status *status = tf.TF_NewStatus();
+  const char *name = register_convolution(status);
   if (tf.TF_GetCode(status) == TF_OK) {
-    TF_KernelBuilder *kernel = tf.TF_NewKernelBuilder("TfconvrnnConvolution", "CPU", create, compute, remove_convolution);
-    tf.TF_RegisterKernelBuilder("TfconvrnnConvolution", kernel, status);
+    tf.TF_RegisterKernelBuilder(name, tf.TF_NewKernelBuilder(name, "CPU", create, compute, remove_convolution), status);
   }
+  if (tf.TF_GetCode(status) == TF_OK) kernels_register_elementwise(status);
   if (tf.TF_GetCode(status) != TF_OK) snprintf(text, size, "%s", tf.TF_Message(status));
   tf.TF_DeleteStatus(status);
 }

@@ -56,6 +56,9 @@ enum { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8, TF_FAILED_
   X(void, TF_OpKernelConstruction_Failure, (TF_OpKernelConstruction *, TF_Status *))                                \
   X(void, TF_OpKernelConstruction_GetAttrSize, (TF_OpKernelConstruction *, const char *, int32_t *, int32_t *, TF_Status *)) \
   X(void, TF_OpKernelConstruction_GetAttrString, (TF_OpKernelConstruction *, const char *, char *, size_t, TF_Status *)) \
+  X(void, TF_OpKernelConstruction_GetAttrInt64List, (TF_OpKernelConstruction *, const char *, int64_t *, int, TF_Status *)) \
+  X(void, TF_OpKernelConstruction_GetAttrFloatList, (TF_OpKernelConstruction *, const char *, float *, int, TF_Status *)) \
+  X(void, TF_ShapeInferenceContextSetUnknownShape, (TF_ShapeInferenceContext *, TF_Status *))                       \
   X(void, TF_OpKernelConstruction_GetAttrInt64, (TF_OpKernelConstruction *, const char *, int64_t *, TF_Status *))  \
   X(void, TF_OpKernelContext_Failure, (TF_OpKernelContext *, TF_Status *))                                          \
   X(int, TF_NumInputs, (TF_OpKernelContext *))                                                                      \
@@ -67,6 +70,10 @@ typedef struct {
   KERNELS_TENSORFLOW(KERNELS_MEMBER)
 #undef KERNELS_MEMBER
 } kernels_tensorflow;
+
+struct kernels_isa;
+void kernels_elementwise_init(const kernels_tensorflow *tf, const struct kernels_isa *isa);
+void kernels_register_elementwise(TF_Status *status);
 
 // kernels_functions names the members of kernels_tensorflow in order, ending with NULL.
 extern const char *const kernels_functions[];
