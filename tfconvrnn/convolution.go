@@ -47,6 +47,14 @@ func WithConvolution(convolution string) Option {
 // change their weights, and where libtensorflow lacks the functions to add operations.
 func (m *Model) Convolution() string { return m.session.convolution }
 
+// convolutionKey is all of it that decides the bits of outputs.
+func (m *Model) convolutionKey() string {
+	if m.session.convolution == ConvolutionDirect {
+		return ""
+	}
+	return m.session.convolution + " " + kernels.Identity()
+}
+
 // instructionsEnv limits the vector instructions of this project's own operations, for
 // tests: avx512, avx2 or baseline.
 const instructionsEnv = "TFCONVRNN_INSTRUCTIONS"
@@ -106,13 +114,11 @@ func (o *loadOptions) rewriteConvolutions(def *tfpb.GraphDef, m *manifest.Manife
 	for _, known := range m.Known {
 		kept[operationName(known.Source)] = true
 	}
-	r := kernels.Rewriting{
+	kernels.Rewriting{
 		Key: strconv.FormatInt(loads.Add(1), 10) + " ", Threads: o.session.threads, Kept: kept,
 		// Computed once, and for one item: packing the weights for that would take longer.
 		Skip: func(name string) bool { return strings.HasPrefix(name, "constant/") },
-	}
-	r.Rewrite(def)
-	r.Fuse(def)
+	}.Rewrite(def)
 }
 
 func operationName(tensor string) string {

@@ -52,7 +52,7 @@ func newKeptConstants(m *Model) (keptConstants, error) {
 	k := keptConstants{
 		cache: tensorcache.New(savedmodels.KeptConstantsDir(m.dir), keptSets),
 		key: tensorcache.Key(string(description), m.runtime.Version(), m.runtime.Path(), strconv.FormatInt(library.Size(), 10), library.ModTime().String(),
-			string(m.config), strconv.Itoa(m.session.threads), m.session.convolution, runtime.GOOS, runtime.GOARCH, processorFlags(), numericEnvironment()),
+			string(m.config), strconv.Itoa(m.session.threads), m.convolutionKey(), runtime.GOOS, runtime.GOARCH, processorFlags(), numericEnvironment()),
 		constants: map[string][]int64{}, blank: map[string][]int64{},
 	}
 	one := func(shape []int) []int64 {

@@ -220,6 +220,7 @@ static void rows_item(void *argument, int64_t item) {
 int kernels_convolve(const kernels_convolution *c) {
   const kernels_weights *w = c->weights;
   if (c->batch < 0 || c->height < 0 || c->width < 0 || c->batch > KERNELS_DIMENSION || c->height > KERNELS_DIMENSION || c->width > KERNELS_DIMENSION) return KERNELS_INVALID;
+  if (c->stencil != NULL && (c->stencil_size < 1 || c->stencil_size > KERNELS_KERNEL || w->tile != 0 || w->shape.kernel != 1 || w->shape.sources != 1)) return KERNELS_INVALID;
   int64_t tile = w->tile == 0 ? 1 : w->tile, rows;
   if (__builtin_mul_overflow(c->batch, divide_up(c->height, tile) * divide_up(c->width, tile), &rows)) return KERNELS_INVALID;
   if (rows == 0) return KERNELS_OK;

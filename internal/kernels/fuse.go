@@ -65,7 +65,7 @@ func (w *rewriter) kindOf(node *tfpb.NodeDef, kinds map[string]kind) kind {
 	}
 	switch node.Op {
 	case Operation, "Conv2D":
-		if shape := w.variableShape(in[len(in)-1]); len(shape) == 4 {
+		if shape := w.variableShape(in[len(in)/2]); len(shape) == 4 {
 			return kind{rank: 4, channels: shape[3]}
 		}
 	case "DepthwiseConv2dNative":
@@ -165,8 +165,9 @@ func (w *rewriter) variableShape(name string) (shape []int) {
 // Fuse puts Elementwise in the place of two and more elementwise operations on maps, of
 // which nobody else reads what is in between. What is cheap is computed again for each
 // that reads it. Names stay. It returns the number of operations put in.
-func (r Rewriting) Fuse(def *tfpb.GraphDef) int {
-	w := newRewriter(r, def)
+func (r Rewriting) Fuse(def *tfpb.GraphDef) int { return newRewriter(r, def).fuse(def) }
+
+func (w *rewriter) fuse(def *tfpb.GraphDef) int {
 	f := &fuser{rewriter: w, kinds: w.kinds(def), taken: map[string]bool{}}
 	count := 0
 	// From the outputs up, so that what is absorbed has not been put in itself.

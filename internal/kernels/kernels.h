@@ -45,6 +45,10 @@ typedef struct {
   const kernels_weights *weights;
   int64_t batch, height, width;
   const float *x[KERNELS_SOURCES];
+  // stencil, if it is not NULL, is [stencil_size, stencil_size, channels]: a depthwise
+  // convolution of the only source before the kernel, which is then of 1×1.
+  const float *stencil;
+  int stencil_size;
   float *y;
   int threads;
 } kernels_convolution;

@@ -160,8 +160,9 @@ func (w *Weights) Close() {
 }
 
 // Convolve computes y [batch, height, width, depth] from the inputs [batch, height, width,
-// channels], with stride 1 and SAME padding.
-func (w *Weights) Convolve(batch, height, width int, inputs [][]float32, y []float32, threads int) error {
+// channels], with stride 1 and SAME padding. A stencil [size, size, channels], for one input
+// and a kernel of 1×1, is a depthwise convolution before; nil is none.
+func (w *Weights) Convolve(batch, height, width int, inputs [][]float32, stencil, y []float32, threads int) error {
 	if batch < 0 || height < 0 || width < 0 || batch > maxDimension || height > maxDimension || width > maxDimension {
 		return fmt.Errorf("%w: %d maps of %d×%d", ErrInvalid, batch, height, width)
 	}
@@ -179,6 +180,16 @@ func (w *Weights) Convolve(batch, height, width int, inputs [][]float32, y []flo
 	c := C.kernels_convolution{weights: w.packed, batch: C.int64_t(batch), height: C.int64_t(height), width: C.int64_t(width), threads: C.int(threads)}
 	for i, input := range inputs {
 		c.x[i] = pinned(&pinner, input)
+	}
+	if stencil != nil {
+		size := 1
+		for size < maxKernel && size*size*w.filter.Channels[0] < len(stencil) {
+			size++
+		}
+		if size*size*w.filter.Channels[0] != len(stencil) {
+			return fmt.Errorf("%w: a stencil of %d values for %d channels", ErrInvalid, len(stencil), w.filter.Channels[0])
+		}
+		c.stencil, c.stencil_size = pinned(&pinner, stencil), C.int(size)
 	}
 	c.y = pinned(&pinner, y)
 	return code(int(C.kernels_convolve(&c)))

@@ -41,9 +41,30 @@ func reference(f Filter, height, width int, inputs, filters [][]float32, item, y
 	return sum
 }
 
+// depthwise convolves each channel with its own stencil, adding in float64.
+func depthwise(c testCase, x, stencil []float32) []float32 {
+	y, channels, before := make([]float32, len(x)), c.filter.Channels[0], (c.stencil-1)/2
+	for i := range y {
+		sum, pixel := 0.0, i/channels
+		for dy := range c.stencil {
+			for dx := range c.stencil {
+				row, column := pixel/c.width%c.height+dy-before, pixel%c.width+dx-before
+				if row < 0 || row >= c.height || column < 0 || column >= c.width {
+					continue
+				}
+				from := ((pixel/(c.width*c.height)*c.height+row)*c.width + column) * channels
+				sum += float64(x[from+i%channels]) * float64(stencil[(dy*c.stencil+dx)*channels+i%channels])
+			}
+		}
+		y[i] = float32(sum)
+	}
+	return y
+}
+
 type testCase struct {
 	filter               Filter
 	form                 Form
+	stencil              int // size of the depthwise convolution before, or 0
 	batch, height, width int
 }
 
@@ -58,7 +79,11 @@ func randomCase(r *rand.Rand, most int) testCase {
 		}
 		channels := func() int { return int(math.Exp(r.Float64()*math.Log(1024./3)) * 3) }
 		macs := 0
-		for range 1 + r.IntN(3) {
+		inputs := 1 + r.IntN(3)
+		if c.filter.Kernel == 1 {
+			inputs, c.stencil = 1, r.IntN(8)
+		}
+		for range inputs {
 			n := channels()
 			if r.IntN(2) == 0 {
 				n = (n + 15) / 16 * 16
@@ -103,12 +128,18 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 	w, err := Pack(instructions, c.form, c.filter, filters, 1+r.IntN(3))
 	require.NoError(t, err, name)
 	defer w.Close()
+	var stencil []float32
+	convolved := inputs
+	if c.stencil > 0 {
+		stencil = randomFloats(r, c.stencil*c.stencil*c.filter.Channels[0])
+		convolved = [][]float32{depthwise(c, inputs[0], stencil)}
+	}
 	// What is around the outputs must stay.
 	const guard = 64
 	all := randomFloats(r, pixels*c.filter.Depth+2*guard)
 	before := append([]float32(nil), all...)
 	y := all[guard : len(all)-guard]
-	require.NoError(t, w.Convolve(c.batch, c.height, c.width, inputs, y, 1), name)
+	require.NoError(t, w.Convolve(c.batch, c.height, c.width, inputs, stencil, y, 1), name)
 	require.Equal(t, before[:guard], all[:guard], name)
 	require.Equal(t, before[len(all)-guard:], all[len(all)-guard:], name)
 
@@ -119,7 +150,7 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 			at = r.IntN(len(y))
 		}
 		n, pixel := at%c.filter.Depth, at/c.filter.Depth
-		want := reference(c.filter, c.height, c.width, inputs, filters, pixel/(c.height*c.width), pixel/c.width%c.height, pixel%c.width, n)
+		want := reference(c.filter, c.height, c.width, convolved, filters, pixel/(c.height*c.width), pixel/c.width%c.height, pixel%c.width, n)
 		require.False(t, math.IsNaN(float64(y[at])), name)
 		worst = max(worst, math.Abs(want-float64(y[at])))
 		squares += want * want
@@ -128,7 +159,7 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 
 	// The same bytes with more threads, and one image alone.
 	again := make([]float32, len(y))
-	require.NoError(t, w.Convolve(c.batch, c.height, c.width, inputs, again, 3), name)
+	require.NoError(t, w.Convolve(c.batch, c.height, c.width, inputs, stencil, again, 3), name)
 	require.Equal(t, y, again, name)
 	item := r.IntN(c.batch)
 	alone := make([]float32, len(y)/c.batch)
@@ -137,7 +168,7 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 		size := len(input) / c.batch
 		some = append(some, input[item*size:(item+1)*size])
 	}
-	require.NoError(t, w.Convolve(1, c.height, c.width, some, alone, 2), name)
+	require.NoError(t, w.Convolve(1, c.height, c.width, some, stencil, alone, 2), name)
 	require.Equal(t, y[item*len(alone):(item+1)*len(alone)], alone, name)
 }
 
@@ -168,13 +199,20 @@ func TestInvalidShapes(t *testing.T) {
 	require.NoError(t, err)
 	defer w.Close()
 	x, y := [][]float32{make([]float32, 2*3*4)}, make([]float32, 2*3*5)
-	assert.NoError(t, w.Convolve(1, 2, 3, x, y, 1))
-	assert.NoError(t, w.Convolve(0, 2, 3, [][]float32{nil}, nil, 1))
-	assert.ErrorIs(t, w.Convolve(2, 2, 3, x, y, 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(-1, -2, 3, x, y, 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, nil, y, 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, x, y[1:], 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, x, y, 0), ErrInvalid)
+	assert.NoError(t, w.Convolve(1, 2, 3, x, nil, y, 1))
+	assert.NoError(t, w.Convolve(0, 2, 3, [][]float32{nil}, nil, nil, 1))
+	assert.ErrorIs(t, w.Convolve(2, 2, 3, x, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(-1, -2, 3, x, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, nil, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, x, nil, y[1:], 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, x, nil, y, 0), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, x, make([]float32, 9*4), y, 1), ErrInvalid, "a stencil is for kernels of 1×1")
+	one, err := Pack(instructions, Product, Filter{Kernel: 1, Channels: []int{4}, Depth: 5}, [][]float32{make([]float32, 20)}, 1)
+	require.NoError(t, err)
+	defer one.Close()
+	assert.NoError(t, one.Convolve(1, 2, 3, x, make([]float32, 9*4), y, 1))
+	assert.ErrorIs(t, one.Convolve(1, 2, 3, x, make([]float32, 9*4+1), y, 1), ErrInvalid)
+	assert.ErrorIs(t, one.Convolve(1, 2, 3, x, make([]float32, 64*4), y, 1), ErrInvalid)
 }
 
 // TestManyAtOnce convolves in several goroutines with helpers.
@@ -187,13 +225,13 @@ func TestManyAtOnce(t *testing.T) {
 	defer w.Close()
 	x := [][]float32{randomFloats(r, 2*14*14*64)}
 	want := make([]float32, 2*14*14*64)
-	require.NoError(t, w.Convolve(2, 14, 14, x, want, 1))
+	require.NoError(t, w.Convolve(2, 14, 14, x, nil, want, 1))
 	results := make(chan []float32)
 	for threads := range 4 {
 		go func() {
 			for range 50 {
 				y := make([]float32, len(want))
-				if w.Convolve(2, 14, 14, x, y, 1+threads) != nil {
+				if w.Convolve(2, 14, 14, x, nil, y, 1+threads) != nil {
 					y = nil
 				}
 				results <- y
@@ -207,14 +245,14 @@ func TestManyAtOnce(t *testing.T) {
 
 func BenchmarkConvolve(b *testing.B) {
 	for _, c := range []testCase{
-		{Filter{3, []int{128}, 256}, F4, 8, 56, 56}, {Filter{3, []int{128}, 256}, F4, 1, 56, 56},
-		{Filter{3, []int{256}, 512}, F4, 8, 28, 28}, {Filter{3, []int{256}, 512}, F4, 1, 28, 28},
-		{Filter{3, []int{256}, 512}, F2, 1, 28, 28}, {Filter{3, []int{256}, 512}, F3, 1, 28, 28}, {Filter{3, []int{256}, 512}, Product, 1, 28, 28},
-		{Filter{3, []int{512}, 512}, F4, 8, 14, 14}, {Filter{3, []int{512}, 512}, F4, 1, 14, 14}, {Filter{3, []int{512}, 512}, F2, 1, 14, 14},
-		{Filter{3, []int{512}, 512}, F3, 1, 14, 14}, {Filter{3, []int{512}, 512}, Product, 1, 14, 14},
-		{Filter{3, []int{512}, 1024}, F4, 8, 7, 7}, {Filter{3, []int{512}, 1024}, F3, 8, 7, 7}, {Filter{3, []int{512}, 1024}, F2, 8, 7, 7}, {Filter{3, []int{512}, 1024}, Product, 8, 7, 7},
-		{Filter{3, []int{512}, 1024}, F4, 1, 7, 7}, {Filter{3, []int{512}, 1024}, F2, 1, 7, 7}, {Filter{3, []int{512}, 1024}, Product, 1, 7, 7},
-		{Filter{3, []int{64}, 64}, F4, 8, 56, 56}, {Filter{1, []int{128}, 128}, Product, 8, 56, 56}, {Filter{1, []int{512}, 512}, Product, 8, 7, 7},
+		{Filter{3, []int{128}, 256}, F4, 0, 8, 56, 56}, {Filter{3, []int{128}, 256}, F4, 0, 1, 56, 56},
+		{Filter{3, []int{256}, 512}, F4, 0, 8, 28, 28}, {Filter{3, []int{256}, 512}, F4, 0, 1, 28, 28},
+		{Filter{3, []int{256}, 512}, F2, 0, 1, 28, 28}, {Filter{3, []int{256}, 512}, F3, 0, 1, 28, 28}, {Filter{3, []int{256}, 512}, Product, 0, 1, 28, 28},
+		{Filter{3, []int{512}, 512}, F4, 0, 8, 14, 14}, {Filter{3, []int{512}, 512}, F4, 0, 1, 14, 14}, {Filter{3, []int{512}, 512}, F2, 0, 1, 14, 14},
+		{Filter{3, []int{512}, 512}, F3, 0, 1, 14, 14}, {Filter{3, []int{512}, 512}, Product, 0, 1, 14, 14},
+		{Filter{3, []int{512}, 1024}, F4, 0, 8, 7, 7}, {Filter{3, []int{512}, 1024}, F3, 0, 8, 7, 7}, {Filter{3, []int{512}, 1024}, F2, 0, 8, 7, 7}, {Filter{3, []int{512}, 1024}, Product, 0, 8, 7, 7},
+		{Filter{3, []int{512}, 1024}, F4, 0, 1, 7, 7}, {Filter{3, []int{512}, 1024}, F2, 0, 1, 7, 7}, {Filter{3, []int{512}, 1024}, Product, 0, 1, 7, 7},
+		{Filter{3, []int{64}, 64}, F4, 0, 8, 56, 56}, {Filter{1, []int{128}, 128}, Product, 0, 8, 56, 56}, {Filter{1, []int{512}, 512}, Product, 0, 8, 7, 7},
 	} {
 		for _, instructions := range Instructions()[:1] {
 			r := rand.New(rand.NewPCG(5, 6))
@@ -226,7 +264,7 @@ func BenchmarkConvolve(b *testing.B) {
 			x, y := [][]float32{randomFloats(r, pixels*c.filter.Channels[0])}, make([]float32, pixels*c.filter.Depth)
 			b.Run(fmt.Sprintf("%s/%d×%d²×%d→%d/%d/%v", instructions, c.batch, c.height, c.filter.Channels[0], c.filter.Depth, c.filter.Kernel, c.form), func(b *testing.B) {
 				for b.Loop() {
-					require.NoError(b, w.Convolve(c.batch, c.height, c.width, x, y, 2))
+					require.NoError(b, w.Convolve(c.batch, c.height, c.width, x, nil, y, 2))
 				}
 				macs := float64(pixels) * float64(sizes[0])
 				b.ReportMetric(2*macs*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")

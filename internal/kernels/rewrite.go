@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,8 @@ type Rewriting struct {
 
 // Rewrite puts Operation in the place of convolutions whose filters are variables:
 // Conv2D with stride 1 and SAME padding, and matrix products over patches. Sums of two of
-// them become one over joined channels. Names stay, and so do the operations that nobody
+// them become one over joined channels, and depthwise ones a part of the 1×1 convolution
+// behind them. Elementwise operations are fused; see Fuse. Names stay, and so do the operations that nobody
 // needs then. The variables must not change while the graph is used. It returns the
 // number of convolutions replaced.
 func (r Rewriting) Rewrite(def *tfpb.GraphDef) int {
@@ -39,16 +41,23 @@ func (r Rewriting) Rewrite(def *tfpb.GraphDef) int {
 			count++
 		}
 	}
+	w.read(def)
 	for _, node := range def.Node {
 		w.join(node)
+		w.separable(node)
 	}
+	w.read(def)
+	w.fuse(def)
 	return count
 }
 
 type rewriter struct {
 	Rewriting
-	nodes   map[string]*tfpb.NodeDef
-	readers map[string][]string // of each operation
+	nodes map[string]*tfpb.NodeDef
+	// readers of each operation, and those operations that nothing read at first: from them
+	// on everything is needed.
+	readers map[string][]string
+	outputs []string
 }
 
 func newRewriter(r Rewriting, def *tfpb.GraphDef) *rewriter {
@@ -56,17 +65,46 @@ func newRewriter(r Rewriting, def *tfpb.GraphDef) *rewriter {
 	for _, node := range def.Node {
 		w.nodes[node.Name] = node
 		for _, input := range node.Input {
-			name := strings.TrimPrefix(operationOf(input), "^")
+			name := sourceOf(input)
 			w.readers[name] = append(w.readers[name], node.Name)
+		}
+	}
+	for _, node := range def.Node {
+		if len(w.readers[node.Name]) == 0 || r.Kept[node.Name] {
+			w.outputs = append(w.outputs, node.Name)
 		}
 	}
 	return w
 }
 
+// read finds the readers anew, of what is still needed alone.
+func (w *rewriter) read(def *tfpb.GraphDef) {
+	needed := map[string]bool{}
+	for stack := slices.Clone(w.outputs); len(stack) > 0; {
+		name := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if node := w.nodes[name]; node != nil && !needed[name] {
+			needed[name] = true
+			for _, input := range node.Input {
+				stack = append(stack, sourceOf(input))
+			}
+		}
+	}
+	w.readers = map[string][]string{}
+	for _, node := range def.Node {
+		if !needed[node.Name] {
+			continue
+		}
+		for _, input := range node.Input {
+			w.readers[sourceOf(input)] = append(w.readers[sourceOf(input)], node.Name)
+		}
+	}
+}
+
 // found is a convolution in the graph.
 type found struct {
-	inputs, filters, controls []string
-	macs, per                 *tfpb.AttrValue
+	inputs, filters, stencil, controls []string
+	macs, per                          *tfpb.AttrValue
 }
 
 // operationOf returns the operation of an input.
@@ -74,6 +112,9 @@ func operationOf(input string) string {
 	name, _, _ := strings.Cut(input, ":")
 	return name
 }
+
+// sourceOf returns the operation of an input or a control input.
+func sourceOf(input string) string { return strings.TrimPrefix(operationOf(input), "^") }
 
 // outputOf returns the number of an input among its operation's outputs.
 func outputOf(input string) int {
@@ -200,9 +241,9 @@ func (w *rewriter) patchProduct(node *tfpb.NodeDef) *found {
 // put makes a node a convolution.
 func (w *rewriter) put(node *tfpb.NodeDef, c *found) {
 	node.Op = Operation
-	node.Input = append(append(append([]string(nil), c.inputs...), c.filters...), c.controls...)
+	node.Input = slices.Concat(c.inputs, c.filters, c.stencil, c.controls)
 	node.Attr = map[string]*tfpb.AttrValue{
-		"sources": graph.Int(int64(len(c.inputs))), "threads": graph.Int(int64(w.Threads)),
+		"sources": graph.Int(int64(len(c.inputs))), "stencils": graph.Int(int64(len(c.stencil))), "threads": graph.Int(int64(w.Threads)),
 		"key": graph.String(w.Key + strings.Join(c.filters, " ")),
 	}
 	if c.macs != nil {
@@ -239,6 +280,29 @@ func (w *rewriter) join(node *tfpb.NodeDef) {
 	first, second := shape(c.filters[0]), shape(c.filters[1])
 	if first[0].GetSize() != second[0].GetSize() || first[3].GetSize() != second[3].GetSize() || !w.same(a, b) {
 		return
+	}
+	w.put(node, c)
+}
+
+// separable takes a depthwise convolution that nothing else reads into the 1×1 convolution
+// behind it.
+func (w *rewriter) separable(node *tfpb.NodeDef) {
+	if node.Op != Operation || len(values(node)) != 2 {
+		return
+	}
+	before := w.input(node, 0, "DepthwiseConv2dNative")
+	if before == nil || len(w.readers[before.Name]) != 1 || w.Kept[before.Name] {
+		return
+	}
+	in := values(before)
+	stencil, filter := w.variableShape(in[1]), w.variableShape(values(node)[1])
+	if string(before.Attr["padding"].GetS()) != "SAME" || string(before.Attr["data_format"].GetS()) != "NHWC" || !ones(before.Attr["strides"]) || !ones(before.Attr["dilations"]) ||
+		len(stencil) != 4 || stencil[0] != stencil[1] || stencil[0] > maxKernel || stencil[3] != 1 || len(filter) != 4 || filter[0] != 1 {
+		return
+	}
+	c := &found{inputs: in[:1], filters: values(node)[1:], stencil: in[1:], controls: slices.Concat(controls(before), controls(node)), per: node.Attr["_tfconvrnn_per"]}
+	if c.per != nil {
+		c.macs = graph.Int(node.Attr["_tfconvrnn_macs"].GetI() + before.Attr["_tfconvrnn_macs"].GetI())
 	}
 	w.put(node, c)
 }

@@ -111,3 +111,40 @@ func TestRewriteJoinsSums(t *testing.T) {
 	assert.Equal(t, "AddV2", draw(3, 1, true).Op, "somebody reads a part")
 	assert.Equal(t, "AddV2", draw(3, 1, false, "a").Op, "a part is fetched")
 }
+
+func TestRewriteSeparable(t *testing.T) {
+	draw := func(kernel int, multiplier int, read bool, kept ...string) *tfpb.NodeDef {
+		d := drawing{graph.New()}
+		depthwise := d.Add(graph.Spec{Name: "depthwise", Op: "DepthwiseConv2dNative", Inputs: []graph.Tensor{d.placeholder("x"), d.filter("s", 5, 5, 4, multiplier)},
+			Cost: graph.Cost{MACs: 7, Per: "stimulus"}, Attributes: graph.Attributes{"T": float, "strides": graph.Ints(1, 1, 1, 1), "dilations": graph.Ints(1, 1, 1, 1),
+				"padding": graph.String("SAME"), "data_format": graph.String("NHWC")}})
+		d.conv2D("pointwise", depthwise, d.filter("w", kernel, kernel, 4*multiplier, 8), 1, "SAME")
+		if read {
+			d.op("reader", "Elu", depthwise)
+		}
+		r := Rewriting{Key: "k ", Threads: 1, Kept: map[string]bool{}}
+		for _, name := range kept {
+			r.Kept[name] = true
+		}
+		nodes, _ := rewritten(d, r)
+		return nodes["pointwise"]
+	}
+	node := draw(1, 1, false)
+	assert.Equal(t, []string{"x", "w/Read", "s/Read"}, node.Input)
+	assert.EqualValues(t, 1, node.Attr["stencils"].GetI())
+	assert.EqualValues(t, 12, node.Attr["_tfconvrnn_macs"].GetI())
+	for name, other := range map[string]*tfpb.NodeDef{
+		"larger kernel": draw(3, 1, false), "multiplier": draw(1, 2, false), "read": draw(1, 1, true), "fetched": draw(1, 1, false, "depthwise"),
+	} {
+		assert.Equal(t, []string{"depthwise", "w/Read"}, other.Input, name)
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	assert.Len(t, Identity(), 64)
+	for _, name := range []string{"vector.h", "convolve.c", "rewrite.go"} {
+		content, err := source.ReadFile(name)
+		assert.NoError(t, err)
+		assert.NotEmpty(t, content)
+	}
+}

@@ -4,6 +4,8 @@
 //
 //   inputs: sources × float [batch, height, width, channels], joined by channels
 //   filters: sources × float [kernel, kernel, channels, depth], which never change
+//   stencil: nothing, or float [size, size, channels, 1]: a depthwise convolution before, for
+//     one input and a kernel of 1×1
 //   key: names the filters; operations with the same key share packed weights
 //   threads: how many threads it may use
 //   output: float [batch, height, width, depth]
@@ -82,20 +84,23 @@ static void release(filters *f) {
 
 typedef struct {
   filters *filters;
-  int sources, threads;
+  int sources, stencils, threads;
 } convolution;
+
+enum { TENSORS = 2 * KERNELS_SOURCES + 1 };
 
 static void *create(TF_OpKernelConstruction *context) {
   TF_Status *status = tf.TF_NewStatus();
-  int64_t sources = 0, threads = 0;
+  int64_t sources = 0, stencils = 0, threads = 0;
   int32_t list = 0, length = 0;
   convolution *c = NULL;
   char *key = NULL;
   tf.TF_OpKernelConstruction_GetAttrInt64(context, "sources", &sources, status);
+  if (tf.TF_GetCode(status) == TF_OK) tf.TF_OpKernelConstruction_GetAttrInt64(context, "stencils", &stencils, status);
   if (tf.TF_GetCode(status) == TF_OK) tf.TF_OpKernelConstruction_GetAttrInt64(context, "threads", &threads, status);
   if (tf.TF_GetCode(status) == TF_OK) tf.TF_OpKernelConstruction_GetAttrSize(context, "key", &list, &length, status);
   if (tf.TF_GetCode(status) != TF_OK) goto end;
-  if (sources < 1 || sources > KERNELS_SOURCES || threads < 1 || threads > 4096 || length < 1 || length > 4096) {
+  if (sources < 1 || sources > KERNELS_SOURCES || stencils < 0 || stencils > 1 || (stencils == 1 && sources > 1) || threads < 1 || threads > 4096 || length < 1 || length > 4096) {
     tf.TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnConvolution: wrong attributes");
     goto end;
   }
@@ -105,6 +110,7 @@ static void *create(TF_OpKernelConstruction *context) {
     tf.TF_OpKernelConstruction_GetAttrString(context, "key", key, (size_t)length, status);
     if (tf.TF_GetCode(status) != TF_OK) goto end;
     c->sources = (int)sources;
+    c->stencils = (int)stencils;
     c->threads = (int)threads;
     c->filters = acquire(key);
   }
@@ -155,6 +161,17 @@ static const char *check(TF_Tensor *const *tensors, int sources, kernels_shape *
   return NULL;
 }
 
+// check_stencil does the same for the depthwise convolution.
+static const char *check_stencil(const TF_Tensor *stencil, const kernels_shape *shape, kernels_convolution *c) {
+  if (tf.TF_TensorType(stencil) != TF_FLOAT || tf.TF_NumDims(stencil) != 4) return "the stencil must be float, with four dimensions";
+  int64_t size = tf.TF_Dim(stencil, 0);
+  if (shape->kernel != 1 || size < 1 || size > KERNELS_KERNEL || tf.TF_Dim(stencil, 1) != size) return "the stencil must be square, and the kernel 1×1";
+  if (tf.TF_Dim(stencil, 2) != shape->channels[0] || tf.TF_Dim(stencil, 3) != 1) return "the stencil must have the input's channels, one for each";
+  c->stencil = tf.TF_TensorData(stencil);
+  c->stencil_size = (int)size;
+  return NULL;
+}
+
 // packed returns the weights in the form, and packs them if they are not yet.
 static const char *packed(convolution *c, int form, const kernels_shape *shape, TF_Tensor *const *tensors, const kernels_weights **weights) {
   filters *f = c->filters;
@@ -173,17 +190,18 @@ static const char *packed(convolution *c, int form, const kernels_shape *shape, 
 
 static void compute(void *kernel, TF_OpKernelContext *context) {
   convolution *c = kernel;
-  TF_Tensor *tensors[2 * KERNELS_SOURCES] = {0}, *y = NULL;
+  TF_Tensor *tensors[TENSORS] = {0}, *y = NULL;
   TF_Status *status = tf.TF_NewStatus();
   kernels_shape shape;
   kernels_convolution k = {.threads = c->threads};
-  const char *problem = tf.TF_NumInputs(context) == 2 * c->sources ? NULL : "wrong number of inputs";
+  const char *problem = tf.TF_NumInputs(context) == 2 * c->sources + c->stencils ? NULL : "wrong number of inputs";
   int code = TF_INVALID_ARGUMENT;
-  for (int i = 0; problem == NULL && i < 2 * c->sources; i++) {
+  for (int i = 0; problem == NULL && i < 2 * c->sources + c->stencils; i++) {
     tf.TF_GetInput(context, i, &tensors[i], status);
     if (tf.TF_GetCode(status) != TF_OK) goto end;
   }
   if (problem == NULL) problem = check(tensors, c->sources, &shape, &k);
+  if (problem == NULL && c->stencils > 0) problem = check_stencil(tensors[2 * c->sources], &shape, &k);
   if (problem != NULL) goto end;
   size_t bytes;
   int64_t dims[] = {k.batch, k.height, k.width, shape.depth};
@@ -208,7 +226,7 @@ end:
     tf.TF_SetStatus(status, code, text);
   }
   if (tf.TF_GetCode(status) != TF_OK) tf.TF_OpKernelContext_Failure(context, status);
-  for (int i = 0; i < 2 * KERNELS_SOURCES; i++) {
+  for (int i = 0; i < TENSORS; i++) {
     if (tensors[i] != NULL) tf.TF_DeleteTensor(tensors[i]);
   }
   if (y != NULL) tf.TF_DeleteTensor(y);
@@ -242,10 +260,12 @@ static const char *register_convolution(TF_Status *status) {
   const char *name = "TfconvrnnConvolution";
   TF_OpDefinitionBuilder *op = tf.TF_NewOpDefinitionBuilder(name);
   tf.TF_OpDefinitionBuilderAddAttr(op, "sources: int >= 1");
+  tf.TF_OpDefinitionBuilderAddAttr(op, "stencils: int >= 0 = 0");
   tf.TF_OpDefinitionBuilderAddAttr(op, "key: string");
   tf.TF_OpDefinitionBuilderAddAttr(op, "threads: int >= 1");
   tf.TF_OpDefinitionBuilderAddInput(op, "inputs: sources * float");
   tf.TF_OpDefinitionBuilderAddInput(op, "filters: sources * float");
+  tf.TF_OpDefinitionBuilderAddInput(op, "stencil: stencils * float");
   tf.TF_OpDefinitionBuilderAddOutput(op, "output: float");
   tf.TF_OpDefinitionBuilderSetShapeInferenceFunction(op, output_shape);
   tf.TF_RegisterOpDefinition(op, status);

@@ -33,12 +33,13 @@ func need(t *testing.T) {
 
 // operation returns a session with the operation over placeholders x0, …, w0, … of any
 // shape, or the error of importing it.
-func operation(t *testing.T, key string, sources, threads int) (*libtf.Graph, *libtf.Session, error) {
+func operation(t *testing.T, key string, sources, stencils, threads int) (*libtf.Graph, *libtf.Session, error) {
 	float := graph.Type(tfpb.DataType_DT_FLOAT)
 	def := &tfpb.GraphDef{Versions: &tfpb.VersionDef{Producer: graph.ProducerVersion}}
 	var inputs []string
-	for _, kind := range []string{"x", "w"} {
-		for i := range sources {
+	for kind, count := range []int{sources, sources, stencils} {
+		kind := "xws"[kind : kind+1]
+		for i := range count {
 			name := kind + string(rune('0'+i))
 			def.Node = append(def.Node, &tfpb.NodeDef{Name: name, Op: "Placeholder", Attr: map[string]*tfpb.AttrValue{
 				"dtype": float, "shape": {Value: &tfpb.AttrValue_Shape{Shape: &tfpb.TensorShapeProto{UnknownRank: true}}},
@@ -47,7 +48,7 @@ func operation(t *testing.T, key string, sources, threads int) (*libtf.Graph, *l
 		}
 	}
 	def.Node = append(def.Node, &tfpb.NodeDef{Name: "y", Op: Operation, Input: inputs, Attr: map[string]*tfpb.AttrValue{
-		"sources": graph.Int(int64(sources)), "key": graph.String(key), "threads": graph.Int(int64(threads)),
+		"sources": graph.Int(int64(sources)), "stencils": graph.Int(int64(stencils)), "key": graph.String(key), "threads": graph.Int(int64(threads)),
 	}})
 	content, err := proto.Marshal(def)
 	require.NoError(t, err)
@@ -68,9 +69,9 @@ type shaped struct {
 	values []float32
 }
 
-func convolve(t *testing.T, g *libtf.Graph, s *libtf.Session, xs, ws []shaped) ([]int64, []float32, error) {
+func convolve(t *testing.T, g *libtf.Graph, s *libtf.Session, xs, ws []shaped, stencil ...shaped) ([]int64, []float32, error) {
 	var feeds []libtf.Feed
-	for kind, list := range map[string][]shaped{"x": xs, "w": ws} {
+	for kind, list := range map[string][]shaped{"x": xs, "w": ws, "s": stencil} {
 		for i, v := range list {
 			tensor, err := libtf.NewTensor(v.shape, v.values)
 			require.NoError(t, err)
@@ -106,7 +107,7 @@ func TestOperation(t *testing.T) {
 			w := shaped{[]int64{k, k, int64(channels), int64(c.filter.Depth)}, randomFloats(r, int(k*k)*channels*c.filter.Depth)}
 			xs, ws, inputs, filters = append(xs, x), append(ws, w), append(inputs, x.values), append(filters, w.values)
 		}
-		g, s, err := operation(t, name, len(xs), 2)
+		g, s, err := operation(t, name, len(xs), 0, 2)
 		require.NoError(t, err, name)
 		for range 2 { // packing, then with what is packed
 			shape, y, err := convolve(t, g, s, xs, ws)
@@ -149,14 +150,14 @@ func TestOperationRefuses(t *testing.T) {
 		"other depths":   {[]shaped{x, x}, []shaped{w, zeros(3, 3, 4, 9)}},
 		"other channels": {[]shaped{x, x}, []shaped{w, zeros(3, 3, 5, 8)}},
 	} {
-		g, s, err := operation(t, name, len(c.xs), 1)
+		g, s, err := operation(t, name, len(c.xs), 0, 1)
 		require.NoError(t, err, name)
 		_, _, err = convolve(t, g, s, c.xs, c.ws)
 		assert.ErrorIs(t, err, libtf.ErrInvalidArgument, name)
 	}
 
 	// Two of one key and different filters.
-	g, s, err := operation(t, "shared", 1, 1)
+	g, s, err := operation(t, "shared", 1, 0, 1)
 	require.NoError(t, err)
 	_, _, err = convolve(t, g, s, []shaped{x}, []shaped{w})
 	require.NoError(t, err)
@@ -164,7 +165,7 @@ func TestOperationRefuses(t *testing.T) {
 	assert.ErrorIs(t, err, libtf.ErrFailedPrecondition)
 
 	for name, attributes := range map[string][2]int{"sources": {5, 1}, "threads": {1, 5000}} {
-		g, s, err := operation(t, "attributes", attributes[0], attributes[1])
+		g, s, err := operation(t, "attributes", attributes[0], 0, attributes[1])
 		require.NoError(t, err)
 		var xs, ws []shaped
 		for range attributes[0] {
@@ -173,6 +174,42 @@ func TestOperationRefuses(t *testing.T) {
 		_, _, err = convolve(t, g, s, xs, ws)
 		assert.ErrorIs(t, err, libtf.ErrInvalidArgument, name)
 	}
-	_, _, err = operation(t, "none", 0, 1)
+	_, _, err = operation(t, "none", 0, 0, 1)
 	assert.Error(t, err)
+}
+
+func TestOperationWithStencil(t *testing.T) {
+	need(t)
+	r := rand.New(rand.NewPCG(11, 12))
+	c := testCase{filter: Filter{1, []int{40}, 24}, stencil: 5, batch: 2, height: 7, width: 9}
+	x := shaped{[]int64{2, 7, 9, 40}, randomFloats(r, 2*7*9*40)}
+	w := shaped{[]int64{1, 1, 40, 24}, randomFloats(r, 40*24)}
+	stencil := shaped{[]int64{5, 5, 40, 1}, randomFloats(r, 25*40)}
+	g, s, err := operation(t, "stencil", 1, 1, 2)
+	require.NoError(t, err)
+	shape, y, err := convolve(t, g, s, []shaped{x}, []shaped{w}, stencil)
+	require.NoError(t, err)
+	require.Equal(t, []int64{2, 7, 9, 24}, shape)
+	convolved := depthwise(c, x.values, stencil.values)
+	for i := range y {
+		pixel := i / 24
+		want := reference(c.filter, 7, 9, [][]float32{convolved}, [][]float32{w.values}, pixel/63, pixel/9%7, pixel%9, i%24)
+		require.InDelta(t, want, y[i], 1e-3)
+	}
+	for name, wrong := range map[string][]int64{"rank": {5, 5, 40}, "not square": {5, 3, 40, 1}, "large": {8, 8, 40, 1}, "channels": {5, 5, 39, 1}, "multiplier": {5, 5, 40, 2}} {
+		n := int64(1)
+		for _, d := range wrong {
+			n *= d
+		}
+		_, _, err := convolve(t, g, s, []shaped{x}, []shaped{w}, shaped{wrong, make([]float32, n)})
+		assert.ErrorIs(t, err, libtf.ErrInvalidArgument, name)
+	}
+	g, s, err = operation(t, "stencil3", 1, 1, 2)
+	require.NoError(t, err)
+	_, _, err = convolve(t, g, s, []shaped{x}, []shaped{{[]int64{3, 3, 40, 24}, make([]float32, 9*40*24)}}, stencil)
+	assert.ErrorIs(t, err, libtf.ErrInvalidArgument, "a kernel of 3×3")
+	g, s, err = operation(t, "stencils", 2, 1, 2)
+	require.NoError(t, err)
+	_, _, err = convolve(t, g, s, []shaped{x, x}, []shaped{w, w}, stencil)
+	assert.ErrorIs(t, err, libtf.ErrInvalidArgument, "two inputs")
 }

@@ -227,9 +227,44 @@ static void input_patches(const kernels_convolution *c, int64_t first, int64_t f
   }
 }
 
+static void input_stencil(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, float *left) {
+  int64_t size = c->height * c->width, before = (c->stencil_size - 1) / 2, channels = c->weights->shape.channels[0];
+  size_t block = (size_t)count * KERNELS_BLOCK;
+  for (int64_t row = from; row < to; row++) {
+    int64_t image = (first + row) / size, pixel = (first + row) % size;
+    int64_t y = pixel / c->width, x = pixel % c->width;
+    // What is inside the map, in order.
+    const float *in[KERNELS_KERNEL * KERNELS_KERNEL], *weights[KERNELS_KERNEL * KERNELS_KERNEL];
+    int taps = 0;
+    for (int dy = 0; dy < c->stencil_size; dy++) {
+      for (int dx = 0; dx < c->stencil_size; dx++) {
+        int64_t py = y + dy - before, px = x + dx - before;
+        if (py < 0 || py >= c->height || px < 0 || px >= c->width) continue;
+        in[taps] = c->x[0] + (size_t)((image * c->height + py) * c->width + px) * (size_t)channels;
+        weights[taps++] = c->stencil + (size_t)(dy * c->stencil_size + dx) * (size_t)channels;
+      }
+    }
+    for (int64_t k = 0; k < (channels + 15) / 16 * 16; k += LANES) {
+      vector sum = {0};
+      if (k + LANES <= channels) {
+        for (int t = 0; t < taps; t++) sum += load(in[t] + k) * load(weights[t] + k);
+      } else if (k < channels) {
+        for (int t = 0; t < taps; t++) sum += load_some(in[t] + k, channels - k) * load_some(weights[t] + k, channels - k);
+      }
+      store(left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK), sum);
+    }
+  }
+}
+
 static void input(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
   switch (c->weights->tile) {
-    case 0: input_patches(c, first, from, to, count, zeros, left); break;
+    case 0:
+      if (c->stencil != NULL) {
+        input_stencil(c, first, from, to, count, left);
+      } else {
+        input_patches(c, first, from, to, count, zeros, left);
+      }
+      break;
     case 2: input_winograd(2, &b2[0][0], c, first, from, to, count, zeros, left); break;
     case 3: input_winograd(3, &b3[0][0], c, first, from, to, count, zeros, left); break;
     case 4: input_winograd(4, &b4[0][0], c, first, from, to, count, zeros, left); break;
