@@ -40,8 +40,9 @@ static int valid_shape(const kernels_shape *s) {
 }
 
 // Costs in terms of a multiply or an add in a product: of reading a byte of weights, which
-// mostly come from memory, and of a value that is transformed or copied.
-enum { COST_BYTE = 12, COST_VALUE = 20, COST_COPY = 8 };
+// mostly come from memory, of a value that is transformed or copied, and of a byte of memory
+// beyond what F(2×2) takes: large weights of small maps would take gigabytes.
+enum { COST_BYTE = 12, COST_VALUE = 20, COST_COPY = 8, COST_MEMORY = 12 };
 
 int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int64_t width) {
   if (shape->kernel != 3) return 0;
@@ -53,6 +54,7 @@ int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int6
     double rows = (double)batch * (double)divide_up(height, (int64_t)step) * (double)divide_up(width, (int64_t)step);
     double values = tile == 0 ? COST_COPY * channels : COST_VALUE * (channels + depth);
     double cost = positions * (rows * (2 * channels * depth + values) + COST_BYTE * (double)sizeof(float) * channels * depth);
+    if (positions > 16) cost += COST_MEMORY * (double)sizeof(float) * (positions - 16) * channels * depth;
     if (form < 0 || cost < best) {
       form = tile;
       best = cost;

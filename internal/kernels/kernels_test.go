@@ -252,6 +252,7 @@ func BenchmarkConvolve(b *testing.B) {
 		{Filter{3, []int{512}, 512}, F3, 0, 1, 14, 14}, {Filter{3, []int{512}, 512}, Product, 0, 1, 14, 14},
 		{Filter{3, []int{512}, 1024}, F4, 0, 8, 7, 7}, {Filter{3, []int{512}, 1024}, F3, 0, 8, 7, 7}, {Filter{3, []int{512}, 1024}, F2, 0, 8, 7, 7}, {Filter{3, []int{512}, 1024}, Product, 0, 8, 7, 7},
 		{Filter{3, []int{512}, 1024}, F4, 0, 1, 7, 7}, {Filter{3, []int{512}, 1024}, F2, 0, 1, 7, 7}, {Filter{3, []int{512}, 1024}, Product, 0, 1, 7, 7},
+		{Filter{1, []int{128}, 128}, Product, 3, 8, 56, 56}, {Filter{1, []int{128}, 128}, Product, 5, 8, 28, 28}, {Filter{1, []int{512}, 512}, Product, 7, 8, 7, 7},
 		{Filter{3, []int{64}, 64}, F4, 0, 8, 56, 56}, {Filter{1, []int{128}, 128}, Product, 0, 8, 56, 56}, {Filter{1, []int{512}, 512}, Product, 0, 8, 7, 7},
 	} {
 		for _, instructions := range Instructions()[:1] {
@@ -262,9 +263,13 @@ func BenchmarkConvolve(b *testing.B) {
 			require.NoError(b, err)
 			pixels := c.batch * c.height * c.width
 			x, y := [][]float32{randomFloats(r, pixels*c.filter.Channels[0])}, make([]float32, pixels*c.filter.Depth)
-			b.Run(fmt.Sprintf("%s/%d×%d²×%d→%d/%d/%v", instructions, c.batch, c.height, c.filter.Channels[0], c.filter.Depth, c.filter.Kernel, c.form), func(b *testing.B) {
+			var stencil []float32
+			if c.stencil > 0 {
+				stencil = randomFloats(r, c.stencil*c.stencil*c.filter.Channels[0])
+			}
+			b.Run(fmt.Sprintf("%s/%d×%d²×%d→%d/%d/%v/%d", instructions, c.batch, c.height, c.filter.Channels[0], c.filter.Depth, c.filter.Kernel, c.form, c.stencil), func(b *testing.B) {
 				for b.Loop() {
-					require.NoError(b, w.Convolve(c.batch, c.height, c.width, x, nil, y, 2))
+					require.NoError(b, w.Convolve(c.batch, c.height, c.width, x, stencil, y, 2))
 				}
 				macs := float64(pixels) * float64(sizes[0])
 				b.ReportMetric(2*macs*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")

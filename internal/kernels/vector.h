@@ -227,31 +227,67 @@ static void input_patches(const kernels_convolution *c, int64_t first, int64_t f
   }
 }
 
-static void input_stencil(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, float *left) {
-  int64_t size = c->height * c->width, before = (c->stencil_size - 1) / 2, channels = c->weights->shape.channels[0];
-  size_t block = (size_t)count * KERNELS_BLOCK;
-  for (int64_t row = from; row < to; row++) {
-    int64_t image = (first + row) / size, pixel = (first + row) % size;
-    int64_t y = pixel / c->width, x = pixel % c->width;
-    // What is inside the map, in order.
-    const float *in[KERNELS_KERNEL * KERNELS_KERNEL], *weights[KERNELS_KERNEL * KERNELS_KERNEL];
-    int taps = 0;
-    for (int dy = 0; dy < c->stencil_size; dy++) {
-      for (int dx = 0; dx < c->stencil_size; dx++) {
-        int64_t py = y + dy - before, px = x + dx - before;
-        if (py < 0 || py >= c->height || px < 0 || px >= c->width) continue;
-        in[taps] = c->x[0] + (size_t)((image * c->height + py) * c->width + px) * (size_t)channels;
-        weights[taps++] = c->stencil + (size_t)(dy * c->stencil_size + dx) * (size_t)channels;
+enum { RUN = 4 };  // pixels that a stencil computes at once
+
+// stencil_run computes channels of RUN pixels that follow each other in a row of the map. Row
+// dy of the stencil, of those from top to bottom-1, reads the pixels at[dy]. Of the results count
+// are wanted.
+INLINE void stencil_run(const int size, const float *const (*at)[KERNELS_KERNEL + RUN - 1], int top, int bottom, const float *weights, int64_t channels, int64_t count, size_t block, float *left) {
+  for (int64_t k = 0; k < (channels + 15) / 16 * 16; k += LANES) {
+    int64_t some = channels - k;
+    vector sums[RUN] = {{0}, {0}, {0}, {0}}, x[KERNELS_KERNEL + RUN - 1] = {{0}};
+    for (int dy = top; dy < bottom && some > 0; dy++) {
+      const float *w = weights + dy * size * channels + k;
+      if (some >= LANES) {
+#pragma GCC unroll 10
+        for (int j = 0; j < size + RUN - 1; j++) x[j] = load(at[dy][j] + k);
+#pragma GCC unroll 7
+        for (int dx = 0; dx < size; dx++) {
+          vector weight = load(w + dx * channels);
+#pragma GCC unroll 4
+          for (int p = 0; p < RUN; p++) sums[p] += x[p + dx] * weight;
+        }
+      } else {
+        for (int dx = 0; dx < size; dx++) {
+          vector weight = load_some(w + dx * channels, some);
+          for (int p = 0; p < RUN; p++) sums[p] += load_some(at[dy][p + dx] + k, some) * weight;
+        }
       }
     }
-    for (int64_t k = 0; k < (channels + 15) / 16 * 16; k += LANES) {
-      vector sum = {0};
-      if (k + LANES <= channels) {
-        for (int t = 0; t < taps; t++) sum += load(in[t] + k) * load(weights[t] + k);
-      } else if (k < channels) {
-        for (int t = 0; t < taps; t++) sum += load_some(in[t] + k, channels - k) * load_some(weights[t] + k, channels - k);
+    float *out = left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)(k % KERNELS_BLOCK);
+#pragma GCC unroll 4
+    for (int p = 0; p < RUN; p++) {
+      if (p < count) store(out + p * KERNELS_BLOCK, sums[p]);
+    }
+  }
+}
+
+static void input_stencil(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
+  int64_t size = c->stencil_size, before = (size - 1) / 2, channels = c->weights->shape.channels[0];
+  size_t block = (size_t)count * KERNELS_BLOCK;
+  for (int64_t row = from, run; row < to; row += run) {
+    int64_t image = (first + row) / (c->height * c->width), pixel = (first + row) % (c->height * c->width);
+    int64_t y = pixel / c->width, x = pixel % c->width;
+    run = c->width - x < RUN ? c->width - x : RUN;
+    if (run > to - row) run = to - row;
+    const float *at[KERNELS_KERNEL][KERNELS_KERNEL + RUN - 1];
+    int top = (int)size, bottom = 0;  // of what is inside the map
+    for (int dy = 0; dy < size; dy++) {
+      int64_t py = y + dy - before;
+      if (py < 0 || py >= c->height) continue;
+      if (dy < top) top = dy;
+      bottom = dy + 1;
+      for (int j = 0; j < size + RUN - 1; j++) {
+        int64_t px = x + j - before;
+        at[dy][j] = px >= 0 && px < c->width ? c->x[0] + (size_t)((image * c->height + py) * c->width + px) * (size_t)channels : zeros;
       }
-      store(left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK), sum);
+    }
+    float *out = left + (size_t)row * KERNELS_BLOCK;
+    switch (size) {
+      case 3: stencil_run(3, at, top, bottom, c->stencil, channels, run, block, out); break;
+      case 5: stencil_run(5, at, top, bottom, c->stencil, channels, run, block, out); break;
+      case 7: stencil_run(7, at, top, bottom, c->stencil, channels, run, block, out); break;
+      default: stencil_run((int)size, at, top, bottom, c->stencil, channels, run, block, out);
     }
   }
 }
@@ -260,7 +296,7 @@ static void input(const kernels_convolution *c, int64_t first, int64_t from, int
   switch (c->weights->tile) {
     case 0:
       if (c->stencil != NULL) {
-        input_stencil(c, first, from, to, count, left);
+        input_stencil(c, first, from, to, count, zeros, left);
       } else {
         input_patches(c, first, from, to, count, zeros, left);
       }
