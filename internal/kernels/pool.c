@@ -137,6 +137,11 @@ void kernels_parallel(int threads, int64_t items, void (*body)(void *argument, i
       break;
     }
   }
+  // A helper for another job, which had as many threads as it may while this one computed.
+  if (pool.jobs != NULL) {
+    atomic_fetch_add(&pool.posted, 1);
+    if (pool.sleeping > 0) pthread_cond_signal(&pool.work);
+  }
   while (atomic_load(&j.helpers) > 0) pthread_cond_wait(&pool.done, &pool.lock);
   pthread_mutex_unlock(&pool.lock);
 }
