@@ -1,19 +1,28 @@
-// Package features reads arrays (.npy, .npz) and writes feature files whose
-// sizes are all known before the first row arrives.
+// Package features reads and writes outputs of features: the responses of layers to
+// stimuli at timesteps of 10 ms, in files that NumPy, xarray, MATLAB, Brain-Score and
+// thingsvision read.
 //
-// Reading:
+// Reading is the same for all formats:
 //
-//	file, err := features.OpenArrays("images.npy")
-//	defer file.Close()
-//	array, err := file.Array("")            // the only array of the file
-//	pixels, err := array.Uint8s(0, 32)      // rows 0 … 31 of the first dimension
+//	store, err := features.Open("it.zarr") // or .npz, .nc, a folder of .npy or .mat
+//	defer store.Close()
+//	conv9, err := store.Layer("conv9")
+//	values, err := store.Read(ctx, "conv9", 0, 32, conv9.Between(100, 150))
 //
-// Writing: a [Layout] names the streamed arrays and all metadata, [Create]
-// returns a [Writer] for one of the [Format] values, and rows are written in
-// order per array, the arrays interleaved as the caller likes. Memory stays
-// constant. Nothing appears under the output's own name before
-// [Writer.Finish]: until then the data are in "<output>.partial", and, when
-// the caller gave an identity, "<output>.journal" records which rows are
-// safely on disk, so that an interrupted run can be resumed and ends in the
-// same bytes as an uninterrupted one.
+// gives the features of the first 32 stimuli at the timesteps that start from 100 ms on
+// and before 150 ms, [32 × timesteps × conv9.Shape]. A larger output is read block by
+// block.
+//
+// Writing: a [Layout] names the streamed arrays and all metadata, [Create] returns a
+// [Writer] for one of the [Format] values, and rows are written in order per array, the
+// arrays interleaved as the caller likes. Memory stays constant. Nothing appears under the
+// output's own name before [Writer.Finish]: until then the data are in "<output>.partial",
+// and, when the caller gave an identity, "<output>.journal" records which rows are safely
+// on disk, so that an interrupted run can be resumed and ends in the same bytes as an
+// uninterrupted one. A [ZarrStore] is written in parts, on any number of machines.
+//
+// Each format has a file here, which registers its name, its suffix, what it can hold, and
+// how it is written and read.
+//
+// [OpenArrays] reads any arrays of NumPy's, .npy and .npz, such as pictures.
 package features

@@ -37,6 +37,9 @@ type formatSpec struct {
 	create func(path string, layout *Layout, options Options) (Writer, error)
 	// size is that of such a format's outputs.
 	size func(layout *Layout) (int64, error)
+	// open fills in a Store; magic is how files of the format start.
+	open  func(s *Store) error
+	magic string
 }
 
 // registry has the formats that this package's files register, and does not change afterwards.

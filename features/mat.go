@@ -17,7 +17,7 @@ const MATLAB Format = "mat"
 func init() {
 	register(&formatSpec{format: MATLAB, title: "MATLAB", suffix: ".mat", folder: true, marker: matMarker,
 		summary:       "a level 5 file for each layer, below 2 GiB",
-		maxLayerBytes: matLimit, plan: planMAT})
+		maxLayerBytes: matLimit, plan: planMAT, open: openMAT})
 }
 
 // MATLAB's level 5 format (MathWorks, "MAT-File Format"): a header of 128

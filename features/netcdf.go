@@ -17,7 +17,7 @@ const NetCDF Format = "netcdf"
 
 func init() {
 	register(&formatSpec{format: NetCDF, title: "netCDF", suffix: ".nc",
-		summary: "an assembly as Brain-Score and xarray read it; all timesteps from 0", oneTimeAxis: true, plan: planNetCDF})
+		summary: "an assembly as Brain-Score and xarray read it; all timesteps from 0", oneTimeAxis: true, plan: planNetCDF, open: openNetCDF, magic: "CDF"})
 }
 
 // The classic netCDF formats (Unidata, "NetCDF Classic Format Specification"):

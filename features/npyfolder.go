@@ -18,7 +18,7 @@ const NPYFolder Format = "npy"
 func init() {
 	register(&formatSpec{format: NPYFolder, title: "thingsvision", suffix: ".npy", folder: true, marker: npyFolderMarker,
 		summary: "a folder for each layer, with features.npy and file_names.txt",
-		float16: true, plan: planNPYFolder})
+		float16: true, plan: planNPYFolder, open: openNPYFolder})
 }
 
 // npyFolderMarker describes the whole output; it lies at the root.

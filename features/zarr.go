@@ -18,7 +18,7 @@ const Zarr Format = "zarr"
 func init() {
 	register(&formatSpec{format: Zarr, title: "Zarr", suffix: ".zarr", folder: true, marker: zarrMarker,
 		summary: "a compressed store as xarray.open_zarr reads it", float16: true,
-		create: createZarr, size: func(layout *Layout) (int64, error) {
+		create: createZarr, open: openZarrStore, size: func(layout *Layout) (int64, error) {
 			if err := layout.checkColumns(); err != nil {
 				return 0, err
 			}

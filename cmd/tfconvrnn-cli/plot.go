@@ -136,7 +136,7 @@ func plotError(err error) error {
 			return usage(err)
 		}
 	}
-	for _, cause := range []error{plotting.ErrImpossible, plotting.ErrInconsistent, plotting.ErrUnsupported} {
+	for _, cause := range []error{plotting.ErrImpossible, plotting.ErrUnsupported} {
 		if errors.Is(err, cause) {
 			return inputError{err}
 		}

@@ -16,11 +16,8 @@ import "errors"
 // Sentinels for errors.Is. Every error of this package about the input or the
 // options wraps one of these or one of package features.
 var (
-	// ErrUnsupported: a format of extract that cannot be read back here, or
-	// something that is none of its outputs.
+	// ErrUnsupported: the output has no layer with timesteps.
 	ErrUnsupported = errors.New("not an output that can be plotted")
-	// ErrInconsistent: the arrays of the input contradict one another.
-	ErrInconsistent = errors.New("inconsistent output")
 	// ErrNoLayer: the input has no such layer.
 	ErrNoLayer = errors.New("no such layer")
 	// ErrNoStimulus: the input has no such stimulus.

@@ -119,6 +119,9 @@ func TestOpenReadsEveryFormatAlike(t *testing.T) {
 		"zarr": func(path string) string {
 			return write(t, path+".zarr", features.Zarr, layout, features.Options{ChunkRows: 2}, nil)
 		},
+		"npy": func(path string) string {
+			return write(t, path+".npy", features.NPYFolder, layout, features.Options{}, nil)
+		},
 		"uncompressed zarr": func(path string) string {
 			return write(t, path+".zarr", features.Zarr, layout, features.Options{Uncompressed: true}, nil)
 		},
@@ -154,6 +157,23 @@ func TestOpenReadsEveryFormatAlike(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A figure does not depend on the format of the output that it is drawn from.
+func TestEveryFormatIsDrawnAlike(t *testing.T) {
+	layout := madeUp(4)
+	layout.Streamed = layout.Streamed[:1] // MATLAB has no float16, netCDF one time axis
+	layout.Streamed[0].Layer.Timesteps = []int{0, 1, 2, 3, 4}
+	figures := map[string]features.Format{}
+	for _, format := range features.Formats() {
+		s := open(t, write(t, filepath.Join(t.TempDir(), "x"), format, layout, features.Options{ChunkRows: 3}, nil))
+		figure, err := FeatureMaps(t.Context(), s, Options{Stimuli: []string{"2"}})
+		require.NoError(t, err, format)
+		var svg bytes.Buffer
+		require.NoError(t, figure.WriteSVG(&svg))
+		figures[svg.String()] = format
+	}
+	assert.Len(t, figures, 1)
 }
 
 // drawAll renders everything that can be drawn from a source.
@@ -597,7 +617,7 @@ func TestRowsAreReadOneAtATime(t *testing.T) {
 	reader := &borrowed{buffer: make([]float32, 4*8*8*16)}
 	l := &Layer{Name: "conv1", Shape: []int{8, 8, 16}, Timesteps: []int{0, 1, 2, 3}, Milliseconds: []float64{0, 10, 20, 30},
 		Driven: []bool{true, true, true, true}, rows: reader}
-	s := &Source{path: "x", stimuli: numbered(stimuli), layers: []*Layer{l}}
+	s := &Source{path: "x", stimuli: make([]string, stimuli), layers: []*Layer{l}}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err := Dynamics(t.Context(), s, Options{})
@@ -638,19 +658,14 @@ func TestUnsupportedInputs(t *testing.T) {
 	require.NoError(t, os.Mkdir(empty, 0o755))
 	nothing := *layout
 	nothing.Streamed = layout.Streamed[3:]
-	mat := *layout
-	mat.Streamed = layout.Streamed[:1] // MATLAB has no float16, netCDF one time axis
 	for name, c := range map[string]struct {
 		path    string
 		err     error
 		message string
 	}{
 		"missing":        {filepath.Join(dir, "none.npz"), os.ErrNotExist, "none.npz"},
-		"text":           {text, features.ErrFormat, "plot reads .npz files"},
-		"empty folder":   {empty, ErrUnsupported, "extract to .npz or .zarr"},
-		"npy folder":     {write(t, filepath.Join(dir, "x.npy"), features.NPYFolder, layout, features.Options{}, nil), ErrUnsupported, "extract to .npz or .zarr"},
-		"mat":            {write(t, filepath.Join(dir, "x.mat"), features.MATLAB, &mat, features.Options{}, nil), ErrUnsupported, "extract to .npz or .zarr"},
-		"netCDF":         {write(t, filepath.Join(dir, "x.nc"), features.NetCDF, &mat, features.Options{}, nil), ErrUnsupported, "netCDF"},
+		"text":           {text, features.ErrFormat, "no output of features"},
+		"empty folder":   {empty, features.ErrFormat, "no output of features"},
 		"no layers":      {write(t, filepath.Join(dir, "l.npz"), features.NPZ, &nothing, features.Options{}, nil), ErrUnsupported, "no layer"},
 		"no zarr layers": {write(t, filepath.Join(dir, "l.zarr"), features.Zarr, &nothing, features.Options{}, nil), ErrUnsupported, "no layer"},
 	} {
@@ -697,37 +712,36 @@ func TestDamagedZarr(t *testing.T) {
 		"no JSON": {func(t *testing.T, root string) {
 			require.NoError(t, os.Truncate(filepath.Join(root, "conv9/.zarray"), 10))
 		}, features.ErrFormat},
-		"order":       {set("conv9/.zarray", "order", "F"), ErrUnsupported},
-		"version":     {set("conv9/.zarray", "zarr_format", 3), ErrUnsupported},
-		"compressor":  {set("conv9/.zarray", "compressor", map[string]any{"id": "blosc"}), ErrUnsupported},
-		"filter":      {set("conv9/.zarray", "filters", []any{map[string]any{"id": "delta", "elementsize": 4}}), ErrUnsupported},
-		"filter size": {set("conv9/.zarray", "filters", []any{map[string]any{"id": "shuffle", "elementsize": 3}}), ErrUnsupported},
-		"type":        {set("conv9/.zarray", "dtype", "<c8"), ErrUnsupported},
+		"order":       {set("conv9/.zarray", "order", "F"), features.ErrFormat},
+		"version":     {set("conv9/.zarray", "zarr_format", 3), features.ErrFormat},
+		"compressor":  {set("conv9/.zarray", "compressor", map[string]any{"id": "blosc"}), features.ErrFormat},
+		"filter":      {set("conv9/.zarray", "filters", []any{map[string]any{"id": "delta", "elementsize": 4}}), features.ErrFormat},
+		"filter size": {set("conv9/.zarray", "filters", []any{map[string]any{"id": "shuffle", "elementsize": 3}}), features.ErrFormat},
+		"type":        {set("conv9/.zarray", "dtype", "<c8"), features.ErrFormat},
 		"integers":    {set("conv9/.zarray", "dtype", "<i4"), features.ErrDataType},
-		"chunks":      {set("conv9/.zarray", "chunks", []int{2, 5, 4, 2, 6}), ErrUnsupported},
-		"negative":    {set("conv9/.zarray", "shape", []int{-4, 5, 4, 4, 6}), ErrUnsupported},
-		"zero":        {set("conv9/.zarray", "chunks", []int{0, 5, 4, 4, 6}), ErrUnsupported},
-		"rank":        {set("conv9/.zarray", "shape", []int{4}), ErrUnsupported},
+		"chunks":      {set("conv9/.zarray", "chunks", []int{2, 5, 4, 2, 6}), features.ErrFormat},
+		"negative":    {set("conv9/.zarray", "shape", []int{-4, 5, 4, 4, 6}), features.ErrFormat},
+		"zero":        {set("conv9/.zarray", "chunks", []int{0, 5, 4, 4, 6}), features.ErrFormat},
+		"rank":        {set("conv9/.zarray", "shape", []int{4}), features.ErrFormat},
 		"overflow": {edit("conv9/.zarray", func(m map[string]any) {
 			m["shape"], m["chunks"] = []int{4, 1 << 40, 1 << 40, 4, 6}, []int{2, 1 << 40, 1 << 40, 4, 6}
-		}), ErrUnsupported},
+		}), features.ErrFormat},
 		"larger than it": {edit("conv9/.zarray", func(m map[string]any) {
 			m["shape"], m["chunks"] = []int{4, 5, 4, 4, 1 << 20}, []int{2, 5, 4, 4, 1 << 20}
 		}), features.ErrFormat},
-		"more timesteps": {edit("conv9/.zarray", func(m map[string]any) { m["shape"], m["chunks"] = []int{4, 10, 4, 4, 3}, []int{2, 10, 4, 4, 3} }), ErrInconsistent},
-		"more stimuli":   {set("conv9/.zarray", "shape", []int{1 << 40, 5, 4, 4, 6}), ErrInconsistent},
-		"no timesteps":   {remove("conv9_timestep"), ErrInconsistent},
-		"no stimuli":     {remove("stimulus_id"), ErrInconsistent},
+		"more timesteps": {edit("conv9/.zarray", func(m map[string]any) { m["shape"], m["chunks"] = []int{4, 10, 4, 4, 3}, []int{2, 10, 4, 4, 3} }), features.ErrFormat},
+		"more stimuli":   {set("conv9/.zarray", "shape", []int{1 << 40, 5, 4, 4, 6}), features.ErrFormat},
+		"no timesteps":   {remove("conv9_timestep"), features.ErrFormat},
 		"text timesteps": {edit("conv9/.zattrs", func(m map[string]any) {
 			m["_ARRAY_DIMENSIONS"] = []string{"presentation", "stimulus_id", "a", "b", "c"}
 		}), features.ErrDataType},
 		"falling": {edit("conv9/.zattrs", func(m map[string]any) {
 			m["_ARRAY_DIMENSIONS"] = []string{"presentation", "conv9_driven", "a", "b", "c"}
-		}), ErrInconsistent},
+		}), features.ErrFormat},
 		"attributes": {func(t *testing.T, root string) {
 			require.NoError(t, os.WriteFile(filepath.Join(root, ".zattrs"), []byte("]"), 0o644))
 		}, features.ErrFormat},
-		"wide characters": {set("stimulus_id/.zarray", "dtype", "<U99999999"), ErrUnsupported},
+		"wide characters": {set("stimulus_id/.zarray", "dtype", "<U99999999"), features.ErrFormat},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := write(t, filepath.Join(t.TempDir(), "x.zarr"), features.Zarr, layout, features.Options{ChunkRows: 2}, nil)
@@ -845,7 +859,7 @@ func BenchmarkRDMs(b *testing.B) {
 	for i := range 8 {
 		l.Timesteps, l.Milliseconds, l.Driven = append(l.Timesteps, i), append(l.Milliseconds, float64(10*i)), append(l.Driven, true)
 	}
-	s := &Source{path: "x", stimuli: numbered(50), layers: []*Layer{l}}
+	s := &Source{path: "x", stimuli: make([]string, 50), layers: []*Layer{l}}
 	for b.Loop() {
 		_, err := RDMs(b.Context(), s, Options{})
 		require.NoError(b, err)

@@ -1,13 +1,10 @@
 package plotting
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,12 +16,12 @@ import (
 // A Source is an output of extract, opened for reading. It is not safe for
 // concurrent use.
 type Source struct {
-	path     string
-	layers   []*Layer
-	stimuli  []string
-	valid    []bool // whether a stimulus could be read; nil: all of them
-	about    About
-	closeAll func() error
+	path    string
+	store   *features.Store
+	layers  []*Layer
+	stimuli []string
+	valid   []bool // whether a stimulus could be read; nil: all of them
+	about   About
 }
 
 // A Layer describes the features of a layer in a Source.
@@ -68,51 +65,40 @@ type About struct {
 // An Episode is a time during which images are shown, in ms: On ≤ t < Off.
 type Episode struct{ On, Off float64 }
 
-// Open opens an output of extract: an .npz file or a Zarr folder. The caller
-// closes the Source. Errors: ErrUnsupported, ErrInconsistent, and those of
-// features.OpenArrays.
+// Open opens an output of extract, of any format. The caller closes the Source. Errors:
+// ErrUnsupported where there is no layer to draw, and those of features.Open.
 func Open(path string) (*Source, error) {
-	info, err := os.Stat(path)
+	store, err := features.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	var s *Source
-	switch {
-	case !info.IsDir() && strings.EqualFold(filepath.Ext(path), ".nc"):
-		return nil, fmt.Errorf("%s: %w: netCDF is written but not read here; extract to .npz or .zarr", path, ErrUnsupported)
-	case !info.IsDir() && strings.EqualFold(filepath.Ext(path), ".npy"):
-		return nil, fmt.Errorf("%s: %w: one array without timesteps; give the .npz or .zarr that extract wrote", path, ErrUnsupported)
-	case !info.IsDir():
-		s, err = openNPZ(path)
-	case exists(filepath.Join(path, ".zgroup")):
-		s, err = openZarr(path)
-	default:
-		return nil, fmt.Errorf("%s: %w: a folder that is no Zarr store (.npy and .mat folders are not read here); extract to .npz or .zarr", path, ErrUnsupported)
+	s := &Source{path: path, store: store, stimuli: store.Stimuli(), valid: store.Valid(), about: readAbout(store.Provenance())}
+	for _, l := range store.Layers() {
+		driven := l.Driven
+		if driven == nil {
+			driven = slices.Repeat([]bool{true}, len(l.Timesteps))
+		}
+		s.layers = append(s.layers, &Layer{Name: l.Name, Shape: l.Shape, Timesteps: l.Timesteps, Milliseconds: l.Milliseconds,
+			Driven: driven, rows: storedRows{store, l.Name}})
 	}
-	if err != nil {
-		return nil, err
-	}
-	s.path = path
-	if err := s.check(); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if len(s.layers) == 0 {
+		return nil, errors.Join(fmt.Errorf("%s: %w: no layer with timesteps in it; plot reads what extract writes", path, ErrUnsupported), store.Close())
 	}
 	return s, nil
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return !errors.Is(err, fs.ErrNotExist)
+// storedRows reads a layer of a store.
+type storedRows struct {
+	store *features.Store
+	layer string
+}
+
+func (r storedRows) row(stimulus int) ([]float32, error) {
+	return r.store.Read(context.Background(), r.layer, stimulus, 1, nil)
 }
 
 // Close closes the input; it is idempotent.
-func (s *Source) Close() error {
-	if s.closeAll == nil {
-		return nil
-	}
-	err := s.closeAll()
-	s.closeAll = nil
-	return err
-}
+func (s *Source) Close() error { return s.store.Close() }
 
 // Layers describes the layers, in the output's order. They are not the caller's
 // to change.
@@ -145,231 +131,6 @@ func (l *Layer) spatial() bool { return len(l.Shape) == 3 }
 
 // at returns the index of a timestep, or -1.
 func (l *Layer) at(timestep int) int { return slices.Index(l.Timesteps, timestep) }
-
-// check makes sure that what is drawn later fits together.
-func (s *Source) check() error {
-	if len(s.layers) == 0 {
-		return fmt.Errorf("%s: %w: no layer with timesteps in it; plot reads what extract writes", s.path, ErrUnsupported)
-	}
-	if len(s.stimuli) == 0 {
-		return fmt.Errorf("%s: %w: no stimuli", s.path, ErrInconsistent)
-	}
-	if s.valid != nil && len(s.valid) != len(s.stimuli) {
-		return fmt.Errorf("%s: %w: the mask \"valid\" has %d values for %d stimuli", s.path, ErrInconsistent, len(s.valid), len(s.stimuli))
-	}
-	for _, l := range s.layers {
-		fail := func(format string, args ...any) error {
-			return fmt.Errorf("%s: layer %s: %w: %s", s.path, l.Name, ErrInconsistent, fmt.Sprintf(format, args...))
-		}
-		n := len(l.Timesteps)
-		switch {
-		case len(l.Milliseconds) != n:
-			return fail("%d times in ms for %d timesteps", len(l.Milliseconds), n)
-		case len(l.Driven) != n:
-			return fail("driven has %d values for %d timesteps", len(l.Driven), n)
-		}
-		for i := range n {
-			if l.Timesteps[i] < 0 || i > 0 && l.Timesteps[i] <= l.Timesteps[i-1] {
-				return fail("its timesteps do not rise: %d after %d", l.Timesteps[i], l.Timesteps[max(i-1, 0)])
-			}
-			if ms := l.Milliseconds[i]; math.IsNaN(ms) || math.IsInf(ms, 0) || i > 0 && ms <= l.Milliseconds[i-1] {
-				return fail("its times in ms do not rise: %g", ms)
-			}
-		}
-	}
-	return nil
-}
-
-// newLayer splits an array's shape [stimuli, timesteps, …].
-func newLayer(path, name string, shape []int, stimuli int, timesteps []int64) (*Layer, error) {
-	fail := func(format string, args ...any) error {
-		return fmt.Errorf("%s: layer %s: %w: %s", path, name, ErrInconsistent, fmt.Sprintf(format, args...))
-	}
-	if len(shape) < 2 {
-		return nil, fail("shape %v; it must be [stimuli, timesteps, …]", shape)
-	}
-	if shape[0] != stimuli {
-		return nil, fail("%d stimuli, elsewhere %d", shape[0], stimuli)
-	}
-	if shape[1] != len(timesteps) {
-		return nil, fail("shape %v for %d timesteps", shape, len(timesteps))
-	}
-	l := &Layer{Name: name, Shape: shape[2:]}
-	if len(timesteps) == 0 || l.size() == 0 {
-		return nil, fail("shape %v holds no features", shape)
-	}
-	for _, t := range timesteps {
-		if t < 0 || t > math.MaxInt32 {
-			return nil, fail("timestep %d", t)
-		}
-		l.Timesteps = append(l.Timesteps, int(t))
-		l.Milliseconds = append(l.Milliseconds, float64(t)*features.MillisecondsPerTimestep)
-		l.Driven = append(l.Driven, true)
-	}
-	return l, nil
-}
-
-func booleans(values []int64) []bool {
-	b := make([]bool, len(values))
-	for i, v := range values {
-		b[i] = v != 0
-	}
-	return b
-}
-
-func (l *Layer) setMilliseconds(values []int64) {
-	l.Milliseconds = l.Milliseconds[:0]
-	for _, v := range values {
-		l.Milliseconds = append(l.Milliseconds, float64(v))
-	}
-}
-
-// stimulusNames are the columns that name the stimuli, the best first.
-var stimulusNames = []string{"stimuli", "stimulus_id", "stimulus_path"}
-
-// openNPZ opens an .npz: arrays named by layer, <layer>/timesteps, <layer>/ms and
-// <layer>/driven, and the columns and attributes.
-func openNPZ(path string) (_ *Source, err error) {
-	file, err := features.OpenArrays(path)
-	if errors.Is(err, features.ErrFormat) {
-		err = fmt.Errorf("%w; plot reads .npz files and .zarr folders that extract wrote", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			file.Close()
-		}
-	}()
-	s := &Source{closeAll: file.Close}
-	names := file.Names()
-	rows := -1
-	for _, name := range names {
-		if !slices.Contains(names, name+"/timesteps") {
-			continue
-		}
-		array, err := file.Array(name)
-		if err != nil {
-			return nil, err
-		}
-		info := array.Info()
-		switch info.DataType {
-		case features.Float16, features.Float32, features.Float64:
-		default:
-			return nil, fmt.Errorf("%s: layer %s: %w: its elements are %s; features are floating-point numbers", path, name, features.ErrDataType, info.Descr)
-		}
-		if rows < 0 {
-			rows = info.Rows()
-		}
-		timesteps, err := npzIntegers(file, name+"/timesteps")
-		if err != nil {
-			return nil, err
-		}
-		l, err := newLayer(path, name, info.Shape, rows, timesteps)
-		if err != nil {
-			return nil, err
-		}
-		for _, ms := range []string{name + "/ms", name + "/milliseconds"} {
-			if slices.Contains(names, ms) {
-				values, err := npzIntegers(file, ms)
-				if err != nil {
-					return nil, err
-				}
-				l.setMilliseconds(values)
-				break
-			}
-		}
-		if slices.Contains(names, name+"/driven") {
-			values, err := npzIntegers(file, name+"/driven")
-			if err != nil {
-				return nil, err
-			}
-			l.Driven = booleans(values)
-		}
-		l.rows = npzRows{array}
-		s.layers = append(s.layers, l)
-	}
-	if rows > 0 {
-		if s.stimuli, err = npzStimuli(file, path, rows); err != nil {
-			return nil, err
-		}
-	}
-	if slices.Contains(names, "valid") {
-		mask, err := npzIntegers(file, "valid")
-		if err != nil {
-			return nil, err
-		}
-		s.valid = booleans(mask)
-	}
-	if slices.Contains(names, "provenance") {
-		text, err := npzText(file, "provenance")
-		if err != nil {
-			return nil, err
-		}
-		s.about = readAbout(text)
-	}
-	return s, nil
-}
-
-type npzRows struct{ array *features.Array }
-
-func (r npzRows) row(i int) ([]float32, error) { return r.array.Float32s(i, 1) }
-
-func npzIntegers(file *features.File, name string) ([]int64, error) {
-	array, err := file.Array(name)
-	if err != nil {
-		return nil, err
-	}
-	if err := array.CheckRank(1); err != nil {
-		return nil, err
-	}
-	return array.Int64s(0, array.Info().Rows())
-}
-
-func npzText(file *features.File, name string) (string, error) {
-	array, err := file.Array(name)
-	if err != nil {
-		return "", err
-	}
-	if array.Info().Elements() != 1 || array.Info().ElementSize == 0 {
-		return "", nil
-	}
-	values, err := array.Strings(0, array.Info().Rows())
-	if err != nil {
-		return "", err
-	}
-	return values[0], nil
-}
-
-// npzStimuli returns the stimuli's names, or their numbers where there are none.
-func npzStimuli(file *features.File, path string, rows int) ([]string, error) {
-	for _, name := range stimulusNames {
-		if !slices.Contains(file.Names(), name) {
-			continue
-		}
-		array, err := file.Array(name)
-		if err != nil {
-			return nil, err
-		}
-		if n := array.Info().Rows(); n != rows || len(array.Info().Shape) != 1 {
-			return nil, fmt.Errorf("%s: %w: %q has shape %v for %d stimuli", path, ErrInconsistent, name, array.Info().Shape, rows)
-		}
-		switch array.Info().DataType {
-		case features.Text, features.Bytes:
-			return array.Strings(0, rows)
-		}
-	}
-	return numbered(rows), nil
-}
-
-func numbered(rows int) []string {
-	names := make([]string, rows)
-	for i := range names {
-		names[i] = "stimulus " + strconv.Itoa(i)
-	}
-	return names
-}
 
 // episode is how a presentation's description gives the timesteps at which images
 // go on and off.
