@@ -1,16 +1,17 @@
 package recordings
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/tfconvrnn/go/compare"
-	"github.com/tfconvrnn/go/internal/plotting"
+	"github.com/tfconvrnn/go/features"
 )
 
-// FeatureFile is features in a file: what extract writes (.npz, .zarr), or BrainIO's
+// FeatureFile is features in a file: what extract writes, or BrainIO's
 // netCDF-4. It is not safe for concurrent use. The caller closes it.
 type FeatureFile struct {
 	stimuli []string
@@ -41,27 +42,29 @@ func OpenFeatures(name string) (*FeatureFile, error) {
 	if strings.HasSuffix(strings.ToLower(name), ".nc") {
 		return openFeatureAssembly(name)
 	}
-	source, err := plotting.Open(name)
+	store, err := features.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	f := &FeatureFile{close: source.Close}
-	var at []int // in the source: stimuli that could not be read have no features
-	for i, id := range source.Stimuli() {
-		if source.Readable(i) {
+	f := &FeatureFile{close: store.Close}
+	var at []int // in the store: stimuli that could not be read have no features
+	valid := store.Valid()
+	for i, id := range store.Stimuli() {
+		if valid == nil || valid[i] {
 			at = append(at, i)
 			f.stimuli = append(f.stimuli, id)
 		}
 	}
-	layers := source.Layers()
-	for _, l := range layers {
-		layer := compare.FeatureLayer{Name: l.Name, Bins: compare.TimestepBins(l.Timesteps...), Driven: l.Driven, Size: 1}
-		for _, n := range l.Shape {
-			layer.Size *= n
-		}
-		f.layers = append(f.layers, layer)
+	layers := store.Layers()
+	if len(layers) == 0 {
+		return nil, errors.Join(fmt.Errorf("%s: %w: no layer with timesteps in it", name, ErrFormat), store.Close())
 	}
-	f.rows = func(layer, stimulus int) ([]float32, error) { return layers[layer].Row(at[stimulus]) }
+	for _, l := range layers {
+		f.layers = append(f.layers, compare.FeatureLayer{Name: l.Name, Bins: compare.TimestepBins(l.Timesteps...), Driven: l.Driven, Size: l.Units()})
+	}
+	f.rows = func(layer, stimulus int) ([]float32, error) {
+		return store.Read(context.Background(), layers[layer].Name, at[stimulus], 1, nil)
+	}
 	return f, f.check(name)
 }
 

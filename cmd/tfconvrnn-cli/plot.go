@@ -37,7 +37,7 @@ func newPlot() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plot FEATURES --out FILE [flags]",
 		Short: "Draw extracted features",
-		Long: `Draw the features in an output of extract (.npz or .zarr) as PNG, SVG, an HTML page
+		Long: `Draw the features in an output of extract, of any format, as PNG, SVG, an HTML page
 or an animated GIF. The kinds of figures:
 
   probabilities  the likeliest classes over time: softmax of imnetds
@@ -81,7 +81,7 @@ func (p *plotCommand) args(_ *cobra.Command, args []string) error {
 	case 1:
 		return nil
 	case 0:
-		return usagef("which features? name an .npz or .zarr that extract wrote")
+		return usagef("which features? name an output that extract wrote")
 	}
 	return usagef("one output at a time; %d arguments are too many", len(args))
 }

@@ -63,6 +63,8 @@ func TestPlotEveryFormat(t *testing.T) {
 	for _, written := range []string{
 		writeFeatures(t, "features.npz", features.NPZ, true),
 		writeFeatures(t, "features.zarr", features.Zarr, true),
+		writeFeatures(t, "features.mat", features.MATLAB, true),
+		writeFeatures(t, "features.npy", features.NPYFolder, true),
 	} {
 		dir := t.TempDir()
 		for _, kind := range []string{"probabilities", "dynamics", "rdm", "mosaic"} {
@@ -117,7 +119,6 @@ func TestPlotPageOfWhatIsPossible(t *testing.T) {
 
 func TestPlotErrors(t *testing.T) {
 	written := writeFeatures(t, "features.npz", features.NPZ, true)
-	matlab := writeFeatures(t, "features.mat", features.MATLAB, false)
 	dir := t.TempDir()
 	there := filepath.Join(dir, "there.png")
 	require.NoError(t, os.WriteFile(there, []byte("mine"), 0o644))
@@ -144,8 +145,8 @@ func TestPlotErrors(t *testing.T) {
 		{exitUsage, "no such timestep", []string{written, "--out", out, "--kind", "rdm", "--timesteps", "20"}},
 		{exitInput, "without feature maps", []string{written, "--out", out, "--kind", "mosaic", "--layers", "imnetds"}},
 		{exitInput, "no such file", []string{filepath.Join(dir, "none.npz"), "--out", out}},
-		{exitInput, "extract to .npz or .zarr", []string{matlab, "--out", out}},
-		{exitInput, "neither .npy nor .npz", []string{there, "--out", out}},
+		{exitInput, "no output of features", []string{dir, "--out", out}},
+		{exitInput, "no output of features", []string{there, "--out", out}},
 		{exitFailure, "replace it with --force", []string{written, "--out", there}},
 		{exitFailure, "cannot write to the folder", []string{written, "--out", filepath.Join(dir, "none", "x.png")}},
 	} {

@@ -107,9 +107,6 @@ func (s *Source) Layers() []*Layer { return s.layers }
 // Stimuli returns the ids of the stimuli; not the caller's to change.
 func (s *Source) Stimuli() []string { return s.stimuli }
 
-// Readable tells whether a stimulus could be read, and so has features.
-func (s *Source) Readable(stimulus int) bool { return s.valid == nil || s.valid[stimulus] }
-
 // About returns what the output says of its making.
 func (s *Source) About() About { return s.about }
 
@@ -121,10 +118,6 @@ func (l *Layer) size() int {
 	}
 	return n
 }
-
-// Row returns the features of a stimulus, [timesteps × Shape] in C order, valid until the
-// next call.
-func (l *Layer) Row(stimulus int) ([]float32, error) { return l.rows.row(stimulus) }
 
 // spatial tells whether the layer has feature maps.
 func (l *Layer) spatial() bool { return len(l.Shape) == 3 }
