@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/tfconvrnn/go/compare"
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/hdf5"
 )
 
 // FeatureFile is features in a file: what extract writes, or BrainIO's
@@ -39,8 +41,12 @@ func (f *FeatureFile) Close() error { return f.close() }
 // OpenFeatures opens a file of features. The error wraps ErrFormat, ErrLayout or
 // ErrDuplicate, or is of the file system.
 func OpenFeatures(name string) (*FeatureFile, error) {
-	if strings.HasSuffix(strings.ToLower(name), ".nc") {
-		return openFeatureAssembly(name)
+	if file, err := os.Open(name); err == nil { // a folder opens too, and is not HDF5
+		isHDF5 := hdf5.Is(file)
+		file.Close()
+		if isHDF5 {
+			return openFeatureAssembly(name)
+		}
 	}
 	store, err := features.Open(name)
 	if err != nil {

@@ -71,7 +71,7 @@ func Open(name string, layout Layout) (*Assembly, error) {
 	case extension == ".csv" || extension == ".tsv" || extension == ".txt":
 		return openTable(name, layout)
 	case strings.HasPrefix(string(head), "CDF"):
-		return nil, fmt.Errorf("%s: %w: netCDF of the classic format; only netCDF-4 is read", name, ErrFormat)
+		return nil, fmt.Errorf("%s: %w: netCDF of the classic format; of recordings only netCDF-4 is read", name, ErrFormat)
 	default:
 		return nil, fmt.Errorf("%s: %w: it is none of netCDF-4, HDF5, MATLAB, .npy, .npz, .csv and .tsv", name, ErrFormat)
 	}

@@ -153,7 +153,7 @@ type featureFlags struct {
 }
 
 func (f *featureFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.features, "features", "", "`FILE` of features: .npz or .zarr of extract, or BrainIO's netCDF-4")
+	cmd.Flags().StringVar(&f.features, "features", "", "`FILE` of features: .npz, .zarr or .nc of extract, or BrainIO's netCDF-4")
 	cmd.Flags().StringArrayVar(&f.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
 }
 
