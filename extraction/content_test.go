@@ -20,10 +20,11 @@ func TestIdentityHoldsWhatDecidesTheLastBits(t *testing.T) {
 		return identity
 	}
 	differences, err := features.Compare(
-		text(tfconvrnn.Provenance{Threads: 2, OneDNN: "AVX2", Processor: "P"}),
-		text(tfconvrnn.Provenance{Threads: 8, OneDNN: "off", Processor: "Q"}))
+		text(tfconvrnn.Provenance{Threads: 2, OneDNN: "AVX2", Processor: "P", Convolution: "direct"}),
+		text(tfconvrnn.Provenance{Threads: 8, OneDNN: "off", Processor: "Q", Convolution: "winograd avx2"}))
 	require.NoError(t, err)
 	assert.Equal(t, []features.Difference{
+		{Field: "convolution", Before: `"direct"`, Now: `"winograd avx2"`},
 		{Field: "onednn", Before: `"AVX2"`, Now: `"off"`},
 		{Field: "processor", Before: `"P"`, Now: `"Q"`},
 		{Field: "threads", Before: "2", Now: "8"},
@@ -44,6 +45,11 @@ func TestCheckModelComparesArithmetic(t *testing.T) {
 	assert.ErrorContains(t, err, `onednn is "AVX2" in the plan, "off" here`)
 	here.OneDNN, here.Threads = "AVX2", 3
 	assert.ErrorContains(t, p.checkModel(here), "threads is 2 in the plan, 3 here")
+	here = planned
+	here.Convolution = "direct"
+	p.Provenance.Convolution = "winograd avx512"
+	assert.ErrorContains(t, p.checkModel(here), `convolution is "winograd avx512" in the plan, "direct" here`)
+	p.Provenance.Convolution = ""
 	p.Provenance.Device, here = "gpu:0", planned
 	here.Device, here.OneDNN = "gpu:1", "off" // does not compute
 	assert.NoError(t, p.checkModel(here))
