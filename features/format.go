@@ -32,6 +32,13 @@ type formatSpec struct {
 	oneTimeAxis bool
 	// maxLayerBytes bounds the features of a layer; 0 for no bound.
 	maxLayerBytes int64
+	// stimulusColumn is the name of the stimuli's ids, if it is not stimulus_id.
+	stimulusColumn string
+	// holdsColumn tells whether a column can be called so, nil for coordinateName;
+	// columnName makes such a name, of at most maxColumnName bytes.
+	holdsColumn   func(name string) bool
+	columnName    func(name string) string
+	maxColumnName int
 	// plan lays out a format that the engine can write, nil for one with a create of its own.
 	plan   func(path string, layout *Layout) (*plan, error)
 	create func(path string, layout *Layout, options Options) (Writer, error)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -112,4 +113,33 @@ func TestCreateZarrIsZarrStore(t *testing.T) {
 	_, err = Create(path+"2", Zarr, layout, Options{Identity: 1})
 	assert.ErrorIs(t, err, ErrLayout)
 	assert.NoFileExists(t, path+"2.partial")
+}
+
+// Names of columns that a format says it holds are written, and so are those that it makes.
+func TestColumnNames(t *testing.T) {
+	for _, f := range Formats() {
+		assert.Empty(t, f.ColumnName(""))
+		assert.False(t, f.HoldsColumn("") || f.HoldsColumn("--") || f.HoldsColumn("a\nb"))
+		for _, name := range []string{"a", "a b", "object/category", "été", "9", ".hidden", "end", "a:b", "寿司", "..", "-", strings.Repeat("é", 200)} {
+			made := f.ColumnName(name)
+			assert.LessOrEqual(t, len(made), f.MaxColumnName(), "%s %q", f, name)
+			assert.True(t, utf8.ValidString(made))
+			for _, candidate := range []string{name, made} {
+				if !f.HoldsColumn(candidate) {
+					continue
+				}
+				layout := sample(3)
+				layout.Columns = append(layout.Columns[:1], Column{Name: candidate, Values: []string{"x", "y", "z"}})
+				s := roundTrip(t, f, layout, Options{})
+				column, err := s.Column(candidate)
+				require.NoError(t, err, "%s %q", f, candidate)
+				assert.Equal(t, layout.Columns[1].Values, column.Values)
+			}
+		}
+	}
+	assert.Equal(t, "stimuli", NPZ.StimulusColumn())
+	assert.Equal(t, "stimulus_id", Zarr.StimulusColumn())
+	assert.False(t, MATLAB.HoldsColumn("end"))
+	assert.True(t, NPZ.HoldsColumn("a b"))
+	assert.False(t, Zarr.HoldsColumn("a b"))
 }

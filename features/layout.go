@@ -160,29 +160,8 @@ func (l *Layout) validate() error {
 		if err := unique(s.Name); err != nil {
 			return err
 		}
-		switch s.DataType {
-		case Float32, Float16, Float64, Int32, Int64, Uint8, Bool:
-		default:
-			return fmt.Errorf("%w: array %q: cannot stream rows as %v: %w", ErrLayout, s.Name, s.DataType, ErrDataType)
-		}
-		for _, d := range s.RowShape {
-			if d < 1 {
-				return fmt.Errorf("%w: array %q has row shape %v", ErrLayout, s.Name, s.RowShape)
-			}
-		}
-		if size, ok := byteSize(append([]int{l.Rows}, s.RowShape...), s.DataType.Size()); !ok || size > math.MaxInt64/1024 {
-			return fmt.Errorf("%w: array %q: %d × %v is too large", ErrLayout, s.Name, l.Rows, s.RowShape)
-		}
-		if len(s.Dimensions) > 0 && len(s.Dimensions) != len(s.RowShape) {
-			return fmt.Errorf("%w: array %q: %d dimension names for row shape %v", ErrLayout, s.Name, len(s.Dimensions), s.RowShape)
-		}
-		if layer := s.Layer; layer != nil {
-			if len(s.RowShape) == 0 || s.RowShape[0] != len(layer.Timesteps) {
-				return fmt.Errorf("%w: layer %q: %d timesteps for row shape %v", ErrLayout, s.Name, len(layer.Timesteps), s.RowShape)
-			}
-			if layer.Driven != nil && len(layer.Driven) != len(layer.Timesteps) {
-				return fmt.Errorf("%w: layer %q: driven has %d values for %d timesteps", ErrLayout, s.Name, len(layer.Driven), len(layer.Timesteps))
-			}
+		if err := s.validate(l.Rows); err != nil {
+			return err
 		}
 	}
 	for _, c := range l.Columns {
@@ -221,6 +200,35 @@ func (l *Layout) validate() error {
 	for _, a := range l.Attributes {
 		if err := unique(a.Name); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// validate checks one streamed array of so many rows.
+func (s *Streamed) validate(rows int) error {
+	switch s.DataType {
+	case Float32, Float16, Float64, Int32, Int64, Uint8, Bool:
+	default:
+		return fmt.Errorf("%w: array %q: cannot stream rows as %v: %w", ErrLayout, s.Name, s.DataType, ErrDataType)
+	}
+	for _, d := range s.RowShape {
+		if d < 1 {
+			return fmt.Errorf("%w: array %q has row shape %v", ErrLayout, s.Name, s.RowShape)
+		}
+	}
+	if size, ok := byteSize(append([]int{rows}, s.RowShape...), s.DataType.Size()); !ok || size > math.MaxInt64/1024 {
+		return fmt.Errorf("%w: array %q: %d × %v is too large", ErrLayout, s.Name, rows, s.RowShape)
+	}
+	if len(s.Dimensions) > 0 && len(s.Dimensions) != len(s.RowShape) {
+		return fmt.Errorf("%w: array %q: %d dimension names for row shape %v", ErrLayout, s.Name, len(s.Dimensions), s.RowShape)
+	}
+	if layer := s.Layer; layer != nil {
+		if len(s.RowShape) == 0 || s.RowShape[0] != len(layer.Timesteps) {
+			return fmt.Errorf("%w: layer %q: %d timesteps for row shape %v", ErrLayout, s.Name, len(layer.Timesteps), s.RowShape)
+		}
+		if layer.Driven != nil && len(layer.Driven) != len(layer.Timesteps) {
+			return fmt.Errorf("%w: layer %q: driven has %d values for %d timesteps", ErrLayout, s.Name, len(layer.Driven), len(layer.Timesteps))
 		}
 	}
 	return nil

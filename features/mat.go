@@ -17,7 +17,8 @@ const MATLAB Format = "mat"
 func init() {
 	register(&formatSpec{format: MATLAB, title: "MATLAB", suffix: ".mat", folder: true, marker: matMarker,
 		summary:       "a level 5 file for each layer, below 2 GiB",
-		maxLayerBytes: matLimit, plan: planMAT, open: openMAT})
+		maxLayerBytes: matLimit, holdsColumn: matlabColumn, columnName: matlabName, maxColumnName: matNameLength,
+		plan: planMAT, open: openMAT})
 }
 
 // MATLAB's level 5 format (MathWorks, "MAT-File Format"): a header of 128
@@ -60,41 +61,9 @@ const (
 // under names that MATLAB allows.
 func planMAT(_ string, layout *Layout) (*plan, error) {
 	p := &plan{}
-	var common bytes.Buffer
-	names := map[string]bool{"features": true, "layer": true, "model": true, "region": true,
-		"timesteps": true, "ms": true, "driven": true, "dimensions": true}
-	unique := func(name string) string {
-		name = MATLABName(name)
-		for candidate, n := name, 2; ; n++ {
-			if !names[candidate] {
-				names[candidate] = true
-				return candidate
-			}
-			suffix := "_" + strconv.Itoa(n)
-			candidate = name[:min(len(name), matNameLength-len(suffix))] + suffix
-		}
-	}
-	for _, c := range layout.Columns {
-		if err := matValues(&common, unique(c.Name), []int{layout.Rows}, c.Values); err != nil {
-			return nil, err
-		}
-	}
-	for _, c := range layout.Constants {
-		if err := matValues(&common, unique(c.Name), c.Shape, c.Values); err != nil {
-			return nil, err
-		}
-	}
-	for _, a := range layout.Attributes {
-		matText(&common, unique(a.Name), a.Value)
-	}
-	matText(&common, "model", layout.Model)
-	masks, err := layout.masks()
+	common, masks, maskNames, err := matCommon(layout)
 	if err != nil {
 		return nil, err
-	}
-	maskNames := make([]string, len(masks))
-	for i, m := range masks {
-		maskNames[i] = unique(layout.Streamed[m].Name)
 	}
 	p.regions = make([]region, len(layout.Streamed))
 	var copies []maskCopy
@@ -113,30 +82,10 @@ func planMAT(_ string, layout *Layout) (*plan, error) {
 		seen[name] = true
 		fmt.Fprintln(&list, name)
 
-		var head bytes.Buffer
-		text := make([]byte, 116)
-		for j := copy(text, "MATLAB 5.0 MAT-file, written by tfconvrnn"); j < len(text); j++ {
-			text[j] = ' '
+		head, err := matHead(s)
+		if err != nil {
+			return nil, err
 		}
-		head.Write(text)
-		head.Write(make([]byte, 8))
-		head.Write([]byte{0x00, 0x01, 'I', 'M'})
-		matText(&head, "layer", s.Name)
-		region := ""
-		if s.Layer != nil {
-			region = s.Layer.Region
-			timesteps, ms := s.Layer.times()
-			for _, v := range []Constant{{Name: "timesteps", Values: timesteps}, {Name: "ms", Values: ms}, {Name: "driven", Values: s.Layer.Driven}} {
-				if n, _ := valuesOf(v.Values); n == 0 {
-					continue
-				}
-				if err := matValues(&head, v.Name, []int{len(timesteps)}, v.Values); err != nil {
-					return nil, err
-				}
-			}
-		}
-		matText(&head, "region", region)
-
 		class, kind, flags, err := matClass(s.DataType)
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", s.Name, err)
@@ -190,6 +139,76 @@ func planMAT(_ string, layout *Layout) (*plan, error) {
 	return p, nil
 }
 
+// matCommon is what every file holds: columns, constants, attributes and the model; and
+// the masks, whose values come later, with their names.
+func matCommon(layout *Layout) (common *bytes.Buffer, masks []int, maskNames []string, err error) {
+	common = &bytes.Buffer{}
+	names := map[string]bool{"features": true, "layer": true, "model": true, "region": true,
+		"timesteps": true, "ms": true, "driven": true, "dimensions": true}
+	unique := func(name string) string {
+		name = matlabName(name)
+		for candidate, n := name, 2; ; n++ {
+			if !names[candidate] {
+				names[candidate] = true
+				return candidate
+			}
+			suffix := "_" + strconv.Itoa(n)
+			candidate = name[:min(len(name), matNameLength-len(suffix))] + suffix
+		}
+	}
+	for _, c := range layout.Columns {
+		if err := matValues(common, unique(c.Name), []int{layout.Rows}, c.Values); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	for _, c := range layout.Constants {
+		if err := matValues(common, unique(c.Name), c.Shape, c.Values); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	for _, a := range layout.Attributes {
+		matText(common, unique(a.Name), a.Value)
+	}
+	matText(common, "model", layout.Model)
+	masks, err = layout.masks()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	maskNames = make([]string, len(masks))
+	for i, m := range masks {
+		maskNames[i] = unique(layout.Streamed[m].Name)
+	}
+	return common, masks, maskNames, nil
+}
+
+// matHead is what a layer's file starts with: the header, and what describes the layer.
+func matHead(s *Streamed) (*bytes.Buffer, error) {
+	var head bytes.Buffer
+	text := make([]byte, 116)
+	for j := copy(text, "MATLAB 5.0 MAT-file, written by tfconvrnn"); j < len(text); j++ {
+		text[j] = ' '
+	}
+	head.Write(text)
+	head.Write(make([]byte, 8))
+	head.Write([]byte{0x00, 0x01, 'I', 'M'})
+	matText(&head, "layer", s.Name)
+	region := ""
+	if s.Layer != nil {
+		region = s.Layer.Region
+		timesteps, ms := s.Layer.times()
+		for _, v := range []Constant{{Name: "timesteps", Values: timesteps}, {Name: "ms", Values: ms}, {Name: "driven", Values: s.Layer.Driven}} {
+			if n, _ := valuesOf(v.Values); n == 0 {
+				continue
+			}
+			if err := matValues(&head, v.Name, []int{len(timesteps)}, v.Values); err != nil {
+				return nil, err
+			}
+		}
+	}
+	matText(&head, "region", region)
+	return &head, nil
+}
+
 // maskCopy is a further place of a mask's rows.
 type maskCopy struct {
 	array int
@@ -214,9 +233,9 @@ func matMask(name string, rows int) matVariable {
 	return matVariable{before.Bytes(), make([]byte, size-rows), int64(before.Len() + size)}
 }
 
-// MATLABName makes a name that a variable of a .mat can have of a name that is not
+// matlabName makes a name that a variable of a .mat can have of a name that is not
 // empty: letters, digits and underscores, a letter first, at most 63.
-func MATLABName(name string) string {
+func matlabName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r

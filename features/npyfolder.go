@@ -18,7 +18,7 @@ const NPYFolder Format = "npy"
 func init() {
 	register(&formatSpec{format: NPYFolder, title: "thingsvision", suffix: ".npy", folder: true, marker: npyFolderMarker,
 		summary: "a folder for each layer, with features.npy and file_names.txt",
-		float16: true, plan: planNPYFolder, open: openNPYFolder})
+		float16: true, holdsColumn: entryName, plan: planNPYFolder, open: openNPYFolder})
 }
 
 // npyFolderMarker describes the whole output; it lies at the root.
@@ -45,25 +45,11 @@ func planNPYFolder(_ string, layout *Layout) (*plan, error) {
 		return add(plannedFile{name: name, size: int64(len(content)), sections: []section{bytesSection(0, content)}})
 	}
 
-	summary := map[string]any{"presentations": layout.Rows, "model": layout.Model,
-		"identifier": layout.Identifier, "stimulus_set": layout.StimulusSet}
 	masks, err := layout.masks()
 	if err != nil {
 		return nil, err
 	}
-	var arrays []any
-	for i := range layout.Streamed {
-		if !slices.Contains(masks, i) {
-			arrays = append(arrays, describe(&layout.Streamed[i]))
-		}
-	}
-	summary["arrays"] = arrays
-	attributes := map[string]string{}
-	for _, a := range layout.Attributes {
-		attributes[a.Name] = a.Value
-	}
-	summary["attributes"] = attributes
-	text, err := indented(summary)
+	text, err := describeAll(layout, masks)
 	if err != nil {
 		return nil, err
 	}
@@ -115,15 +101,19 @@ func planNPYFolder(_ string, layout *Layout) (*plan, error) {
 			return nil, err
 		}
 	}
-	// A name that is a file for one array and a folder for another.
+	return p, checkFolders(names)
+}
+
+// checkFolders refuses a name that is a file for one array and a folder for another.
+func checkFolders(names map[string]bool) error {
 	for name := range names {
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 			if names[dir] {
-				return nil, fmt.Errorf("%w: %q would be a file and a folder", ErrLayout, dir)
+				return fmt.Errorf("%w: %q would be a file and a folder", ErrLayout, dir)
 			}
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // planStimuliTable adds stimuli.csv. Its masks are known after the last row; until then
@@ -156,6 +146,25 @@ func planStimuliTable(p *plan, layout *Layout, masks []int, add func(plannedFile
 		return []patch{{file: file, bytes: columnsCSV(columns, layout.Rows), last: true}}, nil
 	}
 	return nil
+}
+
+// describeAll is the JSON description of the output.
+func describeAll(layout *Layout, masks []int) ([]byte, error) {
+	summary := map[string]any{"presentations": layout.Rows, "model": layout.Model,
+		"identifier": layout.Identifier, "stimulus_set": layout.StimulusSet}
+	var arrays []any
+	for i := range layout.Streamed {
+		if !slices.Contains(masks, i) {
+			arrays = append(arrays, describe(&layout.Streamed[i]))
+		}
+	}
+	summary["arrays"] = arrays
+	attributes := map[string]string{}
+	for _, a := range layout.Attributes {
+		attributes[a.Name] = a.Value
+	}
+	summary["attributes"] = attributes
+	return indented(summary)
 }
 
 // describe is the JSON description of a streamed array.
