@@ -45,18 +45,9 @@ var (
 )
 
 func register(runtime *libtf.Runtime, instructions string) error {
-	var functions []unsafe.Pointer
-	var missing []string
-	for i := C.int(0); C.kernels_function(i) != nil; i++ {
-		name := C.GoString(C.kernels_function(i))
-		symbol := runtime.Symbol(name)
-		if symbol == nil {
-			missing = append(missing, name)
-		}
-		functions = append(functions, symbol)
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("%w: the library lacks %s", ErrUnavailable, strings.Join(missing, ", "))
+	functions, err := functionsOf(runtime.Symbol)
+	if err != nil {
+		return err
 	}
 	i, err := isaOf(instructions)
 	if err != nil {
@@ -68,6 +59,24 @@ func register(runtime *libtf.Runtime, instructions string) error {
 		return fmt.Errorf("%w: %s", ErrUnavailable, C.GoString(&text[0]))
 	}
 	return nil
+}
+
+// functionsOf returns what the C code calls of TensorFlow.
+func functionsOf(lookup func(name string) unsafe.Pointer) ([]unsafe.Pointer, error) {
+	var functions []unsafe.Pointer
+	var missing []string
+	for i := C.int(0); C.kernels_function(i) != nil; i++ {
+		name := C.GoString(C.kernels_function(i))
+		function := lookup(name)
+		if function == nil {
+			missing = append(missing, name)
+		}
+		functions = append(functions, function)
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("%w: the library lacks %s", ErrUnavailable, strings.Join(missing, ", "))
+	}
+	return functions, nil
 }
 
 // isaOf returns the place of instructions among the C code's.

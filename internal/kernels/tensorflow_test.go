@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -62,6 +63,15 @@ func operation(t *testing.T, key string, sources, stencils, threads int) (*libtf
 	require.NoError(t, err)
 	t.Cleanup(func() { s.Close() })
 	return g, s, nil
+}
+
+func TestLibraryWithoutKernels(t *testing.T) {
+	_, err := functionsOf(func(string) unsafe.Pointer { return nil })
+	require.ErrorIs(t, err, ErrUnavailable)
+	assert.ErrorContains(t, err, "the library lacks TF_NewStatus, ")
+	assert.ErrorContains(t, err, "TF_NewKernelBuilder")
+	_, err = isaOf("sse1")
+	assert.ErrorIs(t, err, ErrUnavailable)
 }
 
 type shaped struct {
