@@ -13,7 +13,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/tfconvrnn/go/internal/diskspace"
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // The engine takes care of order, journal, resumption and publication; a fixedSink of
@@ -134,7 +134,7 @@ func (w *engine) start(entries []journalEntry, header journalHeader) error {
 
 // checkSpace makes sure that the disk of an output has the room for it.
 func checkSpace(path string, need int64, options Options) error {
-	free := diskspace.Free(filepath.Dir(path))
+	free := disk.Free(filepath.Dir(path))
 	if options.ForceSize || free < 0 || need <= free {
 		return nil
 	}

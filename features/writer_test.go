@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tfconvrnn/go/internal/diskspace"
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 func TestExistingOutput(t *testing.T) {
@@ -77,7 +77,7 @@ func TestWriterRefusesMisuse(t *testing.T) {
 
 func TestNoSpace(t *testing.T) {
 	eachFormat(t, func(t *testing.T, format Format) {
-		if diskspace.Free(t.TempDir()) < 0 {
+		if disk.Free(t.TempDir()) < 0 {
 			t.Skip("the file system does not tell its free space")
 		}
 		dir := t.TempDir()

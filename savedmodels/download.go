@@ -25,7 +25,7 @@ import (
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/bundle"
 	"github.com/tfconvrnn/go/internal/cachedir"
-	"github.com/tfconvrnn/go/internal/diskspace"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/fetchfile"
 	"github.com/tfconvrnn/go/internal/weights"
 	"github.com/tfconvrnn/go/internal/zoo"
@@ -35,7 +35,7 @@ import (
 var ErrDownload = fetchfile.ErrDownload
 
 // ErrSpace is wrapped by the error for a disk that is too full.
-var ErrSpace = diskspace.ErrFull
+var ErrSpace = disk.ErrFull
 
 // The files of a published checkpoint.
 const (
@@ -206,7 +206,7 @@ func (s *Store) newDownload(o DownloadOptions) (*download, error) {
 		o.Parallel = 4
 	}
 	if o.space == nil {
-		o.space = diskspace.Check
+		o.space = disk.Check
 	}
 	if o.DiscardCheckpoint && o.SkipConversion {
 		return nil, errors.New("a checkpoint that is not converted cannot be discarded")

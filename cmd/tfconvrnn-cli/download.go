@@ -13,6 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/internal/fetchfile"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -197,7 +198,7 @@ func recordActivations(ctx context.Context, con *console, results []savedmodels.
 	return nil
 }
 
-const unitModels unit = "models"
+const unitModels terminal.Unit = "models"
 
 func withSavedModel(ctx context.Context, dir string, do func(*tfconvrnn.Model) error) error {
 	model, err := tfconvrnn.LoadSavedModel(ctx, dir)

@@ -565,7 +565,7 @@ func (r *extractRun) do(ctx context.Context, model *tfconvrnn.Model) error {
 	}
 	if err != nil && written > 0 {
 		if suspendErr := writer.Suspend(); suspendErr == nil {
-			r.console.log.Error(e.out + ": " + keptMessage(err))
+			r.console.Log().Error(e.out + ": " + keptMessage(err))
 		}
 	}
 	return err

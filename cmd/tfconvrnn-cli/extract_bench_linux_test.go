@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/features"
+	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -98,7 +99,7 @@ func newNothing(b *testing.B, args []string) func() float64 {
 	cmd.Flags().StringVar(&e.format, "format", "", "")
 	cmd.SetContext(b.Context())
 	require.NoError(b, cmd.ParseFlags(args[1:]))
-	c := newConsole(io.Discard, true)
+	c := &console{terminal.New(program, io.Discard, true)}
 	plan, err := e.plan(cmd)
 	require.NoError(b, err)
 	set, err := e.openSet(cmd, cmd.Flags().Args(), plan, c)

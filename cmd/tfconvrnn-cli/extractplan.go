@@ -363,7 +363,7 @@ func (r *zarrRun) keep(ctx context.Context, why error) {
 	case err == nil && status.Done == 0 && status.Sealed == nil:
 		_ = r.plan.Discard(ctx)
 	case err == nil:
-		r.console.log.Error(r.command.out + ": " + keptMessage(why))
+		r.console.Log().Error(r.command.out + ": " + keptMessage(why))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/convert"
+	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
@@ -58,7 +59,7 @@ func (i *modelInfo) print(out io.Writer) error {
 	if i.Default.ImageOff < i.Default.Times {
 		shown = fmt.Sprintf("until timestep %d", i.Default.ImageOff)
 	}
-	fmt.Fprintf(out, "%s: %s cells, %s (%s parameters)\n", i.Name, i.Cell, i.Depth, shortCount(i.Parameters))
+	fmt.Fprintf(out, "%s: %s cells, %s (%s parameters)\n", i.Name, i.Cell, i.Depth, terminal.ShortCount(i.Parameters))
 	fmt.Fprintf(out, "published accuracy    top-1 %.2f %%, top-5 %.2f %%\n", i.Top1, i.Top5)
 	fmt.Fprintf(out, "decoder               %s\n", i.Decoder)
 	fmt.Fprintf(out, "default presentation  %d timesteps of 10 ms, the image is shown %s\n", i.Default.Times, shown)

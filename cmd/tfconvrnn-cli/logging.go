@@ -1,17 +1,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
-	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
 
+	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/internal/version"
 )
 
@@ -59,7 +56,7 @@ func (f *logFlags) handler(out io.Writer, quiet bool) slog.Handler {
 	if f.format == logJSON {
 		return slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})
 	}
-	return &lineHandler{out: out, level: level, mu: new(sync.Mutex)}
+	return terminal.NewLineHandler(program, out, level)
 }
 
 // logger is newLogger for a command, which messages in JSON name.
@@ -84,82 +81,6 @@ func logFlagsOf(cmd *cobra.Command) *logFlags {
 	return f
 }
 
-// A lineHandler writes messages as people read them: a line each, that says what it
-// is unless it is information. Attributes are for machines, and for debugging.
-type lineHandler struct {
-	out        io.Writer
-	level      slog.Level
-	attributes []slog.Attr
-	mu         *sync.Mutex
-}
-
-func (h *lineHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }
-
-func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
-	var line strings.Builder
-	switch {
-	case r.Level >= slog.LevelError:
-		line.WriteString(program + ": ")
-	case r.Level >= slog.LevelWarn:
-		line.WriteString(program + ": warning: ")
-	case r.Level < slog.LevelInfo:
-		line.WriteString(program + ": debug: ")
-	}
-	line.WriteString(r.Message)
-	if h.level < slog.LevelInfo {
-		write := func(a slog.Attr) bool {
-			value := a.Value.Resolve().String()
-			if strings.ContainsAny(value, " \"\n=") || value == "" {
-				value = fmt.Sprintf("%q", value)
-			}
-			line.WriteString(" " + a.Key + "=" + value)
-			return true
-		}
-		for _, a := range h.attributes {
-			write(a)
-		}
-		r.Attrs(write)
-	}
-	line.WriteByte('\n')
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, err := io.WriteString(h.out, line.String())
-	return err
-}
-
-func (h *lineHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
-	with := *h
-	with.attributes = append(slices.Clone(h.attributes), attributes...)
-	return &with
-}
-
-// WithGroup is not used here.
-func (h *lineHandler) WithGroup(string) slog.Handler { return h }
-
-// errorTypes returns the types of an error and all that it wraps, the outermost
-// first, as "A > B".
-func errorTypes(err error) string {
-	var types []string
-	var walk func(err error)
-	walk = func(err error) {
-		if name := fmt.Sprintf("%T", err); err != nil && !slices.Contains(types, name) && len(types) < 20 {
-			types = append(types, name)
-		}
-		switch wrapper := err.(type) {
-		case interface{ Unwrap() error }:
-			if inner := wrapper.Unwrap(); inner != nil {
-				walk(inner)
-			}
-		case interface{ Unwrap() []error }:
-			for _, inner := range wrapper.Unwrap() {
-				walk(inner)
-			}
-		}
-	}
-	walk(err)
-	return strings.Join(types, " > ")
-}
-
 // bugHint says how to report what is nobody's fault but the program's.
 const bugHint = `If this is a fault of ` + program + `, please report it with what "` + program + ` doctor --report" prints.`
 
@@ -167,7 +88,7 @@ const bugHint = `If this is a fault of ` + program + `, please report it with wh
 func reportError(cmd *cobra.Command, err error, code int, stderr io.Writer) {
 	var used usageError
 	f := logFlagsOf(cmd)
-	f.logger(cmd, stderr, false).Error(describe(err), "exit_code", code, "error_types", errorTypes(err), "version", version.Version)
+	f.logger(cmd, stderr, false).Error(describe(err), "exit_code", code, "error_types", terminal.ErrorTypes(err), "version", version.Version)
 	if f.format == logJSON {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/internal/chrometrace"
+	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/internal/libtf"
 )
 
@@ -76,9 +77,9 @@ func TestLevels(t *testing.T) {
 		"error": "",
 	} {
 		var out bytes.Buffer
-		c := newConsole(&out, false)
+		c := &console{terminal.New(program, &out, false)}
 		f := &logFlags{format: logText, level: level}
-		c.log = newLogger(f, consoleWriter{c}, false)
+		c.SetLog(newLogger(f, c.Writer(), false))
 		c.debug("details", "file", "a b", "n", 3)
 		c.note("note")
 		c.warn("careful")
@@ -92,7 +93,7 @@ func TestLevels(t *testing.T) {
 
 func TestErrorTypes(t *testing.T) {
 	err := fmt.Errorf("a: %w", errors.Join(inputf("b: %w", &fs.PathError{Op: "open", Path: "x", Err: fs.ErrNotExist}), errors.New("c")))
-	assert.Equal(t, "*fmt.wrapError > *errors.joinError > main.inputError > *fs.PathError > *errors.errorString", errorTypes(err))
+	assert.Equal(t, "*fmt.wrapError > *errors.joinError > main.inputError > *fs.PathError > *errors.errorString", terminal.ErrorTypes(err))
 }
 
 func TestBugHint(t *testing.T) {

@@ -382,25 +382,6 @@ func TestReadAnswer(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
-func TestProgressLines(t *testing.T) {
-	var out bytes.Buffer
-	c := newConsole(&out, false)
-	task := c.start("extracting", unitImages, 100)
-	task.set(1, 100)
-	assert.Empty(t, out.String(), "not before the interval is over")
-	task.begun, task.lastLine = task.begun.Add(-20*time.Second), task.lastLine.Add(-20*time.Second)
-	task.set(50, 100)
-	assert.Regexp(t, `^extracting: 50 of 100 images, 2\.\d+ images/s, 20s left\n$`, out.String())
-	task.end()
-	task.end()
-
-	out.Reset()
-	quiet := newConsole(&out, true)
-	quiet.note("hidden")
-	quiet.warn("shown")
-	assert.Equal(t, "tfconvrnn-cli: warning: shown\n", out.String())
-}
-
 func TestOutputsEqualPlan(t *testing.T) {
 	if _, err := runtimePath(); err != nil {
 		require.NotEqual(t, "1", os.Getenv(requireEnv), "%v", err)

@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/savedmodels"
 )
@@ -46,7 +47,7 @@ func printModels(out io.Writer, models []savedmodels.Model) error {
 	fmt.Fprintln(table, "MODEL\tCELL\tLAYERS\tDECODER\tTIMESTEPS\tIMAGE OFF\tPARAMETERS\tTOP-1 %\tTOP-5 %")
 	for _, m := range models {
 		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%d\t%s\t%s\t%.2f\t%.2f\n", m.Name, m.Cell, len(m.Layers), m.Decoder,
-			m.Default.Times, imageOff(m.Default), shortCount(m.Parameters), m.Top1, m.Top5)
+			m.Default.Times, imageOff(m.Default), terminal.ShortCount(m.Parameters), m.Top1, m.Top5)
 	}
 	return table.Flush()
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -30,10 +31,10 @@ func needRuntime(cmd *cobra.Command, c *console, yes bool) error {
 	}
 	ci, _ := strconv.ParseBool(os.Getenv("CI"))
 	if !yes && !ci {
-		if !isTerminal(cmd.InOrStdin()) || !c.terminal {
+		if !terminal.IsTerminal(cmd.InOrStdin()) || !c.Terminal() {
 			return err
 		}
-		c.print("The TensorFlow runtime (libtensorflow " + runtimeinstall.Version + ") is not installed. Install it now? [Y/n] ")
+		c.Print("The TensorFlow runtime (libtensorflow " + runtimeinstall.Version + ") is not installed. Install it now? [Y/n] ")
 		agreed, askErr := readAnswer(cmd.Context(), cmd.InOrStdin())
 		if askErr != nil {
 			return askErr
@@ -166,15 +167,4 @@ func precisionLine(e *tfconvrnn.PrecisionError) string {
 	layer, largest := e.Largest()
 	return fmt.Sprintf("%s instead of %s: features of a built-in picture differ by up to %.2g %% (%s, RMS of the difference relative to that in float32), logits by %.2g %%",
 		tfconvrnn.BFloat16, tfconvrnn.Float32, 100*largest, layer, 100*e.Logits)
-}
-
-// plural returns "1 image", "2 images".
-func plural(n int, noun string) string {
-	if n == 1 {
-		return fmt.Sprintf("%d %s", n, noun)
-	}
-	if stem, ok := strings.CutSuffix(noun, "us"); ok {
-		return fmt.Sprintf("%d %si", n, stem)
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

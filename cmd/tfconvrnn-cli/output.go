@@ -12,7 +12,7 @@ import (
 
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
-	"github.com/tfconvrnn/go/internal/diskspace"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/storage"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
@@ -83,7 +83,7 @@ func (e *extractCommand) checkUnfinished(ctx context.Context) (resuming bool, er
 
 // checkSpace finds out whether a disk has the room for an output.
 func checkSpace(file string, size int64) error {
-	free := diskspace.Free(filepath.Dir(filepath.Clean(file)))
+	free := disk.Free(filepath.Dir(filepath.Clean(file)))
 	if free < 0 || free >= size {
 		return nil
 	}
@@ -92,17 +92,7 @@ func checkSpace(file string, size int64) error {
 }
 
 // checkFolder finds out whether files can be made in a folder.
-func checkFolder(folder string) error {
-	probe, err := os.CreateTemp(folder, ".tfconvrnn-*.tmp")
-	if err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		return fmt.Errorf("cannot write to the folder %s: %w", folder, err)
-	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
-}
+func checkFolder(folder string) error { return disk.CheckFolder(folder) }
 
 // newContent describes an output of a set's stimuli, whose hashes are given.
 func newContent(model savedmodels.Model, set *stimuli.Set, hashes []string) *extraction.Content {

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/internal/cachedir"
 )
@@ -43,24 +42,4 @@ func TestReport(t *testing.T) {
 	assert.Contains(t, []int{exitOK, exitMissing}, code)
 	assert.Contains(t, stdout, `"name": "environment"`)
 	assert.NotContains(t, stdout, "hunter2")
-}
-
-func TestWithoutHome(t *testing.T) {
-	for text, want := range map[string]string{
-		"/home/al/x and /home/al": "~/x and ~", "/home/alice/x": "/home/alice/x", "a:/home/al:b": "a:~:b", "nothing": "nothing",
-	} {
-		assert.Equal(t, want, withoutHome(text, "/home/al/"))
-	}
-	assert.Equal(t, "/a/b", withoutHome("/a/b", "/"))
-}
-
-func TestMarkdownCells(t *testing.T) {
-	var out strings.Builder
-	s := reportSection{Name: "x"}
-	s.add("empty", "")
-	s.add("pipe", "a|b<c>")
-	require.NoError(t, printReport(&out, []reportSection{s, {Name: "y"}}))
-	assert.Contains(t, out.String(), `| pipe | a\|b&lt;c> |`)
-	assert.NotContains(t, out.String(), "empty")
-	assert.Contains(t, out.String(), "(nothing)")
 }

@@ -20,7 +20,7 @@ type extractTrace struct {
 
 // wanted says whether anybody wants to know.
 func (t *extractTrace) wanted() bool {
-	return t.writer != nil || t.console.log.Enabled(context.Background(), slog.LevelDebug)
+	return t.writer != nil || t.console.Log().Enabled(context.Background(), slog.LevelDebug)
 }
 
 // start begins a part of the work that is not a batch's, which the returned function

@@ -18,7 +18,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/bundle"
-	"github.com/tfconvrnn/go/internal/diskspace"
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // Tensor is a tensor in C order.
@@ -91,7 +91,7 @@ func (c *Cache) Read(key string, names []string, allocate func(name string, shap
 }
 
 // Write puts a set in place of what there is under the key, and removes sets that are
-// too many. Errors wrap diskspace.ErrFull or come from the file system.
+// too many. Errors wrap disk.ErrFull or come from the file system.
 func (c *Cache) Write(key string, tensors []Tensor) error {
 	if err := os.MkdirAll(c.dir, 0o777); err != nil {
 		return err
@@ -105,7 +105,7 @@ func (c *Cache) Write(key string, tensors []Tensor) error {
 	for _, t := range tensors {
 		size += 4 * int64(len(t.Data))
 	}
-	if err := diskspace.Check(c.dir, size+c.spare); err != nil {
+	if err := disk.Check(c.dir, size+c.spare); err != nil {
 		return err
 	}
 	err := atomicfile.Directory(filepath.Join(c.dir, key), true, func(temporary string) error {

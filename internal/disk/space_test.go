@@ -1,4 +1,4 @@
-package diskspace
+package disk
 
 import (
 	"math"

@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package main
+package doctor
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 )
 
 // addKernel adds what uname prints, but for the machine's name.
-func addKernel(s *reportSection) {
+func addKernel(s *Section) {
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
 		s.addf("kernel", "%s %s %s", unix.ByteSliceToString(name.Sysname[:]), unix.ByteSliceToString(name.Release[:]), unix.ByteSliceToString(name.Machine[:]))
@@ -17,7 +17,7 @@ func addKernel(s *reportSection) {
 }
 
 // addLimits adds the limits of the process.
-func addLimits(s *reportSection) {
+func addLimits(s *Section) {
 	for _, l := range []struct {
 		name     string
 		resource int

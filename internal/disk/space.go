@@ -1,5 +1,5 @@
-// Package diskspace says how much can still be written to a disk.
-package diskspace
+// Package disk is what the project does with files beside reading and writing them.
+package disk
 
 import (
 	"errors"

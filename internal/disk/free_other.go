@@ -1,6 +1,6 @@
 //go:build !unix
 
-package diskspace
+package disk
 
 // Free returns -1: it cannot be told here.
 func Free(string) int64 { return -1 }

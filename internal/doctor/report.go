@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -9,14 +9,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
-	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/internal/cachedir"
-	"github.com/tfconvrnn/go/internal/diskspace"
+	"github.com/tfconvrnn/go/internal/console"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/processor"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
@@ -25,25 +24,29 @@ import (
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
-// A reportSection is a part of the report that accompanies a bug.
-type reportSection struct {
-	Name  string       `json:"name"`
-	Facts []reportFact `json:"facts"`
+// A Report is what accompanies a bug.
+type Report []Section
+
+// A Section is a part of the report that accompanies a bug.
+type Section struct {
+	Name  string `json:"name"`
+	Facts []Fact `json:"facts"`
 }
 
-type reportFact struct {
+// A Fact is a line of a section.
+type Fact struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
 // add adds a fact unless its value is empty.
-func (s *reportSection) add(name, value string) {
+func (s *Section) add(name, value string) {
 	if value = strings.TrimSpace(value); value != "" {
-		s.Facts = append(s.Facts, reportFact{name, value})
+		s.Facts = append(s.Facts, Fact{name, value})
 	}
 }
 
-func (s *reportSection) addf(name, format string, args ...any) {
+func (s *Section) addf(name, format string, args ...any) {
 	s.add(name, fmt.Sprintf(format, args...))
 }
 
@@ -60,13 +63,13 @@ var shownVariables = []string{
 // passwords.
 var hiddenVariables = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "SSL_CERT_FILE"}
 
-// newReport gathers what someone needs to know who is told of a bug. It takes a few
+// NewReport gathers what someone needs to know who is told of a bug. It takes a few
 // seconds, for the checksums of the runtime.
-func newReport(cmd *cobra.Command, storeDir string, findings []finding) []reportSection {
-	sections := []reportSection{
-		softwareReport(), systemReport(), runtimeReport(cmd.Context()), storeReport(storeDir), environmentReport(),
+func NewReport(ctx context.Context, o Options, findings Findings) Report {
+	sections := Report{
+		softwareReport(), systemReport(), runtimeReport(ctx, o.Program), storeReport(o.Store), environmentReport(),
 	}
-	seen := reportSection{Name: "doctor"}
+	seen := Section{Name: "doctor"}
 	for _, f := range findings {
 		seen.addf(f.Name, "%s: %s", f.State, f.Detail)
 	}
@@ -106,8 +109,8 @@ func withoutHome(text, home string) string {
 	}
 }
 
-func softwareReport() reportSection {
-	s := reportSection{Name: "versions"}
+func softwareReport() Section {
+	s := Section{Name: "versions"}
 	s.addf("tfconvrnn", "%s, converter %s", version.Version, version.Converter)
 	s.addf("Go", "%s %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	info, ok := debug.ReadBuildInfo()
@@ -138,8 +141,8 @@ func firstValue(file, key, separator string) string {
 	return ""
 }
 
-func systemReport() reportSection {
-	s := reportSection{Name: "system"}
+func systemReport() Section {
+	s := Section{Name: "system"}
 	addKernel(&s)
 	s.add("distribution", firstValue("/etc/os-release", "PRETTY_NAME", "="))
 	if _, err := os.Stat("/.dockerenv"); err == nil {
@@ -160,17 +163,17 @@ func systemReport() reportSection {
 		}
 	}
 	addLimits(&s)
-	if free := diskspace.Free(os.TempDir()); free >= 0 {
+	if free := disk.Free(os.TempDir()); free >= 0 {
 		s.addf("temporary directory", "%s, %s free", os.TempDir(), humanize.Bytes(uint64(free)))
 	}
 	return s
 }
 
-func runtimeReport(ctx context.Context) reportSection {
-	s := reportSection{Name: "TensorFlow"}
+func runtimeReport(ctx context.Context, program string) Section {
+	s := Section{Name: "TensorFlow"}
 	if err := tfconvrnn.RuntimeError(); err != nil {
-		s.add("error", describe(err))
-		s.add("error types", errorTypes(err))
+		s.add("error", message(err))
+		s.add("error types", console.ErrorTypes(err))
 		return s
 	}
 	loaded := libtf.Loaded()
@@ -200,8 +203,8 @@ func runtimeReport(ctx context.Context) reportSection {
 	return s
 }
 
-func storeReport(dir string) reportSection {
-	s := reportSection{Name: "store"}
+func storeReport(dir string) Section {
+	s := Section{Name: "store"}
 	store, err := savedmodels.Open(dir)
 	if err != nil {
 		s.add("error", err.Error())
@@ -226,8 +229,8 @@ func storeReport(dir string) reportSection {
 	return s
 }
 
-func environmentReport() reportSection {
-	s := reportSection{Name: "environment"}
+func environmentReport() Section {
+	s := Section{Name: "environment"}
 	for _, name := range shownVariables {
 		value, ok := os.LookupEnv(name)
 		switch {
@@ -246,11 +249,11 @@ func environmentReport() reportSection {
 	return s
 }
 
-// printReport prints a report as Markdown.
-func printReport(out io.Writer, sections []reportSection) error {
+// Print writes a report as Markdown.
+func (r Report) Print(out io.Writer) error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "### %s doctor --report\n", program)
-	for _, s := range sections {
+	fmt.Fprintf(&text, "### %s doctor --report\n", "tfconvrnn-cli")
+	for _, s := range r {
 		fmt.Fprintf(&text, "\n**%s**\n\n| | |\n|---|---|\n", s.Name)
 		if len(s.Facts) == 0 {
 			text.WriteString("| (nothing) | |\n")
@@ -265,9 +268,4 @@ func printReport(out io.Writer, sections []reportSection) error {
 
 func markdownCell(text string) string {
 	return strings.NewReplacer("|", `\|`, "<", "&lt;", "\n", " ").Replace(text)
-}
-
-// failed says whether doctor found that nothing can be extracted.
-func failed(findings []finding) bool {
-	return slices.ContainsFunc(findings, func(f finding) bool { return f.State == stateError })
 }

@@ -1,7 +1,0 @@
-//go:build !linux && !darwin
-
-package main
-
-func addKernel(*reportSection) {}
-
-func addLimits(*reportSection) {}

@@ -1,0 +1,7 @@
+//go:build !linux && !darwin
+
+package doctor
+
+func addKernel(*Section) {}
+
+func addLimits(*Section) {}
