@@ -20,9 +20,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/bundle"
-	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/internal/seeded"
 	"github.com/tfconvrnn/go/internal/unroll"
 	"github.com/tfconvrnn/go/internal/weights"
@@ -46,14 +46,27 @@ var (
 	ErrTimes = errors.New("impossible number of timesteps")
 )
 
-// Source holds the values of a model's variables. The caller closes it.
-type Source = weights.Source
+// A Source holds the values of a model's variables. The caller closes it. It is safe for
+// concurrent use, apart from Close.
+type Source struct{ values weights.Source }
+
+// Variable returns the values of a variable, whose shape is given, in C order. The caller owns
+// them.
+func (s *Source) Variable(name string, shape []int) ([]float32, error) {
+	return s.values.Variable(name, shape)
+}
+
+// String says where the values come from.
+func (s *Source) String() string { return s.values.Describe().String() }
+
+// Close releases files. It may be called more than once.
+func (s *Source) Close() error { return s.values.Close() }
 
 // Checkpoint opens the TensorFlow V2 checkpoint with the given prefix, such as
 // "dir/model.ckpt", for the model. Optimizer slots and global_step are skipped;
 // any other extra, missing or misshapen variable is an error that lists them
 // all and wraps ErrMismatch.
-func Checkpoint(model, prefix string) (Source, error) {
+func Checkpoint(model, prefix string) (*Source, error) {
 	m, err := lookup(model)
 	if err != nil {
 		return nil, err
@@ -67,16 +80,19 @@ func Checkpoint(model, prefix string) (Source, error) {
 			}
 		}
 	}
-	return source, err
+	if err != nil {
+		return nil, err
+	}
+	return &Source{source}, nil
 }
 
 // Seeded returns untrained weights for the model, the same for the same seed.
-func Seeded(model string, seed uint64) (Source, error) {
+func Seeded(model string, seed uint64) (*Source, error) {
 	m, err := lookup(model)
 	if err != nil {
 		return nil, err
 	}
-	return weights.Seeded(seed, m.Variables()), nil
+	return &Source{weights.Seeded(seed, m.Variables())}, nil
 }
 
 func lookup(model string) (*zoo.Model, error) {
@@ -89,16 +105,16 @@ func lookup(model string) (*zoo.Model, error) {
 
 // Variant says how the graph computes the model; the results are equal up to
 // rounding.
-type Variant = unroll.Variant
+type Variant string
 
 // The variants.
 const (
 	// Plain computes every layer at every timestep for every stimulus, as the
 	// published code does. It is the reference.
-	Plain Variant = unroll.Plain
+	Plain = Variant(unroll.Plain)
 	// LightCone computes once what does not depend on the stimulus, or on one
 	// frame of it only.
-	LightCone Variant = unroll.LightCone
+	LightCone = Variant(unroll.LightCone)
 )
 
 // Options steer a conversion; the zero value is the default.
@@ -154,7 +170,7 @@ const DefaultMatMulPixels = 49
 //
 // The directory appears when all of it is written and synced; after an error or
 // cancellation nothing is left.
-func Convert(ctx context.Context, model string, source Source, dir string, options Options) (*manifest.Manifest, error) {
+func Convert(ctx context.Context, model string, source *Source, dir string, options Options) (*manifest.Manifest, error) {
 	m, err := lookup(model)
 	if err != nil {
 		return nil, err
@@ -173,7 +189,7 @@ func Convert(ctx context.Context, model string, source Source, dir string, optio
 	return result, nil
 }
 
-func write(ctx context.Context, m *zoo.Model, source Source, dir string, options Options) (*manifest.Manifest, error) {
+func write(ctx context.Context, m *zoo.Model, source *Source, dir string, options Options) (*manifest.Manifest, error) {
 	network, graph, err := makeGraph(m, options)
 	if err != nil {
 		return nil, err
@@ -208,13 +224,13 @@ const graphName = "saved_model.pb"
 // makeGraph returns the network and the content of saved_model.pb, which do not depend
 // on the weights.
 func makeGraph(m *zoo.Model, options Options) (*unroll.Network, []byte, error) {
-	network := unroll.Unroll(m, options.Times, options.Variant, unroll.Options{MatMulPixels: options.MatMulPixels})
+	network := unroll.Unroll(m, options.Times, unroll.Variant(options.Variant), unroll.Options{MatMulPixels: options.MatMulPixels})
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(newSavedModel(network))
 	return network, data, err
 }
 
 // writeVariables writes the graph's variables and says which they are.
-func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, source Source, dir string, progress func(done, total int64)) (*manifest.Weights, error) {
+func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, source *Source, dir string, progress func(done, total int64)) (*manifest.Weights, error) {
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		return nil, err
 	}
@@ -233,7 +249,7 @@ func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, 
 	for _, v := range expected {
 		total += elements(v.Shape)
 	}
-	hashing, recognizer := weights.Hashing(source), &seeded.Recognizer{}
+	hashing, recognizer := weights.Hashing(source.values), &seeded.Recognizer{}
 	for _, v := range expected {
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
@@ -263,7 +279,7 @@ func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, 
 	if err := writer.Finish(); err != nil {
 		return nil, err
 	}
-	return describe(source.Describe(), hashing, recognizer, expected)
+	return describe(source.values.Describe(), hashing, recognizer, expected)
 }
 
 // describe says which weights were read. Values that a seed makes are recorded as

@@ -15,8 +15,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tfconvrnn/go/convert"
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/bundle"
-	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/internal/tfpb"
 	"github.com/tfconvrnn/go/internal/weights"
 	"github.com/tfconvrnn/go/internal/zoo"
@@ -27,13 +27,13 @@ const (
 	model  = "timedecay_shallow"
 )
 
-func seeded(t testing.TB, model string) convert.Source {
+func seeded(t testing.TB, model string) *convert.Source {
 	source, err := convert.Seeded(model, 1)
 	require.NoError(t, err)
 	return source
 }
 
-func convertTo(t testing.TB, dir string, source convert.Source, options convert.Options) *manifest.Manifest {
+func convertTo(t testing.TB, dir string, source *convert.Source, options convert.Options) *manifest.Manifest {
 	m, err := convert.Convert(t.Context(), model, source, dir, options)
 	require.NoError(t, err)
 	return m
@@ -366,7 +366,7 @@ func TestOverwrite(t *testing.T) {
 	_, err := convert.Convert(t.Context(), model, seeded(t, model), dir, convert.Options{})
 	assert.ErrorIs(t, err, convert.ErrExists)
 
-	broken := &failing{Source: seeded(t, model), after: 3}
+	broken := convert.SourceOf(&failing{Source: weights.Seeded(1, zoo.Lookup(model).Variables()), after: 3})
 	_, err = convert.Convert(t.Context(), model, broken, dir, convert.Options{Overwrite: true})
 	assert.ErrorIs(t, err, errRead)
 	assert.Equal(t, before, tree(t, dir), "a failure leaves what was there")
@@ -384,7 +384,7 @@ var errRead = errors.New("the disk is gone")
 
 // failing is a source that fails after some variables.
 type failing struct {
-	convert.Source
+	weights.Source
 	after int
 }
 

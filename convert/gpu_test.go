@@ -25,7 +25,7 @@ func TestGPUReadiness(t *testing.T) {
 		for _, variant := range []Variant{Plain, LightCone} {
 			options := Options{Variant: variant}
 			require.NoError(t, options.complete(m))
-			network := unroll.Unroll(m, options.Times, options.Variant, unroll.Options{MatMulPixels: options.MatMulPixels})
+			network := unroll.Unroll(m, options.Times, unroll.Variant(options.Variant), unroll.Options{MatMulPixels: options.MatMulPixels})
 			_, fetches := gpukernels.Hot(network)
 			graph := newSavedModel(network).MetaGraphs[0]
 			for _, signature := range graph.SignatureDef {

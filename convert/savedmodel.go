@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"sort"
 
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/graph"
-	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/internal/tfpb"
 	"github.com/tfconvrnn/go/internal/unroll"
 	"github.com/tfconvrnn/go/internal/version"

@@ -22,10 +22,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/convert"
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/bundle"
 	"github.com/tfconvrnn/go/internal/checkpointserver"
 	"github.com/tfconvrnn/go/internal/fetchfile"
-	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/internal/weights"
 	"github.com/tfconvrnn/go/internal/zoo"
 )

@@ -13,8 +13,8 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/cachedir"
-	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/internal/version"
 	"github.com/tfconvrnn/go/internal/zoo"
 )

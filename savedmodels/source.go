@@ -27,7 +27,7 @@ func (e *NoWeightsError) Unwrap() error { return ErrNoWeights }
 
 // Source returns the weights of a model that convert.Convert takes. The caller
 // closes it. Errors wrap ErrUnknownModel, ErrNoWeights or those of package convert.
-func (s *Store) Source(model string, w Weights) (convert.Source, error) {
+func (s *Store) Source(model string, w Weights) (*convert.Source, error) {
 	if _, err := Lookup(model); err != nil {
 		return nil, err
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/tfconvrnn/go/convert"
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/cachedir"
-	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/internal/version"
 	"github.com/tfconvrnn/go/internal/zoo"
 )
@@ -134,7 +134,7 @@ func (s *Store) Get(ctx context.Context, r Request) (SavedModel, error) {
 		if err != nil {
 			return SavedModel{}, err
 		}
-		return s.getOrConvert(ctx, r, fmt.Sprintf("seeded-%d", r.Weights.Seed), func() (convert.Source, error) { return source, nil })
+		return s.getOrConvert(ctx, r, fmt.Sprintf("seeded-%d", r.Weights.Seed), func() (*convert.Source, error) { return source, nil })
 	}
 	prefix, err := s.checkpoint(r)
 	if err != nil {
@@ -150,7 +150,7 @@ func (s *Store) Get(ctx context.Context, r Request) (SavedModel, error) {
 	if err != nil {
 		return SavedModel{}, fmt.Errorf("checkpoint of %s: %w", r.Model, err)
 	}
-	return s.getOrConvert(ctx, r, key, func() (convert.Source, error) { return convert.Checkpoint(r.Model, prefix) })
+	return s.getOrConvert(ctx, r, key, func() (*convert.Source, error) { return convert.Checkpoint(r.Model, prefix) })
 }
 
 // checkpoint finds the checkpoint's prefix; "" if there is none and none was named.
@@ -215,7 +215,7 @@ func (r Request) name(key string) string {
 	return fmt.Sprintf("%s-times%d-%s", key, r.Times, r.Variant)
 }
 
-func (s *Store) getOrConvert(ctx context.Context, r Request, key string, open func() (convert.Source, error)) (SavedModel, error) {
+func (s *Store) getOrConvert(ctx context.Context, r Request, key string, open func() (*convert.Source, error)) (SavedModel, error) {
 	dir := filepath.Join(s.dir, r.Model, r.name(key))
 	if found, err := current(dir); err == nil {
 		return found, nil

@@ -99,7 +99,7 @@ for part in $parts; do
 		TFCONVRNN_ROUNDS=$ROUNDS run "race detector: 32 goroutines, closing meanwhile" "$ROUNDS rounds" \
 			gotest -race ./tfconvrnn -run '^(TestConcurrentUse|TestCloseRacesWithExtract|TestCloseInTheSink|TestFailuresLeaveNothing|TestStreamEnds|TestOnError)$'
 		run "race detector: binding, converter, files" "all their tests" \
-			gotest -race ./internal/libtf ./internal/bundle ./features ./internal/atomicfile ./internal/manifest ./convert
+			gotest -race ./internal/libtf ./internal/bundle ./features ./internal/atomicfile ./convert/manifest ./convert
 		run "race detector: store" "at once, cancelled, killed" \
 			gotest -race ./savedmodels -run '^(TestGet.*|TestTwoProcessesAtOnce|TestLeftovers.*|TestDownloadAtOnce|TestDownloadIsCancelled)$'
 		;;

@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/libtf"
-	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/internal/tfpb"
 )
 

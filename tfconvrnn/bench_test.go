@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tfconvrnn/go/internal/manifest"
+	"github.com/tfconvrnn/go/convert/manifest"
 )
 
 func TestClockCountsOverlapsOnce(t *testing.T) {

@@ -3,9 +3,9 @@ package tfconvrnn
 import (
 	"errors"
 
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/internal/libtf"
-	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
@@ -40,7 +40,7 @@ var (
 	ErrModified = manifest.ErrModified
 	// ErrRuntimeNotFound means that libtensorflow was not found; the message says
 	// where it was looked for and how to get it.
-	ErrRuntimeNotFound = libtf.ErrNotFound
+	ErrRuntimeNotFound error = libtf.ErrNotFound
 	// ErrUnreadable means a picture that cannot be decoded.
 	ErrUnreadable = images.ErrUnreadable
 )

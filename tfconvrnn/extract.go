@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/libtf"
-	"github.com/tfconvrnn/go/internal/manifest"
 )
 
 // ExtractOption says what Extract and Stream compute, and how.

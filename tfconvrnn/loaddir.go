@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/tfconvrnn/go/internal/manifest"
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 

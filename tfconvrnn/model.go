@@ -9,8 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/libtf"
-	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/internal/processor"
 	"github.com/tfconvrnn/go/internal/version"
 	"github.com/tfconvrnn/go/savedmodels"

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
@@ -171,47 +169,14 @@ func seedCheckpoint(cmd *cobra.Command, name string, seed uint64, out string, fo
 	if err := os.MkdirAll(filepath.Dir(prefix), 0o777); err != nil {
 		return err
 	}
-	variables := zoo.Lookup(name).Variables()
 	c := commandConsole(cmd, quiet)
-	watched := &watchedSource{Source: source, ctx: cmd.Context(), task: c.start("writing", unitParameters, parameters(variables)), total: parameters(variables)}
-	err = weights.WriteCheckpoint(prefix, watched, variables)
-	watched.task.end()
+	progress := c.start("writing", unitParameters, 0)
+	err = convert.WriteCheckpoint(cmd.Context(), name, source, prefix, progress.set)
+	progress.end()
 	if err != nil {
 		return err
 	}
 	c.warn("these weights are untrained (seeded:%d): good for trying things out, not for science", seed)
 	fmt.Fprintf(cmd.OutOrStdout(), "%s.{index,data-00000-of-00001}\n", prefix)
 	return nil
-}
-
-func parameters(variables []weights.Variable) int64 {
-	var total int64
-	for _, v := range variables {
-		n := int64(1)
-		for _, d := range v.Shape {
-			n *= int64(d)
-		}
-		total += n
-	}
-	return total
-}
-
-// watchedSource reports how much of a source was read and ends when its context
-// does.
-type watchedSource struct {
-	weights.Source
-	ctx   context.Context
-	task  *task
-	done  atomic.Int64
-	total int64
-}
-
-// Variable returns the values of a variable; see weights.Source.
-func (s *watchedSource) Variable(name string, shape []int) ([]float32, error) {
-	if err := context.Cause(s.ctx); err != nil {
-		return nil, err
-	}
-	values, err := s.Source.Variable(name, shape)
-	s.task.set(s.done.Add(int64(len(values))), s.total)
-	return values, err
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/convert"
-	"github.com/tfconvrnn/go/internal/manifest"
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 

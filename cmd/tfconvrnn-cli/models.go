@@ -10,8 +10,8 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/tfconvrnn/go/convert/manifest"
 	terminal "github.com/tfconvrnn/go/internal/console"
-	"github.com/tfconvrnn/go/internal/manifest"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 

@@ -43,7 +43,7 @@ func TestRemedies(t *testing.T) {
 }
 
 // flagless are the packages whose messages name no flags: flags are the command's.
-var flagless = []string{"tfconvrnn", "savedmodels", "convert", "internal/evaluation", "internal/runtimeinstall", "internal/trust", "internal/manifest"}
+var flagless = []string{"tfconvrnn", "savedmodels", "convert", "internal/evaluation", "internal/runtimeinstall", "internal/trust", "convert/manifest"}
 
 func TestPackagesNameNoFlags(t *testing.T) {
 	flag := regexp.MustCompile("\"[^\"`]*(^|[ (])--[a-z]|tfconvrnn-cli [a-z]")

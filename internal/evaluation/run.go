@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/imagenet"
-	"github.com/tfconvrnn/go/internal/manifest"
 )
 
 // record is what is kept of a picture.

@@ -18,8 +18,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/bundle"
-	"github.com/tfconvrnn/go/internal/manifest"
 )
 
 // ErrUntrusted is wrapped by errors about SavedModels that the converter cannot

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tfconvrnn/go/internal/manifest"
+	"github.com/tfconvrnn/go/convert/manifest"
 )
 
 var fileNames = []string{"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"}
