@@ -137,3 +137,22 @@ func ExampleEpisodes() {
 	// episodes(times=8,on=0,off=2,on=5,off=6),blank=published
 	// [0 0 -1 -1 -1 0 -1 -1]
 }
+
+func ExampleOutputs() {
+	model, err := savedmodels.Lookup("ugrnn_intermediate")
+	if err != nil {
+		panic(err)
+	}
+	presentation, layers, err := tfconvrnn.Outputs(model, tfconvrnn.Layers("conv5", "conv10"), tfconvrnn.WithPresentation(tfconvrnn.Neural()))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(presentation)
+	for _, l := range layers {
+		fmt.Println(l.Name, l.Shape, len(l.Timesteps), "timesteps from", l.Milliseconds[0], "ms")
+	}
+	// Output:
+	// neural(times=26,on=0,off=10),blank=published
+	// conv5 [28 28 128] 21 timesteps from 50 ms
+	// conv10 [4 4 512] 16 timesteps from 100 ms
+}

@@ -12,8 +12,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/tfconvrnn/go/savedmodels"
 )
 
 // early are layers and a presentation that take little time.
@@ -381,23 +379,4 @@ func TestProvenance(t *testing.T) {
 	assert.NotEmpty(t, p.Processor)
 	assert.Equal(t, m.Untrained(), true)
 	assert.Equal(t, 30, m.Times())
-}
-
-func ExampleOutputs() {
-	model, err := savedmodels.Lookup("ugrnn_intermediate")
-	if err != nil {
-		panic(err)
-	}
-	presentation, layers, err := Outputs(model, Layers("conv5", "conv10"), WithPresentation(Neural()))
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println(presentation)
-	for _, l := range layers {
-		fmt.Println(l.Name, l.Shape, len(l.Timesteps), "timesteps from", l.Milliseconds[0], "ms")
-	}
-	// Output:
-	// neural(times=26,on=0,off=10),blank=published
-	// conv5 [28 28 128] 21 timesteps from 50 ms
-	// conv10 [4 4 512] 16 timesteps from 100 ms
 }
