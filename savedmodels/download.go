@@ -34,6 +34,9 @@ import (
 // ErrDownload is wrapped by errors about the network or a server.
 var ErrDownload = fetchfile.ErrDownload
 
+// ErrNotAtSource is wrapped, beside ErrDownload, by the error for a file that the source lacks.
+var ErrNotAtSource = errors.New("the source lacks the file")
+
 // ErrSpace is wrapped by the error for a disk that is too full.
 var ErrSpace = disk.ErrFull
 
@@ -647,7 +650,7 @@ func (d *download) bring(ctx context.Context, model, work, name string, limit, w
 	file, err := fetchfile.Fetch(ctx, d.address(model, name), path, o)
 	var status *fetchfile.StatusError
 	if errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusForbidden) {
-		return nil, fmt.Errorf("%w; it must be at <URL>/<model>/%s", err, name)
+		return nil, fmt.Errorf("%w: %w, which must be at <URL>/<model>/%s", err, ErrNotAtSource, name)
 	}
 	if err != nil {
 		return nil, err

@@ -399,7 +399,7 @@ func TestFaults(t *testing.T) {
 		{name: "declares too little once", fault: always(onData(1, checkpointserver.Raw(1<<20, data)))},
 		{name: "declares far too much", want: ErrDownload, message: "more than", fault: always(onData(forever, checkpointserver.Raw(1<<50, data[:100]))), partial: true},
 		{name: "403", want: ErrDownload, message: "403", fault: always(checkpointserver.Status(403)), partial: true},
-		{name: "404", want: ErrDownload, message: "it must be at <URL>/<model>/", fault: always(checkpointserver.Status(404)), partial: true},
+		{name: "404", want: ErrDownload, message: "which must be at <URL>/<model>/", fault: always(checkpointserver.Status(404)), partial: true},
 		{name: "404 for the data", want: ErrDownload, message: "404", fault: always(onData(forever, checkpointserver.Status(404))), partial: true},
 		{name: "500 thrice", fault: always(onData(3, checkpointserver.Status(500)))},
 		{name: "500", want: ErrDownload, message: "500", fault: always(checkpointserver.Status(500)), partial: true},

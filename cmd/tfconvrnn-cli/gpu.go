@@ -32,7 +32,11 @@ func (f *gpuFlags) devices(device string) ([]tfconvrnn.Device, error) {
 		}
 		device = "gpu:" + strings.ReplaceAll(strings.ReplaceAll(f.numbers, " ", ""), ",", ",gpu:")
 	}
-	return tfconvrnn.ParseDevices(device)
+	devices, err := tfconvrnn.ParseDevices(device)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return devices, nil
 }
 
 // options returns the library's options for what --device and --gpu name.

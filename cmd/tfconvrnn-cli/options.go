@@ -158,20 +158,23 @@ func (f *presentationFlags) sequence(cmd *cobra.Command, model savedmodels.Model
 	blank, err := tfconvrnn.ParseBlank(f.blank, p)
 	switch {
 	case errors.Is(err, tfconvrnn.ErrPresentation):
-		return tfconvrnn.Presentation{}, err
+		return tfconvrnn.Presentation{}, usage(err)
 	case err != nil:
 		return tfconvrnn.Presentation{}, inputError{err}
 	}
 	specification.Blank = blank
 	shown, rounded, err := specification.Presentation(model)
-	if err == nil && !f.rounded {
+	if err != nil {
+		return shown, usage(err)
+	}
+	if !f.rounded {
 		f.rounded = true
 		quiet, err := cmd.Flags().GetBool("quiet")
 		for _, r := range rounded {
 			commandConsole(cmd, quiet && err == nil).note("--%s-ms %v is rounded to %d ms", r.Of, r.Given, r.Milliseconds)
 		}
 	}
-	return shown, err
+	return shown, nil
 }
 
 // visible says which frames of sequences are ever shown.

@@ -18,6 +18,7 @@ var remedies = []struct {
 	{savedmodels.ErrUnknownModel, `"` + program + ` models" lists all`},
 	{savedmodels.ErrWeights, "--weights says which"},
 	{savedmodels.ErrLocked, "if the new weights are the ones you want, remove these lines or use --update-lock"},
+	{savedmodels.ErrNotAtSource, "check --from"},
 	{tfconvrnn.ErrUntrusted, "--trust opens it"},
 	{tfconvrnn.ErrNoGPUBuild, "\"" + program + " runtime install --gpu\" installs the GPU build"},
 	{runtimeinstall.ErrPlatform, "install a wheel or C tarball of your own with --file, and --sha256 or --skip-checksum"},
