@@ -23,6 +23,7 @@ import (
 	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/bundle"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/seeded"
 	"github.com/tfconvrnn/go/internal/unroll"
 	"github.com/tfconvrnn/go/internal/weights"
@@ -205,7 +206,7 @@ func write(ctx context.Context, m *zoo.Model, source *Source, dir string, option
 	result.Weights = *held
 	result.Files = map[string]string{}
 	for _, name := range []string{graphName, "variables/variables.index", "variables/variables.data-00000-of-00001"} {
-		if result.Files[name], err = manifest.HashFile(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+		if result.Files[name], err = disk.SHA256(ctx, filepath.Join(dir, filepath.FromSlash(name))); err != nil {
 			return nil, err
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/tfconvrnn/go/internal/atomicfile"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/storage"
 )
 
@@ -347,7 +347,7 @@ func (p *place) publish(ctx context.Context, replace bool) error {
 		}
 		moved = true
 	}
-	err := atomicfile.SyncDirectory(partial)
+	err := disk.SyncFolder(partial)
 	if err == nil {
 		err = os.Rename(partial, p.output)
 	}
@@ -357,7 +357,7 @@ func (p *place) publish(ctx context.Context, replace bool) error {
 		}
 		return err
 	}
-	return errors.Join(atomicfile.SyncDirectory(filepath.Dir(p.output)), os.RemoveAll(old))
+	return errors.Join(disk.SyncFolder(filepath.Dir(p.output)), os.RemoveAll(old))
 }
 
 // copyOut copies the store's objects to the output's name. A process that was stopped

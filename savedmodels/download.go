@@ -3,11 +3,8 @@ package savedmodels
 import (
 	"context"
 	"crypto/md5"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -22,7 +19,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tfconvrnn/go/convert"
-	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/bundle"
 	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/internal/disk"
@@ -530,14 +526,14 @@ func (d *download) install(model, work string) error {
 		if err := os.Rename(from, filepath.Join(target, name)); err != nil {
 			return err
 		}
-		if err := atomicfile.SyncDirectory(target); err != nil {
+		if err := disk.SyncFolder(target); err != nil {
 			return err
 		}
 	}
 	if err := os.RemoveAll(work); err != nil {
 		return err
 	}
-	return atomicfile.SyncDirectory(d.Checkpoints)
+	return disk.SyncFolder(d.Checkpoints)
 }
 
 func syncFile(path string) error {
@@ -658,7 +654,7 @@ func (d *download) bring(ctx context.Context, model, work, name string, limit, w
 	if file.MD5 == "" {
 		return nil, nil
 	}
-	sum, err := hashFile(ctx, path, md5.New())
+	sum, err := disk.Hash(ctx, path, md5.New(), nil)
 	if err != nil || sum == file.MD5 {
 		return nil, err
 	}
@@ -691,43 +687,12 @@ func copyFile(ctx context.Context, from, to string, limit int64, progress func(d
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, &watchedReader{ctx, in, 0, info.Size(), progress})
+	_, err = disk.Copy(ctx, out, in, func(done int64) {
+		if progress != nil {
+			progress(done, info.Size())
+		}
+	})
 	return errors.Join(err, out.Close())
-}
-
-// watchedReader reports progress, and fails once its context is done.
-type watchedReader struct {
-	ctx         context.Context
-	from        io.Reader
-	done, total int64
-	progress    func(done, total int64)
-}
-
-func (r *watchedReader) Read(p []byte) (int, error) {
-	if err := context.Cause(r.ctx); err != nil {
-		return 0, err
-	}
-	n, err := r.from.Read(p)
-	r.done += int64(n)
-	if r.progress != nil {
-		r.progress(r.done, r.total)
-	}
-	return n, err
-}
-
-func hashFile(ctx context.Context, path string, h interface {
-	io.Writer
-	Sum([]byte) []byte
-}) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, &watchedReader{ctx: ctx, from: f}, make([]byte, 256<<10)); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // verifyCheckpoint checks a checkpoint in dir in every way and returns the SHA-256
@@ -764,7 +729,7 @@ func hashFiles(ctx context.Context, dir string) (map[string]string, int64, error
 			return nil, 0, err
 		}
 		size += info.Size()
-		if hashes[name], err = hashFile(ctx, path, sha256.New()); err != nil {
+		if hashes[name], err = disk.SHA256(ctx, path); err != nil {
 			return nil, 0, err
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/bundle"
 	"github.com/tfconvrnn/go/internal/checkpointserver"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/fetchfile"
 	"github.com/tfconvrnn/go/internal/weights"
 	"github.com/tfconvrnn/go/internal/zoo"
@@ -486,7 +487,7 @@ func md5Of(data []byte) string {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		panic(err)
 	}
-	sum, err := hashFile(context.Background(), path, md5.New())
+	sum, err := disk.Hash(context.Background(), path, md5.New(), nil)
 	if err != nil {
 		panic(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // LockFileName is the usual name of the file that records which weights were
@@ -40,20 +40,14 @@ const maxLockBytes = 1 << 20
 // readWeightsLock reads a lock file; a missing one is empty.
 func readWeightsLock(path string) (weightsLock, error) {
 	lock := weightsLock{}
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, err := disk.ReadFile(path, maxLockBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return lock, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxLockBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxLockBytes {
+	case errors.Is(err, disk.ErrTooLarge):
 		return nil, fmt.Errorf("%s is no lock file: it is longer than %d bytes", path, maxLockBytes)
+	case err != nil:
+		return nil, err
 	}
 	for i, line := range strings.Split(string(data), "\n") {
 		line = strings.TrimRight(line, "\r")

@@ -32,7 +32,9 @@ func TestGoldenThroughDownload(t *testing.T) {
 	require.NoError(t, err)
 	_, err = Load(models[0])
 	require.ErrorIs(t, err, ErrNoWeights)
-	require.ErrorContains(t, err, "download "+models[0])
+	var missing *savedmodels.NoWeightsError
+	require.ErrorAs(t, err, &missing)
+	require.Equal(t, models[0], missing.Model)
 
 	results, err := store.Download(t.Context(), savedmodels.DownloadOptions{Models: models, From: server.URL, DiscardCheckpoint: true})
 	require.NoError(t, err)

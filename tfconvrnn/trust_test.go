@@ -13,6 +13,7 @@ import (
 
 	"github.com/tfconvrnn/go/convert"
 	"github.com/tfconvrnn/go/convert/manifest"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/tfpb"
 )
@@ -33,7 +34,7 @@ func changeManifest(t testing.TB, dir string, change func(m *manifest.Manifest))
 	m, err := manifest.Read(dir)
 	require.NoError(t, err)
 	for name := range m.Files {
-		m.Files[name], err = manifest.HashFile(filepath.Join(dir, filepath.FromSlash(name)))
+		m.Files[name], err = disk.SHA256(t.Context(), filepath.Join(dir, filepath.FromSlash(name)))
 		require.NoError(t, err)
 	}
 	if change != nil {

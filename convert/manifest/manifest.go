@@ -3,15 +3,16 @@
 package manifest
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
+
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // Name is the manifest's file name in a SavedModel's directory.
@@ -108,17 +109,12 @@ type Manifest struct {
 // or ErrInvalid.
 func Read(dir string) (*Manifest, error) {
 	path := filepath.Join(dir, Name)
-	f, err := openRegular(path)
+	data, err := disk.ReadFile(path, maxBytes)
+	if errors.Is(err, disk.ErrTooLarge) || errors.Is(err, disk.ErrNotRegular) {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxBytes {
-		return nil, fmt.Errorf("%w: %s is larger than %d bytes", ErrInvalid, path, maxBytes)
 	}
 	m, err := Parse(data)
 	if err != nil {
@@ -233,7 +229,7 @@ func (m *Manifest) Bytes() ([]byte, error) {
 // written. The error wraps ErrModified or comes from reading.
 func (m *Manifest) Verify(dir string) error {
 	for name, want := range m.Files {
-		got, err := HashFile(filepath.Join(dir, filepath.FromSlash(name)))
+		got, err := disk.SHA256(context.Background(), filepath.Join(dir, filepath.FromSlash(name)))
 		if err != nil {
 			return fmt.Errorf("%w: %w; convert the model again", ErrModified, err)
 		}
@@ -252,31 +248,4 @@ func (m *Manifest) VerifyBytes(name string, data []byte) error {
 		return fmt.Errorf("%w: %s has SHA-256 %s, not %q; convert the model again", ErrModified, name, got, m.Files[name])
 	}
 	return nil
-}
-
-// openRegular opens a file unless it is a pipe or a device, which could block or
-// never end.
-func openRegular(path string) (*os.File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: %s is no regular file", ErrInvalid, path)
-	}
-	return os.Open(path)
-}
-
-// HashFile returns the SHA-256 of a regular file in hexadecimal.
-func HashFile(path string) (string, error) {
-	f, err := openRegular(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/convert/manifest"
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 var fileNames = []string{"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"}
@@ -109,7 +110,7 @@ func write(t *testing.T) (dir string, m *manifest.Manifest) {
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		require.NoError(t, os.WriteFile(path, []byte("content of "+name), 0o644))
 		var err error
-		m.Files[name], err = manifest.HashFile(path)
+		m.Files[name], err = disk.SHA256(t.Context(), path)
 		require.NoError(t, err)
 	}
 	save(t, dir, m)

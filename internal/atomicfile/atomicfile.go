@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // Write writes a file: beside, synced, then renamed, replacing what is there. Its
@@ -43,7 +45,7 @@ func Directory(path string, overwrite bool, fill func(temporary string) error) (
 	if err := fill(temporary); err != nil {
 		return err
 	}
-	if err := SyncDirectory(temporary); err != nil {
+	if err := disk.SyncFolder(temporary); err != nil {
 		return err
 	}
 	if overwrite {
@@ -63,7 +65,7 @@ func Directory(path string, overwrite bool, fill func(temporary string) error) (
 		}
 		return err
 	}
-	return SyncDirectory(parent)
+	return disk.SyncFolder(parent)
 }
 
 // replace renames a directory to path, whatever is there. If that fails, what was there
@@ -87,14 +89,4 @@ func replace(temporary, path string, rename func(from, to string) error) (old st
 		return "", err
 	}
 	return old, nil
-}
-
-// SyncDirectory makes what was renamed in a directory lasting.
-func SyncDirectory(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -180,9 +180,3 @@ func TestDirectoryWhereNoneCanBe(t *testing.T) {
 	}
 	assert.Equal(t, []string{"file"}, names(t, dir))
 }
-
-// TestSyncDirectory covers what no reader can see.
-func TestSyncDirectory(t *testing.T) {
-	assert.NoError(t, atomicfile.SyncDirectory(t.TempDir()))
-	assert.ErrorIs(t, atomicfile.SyncDirectory(filepath.Join(t.TempDir(), "nowhere")), fs.ErrNotExist)
-}

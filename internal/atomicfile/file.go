@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/gofrs/flock"
+
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // unfinishedSuffix ends the names of files that Create makes.
@@ -94,7 +96,7 @@ func (f *File) Commit() (err error) {
 		return err
 	}
 	f.done = true
-	return errors.Join(f.File.Close(), f.lock.Close(), SyncDirectory(filepath.Dir(f.path)))
+	return errors.Join(f.File.Close(), f.lock.Close(), disk.SyncFolder(filepath.Dir(f.path)))
 }
 
 // Abort closes and removes the file. It is idempotent, and without effect after Commit.

@@ -12,7 +12,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -21,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/tfpb"
 )
 
@@ -184,7 +184,7 @@ func (w *Writer) Finish() (err error) {
 	if err := os.Rename(index.Name(), indexPath(w.prefix)); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(w.prefix))
+	return disk.SyncFolder(filepath.Dir(w.prefix))
 }
 
 func (w *Writer) writeIndex(out io.Writer) error {
@@ -207,19 +207,6 @@ func (w *Writer) writeIndex(out io.Writer) error {
 		}
 	}
 	return t.Close()
-}
-
-// syncDir makes renames in a directory durable, where the system can.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // Abort gives the bundle up and removes its temporary files. After [Writer.Finish] it does nothing,

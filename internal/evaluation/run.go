@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tfconvrnn/go/convert/manifest"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/imagenet"
 )
 
@@ -119,7 +119,7 @@ func (r *run) resume(ctx context.Context) error {
 // hashOf returns the hash of a picture's file. It returns "", which matches no record,
 // if the file cannot be read.
 func hashOf(p Picture) string {
-	hash, err := manifest.HashFile(p.File)
+	hash, err := disk.SHA256(context.Background(), p.File)
 	if err != nil {
 		return ""
 	}

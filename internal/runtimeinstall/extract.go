@@ -18,6 +18,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zip"
+
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // maxNoticeBytes bounds the licences: nine times what they take now.
@@ -235,7 +237,7 @@ func (x *extractor) library(name string, content io.Reader) error {
 	}
 	hash := sha256.New()
 	source := &sourceReader{Reader: io.LimitReader(content, x.maxBytes+1)}
-	size, err := copyContext(x.ctx, io.MultiWriter(file, hash), source, func(n int64) { x.report(x.done+n, x.total) })
+	size, err := disk.Copy(x.ctx, io.MultiWriter(file, hash), source, func(n int64) { x.report(x.done+n, x.total) })
 	if source.err != nil {
 		err = fmt.Errorf("%w: %s: %w", ErrArchive, name, source.err)
 	}

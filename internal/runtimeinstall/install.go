@@ -27,6 +27,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/cachedir"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/fetchfile"
 )
 
@@ -176,7 +177,7 @@ func install(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	sum, err := hashFile(ctx, archive.path, o.report(StageVerify))
+	sum, err := disk.Hash(ctx, archive.path, sha256.New(), o.report(StageVerify))
 	if err != nil {
 		return Result{}, err
 	}
@@ -316,7 +317,7 @@ func publish(content, dir string, m Manifest) error {
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	if err := syncDir(content); err != nil {
+	if err := disk.SyncFolder(content); err != nil {
 		return err
 	}
 	// A directory cannot be replaced by a rename. The old one goes to the
@@ -334,15 +335,7 @@ func publish(content, dir string, m Manifest) error {
 		}
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
-}
-
-func syncDir(name string) error {
-	dir, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return disk.SyncFolder(filepath.Dir(dir))
 }
 
 // Verify reads every library in an installation's directory and compares it
@@ -399,7 +392,7 @@ func verify(ctx context.Context, dir string, report func(done, total int64)) (Ma
 		total += f.Size
 	}
 	for _, f := range m.Files {
-		sum, err := hashFile(ctx, filepath.Join(dir, f.Name), func(n, _ int64) { report(done+n, total) })
+		sum, err := disk.Hash(ctx, filepath.Join(dir, f.Name), sha256.New(), func(n, _ int64) { report(done+n, total) })
 		if err != nil {
 			return Manifest{}, err
 		}
@@ -409,49 +402,4 @@ func verify(ctx context.Context, dir string, report func(done, total int64)) (Ma
 		done += f.Size
 	}
 	return m, nil
-}
-
-func hashFile(ctx context.Context, name string, report func(done, total int64)) (string, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a regular file", name)
-	}
-	hash := sha256.New()
-	if _, err := copyContext(ctx, hash, file, func(n int64) { report(n, info.Size()) }); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
-}
-
-// copyContext is io.Copy that ends with ctx and tells how far it is.
-func copyContext(ctx context.Context, to io.Writer, from io.Reader, report func(done int64)) (int64, error) {
-	buffer := make([]byte, 1<<20)
-	var done int64
-	for {
-		if err := ctx.Err(); err != nil {
-			return done, err
-		}
-		n, err := from.Read(buffer)
-		if n > 0 {
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return done, err
-			}
-			done += int64(n)
-			report(done)
-		}
-		if errors.Is(err, io.EOF) {
-			return done, nil
-		}
-		if err != nil {
-			return done, err
-		}
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/pagecache"
 )
 
@@ -84,7 +85,7 @@ func (f *Folder) write(ctx context.Context, name string, fill func(io.Writer) er
 	if err != nil {
 		return err
 	}
-	return atomicfile.SyncDirectory(filepath.Dir(target))
+	return disk.SyncFolder(filepath.Dir(target))
 }
 
 // Get reads a file.
