@@ -18,18 +18,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// example returns the source of a package that holds one Example of a file, with the imports
-// that it uses.
+// example returns the source of a package that holds one Example of a file, with the functions
+// of the file and the imports that it uses.
 func example(t *testing.T, set *token.FileSet, file *ast.File, function *ast.FuncDecl) []byte {
 	used := map[string]bool{}
-	ast.Inspect(function, func(n ast.Node) bool {
-		if selector, ok := n.(*ast.SelectorExpr); ok {
-			if name, ok := selector.X.(*ast.Ident); ok {
-				used[name.Name] = true
+	functions := []*ast.FuncDecl{function}
+	add := func(n ast.Node) bool {
+		name, ok := n.(*ast.Ident)
+		if !ok || used[name.Name] {
+			return true
+		}
+		used[name.Name] = true
+		for _, declaration := range file.Decls {
+			if helper, ok := declaration.(*ast.FuncDecl); ok && helper.Recv == nil && helper.Name.Name == name.Name && helper != function {
+				functions = append(functions, helper)
 			}
 		}
 		return true
-	})
+	}
+	for i := 0; i < len(functions); i++ {
+		ast.Inspect(functions[i], add)
+	}
 	var source bytes.Buffer
 	source.WriteString("package outside\n\nimport (\n")
 	for _, i := range file.Imports {
@@ -44,7 +53,10 @@ func example(t *testing.T, set *token.FileSet, file *ast.File, function *ast.Fun
 		}
 	}
 	source.WriteString(")\n\n")
-	require.NoError(t, format.Node(&source, set, function))
+	for _, f := range functions {
+		require.NoError(t, format.Node(&source, set, f))
+		source.WriteString("\n\n")
+	}
 	return source.Bytes()
 }
 
