@@ -101,3 +101,11 @@ func TestFrontPageIsShort(t *testing.T) {
 		}
 	}
 }
+
+// A document of figures begins with the command that makes them again.
+func TestFiguresBeginWithTheirCommand(t *testing.T) {
+	texts := documents(t)
+	for _, name := range []string{"docs/exactness.md", "docs/speed.md", "docs/robustness.md", "docs/models.md"} {
+		assert.Regexp(t, "\\A# [^\n]+\n\n```sh\n[^\n`]+\n```\n", texts[name], "%s", name)
+	}
+}
