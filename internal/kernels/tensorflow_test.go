@@ -19,7 +19,8 @@ import (
 	"github.com/tfconvrnn/go/internal/tfpb"
 )
 
-// need loads the runtime and registers the operations.
+// need loads the runtime and registers the operations, for the instructions that
+// TFCONVRNN_INSTRUCTIONS names or the best: a process can have them for one set only.
 func need(t *testing.T) {
 	runtime, err := libtf.Load("")
 	if err != nil {
@@ -28,8 +29,12 @@ func need(t *testing.T) {
 		}
 		t.Skipf("needs the TensorFlow runtime: %v", err)
 	}
-	require.NoError(t, Register(runtime, Instructions()[0]))
-	require.NoError(t, Register(runtime, Instructions()[0]))
+	instructions := os.Getenv("TFCONVRNN_INSTRUCTIONS")
+	if instructions == "" {
+		instructions = Instructions()[0]
+	}
+	require.NoError(t, Register(runtime, instructions))
+	require.NoError(t, Register(runtime, instructions))
 }
 
 // operation returns a session with the operation over placeholders x0, …, w0, … of any
