@@ -11,6 +11,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/evaluation"
+	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -82,60 +83,72 @@ count for nothing and are listed; it is an error (3) if none can be read.`,
 	return cmd
 }
 
-func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
+// evaluationPlan is what the flags ask for.
+type evaluationPlan struct {
+	info          savedmodels.Model
+	preprocessing tfconvrnn.Preprocessing
+	presentation  tfconvrnn.Presentation
+	options       []tfconvrnn.ExtractOption
+	set           *evaluation.Set
+}
+
+// plan checks the flags.
+func (c *evaluateCommand) plan(cmd *cobra.Command, args []string) (p evaluationPlan, err error) {
 	if len(args) == 1 {
 		if c.model != "" && c.model != args[0] {
-			return usagef("two models are named, %s and %s", args[0], c.model)
+			return p, usagef("two models are named, %s and %s", args[0], c.model)
 		}
 		c.model = args[0]
 	}
-	info, err := c.lookup()
-	if err != nil {
-		return err
+	if p.info, err = c.lookup(); err != nil {
+		return p, err
 	}
 	if c.limit < 0 {
-		return usagef("--limit %d: it is a number of pictures", c.limit)
+		return p, usagef("--limit %d: it is a number of pictures", c.limit)
 	}
 	for _, file := range [][3]string{{"--records", c.records, "records.csv"}, {"--per-class", c.table, "classes.csv"}, {"--plot", c.plot, "accuracy.png"}} {
 		if err := checkFileName(file[0], file[1], file[2]); err != nil {
-			return err
+			return p, err
 		}
 	}
-	preprocessing, err := c.input.preprocessing()
-	if err != nil {
-		return err
+	if p.preprocessing, err = c.input.preprocessing(); err != nil {
+		return p, err
 	}
-	presentation, err := c.presentation(cmd, info, preprocessing)
-	if err != nil {
-		return err
+	if p.presentation, err = c.presentation(cmd, p.info, p.preprocessing); err != nil {
+		return p, err
 	}
-	options := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(presentation), tfconvrnn.BatchSize(c.batch)}
-	if _, _, err := tfconvrnn.Outputs(info, append(options, tfconvrnn.AllTimesteps())...); err != nil {
-		return err
+	p.options = []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(p.presentation), tfconvrnn.BatchSize(c.batch)}
+	if _, _, err := tfconvrnn.Outputs(p.info, append(p.options, tfconvrnn.AllTimesteps())...); err != nil {
+		return p, err
 	}
 	if err := c.checkFiles(); err != nil {
-		return err
+		return p, err
 	}
-	set, err := c.set()
+	p.set, err = c.set()
+	return p, err
+}
+
+func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
+	p, err := c.plan(cmd, args)
 	if err != nil {
 		return err
 	}
 	con := commandConsole(cmd, c.quiet)
-	model, err := loadModel(cmd, con, &c.modelFlags, presentation.Times(info))
+	model, err := loadModel(cmd, con, &c.modelFlags, p.presentation.Times(p.info))
 	if err != nil {
 		return err
 	}
 	defer model.Close()
-	predictor, err := evaluation.NewModelPredictor(model, preprocessing, c.skipUnreadable, options...)
+	predictor, err := evaluation.NewModelPredictor(model, p.preprocessing, c.skipUnreadable, p.options...)
 	if err != nil {
 		return err
 	}
 	predictor.Notices.Warn = func(message string) { con.warn("%s", message) }
 	predictor.Notices.Note = func(message string) { con.note("%s", message) }
 	defer predictor.Notices.Close()
-	progress := con.start("evaluating", unitImages, int64(len(set.Pictures)))
+	progress := con.start("evaluating", unitImages, int64(len(p.set.Pictures)))
 	defer progress.end()
-	result, err := evaluation.Run(cmd.Context(), set, predictor, evaluation.Options{
+	result, err := evaluation.Run(cmd.Context(), p.set, predictor, evaluation.Options{
 		Records:  c.records,
 		Progress: func(done, total int) { progress.set(int64(done), int64(total)) },
 	})
@@ -149,9 +162,14 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 		}
 		return err
 	}
-	how := evaluation.How{Model: info, Presentation: presentation, Preprocessing: preprocessing, Untrained: model.Untrained()}
-	report := newEvaluationReport(how, set, result)
+	how := evaluation.How{Model: p.info, Presentation: p.presentation, Preprocessing: p.preprocessing, Untrained: model.Untrained()}
+	report := newEvaluationReport(how, p.set, result)
 	report.Source = predictor.Provenance()
+	return c.finish(cmd, report, result, len(p.set.Pictures))
+}
+
+// finish writes and prints the results.
+func (c *evaluateCommand) finish(cmd *cobra.Command, report *evaluationReport, result *evaluation.Result, pictures int) (err error) {
 	if result.Images > 0 {
 		if err := c.writeFiles(report); err != nil {
 			return err
@@ -163,7 +181,7 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 		err = report.print(cmd.OutOrStdout())
 	}
 	if err == nil && result.Images == 0 {
-		return inputf("none of %s could be read; the first: %s", plural(len(set.Pictures), "picture"), result.Failed[0].Error)
+		return inputf("none of %s could be read; the first: %s", plural(pictures, "picture"), result.Failed[0].Error)
 	}
 	return err
 }

@@ -87,7 +87,11 @@ func (r *evaluationReport) print(out io.Writer) error {
 		fmt.Fprintf(out, "NOTE: %s.\n", note)
 	}
 	if r.Verdict != "" {
-		fmt.Fprintf(out, "NOTE: %s.\n", r.Verdict)
+		verdict := r.Verdict
+		if r.Result.OrderDoubtful() {
+			verdict += "; --class-order names another"
+		}
+		fmt.Fprintf(out, "NOTE: %s.\n", verdict)
 	}
 	return nil
 }

@@ -283,6 +283,11 @@ func reordered(confusions map[[2]int]int) int {
 	return correct
 }
 
+// OrderDoubtful says whether another order of classes would explain an accuracy at chance level.
+func (r *Result) OrderDoubtful() bool {
+	return r.AtChance && r.Reordered > 10 && r.Reordered > 2*r.Decoded.Top1.High
+}
+
 // Verdict says in words how the accuracy compares with guessing; it is empty where
 // that needs no words.
 func (r *Result) Verdict() string {
@@ -296,7 +301,7 @@ func (r *Result) Verdict() string {
 	if r.Decoded.Top1.High > max(5, 1.5*r.Chance()) {
 		text += fmt.Sprintf("; with so few pictures (%d) more cannot be told", r.Images)
 	}
-	if r.Reordered > 10 && r.Reordered > 2*r.Decoded.Top1.High {
+	if r.OrderDoubtful() {
 		text += fmt.Sprintf("; in another order it would be up to %.0f %%, so the order is probably wrong", r.Reordered)
 	}
 	return text

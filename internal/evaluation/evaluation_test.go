@@ -167,6 +167,7 @@ func TestVerdict(t *testing.T) {
 	assert.InDelta(t, 100, result.Reordered, 1e-9)
 	assert.Contains(t, result.Verdict(), "at chance level (0.1 %) under the assumed order of classes (sorted WordNet ids)")
 	assert.Contains(t, result.Verdict(), "the order is probably wrong")
+	assert.True(t, result.OrderDoubtful())
 
 	// A model that gives every picture the same class.
 	constant := &guesser{times: 1, output: func(int, int, int) int { return 900 }}
@@ -174,6 +175,7 @@ func TestVerdict(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, result.AtChance)
 	assert.NotContains(t, result.Verdict(), "the order is probably wrong")
+	assert.False(t, result.OrderDoubtful())
 
 	result, err = Run(t.Context(), pictures(10), constant, Options{})
 	require.NoError(t, err)
