@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,9 +42,10 @@ func newExitCodes() *cobra.Command {
   0    done
   1    failed, for a reason that has no code of its own: the disk, the network, …
   2    wrong usage: unknown command, flag, model, layer or area, an impossible
-       presentation or option
+       presentation or option, or an output that exists already, without --force
   3    an input cannot be used: a picture, array, checkpoint or plan that is missing,
-       damaged or of a wrong kind, or a plan whose output has become another plan's
+       damaged or of a wrong kind, or a plan whose output has become another plan's,
+       or whose model is not the one that is here
   4    something has to be installed first: the TensorFlow runtime, a model's
        weights, or a device or precision that this machine lacks
   130  interrupted (Ctrl-C or SIGTERM); nothing half-written has an output's name,
@@ -76,11 +78,12 @@ var (
 	usageCauses = []error{
 		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrWeights, tfconvrnn.ErrPresentation,
 		tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, reduce.ErrReduction, reduce.ErrShape, convert.ErrUnknownModel, convert.ErrTimes,
+		features.ErrExists, extraction.ErrExists, fs.ErrExist,
 	}
 	inputCauses = []error{
 		tfconvrnn.ErrUnreadable, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
 		stimuli.ErrInput, features.ErrFormat, features.ErrDataType, features.ErrRank, features.ErrFortranOrder, features.ErrNoArray,
-		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan, extraction.ErrOtherPlan, extraction.ErrNotBegun, extraction.ErrNoneReadable,
+		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan, extraction.ErrModel, extraction.ErrOtherPlan, extraction.ErrNotBegun, extraction.ErrNoneReadable,
 	}
 	missingCauses = []error{recordings.ErrNoLibrary, stimuli.ErrNoFFmpeg, errNoSlurm, savedmodels.ErrNoWeights, tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
 )

@@ -147,7 +147,7 @@ func TestPlotErrors(t *testing.T) {
 		{exitInput, "no such file", []string{filepath.Join(dir, "none.npz"), "--out", out}},
 		{exitInput, "no output of features", []string{dir, "--out", out}},
 		{exitInput, "no output of features", []string{there, "--out", out}},
-		{exitFailure, "replace it with --force", []string{written, "--out", there}},
+		{exitUsage, "replace it with --force", []string{written, "--out", there}},
 		{exitFailure, "cannot write to the folder", []string{written, "--out", filepath.Join(dir, "none", "x.png")}},
 	} {
 		code, stdout, stderr := run(t.Context(), append([]string{"plot"}, c.args...)...)
