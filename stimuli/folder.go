@@ -206,6 +206,8 @@ func walk(ctx context.Context, fsys fs.FS, folder string, left leftOut, each fun
 		case strings.HasPrefix(entry.Name(), "."):
 			if !entry.IsDir() {
 				left.add(name)
+			} else if n := picturesBelow(ctx, fsys, name); n > 0 {
+				left["in hidden folders"] += n
 			}
 		case entry.IsDir():
 			below, err := walk(ctx, fsys, name, left, each)
@@ -223,6 +225,16 @@ func walk(ctx context.Context, fsys fs.FS, folder string, left leftOut, each fun
 		}
 	}
 	return some, nil
+}
+
+// picturesBelow counts the pictures and videos in a hidden folder, as far as it can be
+// read.
+func picturesBelow(ctx context.Context, fsys fs.FS, folder string) (count int) {
+	if path.Base(folder) == ".git" { // git-annex keeps files there that links lead to
+		return 0
+	}
+	_, _ = walk(ctx, fsys, folder, leftOut{}, func(string) error { count++; return nil })
+	return count
 }
 
 // tree is a folder with all folders below it, among them those that links lead to. A

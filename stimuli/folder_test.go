@@ -142,3 +142,17 @@ func TestLists(t *testing.T) {
 	_, err := Open(t.Context(), Options{Inputs: []string{"data/away.txt"}})
 	assert.ErrorContains(t, err, "away.txt, line 1: ../secret.png is not in the folder")
 }
+
+// Pictures in hidden folders are left out, which is said; those that git keeps are none.
+func TestHiddenFoldersAreSaid(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for i, name := range []string{"set/a.png", "set/.ipynb_checkpoints/a-checkpoint.png", "set/.old/below/b.png", "set/.git/annex/c.png"} {
+		writePicture(t, name, uint8(i))
+	}
+	require.NoError(t, os.Mkdir("set/.config", 0o777))
+	writeText(t, "set/.config/notes.txt", "no picture")
+	var told []string
+	set := open(t, Options{Inputs: []string{"set"}, Warn: warnings(&told)})
+	assert.Equal(t, []string{"a.png"}, set.IDs())
+	assert.Equal(t, []string{"set: 2 files are left out: 2 in hidden folders"}, told)
+}

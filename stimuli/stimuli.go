@@ -188,7 +188,7 @@ func newSet(ctx context.Context, options Options) (*Set, error) {
 	}
 	s := &Set{
 		options: options, preprocessing: preprocessing, remotes: &remotes{}, said: &said{},
-		notices: &images.Notices{Warn: options.Warn, Note: options.Note},
+		notices: &images.Notices{Warn: options.Warn, Note: options.Note, Animate: options.Animate},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil

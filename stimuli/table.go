@@ -221,6 +221,12 @@ func (f *finder) timedRows(name string, columns *tableColumns, rows []tableRow) 
 		}
 		src := &sequenceFiles{}
 		for i, row := range frames {
+			for j, cell := range row.cells {
+				if cell != frames[0].cells[j] {
+					f.set.warnOnce("frames' cells: "+name, "%s: stimulus %q has %q in column %q of its first frame and %q later, and perhaps others differ too; only the first frame's is kept",
+						tablePlace(name, row.line), id, frames[0].cells[j], columns.others[j], cell)
+				}
+			}
 			if i > 0 && row.timestep == frames[i-1].timestep {
 				return fmt.Errorf("%s: %w: stimulus %q has two frames at timestep %d, also on line %d",
 					tablePlace(name, row.line), ErrTable, id, row.timestep, frames[i-1].line)

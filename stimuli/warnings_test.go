@@ -6,6 +6,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -90,5 +91,34 @@ func TestNotFetched(t *testing.T) {
 		}
 		require.ErrorIs(t, err, images.ErrNotFetched, name)
 		assert.ErrorContains(t, err, "git lfs pull")
+	}
+}
+
+// Only the cells of a sequence's first frame are kept; that others differ is said once.
+func TestCellsOfLaterFramesAreSaid(t *testing.T) {
+	text := "stimulus_id,timestep,path,cond\ns,0,p0.png,A\ns,3,p1.png,B\ns,4,p1.png,C\n"
+	set, told := openTable(t, "t.csv", text, Options{})
+	assert.Equal(t, []string{"A"}, set.Columns()[2].Values)
+	require.Len(t, told, 1)
+	assert.Contains(t, told[0], `t.csv, line 3: stimulus "s" has "A" in column "cond" of its first frame and "B" later`)
+	_, told = openTable(t, "t.csv", strings.NewReplacer("B", "A", "C", "A").Replace(text), Options{})
+	assert.Empty(t, told)
+}
+
+// Where frames are asked for, an animation of which one frame is taken is worth a warning.
+func TestAnimationsOfWhichOneFrameIsTaken(t *testing.T) {
+	for _, animate := range []bool{false, true} {
+		var warned, noted []string
+		set, err := newSet(t.Context(), Options{Animate: animate, Warn: warnings(&warned), Note: warnings(&noted)})
+		require.NoError(t, err)
+		set.notices.Picture("a.webp", &images.Picture{Width: 1, Height: 1, Animated: true}, set.preprocessing)
+		require.NoError(t, set.Close())
+		said := noted
+		if animate {
+			said = warned
+		}
+		require.Len(t, said, 1)
+		assert.Contains(t, said[0], "a.webp is animated; its first frame is taken")
+		assert.Len(t, append(warned, noted...), 1)
 	}
 }

@@ -11,6 +11,8 @@ import (
 type Notices struct {
 	// Warn is called with what is probably not wanted, Note with what is good to know. Either may be nil.
 	Warn, Note func(message string)
+	// Animate says that all frames were asked for, so that one is probably not wanted.
+	Animate bool
 
 	mu    sync.Mutex
 	kinds []noticeKind
@@ -52,7 +54,11 @@ func (n *Notices) Picture(name string, picture *Picture, p Preprocessing) {
 		n.add(n.Warn, "remark", name, fmt.Sprintf("have such a remark (%s)", kind), "%s: %s", name, picture.Notice)
 	}
 	if picture.Animated {
-		n.add(n.Note, "animated", name, "are animated, of which the first frame was taken",
+		tell := n.Note
+		if n.Animate {
+			tell = n.Warn
+		}
+		n.add(tell, "animated", name, "are animated, of which the first frame was taken",
 			"%s is animated; its first frame is taken (of GIFs, --animation frames shows all)", name)
 	}
 	exempt, resized := p.Exempts(picture.Width, picture.Height)
