@@ -2,11 +2,13 @@ package images_test
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"image"
 	"image/color"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -415,4 +417,22 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The checksum behind a strip tells damage that leaves its length as it was.
+func TestDamagedDeflateInTIFF(t *testing.T) {
+	for _, name := range []string{"grey-adobe-deflate.tif", "rgb-adobe-deflate.tif"} {
+		data := fixture(t, name)
+		_, err := images.DecodeBytes(data, name, images.Options{})
+		require.NoError(t, err)
+		start := bytes.IndexByte(data, 0x78) // the first byte of every zlib stream
+		rest := bytes.NewReader(data[start:])
+		unpacker, err := zlib.NewReader(rest)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, unpacker)
+		require.NoError(t, err)
+		data[len(data)-rest.Len()-1] ^= 1
+		_, err = images.DecodeBytes(data, name, images.Options{})
+		assert.ErrorIs(t, err, zlib.ErrChecksum, name)
+	}
 }

@@ -42,7 +42,7 @@ func (t *tiffPicture) chunk(i, rows int) (io.Reader, error) {
 	case lzwTIFF:
 		return lzw.NewReader(bytes.NewReader(data), lzw.MSB, 8), nil
 	case adobeDeflate, deflateTIFF:
-		return zlib.NewReader(bytes.NewReader(data))
+		return inflate(data, t.chunkSize(rows), min(t.chunkSize(t.tileHeight), t.chunkSize(rows)+maxTilePadding))
 	case packBits:
 		return &packBitsReader{data: data}, nil
 	case zstdTIFF:
@@ -51,6 +51,20 @@ func (t *tiffPicture) chunk(i, rows int) (io.Reader, error) {
 		return t.decodeJPEG(data, rows)
 	}
 	return t.decodeFax(data, rows)
+}
+
+// inflate unpacks a chunk, of which so many bytes are needed and that has at most so many.
+// It reads on to the checksum, since damaged data may have the right length.
+func inflate(data []byte, needed, most int) (io.Reader, error) {
+	unpacker, err := zlib.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	unpacked, err := io.ReadAll(io.LimitReader(unpacker, int64(most)+1))
+	if err != nil && (len(unpacked) < needed || errors.Is(err, zlib.ErrChecksum)) {
+		return nil, err
+	}
+	return bytes.NewReader(unpacked), nil
 }
 
 // chunkSize is the size of so many rows of a chunk, uncompressed.
