@@ -5,8 +5,9 @@ import (
 	"fmt"
 )
 
-// ErrInvalid means shapes that do not fit each other or are too large.
-var ErrInvalid = errors.New("kernels: invalid shapes")
+// ErrInvalid means shapes that do not fit each other or are too large, or other instructions
+// than those that a process computes with.
+var ErrInvalid = errors.New("kernels: invalid request")
 
 // ErrMemory means that there was not enough memory.
 var ErrMemory = errors.New("kernels: out of memory")

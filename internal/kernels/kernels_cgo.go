@@ -31,17 +31,21 @@ import (
 	"github.com/tfconvrnn/go/internal/libtf"
 )
 
-// Register makes the operations of this package known to TensorFlow, once for the process;
-// further calls return what the first did. instructions is one of Instructions. Errors wrap
-// ErrUnavailable.
+// Register makes the operations of this package known to TensorFlow, once for the process:
+// further calls return what the first did, and an error that wraps ErrInvalid if they ask for
+// other instructions. instructions is one of Instructions. Other errors wrap ErrUnavailable.
 func Register(runtime *libtf.Runtime, instructions string) error {
-	registering.Do(func() { registered = register(runtime, instructions) })
+	registering.Do(func() { registered, registeredFor = register(runtime, instructions), instructions })
+	if registered == nil && instructions != registeredFor {
+		return fmt.Errorf("%w: this process computes with %s already, not %s", ErrInvalid, registeredFor, instructions)
+	}
 	return registered
 }
 
 var (
-	registering sync.Once
-	registered  error
+	registering   sync.Once
+	registered    error
+	registeredFor string
 )
 
 func register(runtime *libtf.Runtime, instructions string) error {

@@ -35,6 +35,7 @@ func need(t *testing.T) {
 	}
 	require.NoError(t, Register(runtime, instructions))
 	require.NoError(t, Register(runtime, instructions))
+	require.ErrorIs(t, Register(runtime, "other"), ErrInvalid)
 }
 
 // operation returns a session with the operation over placeholders x0, …, w0, … of any
