@@ -434,6 +434,9 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 	if err := checkFileName("--plan", e.planFile, "set.plan"); err != nil {
 		return err
 	}
+	if format, err := features.FormatOf(e.out); err == nil && format != features.Zarr {
+		return usagef("--out %s: plans are of Zarr stores; call it %s", e.out, strings.TrimSuffix(e.out, filepath.Ext(e.out))+features.Zarr.Suffix())
+	}
 	e.format = string(features.Zarr)
 	p, err := e.plan(cmd)
 	if err != nil {
