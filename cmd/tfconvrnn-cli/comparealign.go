@@ -114,7 +114,7 @@ func (a *alignCommand) run(cmd *cobra.Command, _ []string) error {
 	if !o.Matrix {
 		report.addMeans(fits)
 	}
-	return report.emit(&a.resultFlags, c, cmd.OutOrStdout())
+	return report.emit(cmd.Context(), &a.resultFlags, c, cmd.OutOrStdout())
 }
 
 type ceilingCommand struct {
@@ -167,5 +167,5 @@ func (f *ceilingCommand) run(cmd *cobra.Command, _ []string) error {
 	for i := range report.Scores {
 		report.Scores[i].Normalisation = ""
 	}
-	return report.emit(&f.resultFlags, commandConsole(cmd, f.quiet), cmd.OutOrStdout())
+	return report.emit(cmd.Context(), &f.resultFlags, commandConsole(cmd, f.quiet), cmd.OutOrStdout())
 }

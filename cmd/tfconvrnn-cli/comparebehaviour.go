@@ -98,7 +98,7 @@ func (o *ostCommand) run(cmd *cobra.Command, _ []string) error {
 		}
 		report.Scores = append(report.Scores, row)
 	}
-	return report.emit(&o.resultFlags, c, cmd.OutOrStdout())
+	return report.emit(cmd.Context(), &o.resultFlags, c, cmd.OutOrStdout())
 }
 
 type behaviourCommand struct {
@@ -190,7 +190,7 @@ func (b *behaviourCommand) run(cmd *cobra.Command, _ []string) error {
 		}
 		report.Scores = append(report.Scores, row)
 	}
-	return report.emit(&b.resultFlags, c, cmd.OutOrStdout())
+	return report.emit(cmd.Context(), &b.resultFlags, c, cmd.OutOrStdout())
 }
 
 // readLabels reads the labels from --labels, or takes the features' own.

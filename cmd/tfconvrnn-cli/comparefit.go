@@ -166,7 +166,7 @@ func (f *fitCommand) run(cmd *cobra.Command, _ []string) error {
 	if !o.Matrix {
 		report.addMeans(fits)
 	}
-	return report.emit(&f.resultFlags, c, cmd.OutOrStdout())
+	return report.emit(cmd.Context(), &f.resultFlags, c, cmd.OutOrStdout())
 }
 
 // strata returns the coordinate to stratify by. The default one may be missing, as for Brain-Score.

@@ -2,14 +2,12 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
+	"context"
 	"encoding/csv"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/tfconvrnn/go/compare"
 	"github.com/tfconvrnn/go/internal/atomicfile"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/version"
 	"github.com/tfconvrnn/go/recordings"
 )
@@ -156,9 +155,9 @@ func (r *compareReport) addMeans(fits *compare.Fits) {
 }
 
 // emit writes the report to --out and prints it.
-func (r *compareReport) emit(f *resultFlags, c *console, out io.Writer) error {
+func (r *compareReport) emit(ctx context.Context, f *resultFlags, c *console, out io.Writer) error {
 	if f.out != "" {
-		if err := r.write(f.out); err != nil {
+		if err := r.write(ctx, f.out); err != nil {
 			return err
 		}
 	}
@@ -175,9 +174,9 @@ func (r *compareReport) emit(f *resultFlags, c *console, out io.Writer) error {
 	return r.print(out)
 }
 
-func (r *compareReport) write(name string) error {
+func (r *compareReport) write(ctx context.Context, name string) error {
 	var err error
-	if r.DataSHA256, err = hashFile(r.Data); err != nil {
+	if r.DataSHA256, err = disk.SHA256(ctx, r.Data); err != nil {
 		return err
 	}
 	var buffer bytes.Buffer
@@ -190,19 +189,6 @@ func (r *compareReport) write(name string) error {
 		return err
 	}
 	return atomicfile.Write(name, buffer.Bytes())
-}
-
-func hashFile(name string) (string, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 func (f *float) text() string {

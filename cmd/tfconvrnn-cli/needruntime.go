@@ -70,9 +70,14 @@ func readAnswer(ctx context.Context, in io.Reader) (bool, error) {
 
 // installRuntime installs the runtime and shows its progress.
 func installRuntime(ctx context.Context, c *console, options runtimeinstall.Options) (runtimeinstall.Result, error) {
+	return installLibrary(ctx, c, "libtensorflow", options, runtimeinstall.Install)
+}
+
+// installLibrary installs with progress.
+func installLibrary(ctx context.Context, c *console, name string, options runtimeinstall.Options, install func(context.Context, runtimeinstall.Options) (runtimeinstall.Result, error)) (runtimeinstall.Result, error) {
 	labels := map[string]string{
 		runtimeinstall.StageWait:     "waiting for another installation",
-		runtimeinstall.StageDownload: "downloading libtensorflow",
+		runtimeinstall.StageDownload: "downloading " + name,
 		runtimeinstall.StageVerify:   "verifying",
 		runtimeinstall.StageExtract:  "extracting",
 	}
@@ -89,7 +94,7 @@ func installRuntime(ctx context.Context, c *console, options runtimeinstall.Opti
 		}
 		current.set(done, total)
 	}
-	result, err := runtimeinstall.Install(ctx, options)
+	result, err := install(ctx, options)
 	if current != nil {
 		current.end()
 	}
@@ -97,9 +102,9 @@ func installRuntime(ctx context.Context, c *console, options runtimeinstall.Opti
 		return result, err
 	}
 	if result.AlreadyInstalled {
-		c.note("libtensorflow %s is already installed in %s", result.Manifest.Version, result.Dir)
+		c.note("%s %s is already installed in %s", name, result.Manifest.Version, result.Dir)
 	} else {
-		c.note("libtensorflow %s is installed in %s", result.Manifest.Version, result.Dir)
+		c.note("%s %s is installed in %s", name, result.Manifest.Version, result.Dir)
 	}
 	return result, nil
 }

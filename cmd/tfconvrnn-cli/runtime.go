@@ -17,14 +17,17 @@ func newRuntime() *cobra.Command {
 
 func newRuntimeInstall() *cobra.Command {
 	var options runtimeinstall.Options
-	var quiet, asJSON bool
+	var quiet, asJSON, hdf5 bool
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Put libtensorflow " + runtimeinstall.Version + " into the cache directory",
 		Long: `Put libtensorflow ` + runtimeinstall.Version + ` into the cache directory, where all commands and the library
 find it. It comes from TensorFlow's Python wheel, which pip downloads from
 whatever index this machine is set up for, or from a wheel or C tarball that
---file or --url names. Only the two libraries are kept; checksums are verified.`,
+--file or --url names. Only the two libraries are kept; checksums are verified.
+
+With --hdf5, put the HDF Group's library there instead, which compare needs for
+netCDF-4, HDF5, NWB and MATLAB 7.3 files: from the wheel of h5py ` + runtimeinstall.HDF5Version + `.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if options.File != "" && options.URL != "" {
@@ -33,7 +36,17 @@ whatever index this machine is set up for, or from a wheel or C tarball that
 			if options.File == "" && options.URL == "" && (options.SHA256 != "" || options.SkipChecksum) {
 				return usagef("--sha256 and --skip-checksum are for --file and --url; what pip downloads has a fixed checksum")
 			}
-			result, err := installRuntime(cmd.Context(), commandConsole(cmd, quiet), options)
+			if hdf5 && (options.GPU || options.URL != "" || options.SHA256 != "" || options.SkipChecksum) {
+				return usagef("--hdf5 goes with --file, --python and --force only")
+			}
+			c := commandConsole(cmd, quiet)
+			var result runtimeinstall.Result
+			var err error
+			if hdf5 {
+				result, err = installLibrary(cmd.Context(), c, "h5py", options, runtimeinstall.InstallHDF5)
+			} else {
+				result, err = installRuntime(cmd.Context(), c, options)
+			}
 			if err != nil {
 				return err
 			}
@@ -48,6 +61,7 @@ whatever index this machine is set up for, or from a wheel or C tarball that
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&options.GPU, "gpu", false, "take the build with CUDA support (CUDA itself is not installed)")
+	flags.BoolVar(&hdf5, "hdf5", false, "the HDF5 library instead of TensorFlow")
 	flags.StringVar(&options.File, "file", "", "wheel or C tarball `FILE` to take the libraries from")
 	flags.StringVar(&options.URL, "url", "", "`URL` of a wheel or C tarball")
 	flags.StringVar(&options.SHA256, "sha256", "", "expected SHA-256 of the file or URL, in `HEX`")

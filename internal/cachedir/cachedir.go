@@ -66,6 +66,16 @@ func Runtime(version, variant string) (string, error) {
 	return filepath.Join(runtimes, name), nil
 }
 
+// HDF5 returns <root>/hdf5, the directory that holds one directory per installed version
+// of the HDF5 library.
+func HDF5() (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(root, "hdf5"), nil
+}
+
 // Store returns <root>/savedmodels, where converted SavedModels live.
 func Store() (string, error) {
 	root, err := Root()

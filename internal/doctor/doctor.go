@@ -19,6 +19,7 @@ import (
 	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/internal/disk"
+	"github.com/tfconvrnn/go/internal/hdf5"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/processor"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
@@ -72,6 +73,12 @@ func Diagnose(ctx context.Context, o Options) Findings {
 		add("processor", Warning, console.Plural(runtime.NumCPU(), "core")+", without AVX2 and FMA", "extraction works, but will be slow on this processor")
 	} else {
 		add("processor", OK, console.Plural(runtime.NumCPU(), "core")+", "+strings.Join(append(features, "oneDNN "+processor.OneDNN()), ", "), "")
+	}
+	if err := hdf5.Load(""); err != nil {
+		add("HDF5", Info, "not found, which compare needs for netCDF-4, HDF5, NWB and MATLAB 7.3 files", "run "+o.Program+" runtime install --hdf5")
+	} else {
+		path, version := hdf5.Loaded()
+		add("HDF5", OK, version+", "+path, "")
 	}
 	if cache, err := cachedir.Root(); err != nil {
 		add("cache", Failure, err.Error(), "")

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/tfconvrnn/go/internal/cachedir"
 )
 
 // Env is the environment variable that names the library to load.
@@ -20,8 +22,8 @@ var loaded struct {
 }
 
 // Load loads the library at path, once per process; an empty path looks for one: where
-// Env says, in the Python environment that VIRTUAL_ENV or CONDA_PREFIX names, and where
-// the system has it. The error wraps ErrNoLibrary.
+// Env says, in the Python environment that VIRTUAL_ENV or CONDA_PREFIX names, where
+// runtimeinstall puts it, and where the system has it. The error wraps ErrNoLibrary.
 func Load(path string) error {
 	loaded.Lock()
 	defer loaded.Unlock()
@@ -68,6 +70,12 @@ func places() []string {
 		if prefix := os.Getenv(variable); prefix != "" {
 			list = append(list, in(prefix)...)
 		}
+	}
+	if root, err := cachedir.HDF5(); err == nil {
+		found, _ := filepath.Glob(filepath.Join(root, "*", "libhdf5-*.so*")) // the pattern is right
+		slices.Sort(found)
+		slices.Reverse(found)
+		list = append(list, found...)
 	}
 	if runtime.GOOS == "darwin" {
 		return append(list, "libhdf5.dylib", "/opt/homebrew/lib/libhdf5.dylib")

@@ -267,7 +267,7 @@ func TestPip(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	fakePip(t, fmt.Sprintf(`echo "$@" >%s; cp %s "$TMPDIR/x"; sleep 0.6; mv "$TMPDIR/x" "$dest/tensorflow_cpu.whl"`, log, file))
 	var seen int64
-	o := Options{wheel: &wheel{"tensorflow-cpu", "manylinux_2_27_x86_64", sumOf(data), int64(len(data))},
+	o := Options{wheel: &wheel{"tensorflow-cpu", "manylinux_2_27_x86_64", sumOf(data), int64(len(data)), ""},
 		Progress: func(stage string, done, total int64) {
 			if stage == StageDownload {
 				seen = max(seen, done)

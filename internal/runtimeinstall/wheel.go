@@ -19,19 +19,28 @@ type wheel struct {
 	platform string // the wheel's platform tag
 	sha256   string
 	bytes    int64 // 0 if not known, for progress only
+	version  string
+}
+
+// of is the version that pip is asked for.
+func (w wheel) of() string {
+	if w.version != "" {
+		return w.version
+	}
+	return Version
 }
 
 // The wheels of Version for CPython 3.12. All builds of a version hold the
 // same C API; one is chosen so that its checksum can be fixed here.
 var wheels = map[string]wheel{
 	"linux/amd64 cpu": {"tensorflow-cpu", "manylinux_2_27_x86_64",
-		"dcc8afd32930e42d5296b6ee19078b773706830af4ea97fbe503b9f5e0f820cb", 274000871},
+		"dcc8afd32930e42d5296b6ee19078b773706830af4ea97fbe503b9f5e0f820cb", 274000871, ""},
 	"linux/amd64 gpu": {"tensorflow", "manylinux_2_27_x86_64",
-		"b3b95643c4e70eb925839938fb35cbe142f317ec84af6844ee61513713bb13c0", 0},
+		"b3b95643c4e70eb925839938fb35cbe142f317ec84af6844ee61513713bb13c0", 0, ""},
 	"linux/arm64 cpu": {"tensorflow", "manylinux_2_27_aarch64",
-		"b07d15737406533898e36c7ef7944b1be18e9028dc521b9229952c537bbc5552", 0},
+		"b07d15737406533898e36c7ef7944b1be18e9028dc521b9229952c537bbc5552", 0, ""},
 	"darwin/arm64 cpu": {"tensorflow", "macosx_12_0_arm64",
-		"56ecd7d47429acbe1df2694d50b75bf9fc3995ac92cb367cd9af6c4780ead712", 0},
+		"56ecd7d47429acbe1df2694d50b75bf9fc3995ac92cb367cd9af6c4780ead712", 0, ""},
 }
 
 func (o Options) pinned() (wheel, error) {
@@ -86,7 +95,7 @@ func (o Options) pipDownload(ctx context.Context, work string) (archive, error) 
 	command := exec.CommandContext(ctx, pip[0], append(pip[1:len(pip):len(pip)],
 		"download", "--no-deps", "--only-binary=:all:", "--implementation=cp", "--python-version=3.12", "--abi=cp312",
 		"--platform="+w.platform, "--dest="+dest, "--disable-pip-version-check", "--no-input", "--progress-bar=off",
-		w.project+"=="+Version)...)
+		w.project+"=="+w.of())...)
 	command.Env = append(os.Environ(), "TMPDIR="+scratch)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 10 * time.Second
