@@ -14,7 +14,7 @@ import (
 type Format string
 
 // ErrUnknownFormat: there is no output format of this name, or for files so named.
-var ErrUnknownFormat = errors.New("unknown output format")
+var ErrUnknownFormat = errors.New("unknown format")
 
 // formatSpec is what a format's file registers.
 type formatSpec struct {
