@@ -52,6 +52,40 @@ func TestMATLAB73(t *testing.T) {
 	assert.Equal(t, m.at(m.stimuli[5], 2, 3, 2), part[(2*2+1)*5+1])
 }
 
+func TestMATLAB5(t *testing.T) {
+	m := madeData(t)
+	l := layoutOf(t, m, "rates", "stimulus,repetition,neuroid")
+	l.Coordinates = []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", From: "stimulus_id"}, {Name: "neuroid_id", Axis: "neuroid", From: "site"}}
+	a := open(t, "neural_v5.mat", l)
+	assert.Equal(t, []int{40, 6, 24}, a.Shape)
+	r := selected(t, a, recordings.Selection{})
+	assert.Equal(t, m.neuroids, r.Neuroids())
+	m.check(t, r, 2, 1)
+	l.Array = "site"
+	_, err := recordings.Open(data+"neural_v5.mat", l)
+	assert.ErrorIs(t, err, recordings.ErrLayout)
+}
+
+func FuzzMATLAB5(f *testing.F) {
+	whole, err := os.ReadFile(data + "neural_v5.mat")
+	require.NoError(f, err)
+	f.Add(whole[:2000])
+	matrix := append(append([]byte{}, whole[:128]...), 14, 0, 0, 0, 56, 0, 0, 0, 6, 0, 0, 0, 8, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 'x', 0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	f.Add(matrix)
+	f.Fuzz(func(t *testing.T, content []byte) {
+		path := filepath.Join(t.TempDir(), "x.mat")
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		l := recordings.Layout{Array: "x", Axes: []string{"stimulus", "repetition"}, Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", From: "x"}}}
+		a, err := recordings.Open(path, l)
+		if err != nil {
+			return
+		}
+		if _, err := a.Read(make([]int, 2), a.Shape); err != nil {
+			t.Log(err)
+		}
+	})
+}
+
 func TestNumPy(t *testing.T) {
 	m := madeData(t)
 	m.float32 = true

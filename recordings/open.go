@@ -68,6 +68,8 @@ func Open(name string, layout Layout) (*Assembly, error) {
 		return openArrays(name, layout, openHDF5)
 	case strings.HasPrefix(string(head), "\x93NUMPY") || strings.HasPrefix(string(head), "PK\x03\x04"):
 		return openArrays(name, layout, openNumPy)
+	case isMAT5(head):
+		return openArrays(name, layout, openMAT)
 	case extension == ".csv" || extension == ".tsv" || extension == ".txt":
 		return openTable(name, layout)
 	case strings.HasPrefix(string(head), "CDF"):

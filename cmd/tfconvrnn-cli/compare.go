@@ -32,7 +32,7 @@ type dataFlags struct {
 
 func (f *dataFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.data, "data", "", "`FILE` of recordings: BrainIO's netCDF-4, HDF5, NWB, MATLAB 7.3, .npy, .npz, a long .csv or .tsv")
+	flags.StringVar(&f.data, "data", "", "`FILE` of recordings: BrainIO's netCDF-4, HDF5, NWB, MATLAB, .npy, .npz, a long .csv or .tsv")
 	flags.StringVar(&f.array, "data-array", "", "`NAME` of its array, dataset or column of responses, where it does not say so itself")
 	flags.StringVar(&f.axes, "data-axes", "", "comma-separated names of the array's `AXES`: presentation, or stimulus and repetition; neuroid; time_bin")
 	flags.StringVar(&f.bins, "data-bins", "", "`FIRST:WIDTH` in ms of the time bins, where the file does not tell")
