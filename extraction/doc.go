@@ -1,12 +1,21 @@
-// Package extraction computes the features of any number of stimuli into one Zarr
-// store, on one machine or many.
+// Package extraction computes the features of any number of stimuli into one output,
+// on one machine or many.
 //
-// A plan, made once, fixes everything that decides a bit of the store: the stimuli with
+//	result, err := extraction.Run(ctx, &extraction.Request{
+//		Recipe: extraction.Recipe{Model: "ugrnn_intermediate", Layers: []string{"conv10"}, Output: "features.zarr", Format: features.Zarr},
+//		Inputs: stimuli.Options{Inputs: []string{"pictures/"}},
+//	}, extraction.RunOptions{})
+//
+// Run prepares a plan, which holds a record of each stimulus, computes the stimuli in batches, and
+// writes the output in the request's format. An interrupted run goes on with RunOptions.Resume.
+//
+// For several machines Create writes the plan to a file, of an output in Zarr. It
+// fixes everything that decides a bit of the store: the stimuli with
 // the hashes of their contents, the model with the hash of its weights, presentation,
 // preprocessing, reductions, and which stimuli are computed together. Workers compute
 // its chunks, any number of them, in any order, at once or one after the other; they
 // need not know of each other. When all chunks are there the store is verified,
-// completed and sealed.
+// completed and sealed. The bytes are those that Run writes.
 //
 //	plan, err := extraction.Open(ctx, "set.plan")
 //	defer plan.Close()

@@ -13,13 +13,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/storage"
-	"github.com/tfconvrnn/go/stimuli"
 )
 
 // ErrIncomplete means that chunks are missing or damaged; errors.As with
@@ -139,139 +136,6 @@ func (p *Plan) Sealed(ctx context.Context) (*Seal, error) {
 		return nil, fmt.Errorf("%s is sealed, but by another plan: %w", p.Output, fs.ErrNotExist)
 	}
 	return seal, nil
-}
-
-// Status says how far a plan is.
-type Status struct {
-	Plan        string `json:"plan"`
-	Output      string `json:"output"`
-	Chunks      int    `json:"chunks"`
-	Done        int    `json:"done"`
-	Missing     int    `json:"missing"`
-	Corrupt     int    `json:"corrupt"`
-	Checked     bool   `json:"checked"` // whether all files were read
-	Stimuli     int    `json:"stimuli"`
-	StimuliDone int    `json:"stimuli_done"`
-	// StimuliPerSecond is that of the last chunks in the time in which at least one worker
-	// computed one of them, by the clock of the file system or object store; 0 if that
-	// cannot be told.
-	StimuliPerSecond float64 `json:"stimuli_per_second,omitempty"`
-	SecondsLeft      float64 `json:"seconds_left,omitempty"`
-	Sealed           *Seal   `json:"sealed,omitempty"`
-	MissingChunks    []int   `json:"-"`
-	CorruptChunks    []int   `json:"-"`
-}
-
-// rateChunks is the number of latest chunks that the rate is taken of.
-const rateChunks = 200
-
-// Status looks which chunks are written. With check it reads all their files and
-// compares the checksums. It changes nothing.
-func (p *Plan) Status(ctx context.Context, check bool) (*Status, error) {
-	s := &Status{Plan: p.name, Output: p.Output, Chunks: p.Chunks(), Stimuli: p.Stimuli, Checked: check}
-	seal, err := p.Sealed(ctx)
-	if err == nil {
-		s.Sealed, s.Done, s.StimuliDone = seal, s.Chunks, s.Stimuli
-		if check {
-			return s, p.verifySealed(ctx)
-		}
-		return s, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	done, times, err := p.done(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if check {
-		if s.CorruptChunks, err = p.verify(ctx, done, nil, nil, nil); err != nil {
-			return nil, err
-		}
-		for _, chunk := range s.CorruptChunks {
-			done[chunk] = false
-		}
-	}
-	for chunk, there := range done {
-		first, end := p.Rows(chunk)
-		if there {
-			s.Done, s.StimuliDone = s.Done+1, s.StimuliDone+end-first
-		} else if !slices.Contains(s.CorruptChunks, chunk) {
-			s.MissingChunks = append(s.MissingChunks, chunk)
-		}
-	}
-	s.Missing, s.Corrupt = len(s.MissingChunks), len(s.CorruptChunks)
-	if s.StimuliPerSecond, err = p.rate(ctx, times); err != nil {
-		return nil, err
-	}
-	if s.StimuliPerSecond > 0 {
-		s.SecondsLeft = float64(s.Stimuli-s.StimuliDone) / s.StimuliPerSecond
-	}
-	return s, nil
-}
-
-// writing is when a record was written.
-type writing struct {
-	chunk int
-	at    time.Time
-}
-
-// rate is the stimuli per second of the last chunks. Every record says how long its chunk
-// took; the time that counts is that which these spans cover together, so neither pauses
-// nor workers beside each other make it wrong.
-func (p *Plan) rate(ctx context.Context, times []writing) (float64, error) {
-	slices.SortFunc(times, func(a, b writing) int { return b.at.Compare(a.at) })
-	times = times[:min(len(times), rateChunks)]
-	spans := make([]time.Duration, len(times))
-	counts := make([]int, len(times))
-	err := inParallel(ctx, p.parallel, len(times), func(ctx context.Context, i int) error {
-		record, err := p.Record(ctx, times[i].chunk)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errCorrupt) {
-			return nil
-		}
-		if err == nil && record.Seconds > 0 {
-			counts[i], spans[i] = record.Stimuli, time.Duration(record.Seconds*float64(time.Second))
-		}
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	stimuli := 0
-	var active time.Duration
-	var from time.Time // up to which, backwards, time has been counted
-	for i, w := range times {
-		if counts[i] == 0 {
-			continue
-		}
-		end, begin := w.at, w.at.Add(-spans[i])
-		if stimuli > 0 && from.Before(end) {
-			end = from
-		}
-		if begin.Before(end) {
-			active += end.Sub(begin)
-			from = begin
-		}
-		stimuli += counts[i]
-	}
-	if active <= 0 {
-		return 0, nil
-	}
-	return float64(stimuli) / active.Seconds(), nil
-}
-
-// done returns which chunks have a record, and when the store says they were written.
-func (p *Plan) done(ctx context.Context) ([]bool, []writing, error) {
-	done := make([]bool, p.Chunks())
-	var times []writing
-	err := p.place.work.List(ctx, recordPrefix, func(o object) error {
-		if chunk, ok := recordChunk(o.Name); ok && chunk < len(done) && o.Size > 0 {
-			done[chunk] = true
-			times = append(times, writing{chunk, o.Modified})
-		}
-		return nil
-	})
-	return done, times, err
 }
 
 // verify checks chunks as verifyChunk does, passes their records in order to each, if
@@ -583,84 +447,6 @@ func (m *manifestList) rewind() (io.Reader, error) {
 func (m *manifestList) close() {
 	m.file.Close()
 	os.Remove(m.file.Name())
-}
-
-// writeColumns writes the columns, for which it goes through all stimuli once.
-func (p *Plan) writeColumns(ctx context.Context, put func(name string, content []byte) error) error {
-	type column struct {
-		texts    []string
-		wholes   []int64
-		decimals []float64
-		booleans []bool
-		kind     string
-		count    int // values buffered
-		chunk    int
-		cell     func(*stimuli.Record) string
-	}
-	var columns []*column
-	for i, c := range p.Columns {
-		kind := &column{kind: c.Kind}
-		switch i {
-		case 0:
-			kind.cell = func(r *stimuli.Record) string { return r.ID }
-		case 1:
-			kind.cell = func(r *stimuli.Record) string { return r.Path }
-		default:
-			kind.cell = func(r *stimuli.Record) string {
-				if i-2 < len(r.Cells) {
-					return r.Cells[i-2]
-				}
-				return ""
-			}
-		}
-		columns = append(columns, kind)
-	}
-	columns = append(columns, &column{kind: stimuli.TextColumn, cell: func(r *stimuli.Record) string { return r.SHA256 }})
-	flush := func(i int) error {
-		c := columns[i]
-		var values any = c.texts
-		switch c.kind {
-		case stimuli.WholeColumn:
-			values = c.wholes
-		case stimuli.DecimalColumn:
-			values = c.decimals
-		case stimuli.BooleanColumn:
-			values = c.booleans
-		}
-		name, content, err := p.store.Column(i, c.chunk, values)
-		if err != nil {
-			return err
-		}
-		c.texts, c.wholes, c.decimals, c.booleans, c.count = c.texts[:0], c.wholes[:0], c.decimals[:0], c.booleans[:0], 0
-		c.chunk++
-		return put(name, content)
-	}
-	err := p.records().each(ctx, 0, p.Stimuli, func(r *stimuli.Record) error {
-		for i, c := range columns {
-			switch cell := c.cell(r); c.kind {
-			case stimuli.WholeColumn:
-				c.wholes = append(c.wholes, stimuli.Whole(cell))
-			case stimuli.DecimalColumn:
-				c.decimals = append(c.decimals, stimuli.Decimal(cell))
-			case stimuli.BooleanColumn:
-				c.booleans = append(c.booleans, stimuli.Boolean(cell))
-			default:
-				c.texts = append(c.texts, cell)
-			}
-			if c.count++; c.count == p.store.ColumnRows(i) {
-				if err := flush(i); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	for i, c := range columns {
-		if err == nil && c.count > 0 {
-			err = flush(i)
-		}
-	}
-	return err
 }
 
 // verifySealed compares the files of a finished store with its manifest.

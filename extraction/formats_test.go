@@ -2,7 +2,6 @@ package extraction
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"flag"
 	"fmt"
@@ -18,9 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/features"
-	"github.com/tfconvrnn/go/savedmodels"
-	"github.com/tfconvrnn/go/stimuli"
-	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 var updateOutputs = flag.Bool("update", false, "write testdata/outputs.sha256 anew")
@@ -87,71 +83,44 @@ func TestBytesOfOutputs(t *testing.T) {
 	assert.Equal(t, want, sums)
 }
 
-// writeOutput extracts what a request says.
+// writeOutput extracts what a request says, with a simulated engine: in this process and,
+// for Zarr, also by two workers of a plan file.
 func writeOutput(t *testing.T, request *Request, format features.Format) {
 	t.Helper()
-	if format == features.Zarr {
-		p := created(t, request)
-		require.NoError(t, p.Begin(t.Context(), false))
-		w := p.newWorker(WorkerOptions{}, fakeEngine(p, func() {}))
-		require.NoError(t, w.Work(t.Context(), chunkRange(0, p.Chunks()), nil))
-		_, err := p.Finish(t.Context(), nil)
-		require.NoError(t, err)
+	request.Format = format
+	result, err := extractWithFake(t, request, RunOptions{}, nil)
+	require.NoError(t, err)
+	require.Equal(t, request.Output, result.Output)
+	if format != features.Zarr {
 		return
 	}
-	options := request.Inputs
-	options.AllowMissing = request.OnError == "skip"
-	set, err := stimuli.Open(t.Context(), options)
-	require.NoError(t, err)
-	defer set.Close()
-	hashes, err := set.Hashes(t.Context())
-	require.NoError(t, err)
-	recipe := request.Recipe
-	_, outputs, err := tfconvrnn.Outputs(must(savedmodels.Lookup(recipe.Model)), recipe.extractOptions()...)
-	require.NoError(t, err)
-	layers, err := ReduceLayers(outputs, must(recipe.specification()))
-	require.NoError(t, err)
-	dataType := map[string]features.DataType{"float32": features.Float32, "float16": features.Float16}[recipe.DataType]
-	c := &Content{
-		Model: must(savedmodels.Lookup(recipe.Model)), Rows: set.Len(), Name: set.Name(), Columns: set.Columns(), Hashes: hashes, Layers: layers,
-		Logits: recipe.Logits, Mask: recipe.OnError == "skip", DataType: dataType,
-		About: &Provenance{Inputs: set.Inputs(), DataType: recipe.DataType, ExifOrientation: request.Orientation, Reductions: ReductionNames(layers),
-			StimuliSHA256: must(set.Fingerprint(t.Context()))},
+	alone := content(t, request.Output)
+	require.NoError(t, os.RemoveAll(request.Output))
+	p := created(t, request)
+	require.NoError(t, p.Begin(t.Context(), false))
+	for shard := range 2 {
+		first, end, err := p.Shard(shard, 2)
+		require.NoError(t, err)
+		require.NoError(t, p.newWorker(WorkerOptions{}, fakeEngine(p, func() {})).Work(t.Context(), chunkRange(first, end), nil))
 	}
-	c.About.BatchSize, c.About.Threads = recipe.BatchSize, 1
-	layout, err := c.Layout(format)
+	_, err = p.Finish(t.Context(), nil)
 	require.NoError(t, err)
-	writer, err := features.Create(recipe.Output, format, layout, features.Options{Identity: NewIdentity(c.About, recipe.OnError, set.IDs(), hashes)})
-	require.NoError(t, err)
-	defer writer.Abort()
-	row := 0
-	parts := make([][]float32, len(layout.Streamed))
-	engine := fakeEngine(&Plan{Recipe: Recipe{BatchSize: recipe.BatchSize, Provenance: c.About}, layout: layout}, func() {})
-	require.NoError(t, engine(context.Background(), func(yield func(*stimuli.Record) bool) {
-		for i, id := range set.IDs() {
-			if !yield(&stimuli.Record{ID: id, SHA256: hashes[i]}) {
-				return
-			}
-		}
-	}, rowSink{func(array int, part []float32) error {
-		parts[array] = append(parts[array], part...)
-		return nil
-	}, func(error) error {
-		for array, values := range parts {
-			if err := writer.WriteRows(array, row, values); err != nil {
-				return err
-			}
-			parts[array] = values[:0]
-		}
-		row++
-		return nil
-	}}))
-	require.NoError(t, writer.Finish(t.Context()))
+	require.Equal(t, alone, content(t, request.Output))
 }
 
-func must[T any](value T, err error) T {
-	if err != nil {
-		panic(err)
+// extractWithFake is Run with a simulated engine, which calls chosen before each stimulus.
+func extractWithFake(t *testing.T, request *Request, options RunOptions, chosen func()) (*Result, error) {
+	t.Helper()
+	if chosen == nil {
+		chosen = func() {}
 	}
-	return value
+	d, err := Prepare(t.Context(), request)
+	require.NoError(t, err)
+	defer d.Close()
+	require.NoError(t, d.complete(nil))
+	run := d.runFile
+	if d.recipe.Format == features.Zarr {
+		run = d.runStore
+	}
+	return run(t.Context(), options.defaults(), func(p *Plan, _ int) (engine, *reading, error) { return fakeEngine(p, chosen), nil, nil })
 }

@@ -4,6 +4,7 @@ package extraction
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -44,8 +45,8 @@ func all(t testing.TB, p *Plan) (list []stimuli.Record) {
 	return list
 }
 
-// A plan holds what stimuli.Set finds: ids, hashes, columns and their types.
-func TestPlanIsTheSet(t *testing.T) {
+// A plan holds what stimuli.Find finds: ids, columns and their types, and the hashes.
+func TestPlanHoldsTheStimuli(t *testing.T) {
 	dir := t.TempDir()
 	table := writeStimuli(t, dir, 9000, false)
 	more := filepath.Join(dir, "more.csv")
@@ -59,28 +60,26 @@ func TestPlanIsTheSet(t *testing.T) {
 	request := testRequest(table, filepath.Join(dir, "x.zarr"), 4)
 	request.Inputs.Inputs = inputs
 	p := created(t, request)
-	set, err := stimuli.Open(t.Context(), stimuli.Options{Inputs: inputs})
+	found, summary, err := stimuli.Find(t.Context(), stimuli.Options{Inputs: inputs})
 	require.NoError(t, err)
-	defer set.Close()
-	hashes, err := set.Hashes(t.Context())
-	require.NoError(t, err)
-	fingerprint, err := set.Fingerprint(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, fingerprint, p.Provenance.StimuliSHA256)
 	records := all(t, p)
-	require.Len(t, records, set.Len())
+	require.Len(t, records, len(found))
+	fingerprint := sha256.New()
 	for i, r := range records {
-		require.Equal(t, set.IDs()[i], r.ID)
-		require.Equal(t, hashes[i], r.SHA256)
+		require.Equal(t, found[i].ID, r.ID)
+		data, err := os.ReadFile(r.Picture)
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("%x", sha256.Sum256(data)), r.SHA256)
+		fmt.Fprintf(fingerprint, "%q %s\n", r.ID, r.SHA256)
 	}
-	require.Len(t, p.Columns, len(set.Columns()))
-	for i, c := range set.Columns() {
-		assert.Equal(t, c.Name, p.Columns[i].Name)
-		kind := map[string]string{"[]string": stimuli.TextColumn, "[]int64": stimuli.WholeColumn, "[]float64": stimuli.DecimalColumn, "[]bool": stimuli.BooleanColumn}[fmt.Sprintf("%T", c.Values)]
-		assert.Equal(t, kind, p.Columns[i].Kind, c.Name)
+	assert.Equal(t, fmt.Sprintf("%x", fingerprint.Sum(nil)), p.Provenance.StimuliSHA256)
+	require.Len(t, p.Columns, 2+len(summary.Columns))
+	for i, name := range summary.Columns {
+		assert.Equal(t, name, p.Columns[2+i].Name)
+		assert.Equal(t, summary.Kinds[i], p.Columns[2+i].Kind, name)
 	}
 
-	// The store's columns are those that the set would write.
+	// The store's columns, written piece by piece, are those of the whole.
 	written := map[string][]byte{}
 	require.NoError(t, p.writeColumns(t.Context(), func(name string, content []byte) error {
 		written[name] = slices.Clone(content)
@@ -88,7 +87,7 @@ func TestPlanIsTheSet(t *testing.T) {
 	}))
 	content, err := p.content()
 	require.NoError(t, err)
-	content.Columns, content.Hashes = set.Columns(), hashes
+	require.NoError(t, p.readColumns(content, func(each func([]stimuli.Record) error) error { return each(records) }))
 	layout, err := content.Layout(features.Zarr)
 	require.NoError(t, err)
 	whole, err := features.NewZarrStore(layout, features.Options{ChunkRows: p.ZarrChunkRows})

@@ -17,8 +17,11 @@ import (
 
 // Recipe is everything that a plan fixes but the stimuli themselves.
 type Recipe struct {
-	// Output is the absolute path or the URL of the store.
+	// Output is the absolute path or the URL of the output.
 	Output string `json:"output"`
+	// Format is the output's. In a request "" chooses .npz, or Zarr if the output is large, and
+	// adds its suffix to Output; plan files are of Zarr.
+	Format features.Format `json:"format,omitempty"`
 	// Replace lets finish put the store in the place of another.
 	Replace bool `json:"replace,omitempty"`
 	// Weights is how the planner found the weights, as tfconvrnn.WithWeights takes it.
@@ -96,7 +99,12 @@ func (r *Recipe) specification() (*reduce.Specification, error) {
 // extractOptions are the library's options for the recipe.
 func (r *Recipe) extractOptions() []tfconvrnn.ExtractOption {
 	options := []tfconvrnn.ExtractOption{
-		tfconvrnn.Layers(r.Layers...), tfconvrnn.WithPresentation(r.Presentation), tfconvrnn.BatchSize(r.BatchSize),
+		tfconvrnn.WithPresentation(r.Presentation), tfconvrnn.BatchSize(r.BatchSize),
+	}
+	if len(r.Layers) == 0 {
+		options = append(options, tfconvrnn.OnlyLogits())
+	} else {
+		options = append(options, tfconvrnn.Layers(r.Layers...))
 	}
 	if r.AllTimesteps {
 		options = append(options, tfconvrnn.AllTimesteps())
@@ -118,11 +126,17 @@ func (r *Recipe) LoadOptions() ([]tfconvrnn.Option, error) {
 	if err != nil {
 		return nil, err
 	}
-	devices, err := tfconvrnn.ParseDevices(r.Device)
-	if err != nil {
-		return nil, err
+	options := []tfconvrnn.Option{tfconvrnn.WithWeights(r.Weights)}
+	if r.Device != "" {
+		devices, err := tfconvrnn.ParseDevices(r.Device)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, tfconvrnn.WithDevices(devices...))
 	}
-	options := []tfconvrnn.Option{tfconvrnn.WithWeights(r.Weights), tfconvrnn.WithDevices(devices...), tfconvrnn.WithThreads(r.Threads)}
+	if r.Threads > 0 {
+		options = append(options, tfconvrnn.WithThreads(r.Threads))
+	}
 	if times := r.Presentation.Times(info); times > convert.DefaultTimes {
 		options = append(options, tfconvrnn.WithTimes(times))
 	}

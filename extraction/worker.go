@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -103,19 +102,6 @@ func recordChunk(name string) (int, bool) {
 	return chunk, true
 }
 
-// engine computes stimuli in batches of the plan's size, of which only the last may be
-// smaller, and passes the rows of each to a rowSink.
-type engine func(ctx context.Context, records iter.Seq[*stimuli.Record], rows rowSink) error
-
-// rowSink takes the rows of one stimulus after the other.
-type rowSink struct {
-	// add takes a part of the row of a streamed array of the layout, the parts in order;
-	// it is valid until add returns.
-	add func(array int, part []float32) error
-	// end is called after the rows of each stimulus, with why it could not be read.
-	end func(failed error) error
-}
-
 // Worker computes chunks of a plan. It must not be used concurrently; several workers
 // of one model may. The caller closes it.
 type Worker struct {
@@ -146,65 +132,14 @@ type WorkerOptions struct {
 // must be loaded with the plan's LoadOptions. The error wraps ErrModel where it is not
 // the plan's.
 func (p *Plan) NewWorker(ctx context.Context, model *tfconvrnn.Model, options WorkerOptions) (*Worker, error) {
-	extract := p.extractOptions()
-	if p.OnError == "skip" {
-		extract = append(extract, tfconvrnn.OnError(func(_ int, _ tfconvrnn.Stimulus, err error) error {
-			if stimuli.IsStimulusFault(err) {
-				return nil
-			}
-			return err
-		}))
+	if p.store == nil {
+		return nil, fmt.Errorf("%w: only Zarr is computed in chunks, not %s", tfconvrnn.ErrOption, p.Format)
 	}
-	if options.Trace != nil {
-		extract = append(extract, tfconvrnn.Trace(options.Trace))
-	}
-	x, err := model.Plan(extract...)
+	compute, reader, err := p.newEngine(ctx, model, options)
 	if err != nil {
 		return nil, err
 	}
-	here := x.Provenance()
-	if err := p.checkModel(here); err != nil {
-		return nil, err
-	}
-	if planned := p.Provenance.Processor; deviceKind(here.Device) == "cpu" && here.Processor != planned && options.Warn != nil {
-		options.Warn(fmt.Sprintf("this processor is %s, the plan was made on %s: the last bits of what they compute may differ", here.Processor, planned))
-	}
-	writer, err := NewRowWriter(p.contents)
-	if err != nil {
-		return nil, err
-	}
-	var visible []bool
-	if p.Presentation.TimestepsPerFrame() > 0 {
-		visible = stimuli.VisibleFrames(p.Presentation, p.MaxFrames)
-	}
-	reader, err := stimuli.NewReader(ctx, stimuli.Options{
-		Visible:       visible,
-		Preprocessing: p.Preprocessing, MaxFrames: p.MaxFrames, FramesPerSecond: p.FramesPerSecond, FFmpeg: options.FFmpeg, Warn: options.Warn, Note: options.Note,
-	}, p.Set.Arrays)
-	if err != nil {
-		return nil, err
-	}
-	w := p.newWorker(options, func(ctx context.Context, records iter.Seq[*stimuli.Record], rows rowSink) error {
-		list := func(yield func(tfconvrnn.Stimulus) bool) {
-			for record := range records {
-				if !yield(reader.Stimulus(record)) {
-					return
-				}
-			}
-		}
-		return x.Stream(ctx, list, func(b *tfconvrnn.Batch) error {
-			for i := range b.Stimuli {
-				err := writer.Parts(b, i, rows.add)
-				if err == nil {
-					err = rows.end(b.Failed[i])
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
+	w := p.newWorker(options, compute)
 	w.close = reader.Close
 	return w, nil
 }
@@ -223,37 +158,6 @@ func (p *Plan) newWorker(options WorkerOptions, compute engine) *Worker {
 
 // Close lets go of the stimuli's files. It is idempotent.
 func (w *Worker) Close() error { return w.close() }
-
-// checkModel compares what a model computes with the plan.
-func (p *Plan) checkModel(here tfconvrnn.Provenance) error {
-	planned := p.Provenance.Provenance
-	planned.Device, here.Device = deviceKind(planned.Device), deviceKind(here.Device)
-	here.PrecisionError = planned.PrecisionError // measured once, by the plan
-	here.Processor = planned.Processor           // NewWorker warns of others
-	if here.Device != "cpu" {
-		here.OneDNN = planned.OneDNN
-	}
-	if reflect.DeepEqual(planned, here) {
-		return nil
-	}
-	before, err := json.Marshal(planned)
-	if err != nil {
-		return err
-	}
-	now, err := json.Marshal(here)
-	if err != nil {
-		return err
-	}
-	differences, err := features.Compare(before, now)
-	if err != nil || len(differences) == 0 {
-		return err
-	}
-	var parts []string
-	for _, d := range differences {
-		parts = append(parts, fmt.Sprintf("%s is %s in the plan, %s here", d.Field, d.Before, d.Now))
-	}
-	return fmt.Errorf("%s: %w: %s; use the same on all machines, or plan anew", p.name, ErrModel, strings.Join(parts, "; "))
-}
 
 // Done tells whether a chunk is recorded as written.
 func (p *Plan) Done(ctx context.Context, chunk int) (bool, error) {

@@ -112,7 +112,7 @@ func (e extreme) String() string {
 // published code does, so all of it is read before the first image is shown; the rows'
 // hashes come with it. It says what was decided and how many values lie beyond, which
 // are clamped.
-func (a *arraySource) scan(ctx context.Context, s *Set) (name string, clamped int, err error) {
+func (a *arraySource) scan(ctx context.Context, s *session) (name string, clamped int, err error) {
 	least, most := extreme{value: math.MaxFloat32}, extreme{value: -math.MaxFloat32}
 	below, above1, above255 := 0, 0, 0
 	for row := range a.array.Info().Shape[0] {

@@ -6,15 +6,12 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"runtime"
 	"slices"
 
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
-
-func parallel() int { return runtime.GOMAXPROCS(0) }
 
 const imageValues = tfconvrnn.ImageSize * tfconvrnn.ImageSize * 3
 
@@ -51,7 +48,7 @@ type arrayRow struct {
 
 // array adds the stimuli of an array, whose rows are read when they are shown.
 func (f *finder) array(ctx context.Context, name string) (input Input, err error) {
-	s := f.set
+	s := f.session
 	if err := checkFetched(name); err != nil {
 		return input, err
 	}
@@ -116,7 +113,7 @@ func hashValues(values []float32) string {
 
 // stimulus reads the row at once, not when it is shown, since rows are read
 // fastest in order.
-func (a *arrayRow) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
+func (a *arrayRow) stimulus(s *session) (tfconvrnn.Stimulus, error) {
 	stimulus, err := a.frames(s)
 	if err != nil {
 		err = inputf("%s, image %d: %w", a.file, a.row, err)
@@ -124,7 +121,7 @@ func (a *arrayRow) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
 	return stimulus, err
 }
 
-func (a *arrayRow) frames(s *Set) (stimulus tfconvrnn.Stimulus, err error) {
+func (a *arrayRow) frames(s *session) (stimulus tfconvrnn.Stimulus, err error) {
 	var list []tfconvrnn.Stimulus
 	if a.bytes {
 		pixels, err := a.array.Uint8s(a.row, 1)
@@ -169,7 +166,7 @@ func (a *arrayRow) frames(s *Set) (stimulus tfconvrnn.Stimulus, err error) {
 }
 
 // prepared makes images of pictures of another size, as of those in files.
-func (a *arrayRow) prepared(s *Set, pixels []uint8) (stimulus tfconvrnn.Stimulus, err error) {
+func (a *arrayRow) prepared(s *session, pixels []uint8) (stimulus tfconvrnn.Stimulus, err error) {
 	height, width := a.size()
 	values := 3 * height * width
 	var f frames
@@ -188,7 +185,7 @@ func (a *arrayRow) prepared(s *Set, pixels []uint8) (stimulus tfconvrnn.Stimulus
 
 func (a *arrayRow) origin() string { return fmt.Sprintf("%s[%d]", a.file, a.row) }
 
-func (a *arrayRow) hash(ctx context.Context, _ *Set) (string, error) {
+func (a *arrayRow) hash(ctx context.Context, _ *session) (string, error) {
 	if a.sums != nil {
 		return a.sums[a.row], nil
 	}

@@ -232,7 +232,7 @@ func (c *columnKinds) kinds() []string {
 }
 
 // warn says what of the columns may surprise.
-func (c *columnKinds) warn(s *Set) {
+func (c *columnKinds) warn(s *session) {
 	for i, name := range c.names {
 		if message := c.cells[i].surprise(name); message != "" && !(name == classColumn && c.folders) {
 			s.warn("%s", message)

@@ -1,10 +1,16 @@
 // Package stimuli finds stimuli wherever experimenters keep them and hands them
 // over one by one, so that a set of any size needs little memory.
 //
-//	set, err := stimuli.Open(ctx, stimuli.Options{Inputs: []string{"pictures/", "more.csv"}})
+//	options := stimuli.Options{Inputs: []string{"pictures/", "more.csv"}}
+//	records, summary, err := stimuli.Find(ctx, options)
 //	...
-//	defer set.Close()
-//	err = extraction.Stream(ctx, set.From(0), sink)
+//	reader, err := stimuli.NewReader(ctx, options, summary.Arrays)
+//	defer reader.Close()
+//	err = model.Stream(ctx, reader.Stimuli(slices.Values(records)), sink)
+//
+// A Record says where a stimulus comes from, in a form that can be written down and read on
+// another machine. A Scanner passes records on as it finds them, and hashes their contents; a
+// Reader makes stimuli of them, and refuses content that has another hash.
 //
 // An input is
 //

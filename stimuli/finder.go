@@ -51,7 +51,7 @@ type found struct {
 
 // finder looks through inputs and passes on what it finds, one by one.
 type finder struct {
-	set     *Set
+	session *session
 	emit    func(found) error
 	count   int
 	class   []string // of what a pattern fits, else nil
@@ -75,9 +75,9 @@ func (f *finder) add(s found) error {
 	}
 	f.count++
 	f.columns.add(&s)
-	f.hidden.add(f.set, &s)
+	f.hidden.add(f.session, &s)
 	if still(s.source) {
-		f.set.stills++
+		f.session.stills++
 	}
 	return f.emit(s)
 }
@@ -86,17 +86,17 @@ func (f *finder) add(s found) error {
 func (f *finder) describe(name, kind string, first int) {
 	input := Input{Name: baseName(name), Kind: kind, Stimuli: f.count - first}
 	if kind == "table" {
-		input.PathColumn = f.set.options.PathColumn
+		input.PathColumn = f.session.options.PathColumn
 	}
-	f.set.inputs = append(f.set.inputs, input)
+	f.session.inputs = append(f.session.inputs, input)
 }
 
 // all looks through all inputs.
 func (f *finder) all(ctx context.Context) error {
-	if len(f.set.options.Inputs) == 0 {
+	if len(f.session.options.Inputs) == 0 {
 		return inputf("no input; name pictures, videos, folders, tables (.csv, .tsv), or arrays (.npy, .npz) of shape [N, 224, 224, 3]")
 	}
-	for _, input := range f.set.options.Inputs {
+	for _, input := range f.session.options.Inputs {
 		if err := f.input(ctx, input); err != nil {
 			return err
 		}
@@ -104,14 +104,14 @@ func (f *finder) all(ctx context.Context) error {
 	if f.count == 0 {
 		return inputf("the inputs hold no stimulus")
 	}
-	for _, name := range f.set.options.Columns {
+	for _, name := range f.session.options.Columns {
 		if !slices.Contains(f.named, name) {
 			return inputf("no table has a column %q, which --columns names; there are: %s", name, strings.Join(f.named, ", "))
 		}
 	}
-	f.columns.warn(f.set)
-	f.hidden.warn(f.set)
-	if f.set.timed && f.untimed {
+	f.columns.warn(f.session)
+	f.hidden.warn(f.session)
+	if f.session.timed && f.untimed {
 		return inputf("a table with a column timestep cannot be shown together with other inputs: frames of the one appear at their own timesteps, those of the others at regular ones")
 	}
 	return nil
@@ -159,7 +159,7 @@ func (f *finder) input(ctx context.Context, input string) error {
 	first := f.count
 	switch {
 	case err != nil:
-		if f.set.options.AllowMissing && errors.Is(err, fs.ErrNotExist) && hasSuffix(input, slices.Concat(pictureSuffixes, videoSuffixes)) {
+		if f.session.options.AllowMissing && errors.Is(err, fs.ErrNotExist) && hasSuffix(input, slices.Concat(pictureSuffixes, videoSuffixes)) {
 			break
 		}
 		return inputError{explain(input, err)}
@@ -180,7 +180,7 @@ func (f *finder) input(ctx context.Context, input string) error {
 			return inputError{err}
 		}
 		f.describe(input, array.Kind, first)
-		described := &f.set.inputs[len(f.set.inputs)-1]
+		described := &f.session.inputs[len(f.session.inputs)-1]
 		described.Range, described.Clamped = array.Range, array.Clamped
 		return nil
 	case hasSuffix(input, listSuffixes) && f.class == nil: // what fits a pattern is meant to be a picture
@@ -199,7 +199,7 @@ func (f *finder) input(ctx context.Context, input string) error {
 
 // file makes a source of a picture, animation or video.
 func (f *finder) file(name, where string) (source, string) {
-	s := f.set
+	s := f.session
 	s.pictures = true
 	switch {
 	case hasSuffix(name, videoSuffixes):
@@ -215,11 +215,11 @@ func (f *finder) file(name, where string) (source, string) {
 // list takes the inputs that standard input names, one a line, or separated by
 // zero bytes as find -print0 does.
 func (f *finder) list(ctx context.Context) error {
-	if f.stdin || f.set.options.Stdin == nil {
+	if f.stdin || f.session.options.Stdin == nil {
 		return inputf("standard input can be one list of inputs, not several")
 	}
 	f.stdin = true
-	text, err := io.ReadAll(io.LimitReader(f.set.options.Stdin, maxList+1))
+	text, err := io.ReadAll(io.LimitReader(f.session.options.Stdin, maxList+1))
 	if err != nil {
 		return inputf("list on standard input: %w", err)
 	}
@@ -242,7 +242,7 @@ func (f *finder) list(ctx context.Context) error {
 		return 0, nil, nil
 	})
 	first := f.count
-	before := f.set.inputs
+	before := f.session.inputs
 	line := 0
 	for scanner.Scan() {
 		line++
@@ -265,66 +265,13 @@ func (f *finder) list(ctx context.Context) error {
 	}
 	// One line about the list, not one for each of its files.
 	list := Input{Name: "standard input", Kind: "list", Stimuli: f.count - first}
-	list.ranges(f.set.inputs[len(before):])
-	f.set.inputs = append(before, list)
-	return nil
-}
-
-// collector makes a Set of what a finder finds.
-type collector struct {
-	set    *Set
-	fixed  []bool
-	where  []string
-	blocks []block
-}
-
-func (c *collector) add(f found) error {
-	s := c.set
-	if n := len(c.blocks); len(f.names) > 0 {
-		if n == 0 || c.blocks[n-1].first+len(c.blocks[n-1].values[0]) != len(s.ids) || !slices.Equal(c.blocks[n-1].names, f.names) {
-			c.blocks = append(c.blocks, block{len(s.ids), f.names, make([][]string, len(f.names))})
-		}
-		b := &c.blocks[len(c.blocks)-1]
-		for i, cell := range f.cells {
-			b.values[i] = append(b.values[i], cell)
-		}
-	}
-	s.ids, s.paths, s.sources = append(s.ids, f.id), append(s.paths, f.shown), append(s.sources, f.source)
-	c.fixed, c.where = append(c.fixed, f.fixed), append(c.where, f.where)
-	return nil
-}
-
-// finish checks what only the whole set shows.
-func (c *collector) finish(kinds []string) error {
-	s := c.set
-	given := map[string]int{}
-	for i, id := range s.ids {
-		if !c.fixed[i] {
-			continue
-		}
-		if other, ok := given[id]; ok {
-			return inputf("%s: %w: %q is also that of %s", c.where[i], ErrDuplicate, id, c.where[other])
-		}
-		given[id] = i
-	}
-	origins := make([]string, len(s.sources))
-	for i, src := range s.sources {
-		origins[i] = src.origin()
-	}
-	distinguish(s.ids, origins, func(i int) bool { return c.fixed[i] })
-	if !s.options.AllowMissing {
-		for i, src := range s.sources {
-			if err := s.present(src); err != nil {
-				return inputf("%s: %w", c.where[i], err)
-			}
-		}
-	}
-	s.assemble(c.blocks, kinds)
+	list.ranges(f.session.inputs[len(before):])
+	f.session.inputs = append(before, list)
 	return nil
 }
 
 // present finds out whether a source's files are there.
-func (s *Set) present(src source) error {
+func (s *session) present(src source) error {
 	switch src := src.(type) {
 	case *pictureFile:
 		return s.presentFile(src.path)
@@ -342,9 +289,9 @@ func (s *Set) present(src source) error {
 	return nil
 }
 
-func (s *Set) presentFile(name string) error {
+func (s *session) presentFile(name string) error {
 	if IsRemote(name) {
-		return s.presentObject(s.ctx, name)
+		return nil // each would cost a request
 	}
 	info, err := os.Stat(name)
 	if err != nil {

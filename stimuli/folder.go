@@ -98,7 +98,7 @@ func (f *finder) folder(ctx context.Context, folder string) error {
 		return f.add(found{id: name, shown: path.Join(public(folder), name), where: folder, source: src, names: classNames, cells: []string{class}})
 	}
 	var names []string
-	if f.set.options.FolderSequences {
+	if f.session.options.FolderSequences {
 		each = func(name string) error { names = append(names, name); return nil }
 	}
 	files := newTree(folder)
@@ -115,7 +115,7 @@ func (f *finder) folder(ctx context.Context, folder string) error {
 	}
 	f.loops(files)
 	f.leftOut(folder, left)
-	if f.set.options.FolderSequences {
+	if f.session.options.FolderSequences {
 		if err := f.sequences(folder, names); err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ var classNames = []string{classColumn}
 // loops says which links were not followed.
 func (f *finder) loops(t *tree) {
 	for _, link := range t.unfollowed() {
-		f.set.warn("%s leads back to a folder that it lies in, and is left out", link)
+		f.session.warn("%s leads back to a folder that it lies in, and is left out", link)
 	}
 }
 
@@ -176,9 +176,9 @@ func (f *finder) leftOut(folder string, left leftOut) {
 	switch count {
 	case 0:
 	case 1:
-		f.set.warn("%s: 1 file is left out%s", folder, left.text(": "))
+		f.session.warn("%s: 1 file is left out%s", folder, left.text(": "))
 	default:
-		f.set.warn("%s: %d files are left out%s", folder, count, left.text(": "))
+		f.session.warn("%s: %d files are left out%s", folder, count, left.text(": "))
 	}
 }
 
@@ -350,7 +350,7 @@ func (f *finder) sequences(folder string, files []string) error {
 		if !validText(class) {
 			return inputf("%s: the name %q is not UTF-8 text", folder, class)
 		}
-		f.set.pictures, f.set.sequences = true, true
+		f.session.pictures, f.session.sequences = true, true
 		err := f.add(found{id: id, shown: joinShown(public(folder), below), where: folder, source: &sequenceFiles{paths: frames}, names: classNames, cells: []string{class}})
 		if err != nil {
 			return err

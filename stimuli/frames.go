@@ -15,12 +15,12 @@ func VisibleFrames(p tfconvrnn.Presentation, frames int) []bool {
 }
 
 // visible says whether a frame is ever shown.
-func (s *Set) visible(frame int) bool {
+func (s *session) visible(frame int) bool {
 	return frame < s.options.MaxFrames && (s.options.Visible == nil || frame < len(s.options.Visible) && s.options.Visible[frame])
 }
 
 // shown is the number of a sequence's frames, and of those that are ever shown.
-func (s *Set) shown(frames int) (shown int) {
+func (s *session) shown(frames int) (shown int) {
 	for frame := range min(frames, s.options.MaxFrames) {
 		if s.visible(frame) {
 			shown++
@@ -31,7 +31,7 @@ func (s *Set) shown(frames int) (shown int) {
 
 // images returns the number of images of a sequence, and of those that are ever shown; 0
 // where only reading it tells.
-func (s *Set) images(src source) (images, shown int) {
+func (s *session) images(src source) (images, shown int) {
 	switch src := src.(type) {
 	case *sequenceFiles:
 		if src.timesteps == nil {
@@ -64,7 +64,7 @@ type hiddenImages struct {
 	id                       string // of the first
 }
 
-func (h *hiddenImages) add(s *Set, f *found) {
+func (h *hiddenImages) add(s *session, f *found) {
 	images, shown := s.images(f.source)
 	if shown == images {
 		return
@@ -76,7 +76,7 @@ func (h *hiddenImages) add(s *Set, f *found) {
 
 const moreTime = "a longer presentation (--total-ms), other episodes, or a smaller --frames-per-image shows more"
 
-func (h *hiddenImages) warn(s *Set) {
+func (h *hiddenImages) warn(s *session) {
 	if h.sequences > 0 {
 		s.warn("%d of the sequences have images that the presentation never shows, first %s: %d of %d are shown; %s", h.sequences, h.id, h.shown, h.images, moreTime)
 	}

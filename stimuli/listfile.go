@@ -12,7 +12,7 @@ import (
 // only a column of paths. A text that begins as a table is one.
 func (f *finder) listFile(ctx context.Context, name string) error {
 	first := f.count
-	form, text, file, err := f.set.openText(ctx, name)
+	form, text, file, err := f.session.openText(ctx, name)
 	if err != nil {
 		return inputError{err}
 	}
@@ -30,17 +30,17 @@ func (f *finder) listFile(ctx context.Context, name string) error {
 		f.describe(name, "table", first)
 		return nil
 	}
-	column := f.set.options.PathColumn
+	column := f.session.options.PathColumn
 	if column == "" {
 		column = shortPath
 	}
-	form, text, again, err := f.set.openText(ctx, name)
+	form, text, again, err := f.session.openText(ctx, name)
 	if err != nil {
 		return inputError{err}
 	}
 	defer again.Close()
 	if said := form.said(); said != "" {
-		f.set.warn("%s: %s", name, said)
+		f.session.warn("%s: %s", name, said)
 	}
 	if err := f.rows(ctx, name, &listRows{column: column, text: bufio.NewScanner(text)}, false); err != nil {
 		return inputError{err}
@@ -52,7 +52,7 @@ func (f *finder) listFile(ctx context.Context, name string) error {
 func (f *finder) isHeader(header []string) bool {
 	return slices.ContainsFunc(header, func(cell string) bool {
 		cell = strings.TrimSpace(cell)
-		return cell == pathColumn || cell == shortPath || cell != "" && cell == f.set.options.PathColumn
+		return cell == pathColumn || cell == shortPath || cell != "" && cell == f.session.options.PathColumn
 	})
 }
 

@@ -2,17 +2,12 @@ package stimuli
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
-
-	"github.com/tfconvrnn/go/features"
-	"github.com/tfconvrnn/go/internal/storage"
-	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // Record is a stimulus in a form that can be written down and read on another
@@ -33,7 +28,7 @@ type Record struct {
 	Sequence  *Sequence `json:"sequence,omitempty"`
 	Array     *ArrayRow `json:"array,omitempty"`
 
-	// SHA256 is the content's; see Set.Hashes.
+	// SHA256 is the content's; see Scanner.Hash. Where it is "", a Reader does not compare.
 	SHA256 string `json:"sha256"`
 	// Cells are the values of the scan's columns known so far; those that come to be
 	// known later are "".
@@ -79,7 +74,7 @@ type Summary struct {
 // Scanner finds stimuli one by one, in memory that does not grow with their number;
 // only tables with timesteps, and the entries of each folder, are held whole.
 type Scanner struct {
-	set     *Set
+	session *session
 	summary Summary
 	columns map[string]int
 	arrays  map[*arraySource]int
@@ -87,42 +82,44 @@ type Scanner struct {
 }
 
 // NewScanner returns a scanner of the options' inputs. The caller closes it. Errors
-// are those of Open.
+// are about the preprocessing.
 func NewScanner(ctx context.Context, options Options) (*Scanner, error) {
-	set, err := newSet(ctx, options)
+	session, err := newSession(ctx, options)
 	if err != nil {
 		return nil, err
 	}
-	return &Scanner{set: set, columns: map[string]int{}, arrays: map[*arraySource]int{}}, nil
+	return &Scanner{session: session, columns: map[string]int{}, arrays: map[*arraySource]int{}}, nil
 }
 
 // Close closes the inputs' files. It is idempotent.
-func (s *Scanner) Close() error { return s.set.Close() }
+func (s *Scanner) Close() error { return s.session.Close() }
 
 // Found is a record without its hash.
 type Found struct {
 	Record
 	source source
+	where  string // the place that asks for it
 }
 
 // Scan passes on all stimuli in their order, without hashes and with ids that may be
-// equal where they are not given; see Distinguish. Paths are absolute. Errors are
-// those of Open, but for files that are missing, which Hash meets.
+// equal where they are not given; see Distinguish. Paths are absolute. It reads tables, the
+// headers of arrays and, to know their range, the values of floating-point arrays, but no
+// picture. Errors wrap ErrInput, or are ctx's; files that are missing Hash meets.
 func (s *Scanner) Scan(ctx context.Context, each func(Found) error) (*Summary, error) {
-	f := finder{set: s.set, emit: func(f found) error {
+	f := finder{session: s.session, emit: func(f found) error {
 		record, err := s.record(f)
 		if err != nil {
 			return err
 		}
-		return each(Found{record, f.source})
+		return each(Found{record, f.source, f.where})
 	}}
 	if err := f.all(ctx); err != nil {
 		return nil, err
 	}
-	s.summary.Name, s.summary.Inputs = s.set.Name(), s.set.inputs
-	s.summary.Stills = s.set.stills
+	s.summary.Name, s.summary.Inputs = s.session.name(), s.session.inputs
+	s.summary.Stills = s.session.stills
 	s.summary.Kinds = f.columns.kinds()
-	s.summary.Pictures, s.summary.Sequences, s.summary.Timed = s.set.pictures, s.set.sequences, s.set.timed
+	s.summary.Pictures, s.summary.Sequences, s.summary.Timed = s.session.pictures, s.session.sequences, s.session.timed
 	return &s.summary, nil
 }
 
@@ -180,7 +177,25 @@ func (s *Scanner) record(f found) (Record, error) {
 	return r, nil
 }
 
-// Hash returns a stimulus's SHA-256; see Set.Hashes for what it is of. Files that
+// Check says whether a stimulus can be read, as far as that shows without decoding it: what
+// is not there, no picture, too large or cut short. Objects in stores are not looked at, since
+// each would cost a request, nor are videos read. It may be called from several goroutines.
+func (s *Scanner) Check(_ context.Context, f *Found) error {
+	if s.session.options.AllowMissing {
+		return nil
+	}
+	child := s.session.child()
+	if err := child.present(f.source); err != nil {
+		return inputf("%s: %w", f.where, err)
+	}
+	return child.checkHeaders(f.source, &sync.Map{})
+}
+
+// Hash returns the SHA-256 of a stimulus's content, in hexadecimal digits: of the file's bytes;
+// for a sequence of files of the hashes of its files, with their timesteps as 64-bit
+// little-endian integers if a table gives them; for an array of the stimulus's values, uint8 or
+// little-endian float32. A file that is not there has the hash "missing" if AllowMissing is set,
+// and one that cannot be opened "unreadable". Files that
 // several stimuli name are read once as long as their size and time do not change. It
 // may be called from several goroutines.
 func (s *Scanner) Hash(ctx context.Context, f *Found) (string, error) {
@@ -194,11 +209,9 @@ func (s *Scanner) Hash(ctx context.Context, f *Found) (string, error) {
 	if known != "" {
 		return known, nil
 	}
-	child := s.set.child()
-	if !s.set.options.AllowMissing {
-		if err := child.checkHeaders(f.source, &sync.Map{}); err != nil {
-			return "", err
-		}
+	child := s.session.child()
+	if err := s.Check(ctx, f); err != nil {
+		return "", err
 	}
 	if sum, err = f.source.hash(ctx, child); err == nil {
 		if single != "" {
@@ -208,9 +221,9 @@ func (s *Scanner) Hash(ctx context.Context, f *Found) (string, error) {
 	}
 	var file *fs.PathError
 	switch {
-	case s.set.options.AllowMissing && errors.Is(err, fs.ErrNotExist):
+	case s.session.options.AllowMissing && errors.Is(err, fs.ErrNotExist):
 		return missing, nil
-	case errors.As(err, &file) && s.set.options.AllowMissing:
+	case errors.As(err, &file) && s.session.options.AllowMissing:
 		return unreadable, nil
 	case !errors.Is(err, ErrInput) && context.Cause(ctx) == nil:
 		err = inputError{err}
@@ -270,12 +283,58 @@ func (c *hashCache) put(name string, stamp fileStamp, sum string) {
 	c.files[name] = hashedFile{stamp, sum}
 }
 
-// child returns a set of the same options with hashes of files of its own.
-func (s *Set) child() *Set {
-	return &Set{options: s.options, preprocessing: s.preprocessing, notices: s.notices, remotes: s.remotes, said: s.said, ctx: s.ctx, cancel: func() {}}
+// child returns a session of the same options with hashes of files of its own.
+func (s *session) child() *session {
+	return &session{options: s.options, preprocessing: s.preprocessing, notices: s.notices, remotes: s.remotes, said: s.said, ctx: s.ctx, cancel: func() {}}
 }
 
-// Distinguish makes the equal ids among records different, as Open does, and returns
+// Find returns the records of all stimuli of the options' inputs, without hashes, so that a
+// Reader takes their contents for what they are when they are read. It reads tables, the headers
+// of arrays and, to know their range, the values of floating-point arrays, but no picture.
+// Errors wrap ErrInput, one of tfconvrnn's about an impossible preprocessing, or ctx's.
+func Find(ctx context.Context, options Options) ([]*Record, *Summary, error) {
+	s, err := NewScanner(ctx, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.Close()
+	found, summary, err := s.find(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	list := make([]*Record, len(found))
+	for i := range found {
+		list[i] = &found[i].Record
+	}
+	return list, summary, nil
+}
+
+// find returns all stimuli, with ids that differ.
+func (s *Scanner) find(ctx context.Context) (found []Found, _ *Summary, err error) {
+	summary, err := s.Scan(ctx, func(f Found) error {
+		if !s.session.options.AllowMissing {
+			if err := s.session.present(f.source); err != nil {
+				return inputf("%s: %w", f.where, err)
+			}
+		}
+		found = append(found, f)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	records := make([]Record, len(found))
+	for i := range found {
+		records[i] = found[i].Record
+	}
+	err = Distinguish(records, summary.Arrays)
+	for i := range found {
+		found[i].Record = records[i]
+	}
+	return found, summary, err
+}
+
+// Distinguish makes the equal ids among records different, by more of their paths, and returns
 // an error that wraps ErrDuplicate where given ones are equal. It has to see all
 // records whose ids are equal to another's.
 func Distinguish(records []Record, arrays []Array) error {
@@ -307,148 +366,4 @@ func (r *Record) origin(arrays []Array) string {
 		return fmt.Sprintf("%s[%d]", arrays[r.Array.Array].File, r.Array.Row)
 	}
 	return r.Picture + r.Animation + r.Video
-}
-
-// ErrMissing means that a stimulus could not be read when its content was hashed.
-var ErrMissing = errors.New("file was missing or could not be read when the stimuli were listed")
-
-// Reader makes stimuli of records. It may be used from several goroutines. The caller
-// closes it.
-type Reader struct {
-	set    *Set
-	arrays []Array
-
-	mu      sync.Mutex
-	sources map[int]*arraySource
-}
-
-// NewReader returns a reader of records of a scan with the same options, of which
-// Inputs, Stdin and AllowMissing do not count. Errors are about the preprocessing.
-func NewReader(ctx context.Context, options Options, arrays []Array) (*Reader, error) {
-	set, err := newSet(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	return &Reader{set: set, arrays: arrays, sources: map[int]*arraySource{}}, nil
-}
-
-// Close closes files and ends what reads them. It is idempotent.
-func (r *Reader) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.set.Close()
-}
-
-// Stimulus returns a record's stimulus. What is wrong with it comes up when its
-// frames are loaded: an error that wraps ErrMissing if the record says so, ErrChanged
-// if its content is not the one that the record says, and others of Set.From.
-func (r *Reader) Stimulus(record *Record) tfconvrnn.Stimulus {
-	stimulus, err := r.stimulus(record)
-	if err != nil {
-		stimulus = tfconvrnn.Stimulus{Frames: []*tfconvrnn.Image{failing(err)}}
-	}
-	stimulus.ID = record.ID
-	return stimulus
-}
-
-func (r *Reader) stimulus(record *Record) (tfconvrnn.Stimulus, error) {
-	if record.SHA256 == missing || record.SHA256 == unreadable {
-		return tfconvrnn.Stimulus{}, inputf("%s: %w", record.place(), ErrMissing)
-	}
-	s := r.set.child()
-	expect := func(name string) error {
-		sum, err := hex.DecodeString(record.SHA256)
-		if err != nil || len(sum) != 32 {
-			return inputf("%s: the plan's hash %q is damaged", record.place(), record.SHA256)
-		}
-		s.files.Store(name, [32]byte(sum))
-		return nil
-	}
-	where := record.Where
-	switch {
-	case record.Picture != "":
-		if err := expect(record.Picture); err != nil {
-			return tfconvrnn.Stimulus{}, err
-		}
-		return (&pictureFile{record.Picture, where}).stimulus(s)
-	case record.Animation != "":
-		if err := expect(record.Animation); err != nil {
-			return tfconvrnn.Stimulus{}, err
-		}
-		return (&animationFile{record.Animation, where}).stimulus(s)
-	case record.Video != "":
-		if err := expect(record.Video); err != nil {
-			return tfconvrnn.Stimulus{}, err
-		}
-		return (&videoFile{record.Video, where}).stimulus(s)
-	case record.Sequence != nil && len(record.Sequence.Paths) > 0:
-		q := &sequenceFiles{paths: record.Sequence.Paths, wheres: record.Sequence.Wheres, timesteps: record.Sequence.Timesteps}
-		if q.timesteps != nil && len(q.timesteps) != len(q.paths) {
-			return tfconvrnn.Stimulus{}, inputf("%s: the plan has %d timesteps for %d frames", record.place(), len(q.timesteps), len(q.paths))
-		}
-		sum, err := q.hash(s.ctx, s)
-		if err == nil && sum != record.SHA256 {
-			err = inputf("%s: %w", record.place(), ErrChanged)
-		}
-		if err != nil {
-			return tfconvrnn.Stimulus{}, err
-		}
-		return q.stimulus(s) // its files are compared with their hashes
-	case record.Array != nil:
-		source, err := r.array(record.Array.Array)
-		if err != nil {
-			return tfconvrnn.Stimulus{}, err
-		}
-		return (&arrayRow{arraySource: source, row: record.Array.Row, expected: record.SHA256}).stimulus(s)
-	}
-	return tfconvrnn.Stimulus{}, inputf("%s: the plan does not say where it comes from", record.place())
-}
-
-func (r *Record) place() string {
-	if r.Where != "" {
-		return r.Where
-	}
-	return r.Path
-}
-
-// array opens an array when it is first asked for.
-func (r *Reader) array(index int) (*arraySource, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if source := r.sources[index]; source != nil {
-		return source, nil
-	}
-	if index < 0 || index >= len(r.arrays) {
-		return nil, inputf("the plan has no array %d", index)
-	}
-	a := r.arrays[index]
-	file, err := features.OpenArrays(a.File)
-	if err != nil {
-		return nil, inputError{err}
-	}
-	array, err := file.Array(a.Name)
-	if err != nil {
-		file.Close()
-		return nil, inputError{err}
-	}
-	r.set.closers = append(r.set.closers, file.Close)
-	source := &arraySource{file: a.File, name: a.Name, array: array, bytes: array.Info().DataType == features.Uint8, scale: a.Scale}
-	r.sources[index] = source
-	return source, nil
-}
-
-// IsStimulusFault tells whether an error that came up when a stimulus was read is the
-// stimulus's own, so that it comes up on every machine at every time, and not one of
-// the disk, the network, or a program that is not installed.
-func IsStimulusFault(err error) bool {
-	if errors.Is(err, ErrMissing) {
-		return true
-	}
-	var file *fs.PathError
-	switch {
-	case errors.As(err, &file), errors.Is(err, ErrNoFFmpeg), errors.Is(err, ErrChanged), errors.Is(err, storage.ErrRemote), errors.Is(err, fs.ErrNotExist),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return false
-	}
-	return true
 }

@@ -56,7 +56,7 @@ func (r *remotes) close() error {
 }
 
 // open opens a file or an object.
-func (s *Set) open(name string) (io.ReadCloser, error) {
+func (s *session) open(name string) (io.ReadCloser, error) {
 	if !IsRemote(name) {
 		return os.Open(name)
 	}
@@ -65,15 +65,6 @@ func (s *Set) open(name string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	return store.Open(s.ctx, object)
-}
-
-// presentObject finds out whether an object is there.
-func (s *Set) presentObject(ctx context.Context, name string) error {
-	store, object, err := s.remotes.store(ctx, name)
-	if err == nil {
-		_, err = store.Stat(ctx, object)
-	}
-	return err
 }
 
 // remote takes an input that is a URL: a picture or table, or else a folder.
@@ -104,7 +95,7 @@ func (f *finder) remote(ctx context.Context, input string) error {
 func (f *finder) remoteFolder(ctx context.Context, folder string) error {
 	f.untimed = true
 	first := f.count
-	store, prefix, err := f.set.remotes.store(ctx, folder)
+	store, prefix, err := f.session.remotes.store(ctx, folder)
 	if err != nil {
 		return inputError{err}
 	}
@@ -114,7 +105,7 @@ func (f *finder) remoteFolder(ctx context.Context, folder string) error {
 		if !hasSuffix(name, pictureSuffixes) || strings.HasPrefix(name, ".") || strings.Contains(name, "/.") {
 			return nil
 		}
-		if f.set.options.FolderSequences {
+		if f.session.options.FolderSequences {
 			names = append(names, name)
 			return nil
 		}

@@ -5,10 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,7 +29,7 @@ func placed(where string, err error) error {
 }
 
 // read reads a file, and compares it with what was hashed before.
-func (s *Set) read(path string) ([]byte, error) {
+func (s *session) read(path string) ([]byte, error) {
 	file, err := s.open(path)
 	if err != nil {
 		return nil, err
@@ -53,7 +51,7 @@ func (s *Set) read(path string) ([]byte, error) {
 }
 
 // fileHash returns the SHA-256 of a file, which it reads once.
-func (s *Set) fileHash(ctx context.Context, path string) (sum [sha256.Size]byte, err error) {
+func (s *session) fileHash(ctx context.Context, path string) (sum [sha256.Size]byte, err error) {
 	if known, ok := s.files.Load(path); ok {
 		return known.([sha256.Size]byte), nil
 	}
@@ -99,7 +97,7 @@ func checkFetched(name string) error {
 }
 
 // picture reads a picture file and prepares it.
-func (s *Set) picture(path string) ([]uint8, error) {
+func (s *session) picture(path string) ([]uint8, error) {
 	data, err := s.read(path)
 	if err != nil {
 		return nil, err
@@ -114,7 +112,7 @@ func (s *Set) picture(path string) ([]uint8, error) {
 	return s.prepare(path, picture)
 }
 
-func (s *Set) prepare(path string, picture *images.Picture) ([]uint8, error) {
+func (s *session) prepare(path string, picture *images.Picture) ([]uint8, error) {
 	pixels, err := s.preprocessing.Apply(picture)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -123,19 +121,8 @@ func (s *Set) prepare(path string, picture *images.Picture) ([]uint8, error) {
 	return pixels, nil
 }
 
-// CheckHeaders looks at the headers of all pictures in files, several at a time, and says
-// which cannot be read, as far as that shows without decoding it: what is no picture, too
-// large or cut short. The error is that which would come up when it is shown. Pictures in
-// object stores are not looked at, since each would cost a request, nor are videos.
-func (s *Set) CheckHeaders(ctx context.Context) error {
-	var checked sync.Map
-	return eachInParallel(ctx, len(s.sources), func(_ context.Context, i int) error {
-		return s.checkHeaders(s.sources[i], &checked)
-	})
-}
-
-// checkHeaders is CheckHeaders of one stimulus, without the files that are checked.
-func (s *Set) checkHeaders(src source, checked *sync.Map) error {
+// checkHeaders looks at the headers of a stimulus's files that are not checked yet.
+func (s *session) checkHeaders(src source, checked *sync.Map) error {
 	switch src := src.(type) {
 	case *pictureFile:
 		return s.checkHeader(src.path, src.where, checked)
@@ -151,7 +138,7 @@ func (s *Set) checkHeaders(src source, checked *sync.Map) error {
 	return nil
 }
 
-func (s *Set) checkHeader(path, where string, checked *sync.Map) error {
+func (s *session) checkHeader(path, where string, checked *sync.Map) error {
 	if IsRemote(path) {
 		return nil
 	}
@@ -177,24 +164,24 @@ func (s *Set) checkHeader(path, where string, checked *sync.Map) error {
 // pictureFile is a still picture, read when it is shown.
 type pictureFile struct{ path, where string }
 
-func (p *pictureFile) image(s *Set) *tfconvrnn.Image {
+func (p *pictureFile) image(s *session) *tfconvrnn.Image {
 	return tfconvrnn.LazyImage(func() ([]uint8, error) {
 		pixels, err := s.picture(p.path)
 		return pixels, placed(p.where, err)
 	})
 }
 
-func (p *pictureFile) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
+func (p *pictureFile) stimulus(s *session) (tfconvrnn.Stimulus, error) {
 	return tfconvrnn.Stimulus{Frames: []*tfconvrnn.Image{p.image(s)}}, nil
 }
 
 func (p *pictureFile) origin() string { return p.path }
 
-func (p *pictureFile) hash(ctx context.Context, s *Set) (string, error) {
+func (p *pictureFile) hash(ctx context.Context, s *session) (string, error) {
 	return hashOfFile(ctx, s, p.path, p.where)
 }
 
-func hashOfFile(ctx context.Context, s *Set, path, where string) (string, error) {
+func hashOfFile(ctx context.Context, s *session, path, where string) (string, error) {
 	sum, err := s.fileHash(ctx, path)
 	return hex.EncodeToString(sum[:]), placed(where, err)
 }
@@ -214,12 +201,12 @@ func (f *frames) add(pixels, before []uint8) {
 // animationFile is an animated GIF as a sequence.
 type animationFile struct{ path, where string }
 
-func (a *animationFile) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
+func (a *animationFile) stimulus(s *session) (tfconvrnn.Stimulus, error) {
 	sequence, err := a.frames(s)
 	return tfconvrnn.Stimulus{Frames: sequence}, placed(a.where, err)
 }
 
-func (a *animationFile) frames(s *Set) ([]*tfconvrnn.Image, error) {
+func (a *animationFile) frames(s *session) ([]*tfconvrnn.Image, error) {
 	data, err := s.read(a.path)
 	if err != nil {
 		return nil, err
@@ -249,14 +236,14 @@ func (a *animationFile) frames(s *Set) ([]*tfconvrnn.Image, error) {
 
 func (a *animationFile) origin() string { return a.path }
 
-func (a *animationFile) hash(ctx context.Context, s *Set) (string, error) {
+func (a *animationFile) hash(ctx context.Context, s *session) (string, error) {
 	return hashOfFile(ctx, s, a.path, a.where)
 }
 
 // videoFile is a video as a sequence.
 type videoFile struct{ path, where string }
 
-func (v *videoFile) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
+func (v *videoFile) stimulus(s *session) (tfconvrnn.Stimulus, error) {
 	var f frames
 	var before []uint8
 	err := s.video(v.path, func(picture *images.Picture) error {
@@ -272,7 +259,7 @@ func (v *videoFile) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
 
 func (v *videoFile) origin() string { return v.path }
 
-func (v *videoFile) hash(ctx context.Context, s *Set) (string, error) {
+func (v *videoFile) hash(ctx context.Context, s *session) (string, error) {
 	return hashOfFile(ctx, s, v.path, v.where)
 }
 
@@ -290,7 +277,7 @@ func (q *sequenceFiles) where(i int) string {
 	return ""
 }
 
-func (q *sequenceFiles) stimulus(s *Set) (tfconvrnn.Stimulus, error) {
+func (q *sequenceFiles) stimulus(s *session) (tfconvrnn.Stimulus, error) {
 	var sequence []*tfconvrnn.Image
 	ofPath := map[string]*tfconvrnn.Image{}
 	image := func(i int) *tfconvrnn.Image {
@@ -326,7 +313,7 @@ func (q *sequenceFiles) origin() string {
 	return q.paths[0]
 }
 
-func (q *sequenceFiles) hash(ctx context.Context, s *Set) (string, error) {
+func (q *sequenceFiles) hash(ctx context.Context, s *session) (string, error) {
 	hash := sha256.New()
 	for i, path := range q.paths {
 		sum, err := s.fileHash(ctx, path)
@@ -341,80 +328,8 @@ func (q *sequenceFiles) hash(ctx context.Context, s *Set) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// Hashes returns the SHA-256 of every stimulus's content, in hexadecimal digits:
-// of the file's bytes; for a sequence of files of the hashes of its files, with
-// their timesteps as 64-bit little-endian integers if a table gives them; for an
-// array of the stimulus's values, uint8 or little-endian float32. Files are read,
-// several at a time, when it is first called. From then on a file that is not
-// what it was is an error that wraps ErrChanged when it is shown. A file that is
-// not there has the hash "missing" if AllowMissing is set, and one that cannot be
-// opened "unreadable".
-func (s *Set) Hashes(ctx context.Context) ([]string, error) {
-	s.hashing.Lock()
-	defer s.hashing.Unlock()
-	if s.hashes != nil {
-		return s.hashes, nil
-	}
-	hashes := make([]string, len(s.sources))
-	err := eachInParallel(ctx, len(hashes), func(ctx context.Context, i int) (err error) {
-		hashes[i], err = s.sources[i].hash(ctx, s)
-		var file *fs.PathError
-		if s.options.AllowMissing && errors.Is(err, fs.ErrNotExist) {
-			hashes[i], err = missing, nil
-		} else if s.options.AllowMissing && errors.As(err, &file) {
-			hashes[i], err = unreadable, nil
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.hashes = hashes
-	return hashes, nil
-}
-
 // In the place of hashes.
 const (
 	missing    = "missing"
 	unreadable = "unreadable"
 )
-
-// Fingerprint returns one SHA-256 of all stimuli's ids and contents, in
-// hexadecimal digits; see Hashes.
-func (s *Set) Fingerprint(ctx context.Context) (string, error) {
-	hashes, err := s.Hashes(ctx)
-	if err != nil {
-		return "", err
-	}
-	hash := sha256.New()
-	for i, id := range s.ids {
-		fmt.Fprintf(hash, "%q %s\n", id, hashes[i])
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
-}
-
-// eachInParallel calls work for 0 … n-1 on all processors; the first error ends it.
-func eachInParallel(ctx context.Context, n int, work func(ctx context.Context, i int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var group sync.WaitGroup
-	next := make(chan int)
-	for range parallel() {
-		group.Go(func() {
-			for i := range next {
-				if err := work(ctx, i); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	for i := 0; i < n && ctx.Err() == nil; i++ {
-		select {
-		case next <- i:
-		case <-ctx.Done():
-		}
-	}
-	close(next)
-	group.Wait()
-	return context.Cause(ctx)
-}

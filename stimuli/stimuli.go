@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -49,7 +47,7 @@ type Options struct {
 	// FFmpeg is the program that reads videos; empty means ffmpeg of the PATH.
 	FFmpeg string
 	// AllowMissing leaves files that are not there for the time when they are
-	// shown; otherwise Open reports them.
+	// shown; otherwise finding or hashing them reports it.
 	AllowMissing bool
 	// PathColumn is the column of tables that holds the stimuli's paths; "" stands for
 	// stimulus_path, path, or, beside stimulus_id, filename.
@@ -106,17 +104,13 @@ type Column struct {
 	Values any
 }
 
-// Set is the stimuli of all inputs. It may be used from several goroutines, but
-// arrays are read fastest in order. The caller closes it.
-type Set struct {
+// session is what reads the inputs, and what was met on the way. It may be used from several
+// goroutines, but not while a finder changes it.
+type session struct {
 	options       Options
 	preprocessing images.Preprocessing
 	notices       *images.Notices
 	inputs        []Input
-	ids           []string
-	paths         []string
-	sources       []source
-	columns       []Column
 	pictures      bool
 	sequences     bool
 	timed         bool
@@ -128,50 +122,24 @@ type Set struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	hashing sync.Mutex
-	hashes  []string // of the stimuli; nil before Hashes
-	files   sync.Map // path → hash, once Hashes is done
+	files sync.Map // path → hash that a file's content must have
 
-	said *said // shared by all sets of a reader
+	said *said // shared by all children
 }
 
 // source is where a stimulus comes from.
 type source interface {
 	// stimulus returns the stimulus without an id. What is wrong with it may also
 	// come up when its frames are loaded.
-	stimulus(s *Set) (tfconvrnn.Stimulus, error)
+	stimulus(s *session) (tfconvrnn.Stimulus, error)
 	// hash returns the SHA-256 of the content, in hexadecimal digits.
-	hash(ctx context.Context, s *Set) (string, error)
+	hash(ctx context.Context, s *session) (string, error)
 	// origin is where it comes from, by which equal ids are told apart.
 	origin() string
 }
 
-// Open finds the stimuli. It reads tables, the headers of arrays and, to know
-// their range, the values of floating-point arrays, but no picture. Errors wrap
-// ErrInput, one of tfconvrnn's about an impossible preprocessing, or ctx's.
-func Open(ctx context.Context, options Options) (_ *Set, err error) {
-	s, err := newSet(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
-	c := collector{set: s}
-	f := finder{set: s, emit: c.add}
-	if err := f.all(ctx); err != nil {
-		return nil, err
-	}
-	if err := c.finish(f.columns.kinds()); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// newSet returns a set without stimuli.
-func newSet(ctx context.Context, options Options) (*Set, error) {
+// newSession returns a session without stimuli.
+func newSession(ctx context.Context, options Options) (*session, error) {
 	canonical, err := options.Preprocessing.Canonical()
 	if err != nil {
 		return nil, err
@@ -186,7 +154,7 @@ func newSet(ctx context.Context, options Options) (*Set, error) {
 	if options.FramesPerSecond <= 0 {
 		options.FramesPerSecond = defaultFramesPerSecond
 	}
-	s := &Set{
+	s := &session{
 		options: options, preprocessing: preprocessing, remotes: &remotes{}, said: &said{},
 		notices: &images.Notices{Warn: options.Warn, Note: options.Note, Animate: options.Animate},
 	}
@@ -196,7 +164,7 @@ func newSet(ctx context.Context, options Options) (*Set, error) {
 
 // Close closes the inputs' files and ends what reads them, and says how many pictures
 // there were of those that Options.Warn and Note told the first of. It is idempotent.
-func (s *Set) Close() error {
+func (s *session) Close() error {
 	s.cancel()
 	s.notices.Close()
 	var err error
@@ -207,77 +175,25 @@ func (s *Set) Close() error {
 	return errors.Join(err, s.remotes.close())
 }
 
-// Noticed returns how many of the pictures that were read so far are of a kind that may
-// surprise; see images.Notices.Counts.
-func (s *Set) Noticed() map[string]int { return s.notices.Counts() }
-
-// Len is the number of stimuli.
-func (s *Set) Len() int { return len(s.ids) }
-
-// IDs returns the stimuli's ids, all different. They must not be changed.
-func (s *Set) IDs() []string { return s.ids }
-
-// Inputs describes the inputs. It must not be changed.
-func (s *Set) Inputs() []Input { return s.inputs }
-
-// Name names the set after its inputs.
-func (s *Set) Name() string {
+// name names the stimuli after their inputs.
+func (s *session) name() string {
 	if len(s.inputs) == 1 {
 		return s.inputs[0].Name
 	}
 	return fmt.Sprintf("%s and %d more", s.inputs[0].Name, len(s.inputs)-1)
 }
 
-// Pictures says whether any stimulus goes through the preprocessing: all do but
-// those of arrays.
-func (s *Set) Pictures() bool { return s.pictures }
-
-// Sequences says whether any stimulus may have more than one frame.
-func (s *Set) Sequences() bool { return s.sequences }
-
-// Stills is the number of stimuli that are one picture.
-func (s *Set) Stills() int { return s.stills }
-
-// Timed says whether a table gives the timesteps at which frames appear. Then
-// every timestep has its own frame, and the presentation must show each for one
-// timestep.
-func (s *Set) Timed() bool { return s.timed }
-
-// Columns returns the properties of the stimuli: stimulus_id, stimulus_path (as
-// the inputs name it, without folders that lead away from the working folder), class if there are folders, and all columns of tables.
-// Columns of tables whose cells are all whole numbers, all numbers or missing, or all
-// booleans are []int64, []float64 and []bool, as pandas reads them; but numbers that are
-// rather codes, such as 007, keep a column text. They must not be changed.
-func (s *Set) Columns() []Column { return s.columns }
-
-// From yields the stimuli from number first on. A stimulus that cannot be read
-// is yielded with a frame that gives the error when it is loaded.
-func (s *Set) From(first int) iter.Seq[tfconvrnn.Stimulus] {
-	return func(yield func(tfconvrnn.Stimulus) bool) {
-		for i := max(first, 0); i < len(s.sources); i++ {
-			stimulus, err := s.sources[i].stimulus(s)
-			if err != nil {
-				stimulus = tfconvrnn.Stimulus{Frames: []*tfconvrnn.Image{failing(err)}}
-			}
-			stimulus.ID = s.ids[i]
-			if !yield(stimulus) {
-				return
-			}
-		}
-	}
-}
-
 func failing(err error) *tfconvrnn.Image {
 	return tfconvrnn.LazyImage(func() ([]uint8, error) { return nil, err })
 }
 
-func (s *Set) warn(format string, args ...any) {
+func (s *session) warn(format string, args ...any) {
 	if s.options.Warn != nil {
 		s.options.Warn(fmt.Sprintf(format, args...))
 	}
 }
 
-func (s *Set) note(format string, args ...any) {
+func (s *session) note(format string, args ...any) {
 	if s.options.Note != nil {
 		s.options.Note(fmt.Sprintf(format, args...))
 	}
@@ -285,7 +201,7 @@ func (s *Set) note(format string, args ...any) {
 
 // warnOnce is warn for what many stimuli may have in common: only the first of a kind
 // is told.
-func (s *Set) warnOnce(kind, format string, args ...any) {
+func (s *session) warnOnce(kind, format string, args ...any) {
 	if s.said.first(kind) {
 		s.warn(format, args...)
 	}
@@ -308,36 +224,6 @@ func (s *said) first(kind string) bool {
 	}
 	s.kinds[kind] = true
 	return true
-}
-
-// block is the columns of some consecutive stimuli.
-type block struct {
-	first  int
-	names  []string
-	values [][]string // one slice for each name
-}
-
-// assemble makes columns of the whole set out of blocks. The kinds are in the order in
-// which the columns first appear.
-func (s *Set) assemble(blocks []block, kinds []string) {
-	s.columns = []Column{{"stimulus_id", s.ids}, {"stimulus_path", s.paths}}
-	var names []string
-	for _, b := range blocks {
-		for _, name := range b.names {
-			if !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-	}
-	for i, name := range names {
-		values := make([]string, len(s.ids))
-		for _, b := range blocks {
-			if at := slices.Index(b.names, name); at >= 0 {
-				copy(values[b.first:], b.values[at])
-			}
-		}
-		s.columns = append(s.columns, Column{name, typed(values, kinds[i])})
-	}
 }
 
 // distinguish makes equal IDs different: by more of the path that they come from,

@@ -194,7 +194,7 @@ func TestTables(t *testing.T) {
 	trial := column(t, set, "trial").([]float64)
 	assert.Equal(t, []float64{8, 9, 8}, []float64{trial[0], trial[1], trial[4]})
 	assert.True(t, math.IsNaN(trial[2]))
-	assert.Equal(t, "data/t.tsv", filepath.ToSlash(set.options.Inputs[0]))
+	assert.Equal(t, "data/t.tsv", filepath.ToSlash(set.scanner.session.options.Inputs[0]))
 	assert.Equal(t, "t.tsv and 2 more", set.Name())
 }
 

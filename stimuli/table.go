@@ -74,13 +74,13 @@ func (f *finder) table(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	form, text, file, err := f.set.openText(ctx, name)
+	form, text, file, err := f.session.openText(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	if said := form.said(); said != "" {
-		f.set.warn("%s: %s", name, said)
+		f.session.warn("%s: %s", name, said)
 	}
 	rows, err := newTextRows(text, form, strings.EqualFold(filepath.Ext(name), ".tsv"))
 	if err != nil {
@@ -93,7 +93,7 @@ func (f *finder) table(ctx context.Context, name string) error {
 // decimal commas.
 func (f *finder) rows(ctx context.Context, name string, reader rowReader, comma bool) error {
 	var timed []tableRow
-	columns, err := readTable(ctx, reader, &f.set.options, func(c *tableColumns, row tableRow) error {
+	columns, err := readTable(ctx, reader, &f.session.options, func(c *tableColumns, row tableRow) error {
 		c.comma = comma
 		if c.timestep >= 0 {
 			timed = append(timed, row)
@@ -113,10 +113,10 @@ func (f *finder) rows(ctx context.Context, name string, reader rowReader, comma 
 	}
 	f.named = append(f.named, columns.known...)
 	if columns.empty > 0 {
-		f.set.warn("%s: %d empty rows are left out", name, columns.empty)
+		f.session.warn("%s: %d empty rows are left out", name, columns.empty)
 	}
 	if columns.nameless >= 0 {
-		f.set.warn("%s: column %d has no name and is left out", name, columns.nameless+1)
+		f.session.warn("%s: column %d has no name and is left out", name, columns.nameless+1)
 	}
 	if columns.timestep >= 0 {
 		return f.timedRows(name, columns, timed)
@@ -144,7 +144,7 @@ func (f *finder) resolve(table, name string, line int) (string, error) {
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(folder, file)
 	}
-	for _, root := range []string{folder, f.set.options.TableRoot} {
+	for _, root := range []string{folder, f.session.options.TableRoot} {
 		if root != "" && below(root, file) {
 			return file, nil
 		}
@@ -176,7 +176,7 @@ func (f *finder) resolveRemote(table, name string, line int) (string, error) {
 		}
 		url = join(folder, name)
 	}
-	for _, root := range []string{folder, f.set.options.TableRoot} {
+	for _, root := range []string{folder, f.session.options.TableRoot} {
 		if root == "/" || IsRemote(root) && strings.HasPrefix(url, strings.TrimSuffix(root, "/")+"/") && !strings.Contains(url, "/../") {
 			return url, nil
 		}
@@ -203,7 +203,7 @@ func (f *finder) plainRow(name string, columns *tableColumns, row tableRow) erro
 // timedRows makes one stimulus of the rows of each id, in the order in which the
 // ids first appear.
 func (f *finder) timedRows(name string, columns *tableColumns, rows []tableRow) error {
-	f.set.timed, f.set.sequences, f.set.pictures = true, true, true
+	f.session.timed, f.session.sequences, f.session.pictures = true, true, true
 	ofID := map[string][]tableRow{}
 	var ids []string
 	for _, row := range rows {
@@ -223,7 +223,7 @@ func (f *finder) timedRows(name string, columns *tableColumns, rows []tableRow) 
 		for i, row := range frames {
 			for j, cell := range row.cells {
 				if cell != frames[0].cells[j] {
-					f.set.warnOnce("frames' cells: "+name, "%s: stimulus %q has %q in column %q of its first frame and %q later, and perhaps others differ too; only the first frame's is kept",
+					f.session.warnOnce("frames' cells: "+name, "%s: stimulus %q has %q in column %q of its first frame and %q later, and perhaps others differ too; only the first frame's is kept",
 						tablePlace(name, row.line), id, frames[0].cells[j], columns.others[j], cell)
 				}
 			}

@@ -213,7 +213,7 @@ func (f textForm) said() string {
 
 // openText opens a text file, of whatever form, and says what was guessed about it.
 // The caller closes it.
-func (s *Set) openText(ctx context.Context, name string) (textForm, *bufio.Reader, io.Closer, error) {
+func (s *session) openText(ctx context.Context, name string) (textForm, *bufio.Reader, io.Closer, error) {
 	var form textForm
 	file, err := s.open(name)
 	if err != nil {

@@ -21,7 +21,7 @@ type Text struct {
 
 // OpenText opens a text file. Errors are those of reading it, which it does twice.
 func OpenText(ctx context.Context, name string) (*Text, error) {
-	form, reader, file, err := (&Set{ctx: ctx}).openText(ctx, name)
+	form, reader, file, err := (&session{ctx: ctx}).openText(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ import (
 // video reads the frames of a video through ffmpeg. They come as a stream of PPM
 // pictures (P6), which is raw RGB with the size before each frame, so that
 // nothing has to be known about the video beforehand and rotations are applied.
-func (s *Set) video(path string, frame func(*images.Picture) error) (err error) {
+func (s *session) video(path string, frame func(*images.Picture) error) (err error) {
 	program := s.options.FFmpeg
 	if program == "" {
 		program = "ffmpeg"

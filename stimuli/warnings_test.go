@@ -29,7 +29,7 @@ func TestWarningsOfEveryKind(t *testing.T) {
 	require.NoError(t, err)
 	defer reader.Close()
 	for range 2 {
-		one, other := reader.set.child(), reader.set.child()
+		one, other := reader.session.child(), reader.session.child()
 		one.warnOnce("orientation", "a.jpg lies on its side")
 		other.warnOnce("alpha", "%s has transparent pixels", "b.png")
 	}
@@ -51,8 +51,8 @@ func TestPicturesAreNoticed(t *testing.T) {
 	read := func(p tfconvrnn.Preprocessing) (corner, next []uint8, warned, noted []string) {
 		set, err := Open(t.Context(), Options{Inputs: []string{folder}, Preprocessing: p, Warn: warnings(&warned), Note: warnings(&noted)})
 		require.NoError(t, err)
-		for i := range set.sources {
-			pixels, err := set.picture(set.sources[i].(*pictureFile).path)
+		for i := range set.found {
+			pixels, err := set.reader.session.picture(set.found[i].Picture)
 			require.NoError(t, err)
 			corner, next = pixels[:3], pixels[3:6]
 		}
@@ -86,7 +86,7 @@ func TestNotFetched(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"), 0o600))
 		set, err := Open(t.Context(), Options{Inputs: []string{path}})
 		if err == nil {
-			_, err = set.picture(path)
+			_, err = set.reader.session.picture(path)
 			require.NoError(t, set.Close())
 		}
 		require.ErrorIs(t, err, images.ErrNotFetched, name)
@@ -109,7 +109,7 @@ func TestCellsOfLaterFramesAreSaid(t *testing.T) {
 func TestAnimationsOfWhichOneFrameIsTaken(t *testing.T) {
 	for _, animate := range []bool{false, true} {
 		var warned, noted []string
-		set, err := newSet(t.Context(), Options{Animate: animate, Warn: warnings(&warned), Note: warnings(&noted)})
+		set, err := newSession(t.Context(), Options{Animate: animate, Warn: warnings(&warned), Note: warnings(&noted)})
 		require.NoError(t, err)
 		set.notices.Picture("a.webp", &images.Picture{Width: 1, Height: 1, Animated: true}, set.preprocessing)
 		require.NoError(t, set.Close())

@@ -12,6 +12,7 @@ import (
 	"github.com/tfconvrnn/go/internal/evaluation"
 	"github.com/tfconvrnn/go/internal/imagenet"
 	"github.com/tfconvrnn/go/savedmodels"
+	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -107,14 +108,17 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	set, err := openStimuli(cmd.Context(), args, &c.inputFlags, stimulusOptions{
+	inputs, err := c.inputFlags.options(args, stimulusOptions{
 		stdin: cmd.InOrStdin(), preprocessing: preprocessing, times: times, timestepsPerFrame: c.framesPerImage, visible: visible,
 	}, con)
 	if err != nil {
 		return err
 	}
-	defer set.Close()
-	if shown, changed, err := c.settle(cmd, info, preprocessing, stimulusKinds{set.Timed(), set.Sequences(), set.Stills()}, con); err != nil {
+	records, set, err := stimuli.Find(cmd.Context(), inputs)
+	if err != nil {
+		return err
+	}
+	if shown, changed, err := c.settle(cmd, info, preprocessing, stimulusKinds{set.Timed, set.Sequences, set.Stills}, con); err != nil {
 		return err
 	} else if changed {
 		options = append(options, tfconvrnn.WithPresentation(shown))
@@ -124,10 +128,15 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer model.Close()
-	progress := con.start("classifying", unitImages, int64(set.Len()))
+	reader, err := stimuli.NewReader(cmd.Context(), inputs, set.Arrays)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	progress := con.start("classifying", unitImages, int64(len(records)))
 	defer progress.end()
 	results := []classification{}
-	err = model.Stream(cmd.Context(), set.From(0), func(b *tfconvrnn.Batch) error {
+	err = model.Stream(cmd.Context(), reader.Stimuli(slices.Values(records)), func(b *tfconvrnn.Batch) error {
 		for i, s := range b.Stimuli {
 			one, err := c.classify(b, i, info, outputs[0])
 			if err != nil {
@@ -135,7 +144,7 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 			}
 			results = append(results, one)
 		}
-		progress.set(int64(b.First+len(b.Stimuli)), int64(set.Len()))
+		progress.set(int64(b.First+len(b.Stimuli)), int64(len(records)))
 		return nil
 	}, options...)
 	progress.end()

@@ -22,6 +22,7 @@ import (
 
 	"github.com/tfconvrnn/go/features"
 	terminal "github.com/tfconvrnn/go/internal/console"
+	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -102,18 +103,25 @@ func newNothing(b *testing.B, args []string) func() float64 {
 	c := &console{terminal.New(program, io.Discard, true)}
 	plan, err := e.plan(cmd)
 	require.NoError(b, err)
-	set, err := e.openSet(cmd, cmd.Flags().Args(), plan, c)
+	request, err := e.request(cmd, cmd.Flags().Args(), plan, c)
 	require.NoError(b, err)
-	b.Cleanup(func() { set.Close() })
-	require.NoError(b, e.extractOptions(cmd, plan, set, c))
+	records, set, err := stimuli.Find(b.Context(), request.Inputs)
+	require.NoError(b, err)
+	reader, err := stimuli.NewReader(b.Context(), request.Inputs, set.Arrays)
+	require.NoError(b, err)
+	b.Cleanup(func() { reader.Close() })
 	model, err := loadModel(cmd, c, &e.modelFlags, plan.times)
 	require.NoError(b, err)
 	b.Cleanup(func() { model.Close() })
-	x, err := model.Plan(plan.options...)
+	options := []tfconvrnn.ExtractOption{tfconvrnn.Layers(plan.layers...), tfconvrnn.WithPresentation(plan.presentation)}
+	if e.allTimes {
+		options = append(options, tfconvrnn.AllTimesteps())
+	}
+	x, err := model.Plan(options...)
 	require.NoError(b, err)
 	return func() float64 {
 		begun := time.Now()
-		require.NoError(b, x.Stream(b.Context(), set.From(0), func(*tfconvrnn.Batch) error { return nil }))
+		require.NoError(b, x.Stream(b.Context(), reader.Stimuli(slices.Values(records)), func(*tfconvrnn.Batch) error { return nil }))
 		return time.Since(begun).Seconds()
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"slices"
 
@@ -84,7 +83,7 @@ func (f *inputFlags) preprocessing() (tfconvrnn.Preprocessing, error) {
 	return p, err
 }
 
-// stimulusOptions are those of openStimuli that do not come from inputFlags.
+// stimulusOptions are those of inputFlags.options that do not come from inputFlags.
 type stimulusOptions struct {
 	stdin         io.Reader
 	preprocessing tfconvrnn.Preprocessing
@@ -95,14 +94,13 @@ type stimulusOptions struct {
 	allowMissing             bool
 }
 
-// openStimuli finds the stimuli of the inputs that a command line names. The
-// caller closes the set.
-func openStimuli(ctx context.Context, args []string, f *inputFlags, o stimulusOptions, c *console) (*stimuli.Set, error) {
+// options returns what the inputs that a command line names are.
+func (f *inputFlags) options(args []string, o stimulusOptions, c *console) (stimuli.Options, error) {
 	if len(args) == 0 {
-		return nil, usagef("no input; name pictures, folders of pictures, tables of them (.csv), videos, or .npy or .npz arrays of shape [N, 224, 224, 3]")
+		return stimuli.Options{}, usagef("no input; name pictures, folders of pictures, tables of them (.csv), videos, or .npy or .npz arrays of shape [N, 224, 224, 3]")
 	}
 	perFrame := max(o.timestepsPerFrame, 1)
-	return stimuli.Open(ctx, stimuli.Options{
+	return stimuli.Options{
 		Inputs: args, Stdin: o.stdin, Preprocessing: o.preprocessing, Array: f.array,
 		Animate:         f.animation == "frames" || f.animation == "" && o.timestepsPerFrame > 0,
 		FolderSequences: f.folderSequences,
@@ -116,5 +114,5 @@ func openStimuli(ctx context.Context, args []string, f *inputFlags, o stimulusOp
 		Columns:         f.columns,
 		Warn:            func(message string) { c.warn("%s", message) },
 		Note:            func(message string) { c.note("%s", message) },
-	})
+	}, nil
 }

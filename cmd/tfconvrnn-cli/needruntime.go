@@ -134,28 +134,32 @@ func openModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further
 	if err != nil {
 		return nil, err
 	}
-	options = append(options, further...)
-	if err := needRuntime(cmd, c, f.yes); err != nil {
+	return openWith(cmd, c, f.yes, f.model, f.weights, append(options, further...))
+}
+
+// openWith is openModel with the library's options.
+func openWith(cmd *cobra.Command, c *console, yes bool, name, weights string, options []tfconvrnn.Option) (*tfconvrnn.Model, error) {
+	if err := needRuntime(cmd, c, yes); err != nil {
 		return nil, err
 	}
 	var conversion *task
 	options = append(options, tfconvrnn.WithConversionProgress(func(done, total int64) {
 		if conversion == nil {
-			c.note("converting %s …", f.model)
+			c.note("converting %s …", name)
 			conversion = c.start("converting", unitParameters, total)
 		}
 		conversion.set(done, total)
 	}))
-	model, err := tfconvrnn.LoadContext(cmd.Context(), f.model, options...)
+	model, err := tfconvrnn.LoadContext(cmd.Context(), name, options...)
 	if conversion != nil {
 		conversion.end()
 	}
 	if err != nil {
 		return nil, err
 	}
-	c.debug("loaded", "model", f.model, "dir", model.Dir(), "tensorflow", libtf.Loaded().Version(), "runtime", libtf.Loaded().Path())
+	c.debug("loaded", "model", name, "dir", model.Dir(), "tensorflow", libtf.Loaded().Version(), "runtime", libtf.Loaded().Path())
 	if model.Untrained() {
-		c.warn("%s", untrainedWarning(f.model, f.weights))
+		c.warn("%s", untrainedWarning(name, weights))
 	}
 	return model, nil
 }

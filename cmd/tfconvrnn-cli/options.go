@@ -80,7 +80,7 @@ func (f *modelFlags) loadOptions(times int) ([]tfconvrnn.Option, error) {
 	if _, err := savedmodels.ParseWeights(f.weights); err != nil {
 		return nil, err
 	}
-	options := []tfconvrnn.Option{tfconvrnn.WithWeights(f.weights), tfconvrnn.WithStore(f.store)}
+	options := append(f.hereOptions(), tfconvrnn.WithWeights(f.weights))
 	if times > convert.DefaultTimes {
 		options = append(options, tfconvrnn.WithTimes(times))
 	}
@@ -93,14 +93,20 @@ func (f *modelFlags) loadOptions(times int) ([]tfconvrnn.Option, error) {
 	if f.convolution != tfconvrnn.ConvolutionAuto {
 		options = append(options, tfconvrnn.WithConvolution(f.convolution))
 	}
+	onDevice, err := f.gpuFlags.options(f.device)
+	return append(options, onDevice...), err
+}
+
+// hereOptions are those that do not change what is computed.
+func (f *modelFlags) hereOptions() []tfconvrnn.Option {
+	options := []tfconvrnn.Option{tfconvrnn.WithStore(f.store)}
 	if f.verify {
 		options = append(options, tfconvrnn.WithVerification())
 	}
 	if f.trust {
 		options = append(options, tfconvrnn.WithTrust())
 	}
-	onDevice, err := f.gpuFlags.options(f.device)
-	return append(options, onDevice...), err
+	return options
 }
 
 // presentationFlags say how stimuli are shown.

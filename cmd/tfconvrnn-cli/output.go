@@ -8,19 +8,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/storage"
-	"github.com/tfconvrnn/go/savedmodels"
-	"github.com/tfconvrnn/go/stimuli"
-	"github.com/tfconvrnn/go/tfconvrnn"
 )
-
-// largeOutput is the size from which on an output whose format nobody names is Zarr.
-const largeOutput = 4 << 30
 
 // outputFormat returns the format asked for, or that of the file's name, or "" if
 // neither names one.
@@ -67,7 +59,7 @@ func (e *extractCommand) checkUnfinished(ctx context.Context) (resuming bool, er
 		_, err := os.Lstat(e.out + ".journal")
 		journal = err == nil
 	}
-	planned, err := extraction.Exists(ctx, planOf(e.out))
+	planned, err := extraction.Exists(ctx, extraction.PlanOf(e.out))
 	if err != nil || !journal && !planned {
 		return false, err
 	}
@@ -81,59 +73,5 @@ func (e *extractCommand) checkUnfinished(ctx context.Context) (resuming bool, er
 	return false, fmt.Errorf("%s: %w; go on with --resume, or start anew with --force", e.out, features.ErrUnfinished)
 }
 
-// checkSpace finds out whether a disk has the room for an output.
-func checkSpace(file string, size int64) error {
-	free := disk.Free(filepath.Dir(filepath.Clean(file)))
-	if free < 0 || free >= size {
-		return nil
-	}
-	return fmt.Errorf("%s: %w: %s are needed, %s are free; choose another disk, fewer layers or --reduce, or --force-size",
-		file, features.ErrNoSpace, humanize.Bytes(uint64(size)), humanize.Bytes(uint64(free)))
-}
-
 // checkFolder finds out whether files can be made in a folder.
 func checkFolder(folder string) error { return disk.CheckFolder(folder) }
-
-// newContent describes an output of a set's stimuli, whose hashes are given.
-func newContent(model savedmodels.Model, set *stimuli.Set, hashes []string) *extraction.Content {
-	return &extraction.Content{
-		Model: model, Rows: set.Len(), Name: set.Name(), Columns: set.Columns(), Hashes: hashes,
-		About: &extraction.Provenance{Inputs: set.Inputs()},
-	}
-}
-
-// contentSize is the bytes that an output will have.
-func contentSize(content *extraction.Content, format features.Format) (int64, error) {
-	layout, err := content.Layout(format)
-	if err != nil {
-		return 0, err
-	}
-	return layout.Size(format)
-}
-
-// featureWriter writes batches to an output, reduced.
-type featureWriter struct {
-	writer features.Writer
-	offset int // of the stream's first stimulus
-	rows   *extraction.RowWriter
-}
-
-func newFeatureWriter(w features.Writer, content *extraction.Content, offset int) (*featureWriter, error) {
-	rows, err := extraction.NewRowWriter(content)
-	return &featureWriter{w, offset, rows}, err
-}
-
-// write is a sink of Extraction.Stream.
-func (f *featureWriter) write(b *tfconvrnn.Batch) error {
-	for i := range b.Stimuli {
-		row := f.offset + b.First + i
-		if row < f.writer.Resumed() {
-			continue
-		}
-		err := f.rows.Write(b, i, func(array int, values []float32) error { return f.writer.WriteRows(array, row, values) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}

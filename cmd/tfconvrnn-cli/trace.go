@@ -15,7 +15,6 @@ import (
 type extractTrace struct {
 	writer  *chrometrace.Writer // nil without --trace
 	console *console
-	offset  int // of the stream's first stimulus
 }
 
 // wanted says whether anybody wants to know.
@@ -38,7 +37,7 @@ func (t *extractTrace) start(name string) (stop func()) {
 
 // span notes a stage of a batch.
 func (t *extractTrace) span(s tfconvrnn.Span) {
-	first := t.offset + s.First
+	first := s.First
 	t.console.debug(string(s.Stage), "first", first, "stimuli", s.Stimuli, "seconds", s.End.Sub(s.Begin).Seconds())
 	if t.writer == nil {
 		return

@@ -3,13 +3,12 @@ package benchmark
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"time"
 
+	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -47,80 +46,26 @@ func ExtractPhotographs(ctx context.Context, o Options, n int) (_ *Photographs, 
 		return nil, err
 	}
 	defer m.Close()
-	x, err := plan(m, o, false)
-	if err != nil {
-		return nil, err
-	}
-	return extract(ctx, x, paths, filepath.Join(dir, "features.npz"))
+	return extract(ctx, m, o, paths, filepath.Join(dir, "features.npz"))
 }
 
-func extract(ctx context.Context, x *tfconvrnn.Extraction, paths []string, out string) (*Photographs, error) {
-	stimuli := make([]tfconvrnn.Stimulus, len(paths))
-	ids := make([]string, len(paths))
-	for i, path := range paths {
-		img, err := tfconvrnn.FileImage(path, tfconvrnn.Preprocessing{})
-		if err != nil {
-			return nil, err
-		}
-		ids[i] = filepath.Base(path)
-		stimuli[i] = tfconvrnn.Stimulus{ID: ids[i], Frames: []*tfconvrnn.Image{img}}
-	}
-	layout := &features.Layout{
-		Rows: len(paths), Model: x.Provenance().Model, Identifier: x.Provenance().Model, StimulusSet: "photographs",
-		Columns: []features.Column{{Name: "stimuli", Values: ids}},
-	}
-	for _, l := range x.Layers() {
-		layout.Streamed = append(layout.Streamed, features.Streamed{
-			Name: l.Name, DataType: features.Float32, RowShape: append([]int{len(l.Timesteps)}, l.Shape...),
-			Layer: &features.Layer{Timesteps: l.Timesteps, Driven: l.Driven},
-		})
-	}
-	if x.Logits() {
-		layout.Streamed = append(layout.Streamed, features.Streamed{Name: "logits", DataType: features.Float32, RowShape: []int{classes}})
-	}
-	before, begun := x.Statistics(), time.Now()
-	writer, err := features.Create(out, features.NPZ, layout, features.Options{Identity: x.Provenance()}) // with a journal, as extract writes
+func extract(ctx context.Context, m *tfconvrnn.Model, o Options, paths []string, out string) (*Photographs, error) {
+	result, err := extraction.Run(ctx, &extraction.Request{
+		Recipe: extraction.Recipe{
+			Model: m.Info().Name, Output: out, Format: features.NPZ, Presentation: o.Presentation, BatchSize: o.Batch,
+			Layers: o.Fetches.Layers, AllTimesteps: o.Fetches.AllTimesteps, Logits: o.Fetches.Logits || len(o.Fetches.Layers) == 0,
+		},
+		Inputs: stimuli.Options{Inputs: paths}, Loaded: m,
+	}, extraction.RunOptions{})
 	if err != nil {
 		return nil, err
 	}
-	defer writer.Abort()
-	var rows []float32
-	err = x.Stream(ctx, slices.Values(stimuli), func(b *tfconvrnn.Batch) error {
-		for array := range layout.Streamed {
-			rows = rows[:0]
-			for i := range b.Stimuli {
-				if array < len(x.Layers()) {
-					rows, err = b.AppendFeatures(rows, array, i)
-				} else {
-					var logits []float32
-					logits, err = b.Logits(i)
-					rows = append(rows, logits...)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			if err := writer.WriteRows(array, b.First, rows); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := writer.Finish(ctx); err != nil {
-		return nil, fmt.Errorf("writing features: %w", err)
-	}
-	elapsed, inSession := time.Since(begun), x.Statistics().InSession-before.InSession
 	info, err := os.Stat(out)
 	if err != nil {
 		return nil, err
 	}
+	seconds, inSession := result.Elapsed.Seconds(), result.InSession.Seconds()
 	return &Photographs{
-		Count: len(paths), Seconds: elapsed.Seconds(), InSession: inSession.Seconds(), OutputBytes: info.Size(),
-		OutsideSession: 1 - inSession.Seconds()/elapsed.Seconds(),
+		Count: result.Stimuli, Seconds: seconds, InSession: inSession, OutputBytes: info.Size(), OutsideSession: 1 - inSession/seconds,
 	}, nil
 }
-
-const classes = 1000
