@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math"
@@ -133,12 +134,25 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer reader.Close()
+	results, err := c.classifyAll(cmd.Context(), con, model, reader, records, options, info, outputs[0])
+	if err != nil {
+		return err
+	}
+	if c.asJSON {
+		return printJSON(cmd.OutOrStdout(), results)
+	}
+	return printClasses(cmd.OutOrStdout(), results)
+}
+
+// classifyAll runs the model over all stimuli.
+func (c *classifyCommand) classifyAll(ctx context.Context, con *console, model *tfconvrnn.Model, reader *stimuli.Reader, records []*stimuli.Record,
+	options []tfconvrnn.ExtractOption, info savedmodels.Model, readout tfconvrnn.LayerOutput) ([]classification, error) {
 	progress := con.start("classifying", unitImages, int64(len(records)))
 	defer progress.end()
 	results := []classification{}
-	err = model.Stream(cmd.Context(), reader.Stimuli(slices.Values(records)), func(b *tfconvrnn.Batch) error {
+	err := model.Stream(ctx, reader.Stimuli(slices.Values(records)), func(b *tfconvrnn.Batch) error {
 		for i, s := range b.Stimuli {
-			one, err := c.classify(b, i, info, outputs[0])
+			one, err := c.classify(b, i, info, readout)
 			if err != nil {
 				return fmt.Errorf("%s: %w", s.ID, err)
 			}
@@ -147,14 +161,7 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 		progress.set(int64(b.First+len(b.Stimuli)), int64(len(records)))
 		return nil
 	}, options...)
-	progress.end()
-	if err != nil {
-		return err
-	}
-	if c.asJSON {
-		return printJSON(cmd.OutOrStdout(), results)
-	}
-	return printClasses(cmd.OutOrStdout(), results)
+	return results, err
 }
 
 // classify returns the classes of a stimulus of a batch, and those at every timestep if

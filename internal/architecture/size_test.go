@@ -64,12 +64,6 @@ func TestSizes(t *testing.T) {
 
 // long are the files and functions that are longer, with why.
 var long = map[string]string{
-	"cmd/tfconvrnn-cli/extract.go":                     "until extractions have one pipeline",
-	"cmd/tfconvrnn-cli/extract.go run":                 "until extractions have one pipeline",
-	"cmd/tfconvrnn-cli/extractplan.go":                 "until extractions have one pipeline",
-	"extraction/finish.go":                             "until extractions have one pipeline",
-	"extraction/plan.go":                               "until extractions have one pipeline",
-	"extraction/worker.go":                             "until extractions have one pipeline",
 	"internal/benchmark/benchmark.go":                  "measurements and what they share",
 	"internal/benchmark/benchmark.go Run":              "one measurement after the other",
 	"internal/bundle/reader.go":                        "one format",
