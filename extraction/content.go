@@ -205,38 +205,25 @@ func NewRowWriter(o *Content) (*RowWriter, error) {
 	return f, nil
 }
 
-// Write passes the rows of stimulus i of a batch, one for each streamed array of the
-// layout; write must not keep them. The rows of a stimulus that could not be read are
-// NaN.
-func (f *RowWriter) Write(b *tfconvrnn.Batch, i int, write func(array int, row []float32) error) error {
-	return f.rows(b, i, write, true)
-}
-
-// Parts is Write of rows in one or several parts each, in order, as they lie in memory.
+// Parts passes the rows of stimulus i of a batch, one for each streamed array of the layout,
+// each in one or several parts, in order, as they lie in memory; write must not keep them.
+// The rows of a stimulus that could not be read are NaN.
 func (f *RowWriter) Parts(b *tfconvrnn.Batch, i int, write func(array int, part []float32) error) error {
-	return f.rows(b, i, write, false)
-}
-
-func (f *RowWriter) rows(b *tfconvrnn.Batch, i int, write func(array int, values []float32) error, whole bool) error {
 	failed := b.Failed[i] != nil
 	for layer, reducer := range f.reducers {
 		var err error
 		switch {
 		case failed:
 			err = write(layer, f.missing(f.sizes[layer]))
-		case reducer == nil && !whole:
+		case reducer == nil:
 			err = f.timesteps(b, i, layer, write)
 		default:
 			if f.features, err = b.AppendFeatures(f.features[:0], layer, i); err != nil {
 				return err
 			}
-			values := f.features
-			if reducer != nil {
-				f.reduced = slices.Grow(f.reduced[:0], f.sizes[layer])
-				values = f.reduced[:f.sizes[layer]]
-				reducer.ApplyAll(values, f.features)
-			}
-			err = write(layer, values)
+			f.reduced = slices.Grow(f.reduced[:0], f.sizes[layer])[:f.sizes[layer]]
+			reducer.ApplyAll(f.reduced, f.features)
+			err = write(layer, f.reduced)
 		}
 		if err != nil {
 			return err

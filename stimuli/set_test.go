@@ -39,14 +39,13 @@ func (s *Set) Close() error {
 	return err
 }
 
-func (s *Set) Len() int                { return len(s.found) }
-func (s *Set) Name() string            { return s.summary.Name }
-func (s *Set) Inputs() []Input         { return s.summary.Inputs }
-func (s *Set) Pictures() bool          { return s.summary.Pictures }
-func (s *Set) Sequences() bool         { return s.summary.Sequences }
-func (s *Set) Timed() bool             { return s.summary.Timed }
-func (s *Set) Stills() int             { return s.summary.Stills }
-func (s *Set) Noticed() map[string]int { return s.reader.Noticed() }
+func (s *Set) Len() int        { return len(s.found) }
+func (s *Set) Name() string    { return s.summary.Name }
+func (s *Set) Inputs() []Input { return s.summary.Inputs }
+func (s *Set) Pictures() bool  { return s.summary.Pictures }
+func (s *Set) Sequences() bool { return s.summary.Sequences }
+func (s *Set) Timed() bool     { return s.summary.Timed }
+func (s *Set) Stills() int     { return s.summary.Stills }
 
 func (s *Set) IDs() (ids []string) {
 	for i := range s.found {
@@ -72,16 +71,6 @@ func (s *Set) Columns() []Column {
 		columns = append(columns, Column{name, typed(cells, s.summary.Kinds[c])})
 	}
 	return columns
-}
-
-// CheckHeaders is Scanner.Check of all.
-func (s *Set) CheckHeaders(ctx context.Context) error {
-	for i := range s.found {
-		if err := s.scanner.Check(ctx, &s.found[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Hashes hashes all stimuli, with which the Reader compares them from then on.

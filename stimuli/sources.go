@@ -175,8 +175,6 @@ func (p *pictureFile) stimulus(s *session) (tfconvrnn.Stimulus, error) {
 	return tfconvrnn.Stimulus{Frames: []*tfconvrnn.Image{p.image(s)}}, nil
 }
 
-func (p *pictureFile) origin() string { return p.path }
-
 func (p *pictureFile) hash(ctx context.Context, s *session) (string, error) {
 	return hashOfFile(ctx, s, p.path, p.where)
 }
@@ -234,8 +232,6 @@ func (a *animationFile) frames(s *session) ([]*tfconvrnn.Image, error) {
 	return f.images, nil
 }
 
-func (a *animationFile) origin() string { return a.path }
-
 func (a *animationFile) hash(ctx context.Context, s *session) (string, error) {
 	return hashOfFile(ctx, s, a.path, a.where)
 }
@@ -256,8 +252,6 @@ func (v *videoFile) stimulus(s *session) (tfconvrnn.Stimulus, error) {
 	})
 	return tfconvrnn.Stimulus{Frames: f.images}, placed(v.where, err)
 }
-
-func (v *videoFile) origin() string { return v.path }
 
 func (v *videoFile) hash(ctx context.Context, s *session) (string, error) {
 	return hashOfFile(ctx, s, v.path, v.where)

@@ -134,8 +134,6 @@ type source interface {
 	stimulus(s *session) (tfconvrnn.Stimulus, error)
 	// hash returns the SHA-256 of the content, in hexadecimal digits.
 	hash(ctx context.Context, s *session) (string, error)
-	// origin is where it comes from, by which equal ids are told apart.
-	origin() string
 }
 
 // newSession returns a session without stimuli.

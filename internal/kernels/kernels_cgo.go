@@ -146,15 +146,6 @@ func Pack(instructions string, form Form, filter Filter, filters [][]float32, th
 	return w, nil
 }
 
-// FormFor returns the form in which TensorFlow's operation computes a convolution.
-func FormFor(filter Filter, batch, height, width int) Form {
-	shape := C.kernels_shape{kernel: C.int(filter.Kernel), sources: C.int(len(filter.Channels)), depth: C.int64_t(filter.Depth)}
-	for i, channels := range filter.Channels {
-		shape.channels[i] = C.int64_t(channels)
-	}
-	return Form(C.kernels_form(&shape, C.int64_t(batch), C.int64_t(height), C.int64_t(width)))
-}
-
 func pinned(pinner *runtime.Pinner, values []float32) *C.float {
 	p := unsafe.SliceData(values)
 	if p != nil {
@@ -162,9 +153,6 @@ func pinned(pinner *runtime.Pinner, values []float32) *C.float {
 	}
 	return (*C.float)(unsafe.Pointer(p))
 }
-
-// Bytes is how much memory the packed weights take.
-func (w *Weights) Bytes() int { return int(w.packed.bytes) }
 
 // Close frees the weights; closing again does nothing.
 func (w *Weights) Close() {
