@@ -3,6 +3,7 @@ package stimuli
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"strings"
@@ -217,4 +218,13 @@ func TestQuotedLineEnds(t *testing.T) {
 			assert.Equal(t, []string{"\r\n", "w"}, set.Columns()[3].Values, "%q", text)
 		}
 	}
+}
+
+// A text that is larger than what is read is an error, not a shorter text.
+func TestTextsAreNotCut(t *testing.T) {
+	whole, err := io.ReadAll(&atMost{strings.NewReader("a,b"), 3})
+	require.NoError(t, err)
+	assert.Equal(t, "a,b", string(whole))
+	_, err = io.ReadAll(&atMost{strings.NewReader("a,b\n"), 3})
+	assert.ErrorIs(t, err, ErrTable)
 }

@@ -219,12 +219,32 @@ func (s *session) openText(ctx context.Context, name string) (textForm, *bufio.R
 	if err != nil {
 		return form, nil, nil, err
 	}
-	form, err = examineText(ctx, io.LimitReader(file, maxTableBytes))
+	form, err = examineText(ctx, &atMost{file, maxTableBytes})
 	if err = errors.Join(err, file.Close()); err != nil {
 		return form, nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if file, err = s.open(name); err != nil {
 		return form, nil, nil, err
 	}
-	return form, form.reader(io.LimitReader(file, maxTableBytes)), file, nil
+	return form, form.reader(&atMost{file, maxTableBytes}), file, nil
+}
+
+// atMost reads so many bytes, and fails where there are more, so that no text is cut off
+// without a word.
+type atMost struct {
+	io.Reader
+	left int64
+}
+
+func (a *atMost) Read(p []byte) (int, error) {
+	if a.left > 0 {
+		n, err := a.Reader.Read(p[:min(int64(len(p)), a.left)])
+		a.left -= int64(n)
+		return n, err
+	}
+	n, err := a.Reader.Read(make([]byte, 1))
+	if n > 0 {
+		return 0, fmt.Errorf("%w: it is larger than the %d bytes that are read", ErrTable, maxTableBytes)
+	}
+	return 0, err
 }
