@@ -33,6 +33,7 @@ func TestOneDNN(t *testing.T) {
 		assert.Equal(t, !want, OneDNN() == "off", value)
 	}
 	if runtime.GOARCH == "amd64" {
+		t.Setenv("TF_ENABLE_ONEDNN_OPTS", "1")
 		t.Setenv("DNNL_MAX_CPU_ISA", "AVX")
 		t.Setenv("ONEDNN_MAX_CPU_ISA", "sse41")
 		assert.Equal(t, "SSE41", OneDNN())
