@@ -11,9 +11,9 @@ import (
 	"github.com/tfconvrnn/go/internal/numpyrandom"
 )
 
-// golden reads one of the streams that testdata/golden_rng.py wrote with NumPy.
+// golden reads one of the streams that testdata/comparison/generators/golden_rng.py wrote with NumPy.
 func golden[T any](t *testing.T, name string) (value T) {
-	text, err := os.ReadFile("testdata/rng.json")
+	text, err := os.ReadFile("../../testdata/comparison/rng.json")
 	require.NoError(t, err)
 	var all map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(text, &all))
