@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tfconvrnn/go/internal/numpyrandom"
+	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 // Trials are responses to repeated presentations, [stimuli][repetitions][neuroids]. NaN
@@ -84,7 +85,7 @@ func InternalConsistency(trials Trials) (*Score, error) {
 	for _, half := range halves {
 		one, other := trials.average(half.Train), trials.average(half.Test)
 		r := make([]float64, len(trials[0][0]))
-		inParallel(len(r), 4, func(j int) { r[j] = SpearmanBrown(Pearson(one.column(j, all), other.column(j, all))) })
+		parallel.For(len(r), 4, func(j int) { r[j] = SpearmanBrown(Pearson(one.column(j, all), other.column(j, all))) })
 		raw = append(raw, r)
 	}
 	score := aggregate(raw)

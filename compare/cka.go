@@ -3,6 +3,8 @@ package compare
 import (
 	"fmt"
 	"math"
+
+	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 // CKA is the linear centred kernel alignment of two sets of features of the same
@@ -42,7 +44,7 @@ func unbiasedCKA(a, b *Gram, stimuli []int) float64 {
 func hsic(a, b *Gram, stimuli []int) float64 {
 	k, l, n := a.matrix(), b.matrix(), float64(len(stimuli))
 	products, ofK, ofL := make([]float64, len(stimuli)), make([]float64, len(stimuli)), make([]float64, len(stimuli))
-	inParallel(len(stimuli), 16, func(i int) {
+	parallel.For(len(stimuli), 16, func(i int) {
 		at := stimuli[i] * a.n
 		for j, other := range stimuli {
 			if i != j {

@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 
+	"github.com/tfconvrnn/go/internal/parallel"
 	"github.com/tfconvrnn/go/internal/products"
 )
 
@@ -108,7 +107,7 @@ func (g *Gram) rows() products.Rows[float64] {
 // times returns K v.
 func (g *Gram) times(v []float64) []float64 {
 	k, result := g.matrix(), make([]float64, g.n)
-	inParallel(g.n, 64, func(i int) { result[i] = dot(k[i*g.n:][:g.n], v) })
+	parallel.For(g.n, 64, func(i int) { result[i] = dot(k[i*g.n:][:g.n], v) })
 	return result
 }
 
@@ -120,7 +119,7 @@ func (g *Gram) centred(rows, train []int) []float64 {
 	n := float64(len(train))
 	means := func(list []int) []float64 {
 		m := make([]float64, len(list))
-		inParallel(len(list), 16, func(i int) {
+		parallel.For(len(list), 16, func(i int) {
 			sum := 0.0
 			for _, j := range train {
 				sum += k[list[i]*g.n+j]
@@ -132,34 +131,13 @@ func (g *Gram) centred(rows, train []int) []float64 {
 	ofRows, ofTrain := means(rows), means(train)
 	all := meanOf(ofTrain)
 	c := make([]float64, len(rows)*len(train))
-	inParallel(len(rows), 16, func(i int) {
+	parallel.For(len(rows), 16, func(i int) {
 		row := c[i*len(train):][:len(train)]
 		for j, at := range train {
 			row[j] = k[rows[i]*g.n+at] - ofRows[i] - ofTrain[j] + all
 		}
 	})
 	return c
-}
-
-// inParallel calls work for 0 … n-1 on all cores, in groups of consecutive numbers.
-func inParallel(n, group int, work func(i int)) {
-	var running sync.WaitGroup
-	var next atomic.Int64
-	groups := (n + group - 1) / group
-	for range min(groups, runtime.GOMAXPROCS(0)) {
-		running.Go(func() {
-			for {
-				at := int(next.Add(1)) - 1
-				if at >= groups {
-					return
-				}
-				for i := at * group; i < min(n, (at+1)*group); i++ {
-					work(i)
-				}
-			}
-		})
-	}
-	running.Wait()
 }
 
 // dot has several sums, so that the compiler and the processor can work on them at

@@ -3,6 +3,8 @@ package compare
 import (
 	"fmt"
 	"math"
+
+	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 // Targets are responses [stimuli][neuroids], or whatever else is predicted.
@@ -71,7 +73,7 @@ func FitTargets(g *Gram, targets Targets, splits []Split, mapping Mapping) (*Fit
 // correlations returns Pearson's r for each neuroid.
 func correlations(prediction [][]float64, targets Targets, test []int) []float64 {
 	r := make([]float64, len(prediction))
-	inParallel(len(prediction), 1, func(j int) { r[j] = Pearson(prediction[j], targets.column(j, test)) })
+	parallel.For(len(prediction), 1, func(j int) { r[j] = Pearson(prediction[j], targets.column(j, test)) })
 	return r
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
+	"github.com/tfconvrnn/go/internal/parallel"
 	"github.com/tfconvrnn/go/internal/products"
 )
 
@@ -200,7 +201,7 @@ func (s *nipals) deflate(b []float64, scale float64) {
 		t[i] /= norm
 	}
 	kt := s.project(s.g.times(s.project(slices.Clone(t), false)), true)
-	inParallel(s.q, 8, func(j int) {
+	parallel.For(s.q, 8, func(j int) {
 		y, ky := s.y[j*s.n:][:s.n], s.ky[j*s.n:][:s.n]
 		explained := dot(t, y)
 		for i := range y {

@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"gonum.org/v1/gonum/mat"
+
+	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 // RDM is a representational dissimilarity matrix: the dissimilarities of all pairs of
@@ -27,7 +29,7 @@ func (r RDM) At(i, j int) float64 {
 
 func newRDM(n int, of func(i, j int) float64) RDM {
 	r := RDM{n, make([]float64, n*(n-1)/2)}
-	inParallel(n, 8, func(i int) {
+	parallel.For(n, 8, func(i int) {
 		row := r.Values[i*(2*n-i-1)/2:]
 		for j := i + 1; j < n; j++ {
 			row[j-i-1] = of(i, j)

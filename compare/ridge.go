@@ -7,6 +7,7 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
+	"github.com/tfconvrnn/go/internal/parallel"
 	"github.com/tfconvrnn/go/internal/products"
 )
 
@@ -296,7 +297,7 @@ func (s *spectrum) leaveOneOut(alpha float64) []float64 {
 		inverse[k] = 1 / (v + alpha)
 	}
 	diagonal := make([]float64, s.n)
-	inParallel(s.n, 16, func(i int) {
+	parallel.For(s.n, 16, func(i int) {
 		sum := 0.0
 		for k, v := range s.vectors[i*s.n:][:s.n] {
 			sum += v * v * inverse[k]

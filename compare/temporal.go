@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 // Bin is a span of time in ms, from Start to before End.
@@ -143,7 +145,7 @@ func NeuronToNeuron(features []float32, targets Targets, splits []Split) (*Fit, 
 	var raw [][]float64
 	for _, split := range splits {
 		best, r := make([]int, len(targets[0])), make([]float64, len(targets[0]))
-		inParallel(len(best), 1, func(j int) {
+		parallel.For(len(best), 1, func(j int) {
 			y, largest := targets.column(j, split.Train), math.Inf(-1)
 			best[j] = -1
 			for f := range p {

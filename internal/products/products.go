@@ -4,9 +4,7 @@
 package products
 
 import (
-	"runtime"
-	"sync"
-	"sync/atomic"
+	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 const (
@@ -67,11 +65,11 @@ func add[T, U Number](c []float64, stride int, a Rows[T], b Rows[U], lower bool)
 	packedB := make([]float64, panels*columnsInBlock*min(depthInBlock, a.Columns))
 	for from := 0; from < a.Columns; from += depthInBlock {
 		to := min(from+depthInBlock, a.Columns)
-		inParallel((a.Count+rowsInBlock-1)/rowsInBlock, func(i int) { pack(packedA, a, i, rowsInBlock, from, to) })
-		inParallel(panels, func(i int) { pack(packedB, b, i, columnsInBlock, from, to) })
+		parallel.For((a.Count+rowsInBlock-1)/rowsInBlock, 1, func(i int) { pack(packedA, a, i, rowsInBlock, from, to) })
+		parallel.For(panels, 1, func(i int) { pack(packedB, b, i, columnsInBlock, from, to) })
 		depth := to - from
 		blocks := (a.Count + rowsAtOnce - 1) / rowsAtOnce
-		inParallel(blocks, func(block int) {
+		parallel.For(blocks, 1, func(block int) {
 			first, end := block*rowsAtOnce, min((block+1)*rowsAtOnce, a.Count)
 			for panel := range panels {
 				column := panel * columnsInBlock
@@ -104,18 +102,4 @@ func pack[T Number](packed []float64, m Rows[T], panel, width, from, to int) {
 			}
 		}
 	}
-}
-
-// inParallel calls work for 0 … n-1 on all cores.
-func inParallel(n int, work func(i int)) {
-	var group sync.WaitGroup
-	var next atomic.Int64
-	for range min(n, runtime.GOMAXPROCS(0)) {
-		group.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				work(i)
-			}
-		})
-	}
-	group.Wait()
 }

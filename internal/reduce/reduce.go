@@ -25,11 +25,11 @@ import (
 	"fmt"
 	"math"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
+
+	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 var (
@@ -279,7 +279,7 @@ func (d *Reducer) project() {
 	d.entries = make([]uint32, m*d.out)
 	d.scale = math.Sqrt(float64(d.in) / (float64(m) * float64(d.out)))
 	state := mix(d.reduction.seed + gamma)
-	inParallel(d.out, func(row int) {
+	parallel.For(d.out, 1, func(row int) {
 		for k := row * m; k < (row+1)*m; k++ {
 			z := mix(state + uint64(k+1)*gamma)
 			d.entries[k] = uint32(z%uint64(d.in))<<1 | uint32(z>>63)
@@ -344,26 +344,7 @@ func mean(dst, src []float32, shape []int, top, bottom, left, right int) {
 
 // ApplyAll reduces consecutive features, several at a time.
 func (d *Reducer) ApplyAll(dst, src []float32) {
-	inParallel(len(src)/d.in, func(i int) {
+	parallel.For(len(src)/d.in, 1, func(i int) {
 		d.Apply(dst[i*d.out:(i+1)*d.out], src[i*d.in:(i+1)*d.in])
 	})
-}
-
-func inParallel(n int, work func(i int)) {
-	workers := min(runtime.GOMAXPROCS(0), n)
-	if workers < 2 {
-		for i := range n {
-			work(i)
-		}
-		return
-	}
-	var group sync.WaitGroup
-	for w := range workers {
-		group.Go(func() {
-			for i := w; i < n; i += workers {
-				work(i)
-			}
-		})
-	}
-	group.Wait()
 }
