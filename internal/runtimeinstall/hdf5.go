@@ -2,7 +2,6 @@ package runtimeinstall
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -14,9 +13,7 @@ import (
 
 	"github.com/klauspost/compress/zip"
 
-	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/cachedir"
-	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // HDF5Version is the version of h5py whose HDF5 library is installed.
@@ -65,46 +62,15 @@ func installHDF5(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := os.MkdirAll(root, 0o777); err != nil {
-		return Result{}, err
-	}
-	unlock, err := o.lock(ctx, root)
-	if err != nil {
-		return Result{}, err
-	}
-	defer unlock()
-	sweep(root)
 	dir := filepath.Join(root, o.wheel.of())
-	if !o.Force {
-		if m, err := verify(ctx, dir, o.report(StageVerify)); err == nil && m.SourceSHA256 == o.wheel.sha256 {
-			return Result{Dir: dir, AlreadyInstalled: true, Manifest: m}, nil
+	return o.into(ctx, root, dir, o.wheel.sha256, func(work string, from archive, sum string) (Result, error) {
+		files, err := extractHDF5(ctx, from.path, work, o.report(StageExtract))
+		if err != nil {
+			return Result{}, fmt.Errorf("%s: %w", from.name, err)
 		}
-	}
-	work, err := atomicfile.MkdirTemp(root, workPrefix+"*")
-	if err != nil {
-		return Result{}, err
-	}
-	defer os.RemoveAll(work)
-	archive, err := o.obtain(ctx, root, work)
-	if err != nil {
-		return Result{}, err
-	}
-	sum, err := disk.Hash(ctx, archive.path, sha256.New(), o.report(StageVerify))
-	if err != nil {
-		return Result{}, err
-	}
-	if sum != o.wheel.sha256 {
-		return Result{}, fmt.Errorf("%s: %w: its SHA-256 is %s, expected %s", archive.name, ErrChecksum, sum, o.wheel.sha256)
-	}
-	files, err := extractHDF5(ctx, archive.path, work, o.report(StageExtract))
-	if err != nil {
-		return Result{}, fmt.Errorf("%s: %w", archive.name, err)
-	}
-	m := Manifest{Version: o.wheel.of(), Variant: "hdf5", Platform: o.platform, Source: archive.name, SourceSHA256: sum, Verified: true, Files: files}
-	if err := publish(filepath.Join(work, contentDir), dir, m); err != nil {
-		return Result{}, err
-	}
-	return Result{Dir: dir, Manifest: m}, nil
+		m := Manifest{Version: o.wheel.of(), Variant: "hdf5", Platform: o.platform, Source: from.name, SourceSHA256: sum, Verified: true, Files: files}
+		return Result{Dir: dir, Manifest: m}, publish(filepath.Join(work, contentDir), dir, m)
+	})
 }
 
 // extractHDF5 takes the libraries and licences out of a wheel, into contentDir below work.

@@ -151,6 +151,30 @@ func install(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	return o.into(ctx, root, filepath.Join(root, Version+"-"+o.variant()), expected, func(work string, from archive, sum string) (Result, error) {
+		content, err := extract(ctx, from.path, work, o.limit(), o.report(StageExtract))
+		if err != nil {
+			return Result{}, fmt.Errorf("%s: %w", from.name, err)
+		}
+		if content.version != Version && !o.SkipChecksum {
+			return Result{}, fmt.Errorf("%s: %w: %q instead of %s", from.name, ErrVersion, content.version, Version)
+		}
+		m := Manifest{
+			Version: content.version, Variant: o.variant(), Platform: o.platform,
+			Source: from.name, SourceSHA256: sum, Verified: expected != "", Files: content.files,
+		}
+		dir, err := cachedir.Runtime(m.Version, m.Variant)
+		if err != nil {
+			return Result{}, err
+		}
+		return Result{Dir: dir, Manifest: m}, publish(filepath.Join(work, contentDir), dir, m)
+	})
+}
+
+// into installs an archive below root, unless dir holds what is expected already. expected
+// is the archive's SHA-256, or "" for any. put gets a folder to work in, the archive and
+// its SHA-256, and publishes what the archive holds.
+func (o Options) into(ctx context.Context, root, dir, expected string, put func(work string, from archive, sum string) (Result, error)) (Result, error) {
 	if err := os.MkdirAll(root, 0o777); err != nil {
 		return Result{}, err
 	}
@@ -160,9 +184,7 @@ func install(ctx context.Context, o Options) (Result, error) {
 	}
 	defer unlock()
 	sweep(root)
-
 	if expected != "" && !o.Force {
-		dir := filepath.Join(root, Version+"-"+o.variant())
 		if m, err := verify(ctx, dir, o.report(StageVerify)); err == nil && m.SourceSHA256 == expected {
 			return Result{Dir: dir, AlreadyInstalled: true, Manifest: m}, nil
 		}
@@ -172,39 +194,24 @@ func install(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	defer os.RemoveAll(work)
-
-	archive, err := o.obtain(ctx, root, work)
+	from, err := o.obtain(ctx, root, work)
 	if err != nil {
 		return Result{}, err
 	}
-	sum, err := disk.Hash(ctx, archive.path, sha256.New(), o.report(StageVerify))
+	sum, err := disk.Hash(ctx, from.path, sha256.New(), o.report(StageVerify))
 	if err != nil {
 		return Result{}, err
 	}
 	if expected != "" && sum != expected {
-		archive.discard()
-		return Result{}, fmt.Errorf("%s: %w: its SHA-256 is %s, expected %s; download it again", archive.name, ErrChecksum, sum, expected)
+		from.discard()
+		return Result{}, fmt.Errorf("%s: %w: its SHA-256 is %s, expected %s; download it again", from.name, ErrChecksum, sum, expected)
 	}
-	content, err := extract(ctx, archive.path, work, o.limit(), o.report(StageExtract))
-	if err != nil {
-		return Result{}, fmt.Errorf("%s: %w", archive.name, err)
-	}
-	if content.version != Version && !o.SkipChecksum {
-		return Result{}, fmt.Errorf("%s: %w: %q instead of %s", archive.name, ErrVersion, content.version, Version)
-	}
-	m := Manifest{
-		Version: content.version, Variant: o.variant(), Platform: o.platform,
-		Source: archive.name, SourceSHA256: sum, Verified: expected != "", Files: content.files,
-	}
-	dir, err := cachedir.Runtime(m.Version, m.Variant)
+	result, err := put(work, from, sum)
 	if err != nil {
 		return Result{}, err
 	}
-	if err := publish(filepath.Join(work, contentDir), dir, m); err != nil {
-		return Result{}, err
-	}
-	archive.discard()
-	return Result{Dir: dir, Manifest: m}, nil
+	from.discard()
+	return result, nil
 }
 
 func (o Options) variant() string {
