@@ -88,33 +88,11 @@ func (a *alignCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	features, err := a.featureFlags.open()
-	if err != nil {
-		return err
-	}
-	defer features.Close()
-	assembly, r, err := a.dataFlags.open()
-	if err != nil {
-		return err
-	}
-	defer assembly.Close()
-	report := newCompareReport(cmd.Name(), a.features, a.data)
-	report.Metric = metric
-	report.said(r)
-	o.Subjects = r.NeuroidLabels("subject")
-	c := commandConsole(cmd, a.quiet)
-	progress := c.start("comparing", unitFits, 0)
-	o.Progress = progress.set
-	fits, err := compare.SimilarityOverTime(cmd.Context(), features, r, o)
-	progress.end()
-	if err != nil {
-		return hinted(err)
-	}
-	report.add(fits)
-	if !o.Matrix {
-		report.addMeans(fits)
-	}
-	return report.emit(cmd.Context(), &a.resultFlags, c, cmd.OutOrStdout())
+	return overTime(cmd, &a.featureFlags, &a.dataFlags, &a.resultFlags, "comparing", o.Matrix, func(w compareWork) (*compare.Fits, error) {
+		w.report.Metric = metric
+		o.Subjects, o.Progress = w.responses.NeuroidLabels("subject"), w.progress
+		return compare.SimilarityOverTime(cmd.Context(), w.features, w.responses, o)
+	})
 }
 
 type ceilingCommand struct {

@@ -139,34 +139,48 @@ func (f *fitCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	features, err := f.featureFlags.open()
+	return overTime(cmd, &f.featureFlags, &f.dataFlags, &f.resultFlags, "fitting", o.Matrix, func(w compareWork) (*compare.Fits, error) {
+		w.report.Metric = o.Mapping.String()
+		w.report.Splits = fmt.Sprintf("%d splits, %g of the stimuli for training, seed %d", f.splits, f.trainFraction, f.seed)
+		o.Stratify, o.Progress = f.strata(cmd, w.responses, w.report), w.progress
+		return compare.FitOverTime(cmd.Context(), w.features, w.responses, o)
+	})
+}
+
+// compareWork is what a comparison of features with responses works with.
+type compareWork struct {
+	features  *recordings.FeatureFile
+	responses *recordings.Recording
+	report    *compareReport // to be completed
+	progress  func(done, of int64)
+}
+
+// overTime opens features and responses, compares them, and puts out the result.
+func overTime(cmd *cobra.Command, from *featureFlags, with *dataFlags, to *resultFlags, doing string, matrix bool, work func(compareWork) (*compare.Fits, error)) error {
+	features, err := from.open()
 	if err != nil {
 		return err
 	}
 	defer features.Close()
-	a, r, err := f.dataFlags.open()
+	assembly, responses, err := with.open()
 	if err != nil {
 		return err
 	}
-	defer a.Close()
-	report := newCompareReport("fit", f.features, f.data)
-	report.Metric = o.Mapping.String()
-	report.said(r)
-	report.Splits = fmt.Sprintf("%d splits, %g of the stimuli for training, seed %d", f.splits, f.trainFraction, f.seed)
-	o.Stratify = f.strata(cmd, r, report)
-	c := commandConsole(cmd, f.quiet)
-	progress := c.start("fitting", unitFits, 0)
-	o.Progress = progress.set
-	fits, err := compare.FitOverTime(cmd.Context(), features, r, o)
+	defer assembly.Close()
+	report := newCompareReport(cmd.Name(), from.features, with.data)
+	report.said(responses)
+	c := commandConsole(cmd, to.quiet)
+	progress := c.start(doing, unitFits, 0)
+	fits, err := work(compareWork{features, responses, report, progress.set})
 	progress.end()
 	if err != nil {
 		return hinted(err)
 	}
 	report.add(fits)
-	if !o.Matrix {
+	if !matrix {
 		report.addMeans(fits)
 	}
-	return report.emit(cmd.Context(), &f.resultFlags, c, cmd.OutOrStdout())
+	return report.emit(cmd.Context(), to, c, cmd.OutOrStdout())
 }
 
 // strata returns the coordinate to stratify by. The default one may be missing, as for Brain-Score.
