@@ -20,7 +20,7 @@ var reservedNames = []string{
 // returns the original names of those that have another. Columns whose names fit keep
 // them; of the others, characters that some format cannot hold become _, and a name that
 // is taken begins with stimulus_.
-func (o *Content) addColumns(layout *features.Layout, format features.Format) map[string]string {
+func (o *outputContent) addColumns(layout *features.Layout, format features.Format) map[string]string {
 	taken := map[string]bool{}
 	for _, name := range reservedNames {
 		taken[name] = true

@@ -22,13 +22,13 @@ func TestColumnNames(t *testing.T) {
 	require.NoError(t, err)
 	_, outputs, err := tfconvrnn.Outputs(info, tfconvrnn.Layers("conv1"))
 	require.NoError(t, err)
-	layers, err := ReduceLayers(outputs, &reduce.Specification{})
+	layers, err := reduceLayers(outputs, &reduce.Specification{})
 	require.NoError(t, err)
 	tables := []string{
 		"a b", "a_b", "object/category", "size (deg)", "rating.mean", "Unnamed: 0", "layer", "conv1", "conv1/ms", "stimulus_path", "été", "end",
 		"...", "a\\b", ".hidden", strings.Repeat("x", 190), "-", "long" + strings.Repeat("y", 70),
 	}
-	content := &Content{Model: info, Rows: 1, DataType: features.Float32, Layers: layers, Hashes: []string{"0"}, About: &Provenance{}}
+	content := &outputContent{Model: info, Rows: 1, DataType: features.Float32, Layers: layers, Hashes: []string{"0"}, About: &Provenance{}}
 	for _, name := range append([]string{"stimulus_id", "stimulus_path"}, tables...) {
 		content.Columns = append(content.Columns, stimuli.Column{Name: name, Values: []string{name}})
 	}

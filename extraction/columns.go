@@ -103,7 +103,7 @@ func (p *Plan) writeColumns(ctx context.Context, put func(name string, content [
 
 // readColumns puts the values of all columns into a description of an output, for formats
 // whose files begin with them.
-func (r *Recipe) readColumns(content *Content, each func(func([]stimuli.Record) error) error) error {
+func (r *Recipe) readColumns(content *outputContent, each func(func([]stimuli.Record) error) error) error {
 	columns := r.columnBuffers()
 	if err := each(func(records []stimuli.Record) error {
 		for i := range records {

@@ -48,9 +48,9 @@ type Identity struct {
 // can be said which one changed.
 const maxContents = 10_000
 
-// NewIdentity returns the identity of an extraction of the stimuli with these ids and
+// newIdentity returns the identity of an extraction of the stimuli with these ids and
 // hashes.
-func NewIdentity(p *Provenance, onError string, ids, hashes []string) *Identity {
+func newIdentity(p *Provenance, onError string, ids, hashes []string) *Identity {
 	i := &Identity{Provenance: p, OnError: onError, Stimuli: len(ids), BlockRows: 1}
 	if len(ids) <= maxContents {
 		i.Contents = make(map[string]string, len(ids))
@@ -76,18 +76,27 @@ func blockDigest(ids, hashes []string) string {
 	return hex.EncodeToString(sum.Sum(nil)[:12])
 }
 
+// Errors about reductions: that there is none of the name, or that one is impossible for a layer.
+var (
+	ErrReduction      = reduce.ErrReduction
+	ErrReductionShape = reduce.ErrShape
+)
+
 // LayerReduction is a layer of an output.
 type LayerReduction struct {
 	tfconvrnn.LayerOutput
-	Reduction reduce.Reduction
+	// Reduction is what Recipe.Reductions names for the layer, such as "gap", or "none".
+	Reduction string
 	// Kept is why the layer stays as it is though a reduction is meant for all layers, or
 	// nil.
 	Kept error
+
+	reduction reduce.Reduction
 }
 
-// ReduceLayers returns how the layers of an extraction are reduced. It is an error if a
+// reduceLayers returns how the layers of an extraction are reduced. It is an error if a
 // reduction is meant for all layers and fits none.
-func ReduceLayers(layers []tfconvrnn.LayerOutput, specification *reduce.Specification) ([]LayerReduction, error) {
+func reduceLayers(layers []tfconvrnn.LayerOutput, specification *reduce.Specification) ([]LayerReduction, error) {
 	var list []LayerReduction
 	fits := false
 	for _, l := range layers {
@@ -96,7 +105,7 @@ func ReduceLayers(layers []tfconvrnn.LayerOutput, specification *reduce.Specific
 			return nil, err
 		}
 		kept := specification.Kept(l.Name, l.Shape)
-		list = append(list, LayerReduction{l, r, kept})
+		list = append(list, LayerReduction{l, r.String(), kept, r})
 		fits = fits || kept == nil
 	}
 	if !fits && len(list) > 0 {
@@ -104,25 +113,25 @@ func ReduceLayers(layers []tfconvrnn.LayerOutput, specification *reduce.Specific
 	}
 	for _, name := range specification.Layers() {
 		if !slices.ContainsFunc(list, func(l LayerReduction) bool { return l.Name == name }) {
-			return nil, fmt.Errorf("%w: --reduce names layer %s, which is not extracted", reduce.ErrReduction, name)
+			return nil, fmt.Errorf("%w: it is for layer %s, which is not extracted", reduce.ErrReduction, name)
 		}
 	}
 	return list, nil
 }
 
-// ReductionNames returns the reductions for provenance.
-func ReductionNames(layers []LayerReduction) map[string]string {
+// reductionNames returns the reductions for provenance.
+func reductionNames(layers []LayerReduction) map[string]string {
 	names := map[string]string{}
 	for _, l := range layers {
-		if !l.Reduction.IsNone() {
-			names[l.Name] = l.Reduction.String()
+		if !l.reduction.IsNone() {
+			names[l.Name] = l.Reduction
 		}
 	}
 	return names
 }
 
-// Content is all that an output holds but the rows.
-type Content struct {
+// outputContent is all that an output holds but the rows.
+type outputContent struct {
 	Model    savedmodels.Model
 	Layers   []LayerReduction
 	Logits   bool
@@ -139,16 +148,16 @@ type Content struct {
 }
 
 // Layout describes the output of an extraction.
-func (o *Content) Layout(format features.Format) (*features.Layout, error) {
+func (o *outputContent) Layout(format features.Format) (*features.Layout, error) {
 	layout := &features.Layout{Rows: o.Rows, Model: o.Model.Name, Identifier: o.Model.Name, StimulusSet: o.Name}
 	for _, l := range o.Layers {
-		shape, err := l.Reduction.OutputShape(l.Shape)
+		shape, err := l.reduction.OutputShape(l.Shape)
 		if err != nil {
 			return nil, err
 		}
 		streamed := features.Streamed{
 			Name: l.Name, DataType: o.DataType, RowShape: append([]int{len(l.Timesteps)}, shape...),
-			Dimensions: append([]string{"timestep"}, l.Reduction.Dimensions(l.Shape)...),
+			Dimensions: append([]string{"timestep"}, l.reduction.Dimensions(l.Shape)...),
 			Layer:      &features.Layer{Timesteps: l.Timesteps, Driven: l.Driven},
 		}
 		if info, err := o.Model.Layer(l.Name); err == nil && len(info.Areas) > 0 {
@@ -177,9 +186,9 @@ func (o *Content) Layout(format features.Format) (*features.Layout, error) {
 // Classes is the number of outputs of the readout.
 const Classes = 1000
 
-// RowWriter makes rows of an output of the features of stimuli, reduced. It must not
+// rowWriter makes rows of an output of the features of stimuli, reduced. It must not
 // be used concurrently.
-type RowWriter struct {
+type rowWriter struct {
 	logits   bool
 	mask     bool
 	reducers []*reduce.Reducer
@@ -189,15 +198,15 @@ type RowWriter struct {
 	features, reduced []float32
 }
 
-// NewRowWriter prepares the reductions of an output. Errors wrap reduce.ErrShape.
-func NewRowWriter(o *Content) (*RowWriter, error) {
-	f := &RowWriter{logits: o.Logits, mask: o.Mask}
+// newRowWriter prepares the reductions of an output. Errors wrap reduce.ErrShape.
+func newRowWriter(o *outputContent) (*rowWriter, error) {
+	f := &rowWriter{logits: o.Logits, mask: o.Mask}
 	for _, l := range o.Layers {
-		r, err := reduce.New(l.Reduction, l.Shape)
+		r, err := reduce.New(l.reduction, l.Shape)
 		if err != nil {
 			return nil, err
 		}
-		if f.sizes = append(f.sizes, r.OutputSize()*len(l.Timesteps)); l.Reduction.IsNone() {
+		if f.sizes = append(f.sizes, r.OutputSize()*len(l.Timesteps)); l.reduction.IsNone() {
 			r = nil
 		}
 		f.reducers, f.times = append(f.reducers, r), append(f.times, len(l.Timesteps))
@@ -208,7 +217,7 @@ func NewRowWriter(o *Content) (*RowWriter, error) {
 // Parts passes the rows of stimulus i of a batch, one for each streamed array of the layout,
 // each in one or several parts, in order, as they lie in memory; write must not keep them.
 // The rows of a stimulus that could not be read are NaN.
-func (f *RowWriter) Parts(b *tfconvrnn.Batch, i int, write func(array int, part []float32) error) error {
+func (f *rowWriter) Parts(b *tfconvrnn.Batch, i int, write func(array int, part []float32) error) error {
 	failed := b.Failed[i] != nil
 	for layer, reducer := range f.reducers {
 		var err error
@@ -253,7 +262,7 @@ func (f *RowWriter) Parts(b *tfconvrnn.Batch, i int, write func(array int, part 
 	return nil
 }
 
-func (f *RowWriter) timesteps(b *tfconvrnn.Batch, i, layer int, write func(array int, part []float32) error) error {
+func (f *rowWriter) timesteps(b *tfconvrnn.Batch, i, layer int, write func(array int, part []float32) error) error {
 	for t := range f.times[layer] {
 		values, err := b.Feature(layer, t, i)
 		if err != nil {
@@ -266,7 +275,7 @@ func (f *RowWriter) timesteps(b *tfconvrnn.Batch, i, layer int, write func(array
 	return nil
 }
 
-func (f *RowWriter) missing(n int) []float32 {
+func (f *rowWriter) missing(n int) []float32 {
 	f.reduced = slices.Grow(f.reduced[:0], n)[:n]
 	for k := range f.reduced {
 		f.reduced[k] = float32(math.NaN())

@@ -15,7 +15,7 @@ import (
 // What decides the last bits must be equal for a run to go on.
 func TestIdentityHoldsWhatDecidesTheLastBits(t *testing.T) {
 	text := func(p tfconvrnn.Provenance) json.RawMessage {
-		identity, err := json.Marshal(NewIdentity(&Provenance{Provenance: p}, "fail", []string{"a"}, []string{"00"}))
+		identity, err := json.Marshal(newIdentity(&Provenance{Provenance: p}, "fail", []string{"a"}, []string{"00"}))
 		require.NoError(t, err)
 		return identity
 	}
@@ -63,22 +63,22 @@ func TestReduceLayers(t *testing.T) {
 		require.NoError(t, err)
 		return s
 	}
-	_, err := ReduceLayers(layers, parse("pool(99)"))
+	_, err := reduceLayers(layers, parse("pool(99)"))
 	require.ErrorIs(t, err, reduce.ErrShape)
 	assert.ErrorContains(t, err, "pool(99) makes 99×99 fields of a map that has 7×7 only; it fits none of the layers")
-	list, err := ReduceLayers(layers, parse("pool(5)"))
+	list, err := reduceLayers(layers, parse("pool(5)"))
 	require.NoError(t, err)
 	assert.NoError(t, list[0].Kept)
 	assert.ErrorContains(t, list[1].Kept, "pool(5) makes 5×5 fields of a map that has 4×4 only")
 	assert.ErrorContains(t, list[2].Kept, "needs features over space")
-	assert.Equal(t, map[string]string{"conv4": "pool(5)"}, ReductionNames(list))
+	assert.Equal(t, map[string]string{"conv4": "pool(5)"}, reductionNames(list))
 	for _, texts := range [][]string{nil, {"none"}, {"conv4=gap"}, {"gap", "imnetds=none"}} {
-		list, err := ReduceLayers(layers, parse(texts...))
+		list, err := reduceLayers(layers, parse(texts...))
 		require.NoError(t, err)
 		for _, l := range list {
 			assert.NoError(t, l.Kept, "%v %s", texts, l.Name)
 		}
 	}
-	_, err = ReduceLayers(layers[2:], parse("gap"))
+	_, err = reduceLayers(layers[2:], parse("gap"))
 	assert.ErrorContains(t, err, "fits none")
 }

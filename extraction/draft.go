@@ -32,7 +32,7 @@ type Draft struct {
 	file    *atomicfile.File
 	written *pass
 	summary *stimuli.Summary
-	content *Content
+	content *outputContent
 	layout  *features.Layout
 	size    int64
 	final   bool // the file is complete
@@ -145,7 +145,7 @@ func (d *Draft) describe() (err error) {
 	if d.content, err = r.content(); err != nil {
 		return err
 	}
-	r.Provenance.Reductions = ReductionNames(d.content.Layers)
+	r.Provenance.Reductions = reductionNames(d.content.Layers)
 	if r.Format != features.Zarr {
 		if err := r.readColumns(d.content, func(each func([]stimuli.Record) error) error { return d.reread(d.written, each) }); err != nil {
 			return err

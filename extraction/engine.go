@@ -59,7 +59,7 @@ func (p *Plan) newEngine(ctx context.Context, model *tfconvrnn.Model, options Wo
 	if planned := p.Provenance.Processor; deviceKind(here.Device) == "cpu" && here.Processor != planned && options.Warn != nil {
 		options.Warn(fmt.Sprintf("this processor is %s, the plan was made on %s: the last bits of what they compute may differ", here.Processor, planned))
 	}
-	writer, err := NewRowWriter(p.contents)
+	writer, err := newRowWriter(p.contents)
 	if err != nil {
 		return nil, nil, err
 	}

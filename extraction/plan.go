@@ -19,7 +19,7 @@ type Plan struct {
 	Recipe
 	name     string
 	file     *planReader
-	contents *Content
+	contents *outputContent
 	layout   *features.Layout
 	store    *features.ZarrStore
 	starts   []int // first stimulus of each frame, and the number of all

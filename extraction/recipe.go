@@ -153,7 +153,7 @@ func (r *Recipe) LoadOptions() ([]tfconvrnn.Option, error) {
 }
 
 // content describes the store.
-func (r *Recipe) content() (*Content, error) {
+func (r *Recipe) content() (*outputContent, error) {
 	info, err := savedmodels.Lookup(r.Model)
 	if err != nil {
 		return nil, err
@@ -166,7 +166,7 @@ func (r *Recipe) content() (*Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Content{Model: info, Logits: r.Logits, Mask: r.OnError == "skip", Rows: r.Stimuli, Name: r.Set.Name,
+	c := &outputContent{Model: info, Logits: r.Logits, Mask: r.OnError == "skip", Rows: r.Stimuli, Name: r.Set.Name,
 		Hashes: features.ColumnType{DataType: features.Text, Width: max(r.HashWidth, 1)}, About: r.Provenance}
 	switch r.DataType {
 	case "float32":
@@ -176,7 +176,7 @@ func (r *Recipe) content() (*Content, error) {
 	default:
 		return nil, fmt.Errorf("%w: features of type %q", tfconvrnn.ErrOption, r.DataType)
 	}
-	if c.Layers, err = ReduceLayers(outputs, specification); err != nil {
+	if c.Layers, err = reduceLayers(outputs, specification); err != nil {
 		return nil, err
 	}
 	for _, column := range r.Columns {

@@ -72,6 +72,9 @@ func (q *Request) recipe() (Recipe, error) {
 	if r.Preprocessing, err = r.Preprocessing.Canonical(); err != nil {
 		return r, err
 	}
+	if _, err := r.specification(); err != nil {
+		return r, err
+	}
 	if r.Output == "" && !q.Sketch {
 		return r, fmt.Errorf("%w: the request names no output", tfconvrnn.ErrOption)
 	}

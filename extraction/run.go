@@ -207,7 +207,7 @@ func (d *Draft) runFile(ctx context.Context, options RunOptions, compute newEngi
 		return nil, err
 	}
 	defer p.Close()
-	identity := NewIdentity(p.Provenance, p.OnError, d.content.Columns[0].Values.([]string), d.content.Hashes.([]string))
+	identity := newIdentity(p.Provenance, p.OnError, d.content.Columns[0].Values.([]string), d.content.Hashes.([]string))
 	writer, err := features.Create(p.Output, p.Format, p.layout, features.Options{
 		Force: options.Replace, ForceSize: options.ForceSize, Resume: options.Resume, CheckpointInterval: checkpointInterval, Identity: identity,
 		Accept: func(before json.RawMessage, rows int) (int, []features.Difference, error) {

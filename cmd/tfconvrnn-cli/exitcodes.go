@@ -16,7 +16,6 @@ import (
 	"github.com/tfconvrnn/go/internal/cluster"
 	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/internal/libtf"
-	"github.com/tfconvrnn/go/internal/reduce"
 	"github.com/tfconvrnn/go/recordings"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
@@ -77,7 +76,7 @@ func (e silentError) Error() string { return fmt.Sprintf("exit code %d", e.code)
 var (
 	usageCauses = []error{
 		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrWeights, tfconvrnn.ErrPresentation,
-		tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, reduce.ErrReduction, reduce.ErrShape, convert.ErrUnknownModel, convert.ErrTimes,
+		tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, extraction.ErrReduction, extraction.ErrReductionShape, convert.ErrUnknownModel, convert.ErrTimes,
 		features.ErrExists, extraction.ErrExists, fs.ErrExist,
 	}
 	inputCauses = []error{

@@ -16,7 +16,6 @@ import (
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/chrometrace"
-	"github.com/tfconvrnn/go/internal/reduce"
 	"github.com/tfconvrnn/go/internal/storage"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
@@ -199,9 +198,6 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 		return nil, err
 	}
 	p.layers = layers
-	if _, err := reduce.ParseSpecification(e.reduce); err != nil {
-		return nil, err
-	}
 	switch e.dataType {
 	case "float32":
 		p.dataType = features.Float32

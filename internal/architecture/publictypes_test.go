@@ -126,17 +126,10 @@ func internalTypes(t types.Type, seen map[types.Type]bool) (found []string) {
 	return found
 }
 
-// shownTypes are those that signatures still show, with the package that shows them.
-var shownTypes = map[string]string{
-	module + "/internal/reduce.Reduction":     "extraction", // reductions are to become public
-	module + "/internal/reduce.Specification": "extraction",
-}
-
 // Users cannot name internal types, nor read of them in the documentation.
 func TestPublicSignaturesShowNoInternalTypes(t *testing.T) {
 	names := publicPackages(t)
 	require.Subset(t, names, []string{"convert", "extraction", "features", "savedmodels", "stimuli", "tfconvrnn"})
-	used := map[string]bool{}
 	for _, p := range loadPublic(t, names) {
 		for _, name := range p.Scope().Names() {
 			object := p.Scope().Lookup(name)
@@ -144,15 +137,7 @@ func TestPublicSignaturesShowNoInternalTypes(t *testing.T) {
 				continue
 			}
 			found := internalTypes(object.Type(), map[types.Type]bool{})
-			found = slices.DeleteFunc(found, func(name string) bool {
-				excused := shownTypes[name] == below(p.Path())
-				used[name] = used[name] || excused
-				return excused
-			})
 			assert.Empty(t, found, "%s.%s", p.Path(), name)
 		}
-	}
-	for name := range shownTypes {
-		assert.True(t, used[name], "%s is shown no more; remove the exception", name)
 	}
 }
