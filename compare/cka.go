@@ -60,12 +60,14 @@ func hsic(a, b *Gram, stimuli []int) float64 {
 
 // BiasedCKA is ‖X_cᵀY_c‖²/(‖X_cᵀX_c‖‖Y_cᵀY_c‖) with Frobenius norms. The error wraps
 // ErrData.
-func BiasedCKA(a, b *Gram) (float64, error) {
-	if a.n != b.n || a.n < 2 {
-		return 0, fmt.Errorf("%w: CKA of %d and %d stimuli", ErrData, a.n, b.n)
+func BiasedCKA(a, b *Gram) (float64, error) { return BiasedCKAOf(a, b, upTo(a.n)) }
+
+// BiasedCKAOf is BiasedCKA of some of the stimuli.
+func BiasedCKAOf(a, b *Gram, stimuli []int) (float64, error) {
+	if a.n != b.n || len(stimuli) < 2 {
+		return 0, fmt.Errorf("%w: CKA of %d and %d stimuli, of which %d", ErrData, a.n, b.n, len(stimuli))
 	}
-	all := upTo(a.n)
-	k, l := a.centred(all, all), b.centred(all, all)
+	k, l := a.centred(stimuli, stimuli), b.centred(stimuli, stimuli)
 	size := math.Sqrt(dot(k, k) * dot(l, l))
 	if a.Constant() || b.Constant() || size == 0 {
 		return 0, nil

@@ -104,15 +104,7 @@ func FitOverTime(ctx context.Context, f Features, r Responses, o FitOptions) (*F
 	if err != nil {
 		return nil, err
 	}
-	var strata []string
-	if o.Stratify != "" {
-		all := r.Labels(o.Stratify)
-		if all == nil {
-			return nil, fmt.Errorf("%w: the stimuli have no coordinate %s to stratify by", ErrSplits, o.Stratify)
-		}
-		strata = pick(all, c.k.stimuli)
-	}
-	if c.splits, err = o.Splits.Of(len(c.k.stimuli), strata); err != nil {
+	if err := c.split(o.Splits, o.Stratify); err != nil {
 		return nil, err
 	}
 	if err := c.ceil(ctx); err != nil {
@@ -141,6 +133,20 @@ func newFitting(ctx context.Context, f Features, r Responses, o FitOptions) (c *
 	c.order = upTo(len(names))
 	slices.SortStableFunc(c.order, func(i, j int) int { return strings.Compare(names[i], names[j]) })
 	return c, layers, nil
+}
+
+// split divides the stimuli.
+func (c *fitting) split(s Splits, stratify string) (err error) {
+	var strata []string
+	if stratify != "" {
+		all := c.k.Labels(stratify)
+		if all == nil {
+			return fmt.Errorf("%w: the stimuli have no coordinate %s to stratify by", ErrSplits, stratify)
+		}
+		strata = pick(all, c.k.stimuli)
+	}
+	c.splits, err = s.Of(len(c.k.stimuli), strata)
+	return err
 }
 
 // run scores all layers.

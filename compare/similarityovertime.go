@@ -30,6 +30,11 @@ type AlignmentOptions struct {
 	// Subjects are those of the neuroids, in the order of the responses. Of two and more, RSA's noise
 	// ceiling is computed: with their plain mean for RankCorrelation, as Brain-Score does.
 	Subjects []string
+	// Splits, if not nil, scores the test stimuli of each split, such as Splits{TestFraction: 0.9}, of
+	// Brain-Score's rdm_cv and cka_cv; the score is their mean. Stratify is that of FitOptions. The noise ceiling
+	// is that of all stimuli.
+	Splits   *Splits
+	Stratify string
 	// Layers, Offset, Matrix, Missing, Shared and Progress are those of FitOptions.
 	Layers   []string
 	Offset   float64
@@ -71,6 +76,11 @@ func SimilarityOverTime(ctx context.Context, f Features, r Responses, o Alignmen
 		return nil, err
 	}
 	a := &alignment{fitting: c, o: o}
+	if o.Splits != nil {
+		if err := c.split(*o.Splits, o.Stratify); err != nil {
+			return nil, err
+		}
+	}
 	if o.Subjects != nil {
 		a.subjects = pick(o.Subjects, c.k.neuroids)
 	}
@@ -103,19 +113,10 @@ func (a *alignment) compare(layer string, g *Gram, p pair) (*TimeScore, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch a.o.Alignment {
-	case UnbiasedCKA:
-		s.Score.Center, err = CKA(g, responses)
-		return s, err
-	case BiasedCKAlignment:
-		s.Score.Center, err = BiasedCKA(g, responses)
+	leftOut, err := a.similarity(s, g, responses)
+	if err != nil || a.o.Alignment != RSA {
 		return s, err
 	}
-	similarity, leftOut, err := CompareRDMs(a.rdm(g), a.rdm(responses), a.o.Similarity)
-	if err != nil {
-		return nil, err
-	}
-	s.Score.Center = similarity
 	if leftOut > 0 && !a.noted {
 		a.noted = true
 		a.k.notes = append(a.k.notes, fmt.Sprintf("pairs of stimuli without a dissimilarity are left out: %d of layer %s at %v ms", leftOut, layer, s.Bin))
@@ -125,9 +126,41 @@ func (a *alignment) compare(layer string, g *Gram, p pair) (*TimeScore, error) {
 	}
 	if !math.IsNaN(s.Ceiling.Center) {
 		s.Normalisation = Ratio
-		s.Ceiled = Ratio.Apply(similarity, s.Ceiling.Center)
+		s.Ceiled = Ratio.Apply(s.Score.Center, s.Ceiling.Center)
 	}
 	return s, nil
+}
+
+// similarity compares all stimuli, or those that each split tests on. leftOut counts pairs of stimuli.
+func (a *alignment) similarity(s *TimeScore, g, responses *Gram) (leftOut int, err error) {
+	biased := a.o.Alignment == BiasedCKAlignment
+	switch {
+	case a.splits == nil && a.o.Alignment == RSA:
+		s.Score.Center, leftOut, err = CompareRDMs(a.rdm(g), a.rdm(responses), a.o.Similarity)
+		return leftOut, err
+	case a.splits == nil && biased:
+		s.Score.Center, err = BiasedCKA(g, responses)
+		return 0, err
+	case a.splits == nil:
+		s.Score.Center, err = CKA(g, responses)
+		return 0, err
+	}
+	var score *Score
+	if a.o.Alignment == RSA {
+		score, leftOut, err = CrossValidatedRDMs(a.rdm(g), a.rdm(responses), a.splits, a.o.Similarity)
+	} else {
+		score, err = CrossValidatedCKA(g, responses, a.splits, biased)
+	}
+	if err != nil {
+		return 0, err
+	}
+	s.Score = *score
+	for _, values := range score.Raw {
+		if math.IsNaN(values[0]) {
+			s.UndefinedSplits++
+		}
+	}
+	return leftOut, nil
 }
 
 // noiseCeiling is that over subjects; NaN for fewer than two.

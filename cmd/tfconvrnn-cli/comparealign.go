@@ -17,6 +17,9 @@ type alignCommand struct {
 	resultFlags
 	rsa                        bool
 	rdm, similarity, alignment string
+	splits                     int
+	stratify                   string
+	seed                       uint32
 }
 
 func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command) {
@@ -26,6 +29,10 @@ func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command)
 	a.featureFlags.register(cmd)
 	a.dataFlags.register(cmd)
 	a.timeFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli)
+	cmd.Flags().IntVar(&a.splits, "splits", 0, "the mean over so many random nine tenths of the stimuli, as Brain-Score's "+
+		map[bool]string{true: "rdm_cv", false: "cka_cv"}[rsa]+" of 10, with an error; 0 for all stimuli at once")
+	addStratify(cmd, &a.stratify)
+	cmd.Flags().Uint32Var(&a.seed, "seed", 1, "seed of the splits")
 	return a, cmd
 }
 
@@ -68,6 +75,9 @@ func (a *alignCommand) options() (o compare.AlignmentOptions, metric string, err
 	if err := a.timeFlags.check(); err != nil {
 		return o, "", err
 	}
+	if a.splits < 0 {
+		return o, "", usagef("--splits %d: it is at least 1, or 0 for none", a.splits)
+	}
 	o = compare.AlignmentOptions{Layers: splitList(a.layers), Offset: a.offset, Matrix: a.matrix, Missing: compare.Missing(a.missing), Shared: a.shared}
 	if !a.rsa {
 		o.Alignment = compare.Alignment(a.alignment)
@@ -88,8 +98,18 @@ func (a *alignCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	for _, flag := range []string{"stratify", "seed"} {
+		if a.splits == 0 && cmd.Flags().Changed(flag) {
+			return usagef("--%s is for --splits", flag)
+		}
+	}
 	return overTime(cmd, &a.featureFlags, &a.dataFlags, &a.resultFlags, "comparing", o.Matrix, func(w compareWork) (*compare.Fits, error) {
 		w.report.Metric = metric
+		if a.splits > 0 {
+			w.report.Splits = fmt.Sprintf("%d splits, nine tenths of the stimuli each, seed %d", a.splits, a.seed)
+			o.Splits = &compare.Splits{Count: a.splits, TestFraction: 0.9, Seed: &a.seed}
+			o.Stratify = strata(cmd, a.stratify, w.responses, w.report)
+		}
 		o.Subjects, o.Progress = w.responses.NeuroidLabels("subject"), w.progress
 		return compare.SimilarityOverTime(cmd.Context(), w.features, w.responses, o)
 	})

@@ -61,7 +61,7 @@ repetitions; ceiled is r²/ρ. Metrics:
 	f.timeFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli, compare.PerNeuroid)
 	flags := cmd.Flags()
 	flags.StringVar(&f.metric, "metric", "pls", "`METRIC`: "+strings.Join(metrics, ", "))
-	flags.StringVar(&f.stratify, "stratify", "object_name", "`COORDINATE` of stimuli that all parts of a split have in the same proportions; none for none")
+	addStratify(cmd, &f.stratify)
 	flags.StringVar(&f.normalisation, "normalisation", "squared", "how the ceiling ρ makes a ceiled score of r, as a `NAME`: squared (r²/ρ), squared-ratio ((r/ρ)²), ratio (r/ρ), root (r/√ρ)")
 	flags.IntVar(&f.components, "components", 25, "components of pls")
 	flags.IntVar(&f.folds, "folds", 5, "folds of ridge-kfold")
@@ -142,7 +142,7 @@ func (f *fitCommand) run(cmd *cobra.Command, _ []string) error {
 	return overTime(cmd, &f.featureFlags, &f.dataFlags, &f.resultFlags, "fitting", o.Matrix, func(w compareWork) (*compare.Fits, error) {
 		w.report.Metric = o.Mapping.String()
 		w.report.Splits = fmt.Sprintf("%d splits, %g of the stimuli for training, seed %d", f.splits, f.trainFraction, f.seed)
-		o.Stratify, o.Progress = f.strata(cmd, w.responses, w.report), w.progress
+		o.Stratify, o.Progress = strata(cmd, f.stratify, w.responses, w.report), w.progress
 		return compare.FitOverTime(cmd.Context(), w.features, w.responses, o)
 	})
 }
@@ -183,9 +183,12 @@ func overTime(cmd *cobra.Command, from *featureFlags, with *dataFlags, to *resul
 	return report.emit(cmd.Context(), to, c, cmd.OutOrStdout())
 }
 
+func addStratify(cmd *cobra.Command, stratify *string) {
+	cmd.Flags().StringVar(stratify, "stratify", "object_name", "`COORDINATE` of stimuli that all parts of a split have in the same proportions; none for none")
+}
+
 // strata returns the coordinate to stratify by. The default one may be missing, as for Brain-Score.
-func (f *fitCommand) strata(cmd *cobra.Command, r *recordings.Recording, report *compareReport) string {
-	stratify := f.stratify
+func strata(cmd *cobra.Command, stratify string, r *recordings.Recording, report *compareReport) string {
 	switch {
 	case stratify == "none":
 		stratify = ""

@@ -1,0 +1,39 @@
+package compare
+
+// Predictions are those of the test stimuli of a split, [stimuli][neuroids].
+func Predictions(m Mapping, g *Gram, targets Targets, split Split) (Targets, error) {
+	f, err := m.predict(g, targets, split)
+	if err != nil {
+		return nil, err
+	}
+	rows := make(Targets, len(split.Test))
+	for i := range rows {
+		for _, p := range f.prediction {
+			rows[i] = append(rows[i], p[i])
+		}
+	}
+	return rows, nil
+}
+
+// LeaveOneOutErrors are the mean squares of each alpha when each training stimulus is left out.
+func LeaveOneOutErrors(alphas []float64, g *Gram, targets Targets, split Split) ([]float64, error) {
+	s, err := newSpectrum(g, targets, split)
+	if err != nil {
+		return nil, err
+	}
+	var errors []float64
+	for _, alpha := range alphas {
+		errors = append(errors, meanOf(s.leaveOneOut(alpha)))
+	}
+	return errors, nil
+}
+
+// OSTWeights are the weights [features][objects], the bias and the probabilities of Brain-Score's decoder.
+func OSTWeights(train [][]float64, labels []string, test [][]float64) (weights [][]float32, bias []float32, probabilities [][]float64) {
+	a := fitAdam(train, labels)
+	k := len(a.objects)
+	for from := 0; from < len(a.weights); from += k {
+		weights = append(weights, a.weights[from:from+k])
+	}
+	return weights, a.bias, a.probabilities(test)
+}
