@@ -89,7 +89,8 @@ type fitting struct {
 // FitOverTime fits the features of each layer to the responses in each bin of time, with
 // the same splits, and normalises by each bin's ceiling. Features of a bin are the mean over the
 // bins that it overlaps with, by overlap. Where a layer is not driven yet, or there are no features, the
-// score is NaN, and says why. Errors wrap ErrData, ErrMissing or ErrSplits, or are ctx's, the features' or the responses'.
+// score is NaN, and says why. Errors wrap ErrData, ErrMissing, ErrNoLayer
+// or ErrSplits, or are ctx's, the features' or the responses'.
 func FitOverTime(ctx context.Context, f Features, r Responses, o FitOptions) (*Fits, error) {
 	if o.Mapping == nil {
 		o.Mapping = PLS{}
@@ -163,7 +164,10 @@ func (c *fitting) run(ctx context.Context, layers []int) (*Fits, error) {
 	return c.result, nil
 }
 
-// layersOf returns the positions of layers.
+// ErrNoLayer means a layer that the features do not have.
+var ErrNoLayer = errors.New("no such layer")
+
+// layersOf returns the positions of layers. The error wraps ErrNoLayer.
 func layersOf(f Features, names []string) ([]int, error) {
 	var all []string
 	for _, l := range f.Layers() {
@@ -176,7 +180,7 @@ func layersOf(f Features, names []string) ([]int, error) {
 	for _, name := range names {
 		at := slices.Index(all, name)
 		if at < 0 {
-			return nil, fmt.Errorf("%w: no layer %q; there are %s", ErrData, name, shortList(all))
+			return nil, fmt.Errorf("%w: %q; there are %s", ErrNoLayer, name, shortList(all))
 		}
 		list = append(list, at)
 	}

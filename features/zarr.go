@@ -137,7 +137,7 @@ func (b *zarrBuilder) array(name, dtype string, shape, chunks []int, filters []z
 func zarrName(name string) string { return strings.ReplaceAll(name, "/", "_") }
 
 // constant adds an array of known values as one chunk.
-func (b *zarrBuilder) constant(name string, shape []int, dimensions []string, values any) error {
+func (b *zarrBuilder) constant(name string, shape []int, dimensions []string, values any, attributes map[string]any) error {
 	_, d := valuesOf(values)
 	descr, width := d.descr(), 0
 	elements, ok := byteSize(shape, 1)
@@ -153,7 +153,7 @@ func (b *zarrBuilder) constant(name string, shape []int, dimensions []string, va
 	for i, d := range shape {
 		chunks[i], indices[i] = max(d, 1), "0"
 	}
-	folder, err := b.array(name, descr, shape, chunks, nil, dimensions, nil)
+	folder, err := b.array(name, descr, shape, chunks, nil, dimensions, attributes)
 	if err != nil || elements == 0 {
 		return err
 	}
@@ -187,10 +187,7 @@ func (b *zarrBuilder) build(layout *Layout) error {
 	for _, a := range layout.Attributes {
 		group[a.Name] = a.Value
 	}
-	if err := b.addJSON(".zgroup", map[string]int{"zarr_format": 2}); err != nil {
-		return err
-	}
-	if err := b.addJSON(".zattrs", group); err != nil {
+	if err := b.group(group); err != nil {
 		return err
 	}
 
@@ -215,7 +212,7 @@ func (b *zarrBuilder) build(layout *Layout) error {
 			}
 			dimensions[i] = b.dimension(c.Name, name, length)
 		}
-		if err := b.constant(c.Name, c.Shape, dimensions, c.Values); err != nil {
+		if err := b.constant(c.Name, c.Shape, dimensions, c.Values, nil); err != nil {
 			return err
 		}
 	}
@@ -227,6 +224,19 @@ func (b *zarrBuilder) build(layout *Layout) error {
 			return err
 		}
 	}
+	return b.consolidate()
+}
+
+// group begins the store with the attributes of the whole.
+func (b *zarrBuilder) group(attributes map[string]any) error {
+	if err := b.addJSON(".zgroup", map[string]int{"zarr_format": 2}); err != nil {
+		return err
+	}
+	return b.addJSON(".zattrs", attributes)
+}
+
+// consolidate ends the store with a copy of all metadata.
+func (b *zarrBuilder) consolidate() error {
 	text, err := asciiJSON(map[string]any{"zarr_consolidated_format": 1, "metadata": b.metadata})
 	if err != nil {
 		return err
@@ -294,17 +304,17 @@ func (b *zarrBuilder) timesteps(s *Streamed, shared bool, timeWritten map[string
 	if !timeWritten[time] {
 		timeWritten[time] = true
 		timesteps, ms := s.Layer.times()
-		if err := b.constant(time, []int{len(timesteps)}, []string{time}, timesteps); err != nil {
+		if err := b.constant(time, []int{len(timesteps)}, []string{time}, timesteps, nil); err != nil {
 			return "", nil, err
 		}
-		if err := b.constant(prefix+"ms", []int{len(timesteps)}, []string{time}, ms); err != nil {
+		if err := b.constant(prefix+"ms", []int{len(timesteps)}, []string{time}, ms, nil); err != nil {
 			return "", nil, err
 		}
 	}
 	coordinates = append(coordinates, prefix+"ms")
 	if s.Layer.Driven != nil {
 		name := zarrName(s.Name) + "_driven"
-		if err := b.constant(name, []int{len(s.Layer.Driven)}, []string{time}, s.Layer.Driven); err != nil {
+		if err := b.constant(name, []int{len(s.Layer.Driven)}, []string{time}, s.Layer.Driven, nil); err != nil {
 			return "", nil, err
 		}
 		coordinates = append(coordinates, name)

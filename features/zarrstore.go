@@ -46,18 +46,10 @@ func NewZarrStore(layout *Layout, options Options) (*ZarrStore, error) {
 		return nil, err
 	}
 	z := &ZarrStore{total: layout.Rows}
-	codec := &zarrCodec{ID: "zstd", Level: 1}
-	if options.Uncompressed {
-		codec = nil
-	} else {
+	var codec *zarrCodec
+	if !options.Uncompressed {
 		var err error
-		// Like numcodecs: without checksums of its own. A sealed store has better ones.
-		common := []zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false)}
-		if z.encoder, err = zstd.NewWriter(nil, append(common, zstd.WithEncoderConcurrency(0))...); err != nil {
-			return nil, err
-		}
-		z.tiny, err = zstd.NewWriter(nil, append(common, zstd.WithEncoderConcurrency(1), zstd.WithSingleSegment(true))...)
-		if err != nil {
+		if codec, err = z.compressed(); err != nil {
 			return nil, err
 		}
 	}
@@ -78,6 +70,17 @@ func NewZarrStore(layout *Layout, options Options) (*ZarrStore, error) {
 	}
 	b := zarrBuilder{store: z, codec: codec, metadata: map[string]any{}, names: map[string]bool{}, dimensions: map[string]int{"presentation": layout.Rows}}
 	return z, b.build(layout)
+}
+
+// compressed makes the encoders. Like numcodecs', they write no checksums of their own. A sealed store has
+// better ones.
+func (z *ZarrStore) compressed() (codec *zarrCodec, err error) {
+	common := []zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false)}
+	if z.encoder, err = zstd.NewWriter(nil, append(common, zstd.WithEncoderConcurrency(0))...); err != nil {
+		return nil, err
+	}
+	z.tiny, err = zstd.NewWriter(nil, append(common, zstd.WithEncoderConcurrency(1), zstd.WithSingleSegment(true))...)
+	return &zarrCodec{ID: "zstd", Level: 1}, err
 }
 
 // ZarrChunkRows is the number of presentations in a Zarr chunk that Options.ChunkRows

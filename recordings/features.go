@@ -21,6 +21,8 @@ type FeatureFile struct {
 	rows    func(layer, stimulus int) ([]float32, error)
 	close   func() error
 	labels  map[string][]string
+
+	provenance string
 }
 
 // Stimuli are the stimuli's ids.
@@ -34,6 +36,9 @@ func (f *FeatureFile) Row(layer, stimulus int) ([]float32, error) { return f.row
 
 // Labels are the values of a coordinate of the stimuli, nil if there is none.
 func (f *FeatureFile) Labels(name string) []string { return f.labels[name] }
+
+// Provenance is the JSON text that says how extract made the features, "" of others'.
+func (f *FeatureFile) Provenance() string { return f.provenance }
 
 // Close closes the file. It is idempotent.
 func (f *FeatureFile) Close() error { return f.close() }
@@ -52,7 +57,7 @@ func OpenFeatures(name string) (*FeatureFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	f := &FeatureFile{close: store.Close}
+	f := &FeatureFile{close: store.Close, provenance: store.Provenance()}
 	var at []int // in the store: stimuli that could not be read have no features
 	valid := store.Valid()
 	for i, id := range store.Stimuli() {

@@ -22,6 +22,7 @@ type Recording struct {
 	labels      map[string][]string // of the stimuli
 	neuroids    []string
 	along       map[string][]string // coordinates of the neuroids
+	described   []*Coordinate       // the same, in the order of the file
 	repetitions []string
 	bins        []compare.Bin
 	average     bool // over time
@@ -87,6 +88,27 @@ func (r *Recording) NeuroidLabels(name string) []string {
 	return nil
 }
 
+// NeuroidCoordinates are all coordinates of some neuroids, by their ids.
+func (r *Recording) NeuroidCoordinates(ids []string) []compare.ResultCoordinate {
+	place := map[string]int{}
+	for i, id := range r.neuroids {
+		place[id] = r.neuroidAt[i]
+	}
+	var list []compare.ResultCoordinate
+	for _, c := range r.described {
+		values := compare.ResultCoordinate{Name: c.Name}
+		for _, id := range ids {
+			if c.Kind == Text || c.Kind == Boolean {
+				values.Texts = append(values.Texts, c.At(place[id]))
+			} else {
+				values.Numbers = append(values.Numbers, compare.Number(c.Numbers[place[id]]))
+			}
+		}
+		list = append(list, values)
+	}
+	return list
+}
+
 func (r *Recording) bad(kind error, format string, args ...any) error {
 	return fmt.Errorf("%s: %w: %s", r.a.Name, kind, fmt.Sprintf(format, args...))
 }
@@ -128,6 +150,7 @@ func Select(a *Assembly, s Selection) (*Recording, error) {
 		for i := range a.Coordinates {
 			if c := &a.Coordinates[i]; c.Axis == Neuroid {
 				r.along[c.Name] = picked(c, r.neuroidAt)
+				r.described = append(r.described, c)
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,7 +118,7 @@ func dataError(err error) error {
 		return nil
 	case errors.Is(err, recordings.ErrNoLibrary):
 		return fmt.Errorf("%w; install it with %q, or the system's (on Debian apt-get install libhdf5-103-1)", err, program+" runtime install --hdf5")
-	case errors.Is(err, recordings.ErrSelection), errors.Is(err, compare.ErrSplits):
+	case errors.Is(err, recordings.ErrSelection), errors.Is(err, compare.ErrSplits), errors.Is(err, compare.ErrNoLayer):
 		return usage(err)
 	}
 	for _, cause := range []error{recordings.ErrDuplicate, recordings.ErrLayout, recordings.ErrFormat, compare.ErrData} {
@@ -163,29 +162,6 @@ func (f *featureFlags) open() (*recordings.FeatureFile, error) {
 	}
 	file, err := recordings.OpenFeatures(f.features)
 	return file, dataError(err)
-}
-
-// resultFlags say where results go.
-type resultFlags struct {
-	out                  string
-	force, quiet, asJSON bool
-}
-
-func (f *resultFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&f.out, "out", "o", "", "`FILE` to write the results to: .csv, or .json with the scores of every split and neuroid")
-	cmd.Flags().BoolVar(&f.force, "force", false, "replace an existing file")
-	addQuiet(cmd, &f.quiet)
-	addJSON(cmd, &f.asJSON)
-}
-
-func (f *resultFlags) check() error {
-	if f.out == "" {
-		return nil
-	}
-	if !slices.Contains([]string{".csv", ".json"}, strings.ToLower(filepath.Ext(f.out))) {
-		return usagef("--out %s: the name must end in .csv or .json", f.out)
-	}
-	return checkOutput(f.out, f.force)
 }
 
 // timeFlags say which features are compared with which responses.

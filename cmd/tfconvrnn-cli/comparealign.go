@@ -103,15 +103,22 @@ func (a *alignCommand) run(cmd *cobra.Command, _ []string) error {
 			return usagef("--%s is for --splits", flag)
 		}
 	}
-	return overTime(cmd, &a.featureFlags, &a.dataFlags, &a.resultFlags, "comparing", o.Matrix, func(w compareWork) (*compare.Fits, error) {
-		w.report.Metric = metric
+	return overTime(cmd, &a.featureFlags, &a.dataFlags, &a.resultFlags, func(c *comparison) error {
+		c.result.Metric, o.Subjects = metric, c.responses.NeuroidLabels("subject")
 		if a.splits > 0 {
-			w.report.Splits = fmt.Sprintf("%d splits, nine tenths of the stimuli each, seed %d", a.splits, a.seed)
+			c.result.Splits = fmt.Sprintf("%d splits, nine tenths of the stimuli each, seed %d", a.splits, a.seed)
+			c.result.Seed = seedOf(a.seed)
 			o.Splits = &compare.Splits{Count: a.splits, TestFraction: 0.9, Seed: &a.seed}
-			o.Stratify = strata(cmd, a.stratify, w.responses, w.report)
+			o.Stratify = c.strata(a.stratify)
 		}
-		o.Subjects, o.Progress = w.responses.NeuroidLabels("subject"), w.progress
-		return compare.SimilarityOverTime(cmd.Context(), w.features, w.responses, o)
+		return c.progress("comparing", func(report func(done, of int64)) error {
+			o.Progress = report
+			fits, err := compare.SimilarityOverTime(cmd.Context(), c.features, c.responses, o)
+			if err == nil {
+				c.result.Add(fits, !o.Matrix)
+			}
+			return err
+		})
 	})
 }
 
@@ -154,16 +161,14 @@ func (f *ceilingCommand) run(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	defer a.Close()
-	report := newCompareReport("ceiling", "", f.data)
-	report.Metric = map[string]string{"internal": "internal consistency", "noise": "noise ceiling"}[f.kind]
-	report.said(r)
+	c := newComparison(cmd, &f.resultFlags, "", f.data)
+	c.responses = r
+	c.result.Metric = map[string]string{"internal": "internal consistency", "noise": "noise ceiling"}[f.kind]
+	r.Said(c.result)
 	scores, err := compare.CeilingOverTime(cmd.Context(), r, f.kind == "noise")
 	if err != nil {
 		return hinted(err)
 	}
-	report.add(&compare.Fits{Scores: scores})
-	for i := range report.Scores {
-		report.Scores[i].Normalisation = ""
-	}
-	return report.emit(cmd.Context(), &f.resultFlags, commandConsole(cmd, f.quiet), cmd.OutOrStdout())
+	c.result.AddCeilings(scores)
+	return c.emit()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 
 	"github.com/spf13/cobra"
@@ -65,40 +66,26 @@ func (o *ostCommand) run(cmd *cobra.Command, _ []string) error {
 	if err := o.resultFlags.check(); err != nil {
 		return err
 	}
-	features, err := o.featureFlags.open()
-	if err != nil {
+	c := newComparison(cmd, &o.resultFlags, o.features, o.data)
+	if c.features, err = o.featureFlags.open(); err != nil {
 		return err
 	}
-	defer features.Close()
+	defer c.features.Close()
 	measured, repeated, err := recordings.ReadSolutionTimes(o.data, o.where...)
 	if err != nil {
 		return dataError(err)
 	}
-	c := commandConsole(cmd, o.quiet)
-	report := newCompareReport("ost", o.features, o.data)
-	report.Metric = "object solution times, Spearman's correlation, decoder " + o.decoder
-	report.Splits = "10 splits, 0.1 of the images for testing, seed 1, not stratified"
+	c.result.Metric = "object solution times, Spearman's correlation, decoder " + o.decoder
+	c.result.Splits = "10 splits, 0.1 of the images for testing, seed 1, not stratified"
 	if repeated > 0 {
-		c.note("%d rows left out: images that are there twice", repeated)
+		c.result.LeftOut = append(c.result.LeftOut, fmt.Sprintf("%d rows left out: images that are there twice", repeated))
 	}
-	scores, err := compare.OSTOverLayers(cmd.Context(), features, measured, decoder, splitList(o.layers), from, to)
+	scores, err := compare.OSTOverLayers(cmd.Context(), c.features, measured, decoder, splitList(o.layers), from, to)
 	if err != nil {
 		return dataError(err)
 	}
-	for _, s := range scores {
-		row := scoreReport{Layer: s.Layer, Ceiling: compare.OSTCeiling, Stimuli: len(measured.Images), Reason: s.Reason, Normalisation: string(compare.Ratio), Score: float(math.NaN()), Error: float(math.NaN()), Ceiled: float(math.NaN())}
-		if s.OSTScore != nil {
-			row.setBin(compare.Bin{Start: s.Bins[0].Start, End: s.Bins[len(s.Bins)-1].End})
-			row.Score, row.Error, row.Ceiled, row.Raw = float(s.Score), float(s.Error), float(s.Ceiled), floatRows([][]float64{s.Raw})
-			sum := 0.0
-			for _, v := range s.Solved {
-				sum += v
-			}
-			row.Solved = pointer(sum / float64(len(s.Solved)))
-		}
-		report.Scores = append(report.Scores, row)
-	}
-	return report.emit(cmd.Context(), &o.resultFlags, c, cmd.OutOrStdout())
+	c.result.AddOST(scores, measured)
+	return c.emit()
 }
 
 type behaviourCommand struct {
@@ -158,39 +145,30 @@ func (b *behaviourCommand) run(cmd *cobra.Command, _ []string) error {
 	if err := b.resultFlags.check(); err != nil {
 		return err
 	}
-	features, err := b.featureFlags.open()
-	if err != nil {
+	c := newComparison(cmd, &b.resultFlags, b.features, b.data)
+	if c.features, err = b.featureFlags.open(); err != nil {
 		return err
 	}
-	defer features.Close()
-	if o.Labels, err = b.readLabels(features); err != nil {
+	defer c.features.Close()
+	if o.Labels, err = b.readLabels(c.features); err != nil {
 		return dataError(err)
 	}
 	trials, err := recordings.ReadTrials(b.data, b.where...)
 	if err != nil {
 		return dataError(err)
 	}
-	c := commandConsole(cmd, b.quiet)
-	progress := c.start("fitting", unitFits, 0)
-	o.Progress = progress.set
-	scores, err := compare.BehaviourOverTime(cmd.Context(), features, trials, o)
-	progress.end()
+	c.result.Metric = b.consistency + ", logistic readout with C = 0.001"
+	c.result.Splits = "2 halvings of the trials, seed 0"
+	err = c.progress("fitting", func(report func(done, of int64)) error {
+		o.Progress = report
+		scores, err := compare.BehaviourOverTime(cmd.Context(), c.features, trials, o)
+		c.result.AddBehaviour(scores)
+		return err
+	})
 	if err != nil {
 		return dataError(err)
 	}
-	report := newCompareReport("behaviour", b.features, b.data)
-	report.Metric = b.consistency + ", logistic readout with C = 0.001"
-	report.Splits = "2 halvings of the trials, seed 0"
-	for _, s := range scores {
-		row := scoreReport{Layer: s.Layer, Stimuli: s.Test, Reason: s.Reason, Normalisation: string(compare.Root), Score: float(math.NaN()), Error: float(math.NaN()), Ceiling: float(math.NaN()), Ceiled: float(math.NaN())}
-		row.setBin(s.Bin)
-		if s.BehaviouralScore != nil {
-			row.Score, row.Error, row.Ceiling, row.CeilingError, row.Ceiled = float(s.Score), float(s.Error), float(s.Ceiling), pointer(s.CeilingError), float(s.Ceiled)
-			row.Raw = floatRows([][]float64{s.Raw})
-		}
-		report.Scores = append(report.Scores, row)
-	}
-	return report.emit(cmd.Context(), &b.resultFlags, c, cmd.OutOrStdout())
+	return c.emit()
 }
 
 // readLabels reads the labels from --labels, or takes the features' own.

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/compare"
-	"github.com/tfconvrnn/go/recordings"
 )
 
 // metrics are the mappings of compare fit.
@@ -139,67 +138,17 @@ func (f *fitCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return overTime(cmd, &f.featureFlags, &f.dataFlags, &f.resultFlags, "fitting", o.Matrix, func(w compareWork) (*compare.Fits, error) {
-		w.report.Metric = o.Mapping.String()
-		w.report.Splits = fmt.Sprintf("%d splits, %g of the stimuli for training, seed %d", f.splits, f.trainFraction, f.seed)
-		o.Stratify, o.Progress = strata(cmd, f.stratify, w.responses, w.report), w.progress
-		return compare.FitOverTime(cmd.Context(), w.features, w.responses, o)
+	return overTime(cmd, &f.featureFlags, &f.dataFlags, &f.resultFlags, func(c *comparison) error {
+		c.result.Metric, c.result.Seed = o.Mapping.String(), seedOf(f.seed)
+		c.result.Splits = fmt.Sprintf("%d splits, %g of the stimuli for training, seed %d", f.splits, f.trainFraction, f.seed)
+		o.Stratify = c.strata(f.stratify)
+		return c.progress("fitting", func(report func(done, of int64)) error {
+			o.Progress = report
+			fits, err := compare.FitOverTime(cmd.Context(), c.features, c.responses, o)
+			if err == nil {
+				c.result.Add(fits, !o.Matrix)
+			}
+			return err
+		})
 	})
-}
-
-// compareWork is what a comparison of features with responses works with.
-type compareWork struct {
-	features  *recordings.FeatureFile
-	responses *recordings.Recording
-	report    *compareReport // to be completed
-	progress  func(done, of int64)
-}
-
-// overTime opens features and responses, compares them, and puts out the result.
-func overTime(cmd *cobra.Command, from *featureFlags, with *dataFlags, to *resultFlags, doing string, matrix bool, work func(compareWork) (*compare.Fits, error)) error {
-	features, err := from.open()
-	if err != nil {
-		return err
-	}
-	defer features.Close()
-	assembly, responses, err := with.open()
-	if err != nil {
-		return err
-	}
-	defer assembly.Close()
-	report := newCompareReport(cmd.Name(), from.features, with.data)
-	report.said(responses)
-	c := commandConsole(cmd, to.quiet)
-	progress := c.start(doing, unitFits, 0)
-	fits, err := work(compareWork{features, responses, report, progress.set})
-	progress.end()
-	if err != nil {
-		return hinted(err)
-	}
-	report.add(fits)
-	if !matrix {
-		report.addMeans(fits)
-	}
-	return report.emit(cmd.Context(), to, c, cmd.OutOrStdout())
-}
-
-func addStratify(cmd *cobra.Command, stratify *string) {
-	cmd.Flags().StringVar(stratify, "stratify", "object_name", "`COORDINATE` of stimuli that all parts of a split have in the same proportions; none for none")
-}
-
-// strata returns the coordinate to stratify by. The default one may be missing, as for Brain-Score.
-func strata(cmd *cobra.Command, stratify string, r *recordings.Recording, report *compareReport) string {
-	switch {
-	case stratify == "none":
-		stratify = ""
-	case !cmd.Flags().Changed("stratify") && r.Labels(stratify) == nil:
-		report.Notes = append(report.Notes, "not stratified: the stimuli have no "+stratify)
-		stratify = ""
-	}
-	if stratify == "" {
-		report.Splits += ", not stratified"
-	} else {
-		report.Splits += ", stratified by " + stratify
-	}
-	return stratify
 }

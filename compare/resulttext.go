@@ -1,0 +1,163 @@
+package compare
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"text/tabwriter"
+)
+
+// text is a number with all its digits, "" for none.
+func (n *Number) text() string {
+	if n == nil {
+		return ""
+	}
+	return strconv.FormatFloat(float64(*n), 'g', -1, 64)
+}
+
+// short is a number to four decimals, "-" for none.
+func (n *Number) short() string {
+	if n == nil || math.IsNaN(float64(*n)) {
+		return "-"
+	}
+	return strconv.FormatFloat(float64(*n), 'f', 4, 64)
+}
+
+// resultColumn is a column of tables.
+type resultColumn struct {
+	name  string
+	value func(s *ResultScore) string
+	// optional ones are there if some score has a value.
+	optional bool
+}
+
+var csvColumns = []resultColumn{
+	{name: "layer", value: func(s *ResultScore) string { return s.Layer }},
+	{name: "time_bin_start", value: func(s *ResultScore) string { return s.TimeBinStart.text() }},
+	{name: "time_bin_end", value: func(s *ResultScore) string { return s.TimeBinEnd.text() }},
+	{name: "feature_bin_start", value: func(s *ResultScore) string { return s.FeatureBinStart.text() }},
+	{name: "feature_bin_end", value: func(s *ResultScore) string { return s.FeatureBinEnd.text() }},
+	{name: "score", value: func(s *ResultScore) string { return s.Score.text() }},
+	{name: "error", value: func(s *ResultScore) string { return s.Error.text() }},
+	{name: "ceiling", value: func(s *ResultScore) string { return s.Ceiling.text() }},
+	{name: "ceiling_error", value: func(s *ResultScore) string { return s.CeilingError.text() }},
+	{name: "lower_ceiling", value: func(s *ResultScore) string { return s.LowerCeiling.text() }},
+	{name: "ceiled", value: func(s *ResultScore) string { return s.Ceiled.text() }},
+	{name: "normalisation", value: func(s *ResultScore) string { return s.Normalisation }},
+	{name: "neuroids", value: func(s *ResultScore) string { return strconv.Itoa(s.Neuroids) }},
+	{name: "stimuli", value: func(s *ResultScore) string { return strconv.Itoa(s.Stimuli) }},
+	{name: "reason", value: func(s *ResultScore) string { return s.Reason }},
+}
+
+// shown are the columns that a result has values for.
+func (r *Result) shown(columns []resultColumn) []resultColumn {
+	var list []resultColumn
+	for _, c := range columns {
+		there := !c.optional
+		for i := range r.Scores {
+			there = there || c.value(&r.Scores[i]) != ""
+		}
+		if there {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// WriteCSV writes a row for each score.
+func (r *Result) WriteCSV(w io.Writer) error {
+	columns := r.shown(csvColumns)
+	rows := make([][]string, len(r.Scores)+1)
+	for _, c := range columns {
+		rows[0] = append(rows[0], c.name)
+		for i := range r.Scores {
+			rows[i+1] = append(rows[i+1], c.value(&r.Scores[i]))
+		}
+	}
+	return csv.NewWriter(w).WriteAll(rows)
+}
+
+func span(start, end *Number) string {
+	if start == nil {
+		return "-"
+	}
+	return start.text() + "-" + end.text()
+}
+
+func (r *Result) tableColumns() []resultColumn {
+	dashed := func(text string) string {
+		if text == "" {
+			return "-"
+		}
+		return text
+	}
+	return []resultColumn{
+		{name: "LAYER", value: func(s *ResultScore) string { return dashed(s.Layer) }},
+		{name: "MS", value: func(s *ResultScore) string { return span(s.TimeBinStart, s.TimeBinEnd) }},
+		{name: "FEATURES' MS", value: func(s *ResultScore) string {
+			if s.FeatureBinStart == nil && r.Features != "" {
+				return "same"
+			}
+			return span(s.FeatureBinStart, s.FeatureBinEnd)
+		}},
+		{name: "SCORE", value: func(s *ResultScore) string { return s.Score.short() }},
+		{name: "ERROR", value: func(s *ResultScore) string { return s.Error.short() }},
+		{name: "CEILING", value: func(s *ResultScore) string {
+			if s.LowerCeiling != nil {
+				return s.LowerCeiling.short() + " … " + s.Ceiling.short()
+			}
+			return s.Ceiling.short()
+		}},
+		{name: "CEILED", value: func(s *ResultScore) string { return s.Ceiled.short() }},
+		{name: "NEUROIDS", value: func(s *ResultScore) string { return strconv.Itoa(s.Neuroids) }},
+		{name: "", value: func(s *ResultScore) string { return s.Reason }},
+	}
+}
+
+// WriteTable writes a table for people, and below it what the numbers are.
+func (r *Result) WriteTable(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	columns := r.shown(r.tableColumns())
+	for i, c := range columns {
+		if i > 0 {
+			fmt.Fprint(table, "\t")
+		}
+		fmt.Fprint(table, c.name)
+	}
+	fmt.Fprintln(table)
+	normalisation, above := "", false
+	for k := range r.Scores {
+		s := &r.Scores[k]
+		for i, c := range columns {
+			if i > 0 {
+				fmt.Fprint(table, "\t")
+			}
+			fmt.Fprint(table, c.value(s))
+		}
+		fmt.Fprintln(table)
+		if s.Normalisation != "" {
+			normalisation = s.Normalisation
+		}
+		above = above || s.Ceiled > 1
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, m := range r.Means {
+		fmt.Fprintf(w, "%s, mean over %d of %d bins: %s, ceiled %s\n", m.Layer, m.Bins, m.Of, m.Score.short(), m.Ceiled.short())
+	}
+	line := r.Metric
+	if r.Splits != "" {
+		line += "; " + r.Splits
+	}
+	if normalisation != "" {
+		line += "; ceiled is " + normalisation
+	}
+	if above {
+		line += "; above 1, the ceiling is lower than what was explained"
+	}
+	_, err := fmt.Fprintln(w, line)
+	return err
+}
