@@ -160,6 +160,9 @@ func (o *outputContent) Layout(format features.Format) (*features.Layout, error)
 			Dimensions: append([]string{"timestep"}, l.reduction.Dimensions(l.Shape)...),
 			Layer:      &features.Layer{Timesteps: l.Timesteps, Driven: l.Driven},
 		}
+		if l.Selection != nil {
+			o.place(&streamed, l)
+		}
 		if info, err := o.Model.Layer(l.Name); err == nil && len(info.Areas) > 0 {
 			streamed.Layer.Region = info.Areas[0]
 		}
@@ -181,6 +184,20 @@ func (o *outputContent) Layout(format features.Format) (*features.Layout, error)
 	}
 	layout.Attributes = []features.Attribute{{Name: "provenance", Value: string(text)}}
 	return layout, nil
+}
+
+// place says which units of a layer an array holds, as far as its reduction leaves that.
+func (o *outputContent) place(s *features.Streamed, l LayerReduction) {
+	at, last := *l.Selection, len(s.RowShape)-1
+	if !l.reduction.IsNone() {
+		if s.Dimensions[last] != "channel" {
+			return // the provenance has it
+		}
+		at = tfconvrnn.Selection{Map: append(slices.Clone(s.RowShape[1:last]), at.Map[len(at.Map)-1]), Channels: at.Channels}
+	} else if len(at.Map) == 3 {
+		s.Dimensions[last] = "channel"
+	}
+	s.Layer.Selection = (*features.Selection)(&at)
 }
 
 // Classes is the number of outputs of the readout.

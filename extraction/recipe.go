@@ -42,9 +42,11 @@ type Recipe struct {
 	Logits        bool                    `json:"logits,omitempty"`
 	Presentation  tfconvrnn.Presentation  `json:"presentation"`
 	Preprocessing tfconvrnn.Preprocessing `json:"preprocessing"`
-	Reductions    []string                `json:"reductions,omitempty"`
-	DataType      string                  `json:"data_type"` // float32 or float16
-	OnError       string                  `json:"on_error"`  // fail or skip
+	// Selections take only some units of layers; see tfconvrnn.SelectUnits. Reductions are of these.
+	Selections []string `json:"selections,omitempty"`
+	Reductions []string `json:"reductions,omitempty"`
+	DataType   string   `json:"data_type"` // float32 or float16
+	OnError    string   `json:"on_error"`  // fail or skip
 
 	// How sequences are read; see stimuli.Options.
 	MaxFrames       int     `json:"max_frames"`
@@ -111,6 +113,9 @@ func (r *Recipe) extractOptions() []tfconvrnn.ExtractOption {
 	}
 	if r.Logits {
 		options = append(options, tfconvrnn.Logits())
+	}
+	if len(r.Selections) > 0 {
+		options = append(options, tfconvrnn.SelectUnits(r.Selections...))
 	}
 	if r.Set.Pictures {
 		options = append(options, tfconvrnn.NotePreprocessing(r.Preprocessing))

@@ -61,6 +61,61 @@ type Layer struct {
 	// Driven tells for each of Timesteps whether an image can have reached the
 	// layer. Nil where unknown.
 	Driven []bool
+	// Selection is which units of the layer the rows hold; nil for all.
+	Selection *Selection
+}
+
+// Selection is some units of a layer.
+type Selection struct {
+	// Map is the shape of the whole layer: [height, width, channels] or [classes].
+	Map []int
+	// Row and Column are the only position that there is; nil where all are.
+	Row, Column *int
+	// Channels are those of the last dimension of the rows; nil where all are.
+	Channels []int
+}
+
+// constants are what formats with named arrays say of it, under the names row, column and channels.
+func (s *Selection) constants() []Constant {
+	var list []Constant
+	if s == nil {
+		return nil
+	}
+	if s.Row != nil {
+		list = append(list, Constant{Name: "row", Shape: []int{}, Values: []int32{int32(*s.Row)}}, Constant{Name: "column", Shape: []int{}, Values: []int32{int32(*s.Column)}})
+	}
+	if s.Channels != nil {
+		channels := Constant{Name: "channels", Shape: []int{len(s.Channels)}}
+		values := make([]int32, len(s.Channels))
+		for i, c := range s.Channels {
+			values[i] = int32(c)
+		}
+		channels.Values = values
+		list = append(list, channels)
+	}
+	return list
+}
+
+// place is where unit u of those taken is: row and column -1 where the layer has no space, and
+// its number among all units of the layer.
+func (s *Selection) place(u int) (row, column, channel, number int) {
+	channels := s.Map[len(s.Map)-1]
+	taken := channels
+	if s.Channels != nil {
+		taken = len(s.Channels)
+	}
+	channel = u % taken
+	if s.Channels != nil {
+		channel = s.Channels[channel]
+	}
+	if len(s.Map) != 3 {
+		return -1, -1, channel, channel
+	}
+	row, column = u/taken/s.Map[1], u/taken%s.Map[1]
+	if s.Row != nil {
+		row, column = *s.Row, *s.Column
+	}
+	return row, column, channel, (row*s.Map[1]+column)*channels + channel
 }
 
 // Column holds one value per presentation. Values is []string, []float64,
@@ -230,6 +285,12 @@ func (s *Streamed) validate(rows int) error {
 		if layer.Driven != nil && len(layer.Driven) != len(layer.Timesteps) {
 			return fmt.Errorf("%w: layer %q: driven has %d values for %d timesteps", ErrLayout, s.Name, len(layer.Driven), len(layer.Timesteps))
 		}
+		if sel := layer.Selection; sel != nil {
+			if n := len(sel.Map); n != 1 && n != 3 || (sel.Row == nil) != (sel.Column == nil) || sel.Row != nil && n != 3 ||
+				sel.Channels != nil && s.RowShape[len(s.RowShape)-1] != len(sel.Channels) {
+				return fmt.Errorf("%w: layer %q: the selection %+v does not fit row shape %v", ErrLayout, s.Name, *sel, s.RowShape)
+			}
+		}
 	}
 	return nil
 }
@@ -289,6 +350,10 @@ func (l *Layout) metadata() []Constant {
 			Constant{Name: s.Name + "/ms", Shape: shape, Values: ms})
 		if s.Layer.Driven != nil {
 			all = append(all, Constant{Name: s.Name + "/driven", Shape: shape, Values: s.Layer.Driven})
+		}
+		for _, c := range s.Layer.Selection.constants() {
+			c.Name = s.Name + "/" + c.Name
+			all = append(all, c)
 		}
 	}
 	return append(all, l.Constants...)

@@ -145,6 +145,13 @@ func matCommon(layout *Layout) (common *bytes.Buffer, masks []int, maskNames []s
 	common = &bytes.Buffer{}
 	names := map[string]bool{"features": true, "layer": true, "model": true, "region": true,
 		"timesteps": true, "ms": true, "driven": true, "dimensions": true}
+	for i := range layout.Streamed {
+		if l := layout.Streamed[i].Layer; l != nil {
+			for _, c := range l.Selection.constants() {
+				names["unit_"+c.Name] = true
+			}
+		}
+	}
 	unique := func(name string) string {
 		name = matlabName(name)
 		for candidate, n := name, 2; ; n++ {
@@ -201,6 +208,11 @@ func matHead(s *Streamed) (*bytes.Buffer, error) {
 				continue
 			}
 			if err := matValues(&head, v.Name, []int{len(timesteps)}, v.Values); err != nil {
+				return nil, err
+			}
+		}
+		for _, c := range s.Layer.Selection.constants() {
+			if err := matValues(&head, "unit_"+c.Name, c.Shape, c.Values); err != nil {
 				return nil, err
 			}
 		}

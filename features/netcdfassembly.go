@@ -179,6 +179,19 @@ type ncLayer struct {
 	units                  int
 	height, width, channel int     // 0 where the layer has no space
 	firstDriven            float64 // in ms
+	selection              *Selection
+}
+
+// place is where a unit is: row and column -1 where the layer has no space, and its number among
+// all units of the layer, also where only some of them are here.
+func (l *ncLayer) place(u int) (row, column, channel, number int) {
+	switch {
+	case l.selection != nil:
+		return l.selection.place(u)
+	case l.channel == 0:
+		return -1, -1, u, u
+	}
+	return u / l.channel / l.width, u / l.channel % l.width, u % l.channel, u
 }
 
 // firstDrivenMS is when an image can first have reached a layer, NaN where unknown or never.
@@ -227,36 +240,26 @@ func (n *neuroids) number(name string, value func(l *ncLayer, unit int) int) {
 
 // add adds the coordinates.
 func (n *neuroids) add() {
-	id := func(l *ncLayer, unit int) string { return n.model + "." + l.name + "." + strconv.Itoa(unit) }
+	number := func(l *ncLayer, u int) int { _, _, _, number := l.place(u); return number }
+	id := func(l *ncLayer, unit int) string { return n.model + "." + l.name + "." + strconv.Itoa(number(l, unit)) }
 	longestID, longestLayer, longestRegion := 0, 0, 0
 	for i := range n.layers {
 		l := &n.layers[i]
-		longestID = max(longestID, len(id(l, l.units-1)))
+		if longestID = max(longestID, len(id(l, l.units-1))); l.selection != nil { // channels may be in any order
+			for u := range l.units {
+				longestID = max(longestID, len(id(l, u)))
+			}
+		}
 		longestLayer, longestRegion = max(longestLayer, len(l.name)), max(longestRegion, len(l.region))
 	}
 	n.text("neuroid_id", longestID, id)
-	n.number("neuroid_num", func(_ *ncLayer, u int) int { return u })
+	n.number("neuroid_num", number)
 	n.text("model", len(n.model), func(*ncLayer, int) string { return n.model })
 	n.text("layer", longestLayer, func(l *ncLayer, _ int) string { return l.name })
 	n.text("region", longestRegion, func(l *ncLayer, _ int) string { return l.region })
-	n.number("channel", func(l *ncLayer, u int) int {
-		if l.channel == 0 {
-			return u
-		}
-		return u % l.channel
-	})
-	n.number("channel_x", func(l *ncLayer, u int) int {
-		if l.channel == 0 {
-			return -1
-		}
-		return u / l.channel / l.width
-	})
-	n.number("channel_y", func(l *ncLayer, u int) int {
-		if l.channel == 0 {
-			return -1
-		}
-		return u / l.channel % l.width
-	})
+	n.number("channel", func(l *ncLayer, u int) int { _, _, channel, _ := l.place(u); return channel })
+	n.number("channel_x", func(l *ncLayer, u int) int { row, _, _, _ := l.place(u); return row })
+	n.number("channel_y", func(l *ncLayer, u int) int { _, column, _, _ := l.place(u); return column })
 	n.f.variables = append(n.f.variables, ncVariable{name: "first_driven_ms", dimensions: []int{n.dimension}, kind: ncDouble, write: func(w io.Writer) error {
 		for i := range n.layers {
 			if err := bigEndian(slices.Repeat([]float64{n.layers[i].firstDriven}, n.layers[i].units))(w); err != nil {
@@ -287,7 +290,7 @@ func planAssembly(p *plan, path string, layout *Layout, indices, single []int) e
 		if s.DataType != first.DataType {
 			return fmt.Errorf("%w: netCDF has one variable, but %s is %v and %s is %v", ErrLayout, first.Name, first.DataType, s.Name, s.DataType)
 		}
-		l := ncLayer{name: s.Name, region: s.Layer.Region, units: s.rowElements() / len(times), firstDriven: firstDrivenMS(s.Layer)}
+		l := ncLayer{name: s.Name, region: s.Layer.Region, units: s.rowElements() / len(times), firstDriven: firstDrivenMS(s.Layer), selection: s.Layer.Selection}
 		if len(s.RowShape) == 4 {
 			l.height, l.width, l.channel = s.RowShape[1], s.RowShape[2], s.RowShape[3]
 		}

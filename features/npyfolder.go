@@ -185,6 +185,15 @@ func describe(s *Streamed) map[string]any {
 		if s.Layer.Region != "" {
 			d["region"] = s.Layer.Region
 		}
+		if sel := s.Layer.Selection; sel != nil {
+			d["map_shape"] = sel.Map
+			if sel.Row != nil {
+				d["row"], d["column"] = *sel.Row, *sel.Column
+			}
+			if sel.Channels != nil {
+				d["channels"] = sel.Channels
+			}
+		}
 	}
 	return d
 }

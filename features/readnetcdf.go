@@ -397,20 +397,39 @@ func (f *storedNC) describe(l *LayerInfo, from, to int, starts []int64) ([]int, 
 			l.Driven[i] = float64(start) >= ms[0]
 		}
 	}
-	var last [3]int64
-	for i, name := range []string{"channel_x", "channel_y", "channel"} {
-		values, err := integersOf(f.coordinate(name, "neuroid", to-1, to))
-		if err != nil {
-			return nil, err
+	corner := func(at int) (place [3]int64, err error) {
+		for i, name := range []string{"channel_x", "channel_y", "channel"} {
+			values, err := integersOf(f.coordinate(name, "neuroid", at, at+1))
+			if err != nil {
+				return place, err
+			}
+			place[i] = values[0]
 		}
-		last[i] = values[0]
+		return place, nil
+	}
+	last, err := corner(to - 1)
+	if err != nil {
+		return nil, err
 	}
 	if last[0] < 0 {
 		return []int{to - from}, nil
 	}
 	shape := []int{int(last[0]) + 1, int(last[1]) + 1, int(last[2]) + 1}
-	if n, ok := byteSize(shape, 1); !ok || n != int64(to-from) {
+	if n, ok := byteSize(shape, 1); ok && n == int64(to-from) {
+		return shape, nil
+	}
+	// Some units of a layer: those at one position, or some channels at every one.
+	begin, err := corner(from)
+	if err != nil {
+		return nil, err
+	}
+	positions, ok := byteSize(shape[:2], 1)
+	switch {
+	case begin[0] == last[0] && begin[1] == last[1]:
+		return []int{to - from}, nil
+	case !ok || positions < 1 || int64(to-from)%positions != 0:
 		return nil, fmt.Errorf("%w: %d neuroids are no %v", ErrFormat, to-from, shape)
 	}
+	shape[2] = (to - from) / int(positions)
 	return shape, nil
 }

@@ -262,6 +262,13 @@ func (b *zarrBuilder) streamed(layout *Layout, i int, coordinates []string, shar
 			attributes["region"] = s.Layer.Region
 		}
 	}
+	if s.Layer != nil {
+		names, err := b.selection(s, attributes)
+		if err != nil {
+			return err
+		}
+		own = append(own, names...)
+	}
 	for d := len(dimensions) - 1; d < len(s.RowShape); d++ {
 		name := s.dimension(d)
 		if s.Layer != nil {
@@ -320,6 +327,29 @@ func (b *zarrBuilder) timesteps(s *Streamed, shared bool, timeWritten map[string
 		coordinates = append(coordinates, name)
 	}
 	return time, coordinates, nil
+}
+
+// selection adds which units of a layer there are, as coordinates, of which it returns the names:
+// that of channels is the one of their dimension.
+func (b *zarrBuilder) selection(s *Streamed, attributes map[string]any) (names []string, err error) {
+	if s.Layer.Selection == nil {
+		return nil, nil
+	}
+	attributes["map_shape"] = s.Layer.Selection.Map
+	for _, c := range s.Layer.Selection.constants() {
+		name, dimensions := zarrName(s.Name)+"_"+c.Name, []string{}
+		if len(c.Shape) > 0 {
+			name = zarrName(s.Name) + "_" + s.dimension(len(s.RowShape)-1)
+			dimensions = []string{name}
+			b.dimensions[name] = c.Shape[0]
+		} else {
+			names = append(names, name)
+		}
+		if err := b.constant(name, c.Shape, dimensions, c.Values, nil); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
 }
 
 // sharedTimesteps tells whether all layers report the same timesteps, so that

@@ -34,7 +34,14 @@ func (x *Extraction) bytesPerStimulus() int64 {
 	const float = 4
 	fetched := int64(imageValues)
 	for _, l := range x.layers {
-		fetched += int64(len(l.Timesteps) * l.Size())
+		size := l.Size()
+		if l.Selection != nil { // whole layers are fetched, and so the batch is that without a selection
+			size = 1
+			for _, d := range l.Selection.Map {
+				size *= d
+			}
+		}
+		fetched += int64(len(l.Timesteps) * size)
 	}
 	largest := int64(0)
 	for _, l := range x.model.info.Layers {

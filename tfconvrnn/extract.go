@@ -27,6 +27,8 @@ type extractOptions struct {
 	everyLayer    bool
 	batchSize     int
 	preprocessing string
+	selected      []layerUnits
+	selections    []string // of SelectUnits, until they are read
 	onError       func(index int, s Stimulus, err error) error
 	trace         func(Span)
 }
@@ -81,8 +83,11 @@ type LayerOutput struct {
 	// reached the layer; before that its output is its response to nothing but
 	// the blank or the zeros the network starts from.
 	Driven []bool
-	// Shape is the shape at one timestep: [height, width, channels] or [classes].
+	// Shape is the shape at one timestep: [height, width, channels] or [classes]; see
+	// Select.
 	Shape []int
+	// Selection is the units that are put out, nil for all.
+	Selection *Selection
 }
 
 // Size is the number of values at one timestep.
@@ -169,6 +174,14 @@ func (x *Extraction) Provenance() Provenance {
 	p.Presentation, p.Times = x.options.presentation.String(), x.times
 	p.Layers, p.AllTimesteps, p.BatchSize = x.options.layers, x.options.allTimesteps, x.options.batchSize
 	p.Preprocessing = x.options.preprocessing
+	for _, l := range x.layers {
+		if l.Selection != nil {
+			if p.Selections == nil {
+				p.Selections = map[string]Selection{}
+			}
+			p.Selections[l.Name] = *l.Selection
+		}
+	}
 	if x.options.logits {
 		p.Decoder = x.model.info.Decoder
 	}
@@ -199,7 +212,11 @@ func (b *Batch) Feature(layer, timestep, stimulus int) ([]float32, error) {
 		return nil, nil
 	}
 	l := &b.extraction.request.layers[layer]
-	return b.result.feature(l.layer, l.timesteps[timestep], b.items[stimulus])
+	values, err := b.result.feature(l.layer, l.timesteps[timestep], b.items[stimulus])
+	if selection := b.extraction.layers[layer].Selection; selection != nil && err == nil {
+		values = selection.of(values)
+	}
+	return values, err
 }
 
 // AppendFeatures appends a layer's features of a stimulus, [timesteps, Shape…] in

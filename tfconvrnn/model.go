@@ -293,21 +293,23 @@ func closedError(err error) error {
 
 // Provenance says how features were made.
 type Provenance struct {
-	Software       string           `json:"software"`
-	TensorFlow     string           `json:"tensorflow"`
-	Model          string           `json:"model"`
-	Weights        manifest.Weights `json:"weights"`
-	Converter      string           `json:"converter"`
-	Variant        string           `json:"plan"`
-	Presentation   string           `json:"presentation"`
-	Times          int              `json:"times"`
-	Layers         []string         `json:"layers"`
-	AllTimesteps   bool             `json:"all_timesteps"`
-	Decoder        string           `json:"decoder,omitempty"`
-	Preprocessing  string           `json:"preprocessing,omitempty"`
-	Precision      string           `json:"precision"`
-	PrecisionError *PrecisionError  `json:"precision_error,omitempty"`
-	Device         string           `json:"device"`
+	Software     string           `json:"software"`
+	TensorFlow   string           `json:"tensorflow"`
+	Model        string           `json:"model"`
+	Weights      manifest.Weights `json:"weights"`
+	Converter    string           `json:"converter"`
+	Variant      string           `json:"plan"`
+	Presentation string           `json:"presentation"`
+	Times        int              `json:"times"`
+	Layers       []string         `json:"layers"`
+	AllTimesteps bool             `json:"all_timesteps"`
+	// Selections are the units taken of layers of which not all are.
+	Selections     map[string]Selection `json:"selections,omitempty"`
+	Decoder        string               `json:"decoder,omitempty"`
+	Preprocessing  string               `json:"preprocessing,omitempty"`
+	Precision      string               `json:"precision"`
+	PrecisionError *PrecisionError      `json:"precision_error,omitempty"`
+	Device         string               `json:"device"`
 	// Threads, OneDNN and Processor decide the last bits of what processors compute:
 	// the number of threads, the instructions that oneDNN may use ("off" without it),
 	// and the processor by name and kind.

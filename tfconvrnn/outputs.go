@@ -36,6 +36,9 @@ func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error)
 			o.layers = append(o.layers, l.Name)
 		}
 	}
+	if err := o.settleSelections(); err != nil {
+		return nil, err
+	}
 	imageOn := resolved.ImageOn()
 	var outputs []LayerOutput
 	for i, name := range o.layers {
@@ -55,6 +58,12 @@ func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error)
 				ErrPresentation, name, first, resolved.times)
 		}
 		output := LayerOutput{Name: name, Shape: layer.Shape}
+		if output.Selection, err = o.selection(layer); err != nil {
+			return nil, err
+		}
+		if output.Selection != nil {
+			output.Shape = output.Selection.shape()
+		}
 		for t := first; t < resolved.times; t++ {
 			output.Timesteps = append(output.Timesteps, t)
 			output.Milliseconds = append(output.Milliseconds, t*MillisecondsPerTimestep)

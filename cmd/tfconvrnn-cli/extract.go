@@ -15,7 +15,7 @@ type extractCommand struct {
 	inputFlags
 	layers, areas            []string
 	allTimes, logits         bool
-	reduce                   []string
+	reduce, selected         []string
 	dataType                 string
 	out, format              string
 	force, forceSize, dryRun bool
@@ -57,6 +57,12 @@ default or neural, --times and --image-off change only what they name.
 its part of the map) or sparse(d,seed) (random projection to d dimensions), for all
 layers or, as in conv5=gap, for one. A layer that a reduction for all does not fit,
 such as the readout, which has no space, stays as it is; that is said.
+
+--select takes only some units of a layer: conv8=center (row height/2, column width/2,
+rounded down), conv8=(3,4), conv8=channels(0,7,16-31), or conv8=center+channels(7); rows,
+columns and channels count from 0, and channels of the readout are its classes. Nothing
+else is copied or written, and what is taken equals, to the last bit, that of the whole
+layer. The output says which units they are. --reduce then reduces these.
 
 An interrupted run goes on with --resume and then ends in the same bytes. It must
 be the same command: model, weights, threads, presentation, preprocessing, and the
@@ -102,6 +108,7 @@ func (e *extractCommand) register(cmd *cobra.Command) {
 	flags.StringArrayVar(&e.areas, "areas", nil, "brain `AREAS` whose best-matching layers to take: V4, pIT, cIT, aIT, IT")
 	flags.BoolVar(&e.allTimes, "include-all-times", false, "report all layers from timestep 0")
 	flags.BoolVar(&e.logits, "include-logits", false, "add the decoded logits")
+	flags.StringArrayVar(&e.selected, "select", nil, "`UNITS` of a layer to take, as LAYER=UNITS: center, (row,column) or channels(0,3,8-15), or a position and channels joined by +; repeat it for several layers")
 	flags.StringArrayVar(&e.reduce, "reduce", nil, "`REDUCTION` of the features: gap, pool(k) or sparse(d,seed), for all layers or as LAYER=REDUCTION; repeat it for several layers")
 	flags.StringVar(&e.dataType, "dtype", "float32", "`TYPE` of the features in the output: float32 or float16")
 	flags.BoolVar(&e.force, "force", false, "replace an existing output")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // extractReport is what extract prints.
@@ -36,7 +37,9 @@ type arrayReport struct {
 	DataType  string `json:"data_type"`
 	Shape     []int  `json:"shape"`
 	Timesteps []int  `json:"timesteps,omitempty"`
-	Reduction string `json:"reduction,omitempty"`
+	// Selection is the units taken, where not all are.
+	Selection *tfconvrnn.Selection `json:"selection,omitempty"`
+	Reduction string               `json:"reduction,omitempty"`
 }
 
 // skippedStimulus is one that could not be read.
@@ -65,10 +68,23 @@ func newExtractReport(p *extractPlan, recipe *extraction.Recipe, layout *feature
 		a := arrayReport{Name: s.Name, DataType: s.DataType.String(), Shape: append([]int{layout.Rows}, s.RowShape...), Reduction: reductions[s.Name]}
 		if s.Layer != nil {
 			a.Timesteps = s.Layer.Timesteps
+			a.Selection = (*tfconvrnn.Selection)(s.Layer.Selection)
 		}
 		r.Arrays = append(r.Arrays, a)
 	}
 	return r
+}
+
+// selectionText says which units were taken.
+func selectionText(s *tfconvrnn.Selection) string {
+	if s == nil {
+		return ""
+	}
+	u := tfconvrnn.Units{Channels: s.Channels}
+	if s.Row != nil {
+		u.Position = &[2]int{*s.Row, *s.Column}
+	}
+	return u.String()
 }
 
 func (r *extractReport) print(out io.Writer) {
@@ -86,7 +102,7 @@ func (r *extractReport) print(out io.Writer) {
 		if len(a.Timesteps) > 0 {
 			notes = fmt.Sprintf("timesteps %d…%d", a.Timesteps[0], a.Timesteps[len(a.Timesteps)-1])
 		}
-		for _, note := range []string{a.Reduction, strings.Replace(a.DataType, "float32", "", 1)} {
+		for _, note := range []string{selectionText(a.Selection), a.Reduction, strings.Replace(a.DataType, "float32", "", 1)} {
 			if note != "" {
 				notes = strings.TrimPrefix(notes+", "+note, ", ")
 			}

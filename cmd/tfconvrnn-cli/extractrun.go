@@ -225,7 +225,8 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 	if err := p.format.CheckDataType(p.dataType); p.format != "" && err != nil {
 		return nil, usagef("%s has no %v; choose another format, or --dtype float32", p.format.Title(), p.dataType)
 	}
-	check := []tfconvrnn.ExtractOption{tfconvrnn.Layers(layers...), tfconvrnn.WithPresentation(p.presentation), tfconvrnn.BatchSize(e.batch)}
+	check := []tfconvrnn.ExtractOption{tfconvrnn.Layers(layers...), tfconvrnn.WithPresentation(p.presentation), tfconvrnn.BatchSize(e.batch),
+		tfconvrnn.SelectUnits(e.selected...)}
 	if e.logits {
 		check = append(check, tfconvrnn.Logits())
 	}
@@ -310,7 +311,7 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 			Output: strings.TrimSuffix(e.out, "/"), Format: p.format, Replace: e.force,
 			Weights: weights, Model: p.info.Name, Device: tfconvrnn.JoinDevices(devices), Precision: e.precision, Convolution: e.convolution, TF32: e.gpuFlags.tf32,
 			Layers: p.layers, AllTimesteps: e.allTimes, Logits: e.logits, Presentation: p.presentation, Preprocessing: p.preprocessing,
-			Reductions: e.reduce, DataType: e.dataType, OnError: e.onError, BatchSize: e.batch,
+			Selections: e.selected, Reductions: e.reduce, DataType: e.dataType, OnError: e.onError, BatchSize: e.batch,
 			MaxFrames: inputs.MaxFrames, FramesPerSecond: inputs.FramesPerSecond,
 		},
 		Inputs: inputs, Orientation: e.orientation, BlankSHA256: blankHash(e.blank), ChunkStimuli: e.chunk, Sketch: e.dryRun,
