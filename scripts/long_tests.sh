@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The long versions of the tests: fuzzing, variants of the graphs against each other, soaking, the race
 # detector, cgo's pointer checks, the C compiler's sanitizers, determinism, what would abort the
-# process, and processes killed at random moments.
+# process, processes killed at random moments, and a deep model taken for a brain.
 # Prints a table at the end, and fails if anything did. Half an hour on two fast cores, an hour on slow ones.
 #
 # usage: scripts/long_tests.sh [PART…]
-# parts: fuzz plans soak race cgocheck asan same abort kill
+# parts: fuzz plans soak race cgocheck asan same abort kill brain
 #
 # The numbers can be set: FUZZ_TIME (of each target), TRIALS (random presentations of
 # each model), EXTRACTIONS, LOADS, RUNS, ROUNDS, KILLS (of each format), IMAGES.
@@ -13,7 +13,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 : "${FUZZ_TIME:=20s}" "${TRIALS:=5}" "${EXTRACTIONS:=20000}" "${LOADS:=500}" "${RUNS:=100}" "${ROUNDS:=20}" "${KILLS:=15}" "${IMAGES:=300}"
-parts="${*:-fuzz plans soak race cgocheck asan same abort kill}"
+parts="${*:-fuzz plans soak race cgocheck asan same abort kill brain}"
 
 go run ./cmd/tfconvrnn-cli runtime install --quiet >/dev/null || exit 1
 export TFCONVRNN_REQUIRE_RUNTIME=1
@@ -130,6 +130,10 @@ for part in $parts; do
 			gotest ./cmd/tfconvrnn-cli -run '^TestKilledRunsResume$'
 		run "downloads, conversions and writers killed at random" "30, 1 and some" \
 			gotest ./savedmodels ./features -run '^(TestKilled|TestLeftoversOfAKilledConversionAreRemoved|TestKill)$'
+		;;
+	brain)
+		TFCONVRNN_LONG=1 run "compare finds layer, time and ceiling of made-up neurons" "5 layers, 4 lags" \
+			gotest ./cmd/tfconvrnn-cli -run '^TestFindsTheLayerAndTheTimeOfADeepModel$'
 		;;
 	*)
 		echo "unknown part: $part" >&2
