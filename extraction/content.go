@@ -94,6 +94,20 @@ type LayerReduction struct {
 	reduction reduce.Reduction
 }
 
+// ReduceLayers returns how the layers of an extraction are reduced by reductions such as
+// Recipe.Reductions holds; without any, not at all. It is an error if a reduction cannot be
+// understood, or does not fit a layer that it names, or is meant for all layers and fits none.
+func ReduceLayers(layers []tfconvrnn.LayerOutput, reductions []string) ([]LayerReduction, error) {
+	if len(reductions) == 0 {
+		reductions = []string{"none"}
+	}
+	specification, err := reduce.ParseSpecification(reductions)
+	if err != nil {
+		return nil, err
+	}
+	return reduceLayers(layers, specification)
+}
+
 // reduceLayers returns how the layers of an extraction are reduced. It is an error if a
 // reduction is meant for all layers and fits none.
 func reduceLayers(layers []tfconvrnn.LayerOutput, specification *reduce.Specification) ([]LayerReduction, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"text/tabwriter"
 
@@ -56,8 +55,8 @@ type classification struct {
 	Stimulus string `json:"stimulus"`
 	// Driven says whether the image can have reached the timestep of the readout that
 	// the decoder took.
-	Driven  bool          `json:"driven"`
-	Classes []probability `json:"classes"`
+	Driven  bool                   `json:"driven"`
+	Classes []imagenet.Probability `json:"classes"`
 	// OverTime is the same for the readout at every timestep.
 	OverTime []timestepClasses `json:"over_time,omitempty"`
 }
@@ -66,14 +65,8 @@ type timestepClasses struct {
 	Timestep     int `json:"timestep"`
 	Milliseconds int `json:"milliseconds"`
 	// Driven says whether the image can have reached the readout.
-	Driven  bool          `json:"driven"`
-	Classes []probability `json:"classes"`
-}
-
-type probability struct {
-	Index int `json:"index"`
-	imagenet.Class
-	Probability float64 `json:"probability"`
+	Driven  bool                   `json:"driven"`
+	Classes []imagenet.Probability `json:"classes"`
 }
 
 func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
@@ -181,10 +174,10 @@ func (c *classifyCommand) classify(b *tfconvrnn.Batch, stimulus int, info savedm
 	}
 	timesteps := evaluation.Timesteps(output)
 	one.Driven = evaluation.DecodedDriven(info.Decoder, timesteps, readout, logits)
-	one.Classes = topClasses(logits, c.top)
+	one.Classes = imagenet.Top(logits, c.top)
 	for i, t := range timesteps {
 		if c.overTime {
-			classes := topClasses(readout[i*imagenet.Classes:(i+1)*imagenet.Classes], c.top)
+			classes := imagenet.Top(readout[i*imagenet.Classes:(i+1)*imagenet.Classes], c.top)
 			one.OverTime = append(one.OverTime, timestepClasses{t.Timestep, t.Milliseconds, t.Driven, classes})
 		}
 	}
@@ -217,31 +210,4 @@ func printClasses(out io.Writer, results []classification) error {
 		}
 	}
 	return nil
-}
-
-// topClasses returns the n classes of the largest softmax, the lower index first
-// where they are equal.
-func topClasses(logits []float32, n int) []probability {
-	largest := float64(slices.Max(logits))
-	var sum float64
-	list := make([]probability, len(logits))
-	for i, v := range logits {
-		e := math.Exp(float64(v) - largest)
-		sum += e
-		list[i] = probability{Index: i, Class: imagenet.At(i), Probability: e}
-	}
-	slices.SortStableFunc(list, func(a, b probability) int {
-		switch {
-		case a.Probability > b.Probability:
-			return -1
-		case a.Probability < b.Probability:
-			return 1
-		}
-		return 0
-	})
-	list = list[:min(n, len(list))]
-	for i := range list {
-		list[i].Probability /= sum
-	}
-	return list
 }

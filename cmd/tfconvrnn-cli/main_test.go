@@ -28,6 +28,7 @@ import (
 
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/hdf5"
+	"github.com/tfconvrnn/go/internal/imagenet"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -360,7 +361,7 @@ func TestJoinBooleanAliases(t *testing.T) {
 func TestTopClasses(t *testing.T) {
 	logits := make([]float32, 1000)
 	logits[7], logits[3], logits[999] = 1000, 1000, 1001 // would overflow if not shifted
-	top := topClasses(logits, 3)
+	top := imagenet.Top(logits, 3)
 	assert.Equal(t, []int{999, 3, 7}, []int{top[0].Index, top[1].Index, top[2].Index})
 	e := math.E
 	assert.InDelta(t, e/(e+2), top[0].Probability, 1e-12)

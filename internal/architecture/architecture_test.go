@@ -88,8 +88,8 @@ func match(name string, patterns ...string) bool {
 var drivers = []string{"internal/benchmark", "internal/doctor", "internal/evaluation", "internal/timeline", "extraction", "stimuli"}
 
 // unsafePackages may import unsafe besides the binding: one sees numbers as bytes,
-// the other is generated.
-var unsafePackages = []string{"features", "internal/tfpb"}
+// the others are generated.
+var unsafePackages = []string{"features", "internal/inferencepb", "internal/tfpb"}
 
 // rules say what packages must not depend on, however far. Every pattern must match
 // a package, so that no rule is left over when packages are renamed.

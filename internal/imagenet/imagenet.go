@@ -6,7 +6,10 @@
 package imagenet
 
 import (
+	"cmp"
 	_ "embed"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -43,3 +46,29 @@ var classes = sync.OnceValue(func() []Class {
 
 // At returns the class of an index of the models' outputs, 0 … Classes-1.
 func At(index int) Class { return classes()[index] }
+
+// Probability is a class with its softmax.
+type Probability struct {
+	Index int `json:"index"`
+	Class
+	Probability float64 `json:"probability"`
+}
+
+// Top returns the n classes of the largest softmax of logits, the lower index first where
+// they are equal.
+func Top(logits []float32, n int) []Probability {
+	largest := float64(slices.Max(logits))
+	var sum float64
+	list := make([]Probability, len(logits))
+	for i, v := range logits {
+		e := math.Exp(float64(v) - largest)
+		sum += e
+		list[i] = Probability{Index: i, Class: At(i), Probability: e}
+	}
+	slices.SortStableFunc(list, func(a, b Probability) int { return cmp.Compare(b.Probability, a.Probability) })
+	list = list[:min(n, len(list))]
+	for i := range list {
+		list[i].Probability /= sum
+	}
+	return list
+}

@@ -34,7 +34,7 @@ func unreadable(name string, cause error) error {
 	return fmt.Errorf("%s: %w: %w", name, ErrUnreadable, cause)
 }
 
-func tooLarge(name string, width, height int) error {
+func tooLarge(name string, width, height, maxPixels int) error {
 	return fmt.Errorf("%s: %w: %d×%d pixels; sides may be up to %d and the area up to %d pixels: scale it down first",
-		name, ErrTooLarge, width, height, MaxSide, MaxPixels)
+		name, ErrTooLarge, width, height, MaxSide, maxPixels)
 }

@@ -82,6 +82,9 @@ type Options struct {
 	// opaque; nil drops the alpha channel, so that pixels have the colour that the
 	// file hides there.
 	Background *[3]uint8
+	// MaxPixels is the largest area of a picture, if it is less than the constant of that
+	// name; 0 for that.
+	MaxPixels int
 }
 
 // Open reads the picture file at path. Errors are those of Decode and those of
@@ -123,6 +126,9 @@ func DecodeBytes(data []byte, name string, options Options) (*Picture, error) {
 	}
 	if err := checkSize(name, config.Width, config.Height, len(data)); err != nil {
 		return nil, err
+	}
+	if options.MaxPixels > 0 && config.Width*config.Height > options.MaxPixels {
+		return nil, tooLarge(name, config.Width, config.Height, options.MaxPixels)
 	}
 	picture, err := guarded(func() (*Picture, error) { return decodePixels(format, data, config) })
 	if err != nil {
@@ -232,7 +238,7 @@ func checkSides(name string, width, height int) error {
 		return unreadable(name, fmt.Errorf("it is %d×%d pixels, so it is empty", width, height))
 	}
 	if width > MaxSide || height > MaxSide || int64(width)*int64(height) > MaxPixels {
-		return tooLarge(name, width, height)
+		return tooLarge(name, width, height, MaxPixels)
 	}
 	return nil
 }

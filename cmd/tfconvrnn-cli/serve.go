@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/convert"
+	"github.com/tfconvrnn/go/internal/chrometrace"
+	"github.com/tfconvrnn/go/serving"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+type serveCommand struct {
+	modelFlags
+	inputFlags
+	listening            serving.Listening
+	options              serving.Options
+	tokenFile            string
+	times                int
+	maxBodyMB, maxMemory int
+	trace                string
+}
+
+func newServe() *cobra.Command {
+	s := &serveCommand{}
+	cmd := &cobra.Command{
+		Use:   "serve --model MODEL[,MODEL…] [flags]",
+		Short: "Serve models over HTTP and gRPC, and a page to explore them",
+		Long: `Serve models to programs and people:
+
+  /                     a page that shows a model's responses to your pictures
+  /v2/…                 the Open Inference Protocol, for clients of KServe, Triton and others;
+                        --grpc listens for its gRPC form
+  /v1/classify          the likeliest classes of pictures: curl -F picture=@cat.jpg ADDRESS/v1/classify
+  /v1/extract           features of pictures, as JSON or .npz
+  /openapi.json         what there is, for tools
+  /metrics              figures for Prometheus
+
+Requests that wait for the same model, layers and presentation are computed together. One
+run at a time takes all cores; the models take turns. The first Ctrl-C or SIGTERM stops
+accepting requests, finishes those that were accepted, and ends with exit code 0.
+
+Only this machine is let in, unless --token-file or --insecure-no-token is given.`,
+		Example: `  ` + program + ` serve --model rgc_shallow --weights seeded:1
+  ` + program + ` serve --model ugrnn_intermediate,rgc_intermediate --listen 0.0.0.0:8080 --grpc 0.0.0.0:8081 --token-file token --tls-cert cert.pem --tls-key key.pem`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
+	}
+	s.modelFlags.register(cmd)
+	s.registerPictures(cmd)
+	flags := cmd.Flags()
+	flags.Lookup("model").Usage = "names of the `MODELS`, separated by commas; see \"" + program + " models\""
+	_ = flags.MarkHidden("batch") // it is the client that knows
+	flags.StringVar(&s.listening.HTTP, "listen", "127.0.0.1:8080", "`ADDRESS` of HTTP, or unix:PATH")
+	flags.StringVar(&s.listening.GRPC, "grpc", "", "`ADDRESS` of gRPC, or unix:PATH (default: none)")
+	flags.StringVar(&s.tokenFile, "token-file", "", "`FILE` with the token that requests must show")
+	flags.BoolVar(&s.listening.Insecure, "insecure-no-token", false, "listen on addresses of other machines without a token")
+	flags.StringVar(&s.listening.Certificate, "tls-cert", "", "`FILE` of the certificate, for TLS (PEM)")
+	flags.StringVar(&s.listening.Key, "tls-key", "", "`FILE` of its key")
+	flags.StringSliceVar(&s.options.Hosts, "allow-host", nil, "`NAMES` that the service is called by besides localhost and addresses, where there is no token; *.example.org for those below, * for all")
+	flags.IntVar(&s.options.MaxBatch, "max-batch", 32, "most images computed together")
+	flags.DurationVar(&s.options.MaxDelay, "max-delay", 5*time.Millisecond, "longest that a run waits for other requests to join it, where there are several clients")
+	flags.IntVar(&s.options.MaxQueue, "max-queue", 256, "most images that wait; requests beyond are refused")
+	flags.IntVar(&s.maxBodyMB, "max-body", 256, "most megabytes (MiB) of a request")
+	flags.IntVar(&s.maxMemory, "max-memory", 2048, "most megabytes (MiB) that requests and results take together, beside the models")
+	flags.IntVar(&s.times, "times", convert.DefaultTimes, "most timesteps of a presentation")
+	flags.DurationVar(&s.listening.Drain, "drain", time.Minute, "longest that accepted requests may take after a signal to stop")
+	flags.StringVar(&s.trace, "trace", "", "write when each run was decoded, run and copied to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
+	return cmd
+}
+
+func (s *serveCommand) run(cmd *cobra.Command) (err error) {
+	names := splitList([]string{s.model})
+	if len(names) == 0 {
+		return usagef("which model? give --model NAME; %s models lists them", program)
+	}
+	if err := s.check(cmd); err != nil {
+		return err
+	}
+	con := commandConsole(cmd, s.quiet)
+	s.options.Log = con.Log()
+	if s.trace != "" {
+		trace := &extractTrace{console: con}
+		if trace.writer, err = chrometrace.Create(s.trace, program+" serve"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, trace.writer.Close()) }()
+		s.options.Trace = trace.span
+	}
+	service, err := serving.New(names, s.options)
+	if err != nil {
+		return err
+	}
+	var models []*tfconvrnn.Model
+	defer func() {
+		err = errors.Join(err, service.Close())
+		for _, model := range models {
+			model.Close()
+		}
+	}()
+	ctx, stop := context.WithCancel(cmd.Context())
+	defer stop()
+	listening := make(chan struct{})
+	s.listening.Listening = func(web, calls net.Addr) {
+		con.note("%s", s.addresses(web, calls))
+		close(listening)
+	}
+	served := make(chan error, 1)
+	go func() { served <- service.Serve(ctx, s.listening) }()
+	select {
+	case err := <-served:
+		return s.remedy(err)
+	case <-listening:
+	}
+	for _, name := range names {
+		f := s.modelFlags
+		f.model = name
+		model, err := loadModel(cmd, con, &f, s.times)
+		if err == nil {
+			models = append(models, model)
+			err = service.Add(ctx, model)
+		}
+		if err != nil {
+			stop()
+			err = errors.Join(err, <-served)
+			if cmd.Context().Err() != nil {
+				return nil // asked to stop meanwhile
+			}
+			return err
+		}
+	}
+	con.note("ready")
+	err = <-served
+	if err == nil {
+		con.note("stopped; every request that was accepted is answered")
+	}
+	return err
+}
+
+// check completes the options by what the flags say.
+func (s *serveCommand) check(cmd *cobra.Command) (err error) {
+	for flag, value := range map[string]int{"max-batch": s.options.MaxBatch, "max-queue": s.options.MaxQueue, "max-body": s.maxBodyMB, "max-memory": s.maxMemory, "times": s.times} {
+		if value < 1 {
+			return usagef("--%s %d: it is at least 1", flag, value)
+		}
+	}
+	if cmd.Flags().Changed("batch") {
+		return usagef("serve has no --batch; --max-batch bounds what is computed together")
+	}
+	if s.listening.HTTP == "" && s.listening.GRPC == "" {
+		return usagef("nothing to listen on: give --listen or --grpc")
+	}
+	if s.options.MaxDelay == 0 {
+		s.options.MaxDelay = -1
+	}
+	s.options.MaxBody, s.options.MaxMemory = int64(s.maxBodyMB)<<20, int64(s.maxMemory)<<20
+	if s.tokenFile != "" {
+		if s.listening.Insecure {
+			return usagef("give --token-file or --insecure-no-token, not both")
+		}
+		text, err := os.ReadFile(s.tokenFile)
+		if err != nil {
+			return inputError{err}
+		}
+		const least = 16
+		if s.options.Token = strings.TrimSpace(string(text)); len(s.options.Token) < least {
+			return inputf("%s: the token has %d characters, too few to be a secret; %d are the least: head -c 24 /dev/urandom | base64 > %[1]s", s.tokenFile, len(s.options.Token), least)
+		}
+	}
+	if s.options.Preprocessing, err = s.preprocessing(); err != nil {
+		return err
+	}
+	_, err = s.loadOptions(s.times)
+	return err
+}
+
+// addresses says where the service listens.
+func (s *serveCommand) addresses(web, calls net.Addr) string {
+	scheme := "http"
+	if s.listening.Certificate != "" {
+		scheme = "https"
+	}
+	var list []string
+	switch {
+	case web == nil:
+	case web.Network() == "unix":
+		list = append(list, "HTTP on "+web.String())
+	default:
+		list = append(list, scheme+"://"+web.String())
+	}
+	if calls != nil {
+		list = append(list, "gRPC on "+calls.String())
+	}
+	return "listening: " + strings.Join(list, ", ")
+}
+
+// remedy says what to do where an address must not be listened on.
+func (s *serveCommand) remedy(err error) error {
+	if errors.Is(err, tfconvrnn.ErrOption) && strings.Contains(err.Error(), "no token") {
+		return fmt.Errorf("%w; give --token-file, or --insecure-no-token if that is meant", err)
+	}
+	return err
+}

@@ -1,0 +1,243 @@
+package serving
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tfconvrnn/go/extraction"
+	"github.com/tfconvrnn/go/internal/reduce"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+// maxCombinations is how many combinations of layers and timesteps of a model are computed by
+// themselves. TensorFlow keeps what it needs for each of them as long as the model lives, so
+// further ones are computed with all layers at all timesteps, of which what was asked for is
+// taken.
+const maxCombinations = 64
+
+// served is a model of the service.
+type served struct {
+	name  string
+	model *tfconvrnn.Model
+
+	mu           sync.Mutex
+	combinations map[string]bool
+}
+
+// wish says what a request wants of each of its stimuli.
+type wish struct {
+	presentation  tfconvrnn.Presentation
+	layers        []string
+	allTimesteps  bool
+	logits        bool
+	reductions    []string
+	preprocessing string // canonical; "" where there are no pictures to prepare
+}
+
+// options are the extraction's.
+func (w *wish) options() []tfconvrnn.ExtractOption {
+	options := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(w.presentation)}
+	if len(w.layers) == 0 {
+		options = append(options, tfconvrnn.OnlyLogits())
+	} else {
+		options = append(options, tfconvrnn.Layers(w.layers...))
+	}
+	if w.allTimesteps {
+		options = append(options, tfconvrnn.AllTimesteps())
+	}
+	if w.logits {
+		options = append(options, tfconvrnn.Logits())
+	}
+	return options
+}
+
+// plan is how a wish is computed.
+type plan struct {
+	served *served
+	wish   wish
+	// asked describes the outputs, computed what runs, which is more where there are too
+	// many combinations.
+	asked, computed *tfconvrnn.Extraction
+	options         []tfconvrnn.ExtractOption // of computed
+	layers          []plannedLayer
+	// key is equal for plans that may run together.
+	key string
+	// batch is the most images of a run.
+	batch int
+}
+
+// plannedLayer is a layer of a plan.
+type plannedLayer struct {
+	tfconvrnn.LayerOutput
+	reduction reduce.Reduction
+	reducer   *reduce.Reducer // nil where features stay as they are
+	shape     []int           // of one timestep, reduced
+	size      int             // of a stimulus, in values
+	// source and first are the layer's and its first timestep's places in what is computed.
+	source, first int
+}
+
+// plan checks a wish. Errors are those of Model.Plan, and wrap reduce.ErrReduction or ErrShape.
+func (s *served) plan(w wish, maxBatch int) (*plan, error) {
+	p := &plan{served: s, wish: w, options: w.options()}
+	chosen, err := s.model.Plan(p.options...)
+	if err != nil {
+		return nil, err
+	}
+	p.batch = min(maxBatch, chosen.BatchSize())
+	if p.asked, err = s.model.Plan(append(p.options, tfconvrnn.BatchSize(p.batch))...); err != nil {
+		return nil, err
+	}
+	if err := p.reduce(); err != nil {
+		return nil, err
+	}
+	if err := p.choose(maxBatch); err != nil {
+		return nil, err
+	}
+	shown, err := json.Marshal(p.asked.Presentation())
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(shown)
+	p.key = strings.Join([]string{s.name, strings.Join(w.layers, ","), fmt.Sprint(w.allTimesteps, w.logits), hex.EncodeToString(sum[:])}, "|")
+	return p, nil
+}
+
+// reduce prepares the layers and their reductions.
+func (p *plan) reduce() error {
+	list, err := extraction.ReduceLayers(p.asked.Layers(), p.wish.reductions)
+	if err != nil {
+		return err
+	}
+	for i, l := range list {
+		reduction, err := reduce.Parse(l.Reduction)
+		if err != nil {
+			return err
+		}
+		reducer, err := reduce.New(reduction, l.Shape)
+		if err != nil {
+			return err
+		}
+		shape, err := reduction.OutputShape(l.Shape)
+		if err != nil {
+			return err
+		}
+		planned := plannedLayer{LayerOutput: l.LayerOutput, reduction: reduction, shape: shape, size: reducer.OutputSize() * len(l.Timesteps), source: i}
+		if !reduction.IsNone() {
+			planned.reducer = reducer
+		}
+		p.layers = append(p.layers, planned)
+	}
+	return nil
+}
+
+// choose decides what is computed.
+func (p *plan) choose(maxBatch int) error {
+	layers := slices.Sorted(slices.Values(p.wish.layers))
+	combination := fmt.Sprint(layers, p.asked.Times(), p.wish.allTimesteps, p.wish.logits)
+	s := p.served
+	s.mu.Lock()
+	known := s.combinations[combination]
+	if !known && len(s.combinations) < maxCombinations {
+		s.combinations[combination] = true
+		known = true
+	}
+	s.mu.Unlock()
+	if p.computed = p.asked; known {
+		p.options = append(p.options, tfconvrnn.BatchSize(p.batch))
+		return nil
+	}
+	all := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(p.wish.presentation), tfconvrnn.AllTimesteps()}
+	if with, err := s.model.Plan(append(all, tfconvrnn.Logits())...); err == nil {
+		all = append(all, tfconvrnn.Logits())
+		p.batch = min(maxBatch, with.BatchSize())
+	}
+	p.options = append(all, tfconvrnn.BatchSize(p.batch))
+	var err error
+	if p.computed, err = s.model.Plan(p.options...); err != nil {
+		return err
+	}
+	for i := range p.layers {
+		l := &p.layers[i]
+		l.source = slices.IndexFunc(p.computed.Layers(), func(c tfconvrnn.LayerOutput) bool { return c.Name == l.Name })
+		l.first = l.Timesteps[0]
+	}
+	return nil
+}
+
+// resultBytes is what the results of so many stimuli take.
+func (p *plan) resultBytes(stimuli int) int64 {
+	values := 0
+	for _, l := range p.layers {
+		values += l.size
+	}
+	if p.wish.logits {
+		values += extraction.Classes
+	}
+	return 4 * int64(values) * int64(stimuli)
+}
+
+// result is what a request gets.
+type result struct {
+	plan *plan
+	// layers has the values of each layer, [stimuli, timesteps, shape…].
+	layers [][]float32
+	logits []float32 // [stimuli, 1000]
+	// batches are the numbers of images of the runs that computed it.
+	batches []int
+}
+
+func (p *plan) newResult(stimuli int) *result {
+	r := &result{plan: p, layers: make([][]float32, len(p.layers))}
+	for i, l := range p.layers {
+		r.layers[i] = make([]float32, stimuli*l.size)
+	}
+	if p.wish.logits {
+		r.logits = make([]float32, stimuli*extraction.Classes)
+	}
+	return r
+}
+
+// take copies the values of a stimulus of a batch to their place.
+func (r *result) take(b *tfconvrnn.Batch, item, stimulus int, buffer []float32) (_ []float32, err error) {
+	for i := range r.plan.layers {
+		l := &r.plan.layers[i]
+		dst := r.layers[i][stimulus*l.size : (stimulus+1)*l.size]
+		if l.reducer == nil {
+			if err := l.timesteps(b, item, func(values []float32) { dst = dst[copy(dst, values):] }); err != nil {
+				return buffer, err
+			}
+			continue
+		}
+		buffer = buffer[:0]
+		if err := l.timesteps(b, item, func(values []float32) { buffer = append(buffer, values...) }); err != nil {
+			return buffer, err
+		}
+		l.reducer.ApplyAll(dst, buffer)
+	}
+	if r.logits != nil {
+		values, err := b.Logits(item)
+		if err != nil {
+			return buffer, err
+		}
+		copy(r.logits[stimulus*extraction.Classes:], values)
+	}
+	return buffer, nil
+}
+
+// timesteps passes the values of each timestep.
+func (l *plannedLayer) timesteps(b *tfconvrnn.Batch, item int, pass func([]float32)) error {
+	for t := range l.Timesteps {
+		values, err := b.Feature(l.source, l.first+t, item)
+		if err != nil {
+			return err
+		}
+		pass(values)
+	}
+	return nil
+}
