@@ -85,7 +85,7 @@ func match(name string, patterns ...string) bool {
 }
 
 // drivers are internal packages that use the library as a program would.
-var drivers = []string{"internal/benchmark", "internal/doctor", "internal/evaluation", "internal/timeline", "extraction", "stimuli"}
+var drivers = []string{"internal/benchmark", "internal/doctor", "internal/evaluation", "internal/explorer", "internal/explorer/generate", "internal/timeline", "extraction", "stimuli"}
 
 // unsafePackages may import unsafe besides the binding: one sees numbers as bytes,
 // the others are generated.

@@ -69,7 +69,10 @@ func newSBOM(info *debug.BuildInfo, runtime TensorFlow) *cyclonedx.BOM {
 		}
 		components = append(components, module(dependency))
 	}
-	components = append(components, library(runtime), cyclonedx.Component{
+	components = append(components, cyclonedx.Component{
+		Type: cyclonedx.ComponentTypeLibrary, Name: UPlot.Name, Version: UPlot.Version, PackageURL: purl("npm", UPlot.Name, UPlot.Version),
+		Description: "charts of the explorer's page, embedded", Licenses: license(UPlot.License), Scope: cyclonedx.ScopeRequired,
+	}, library(runtime), cyclonedx.Component{
 		Type: cyclonedx.ComponentTypeData, Name: "wordnet-class-names", Version: "3.0", Scope: cyclonedx.ScopeRequired,
 		Description: "names of ImageNet's 1000 classes, from WordNet (Princeton University)",
 		Licenses:    &cyclonedx.Licenses{{License: &cyclonedx.License{Name: "WordNet 3.0 license"}}},

@@ -41,3 +41,14 @@ var Modules = sync.OnceValue(func() []Module {
 	}
 	return list
 })
+
+// Package is a package of the npm registry of which files are embedded in the program.
+type Package struct {
+	Name    string
+	Version string
+	// License is an SPDX expression.
+	License string
+}
+
+// UPlot draws the charts of the explorer's page; internal/explorer/generate takes it from there.
+var UPlot = Package{"uplot", "1.6.32", "MIT"}

@@ -286,6 +286,13 @@ func write(out *bytes.Buffer, root string, paths []string, linked map[string]*li
 		return err
 	}
 	quote(out, string(wordNet))
+	uplot, err := os.ReadFile(filepath.Join(root, "internal/explorer/page/vendor/uplot/LICENSE"))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n## Embedded: uPlot\n\nThe charts of the explorer's page are drawn by %s %s of the npm registry, under this licence:\n\n",
+		thirdparty.UPlot.Name, thirdparty.UPlot.Version)
+	quote(out, string(uplot))
 	out.WriteString("\n## Linked: Go's standard library\n\n")
 	goLicense, err := goLicense()
 	if err != nil {

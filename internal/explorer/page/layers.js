@@ -1,0 +1,338 @@
+// A row for each layer: its mean response over time, and its feature maps at the time of the clock.
+
+import * as api from './api.js';
+import { LineChart } from './charts.js';
+import { spans } from './classes.js';
+import { curveColours } from './colours.js';
+import { byId, colour, h, number } from './dom.js';
+import * as figures from './figures.js';
+import { MapStrip } from './maps.js';
+
+const ms = 10;
+const partLabels = ['A', 'B', 'A − B'];
+const partNames = ['this', 'other', 'difference'];
+
+/**
+ * @typedef {import('./state.js').State} State
+ * @typedef {import('./clock.js').Clock} Clock
+ * @typedef {import('./api.js').Run} Run
+ */
+
+class Row {
+  /** @param {Layers} layers @param {string} name @param {number[]} shape @param {string[]} areas */
+  constructor(layers, name, shape, areas) {
+    this.layers = layers;
+    this.name = name;
+    this.shape = shape;
+    this.wanted = '';
+    this.loaded = '';
+    this.visible = false;
+    /** @type {AbortController|null} */
+    this.loading = null;
+    /** @type {api.Maps|null} */
+    this.maps = null;
+    /** @type {import('./charts.js').LineFigure|null} */
+    this.figure = null;
+    this.driven = h('p', { class: 'driven' });
+    this.value = h('p', { class: 'now' });
+    const host = h('div', {});
+    this.chart = new LineChart(host, { height: 96, small: true, scrub: (t) => layers.clock.go(t) });
+    const on = {
+      hover: (/** @type {MapStrip} */ strip, /** @type {any} */ place, /** @type {PointerEvent|null} */ event) => layers.hover(this, strip, place, event),
+      pin: (/** @type {MapStrip} */ _, /** @type {any} */ place) => layers.state.pin({ layer: name, channel: place.channel, row: place.row, column: place.column }),
+    };
+    this.strips = shape.length === 3 ? partLabels.map((label) => new MapStrip(label, on)) : [];
+    this.note = h('p', { class: 'note' });
+    this.side = h('div', { class: 'strips' }, ...this.strips.map((s) => s.element), this.note);
+    const curveSave = figures.buttons(`Mean response of ${name}`, { name: () => `${name}-mean`, svg: () => figures.lines(/** @type {any} */ (this.figure)), csv: () => this.csv() });
+    const mapSave = shape.length === 3 && figures.buttons(`Feature maps of ${name}`, { name: () => `${name}-maps-${layers.clock.time * ms}ms`, svg: () => this.svg() });
+    this.element = h('section', { class: 'layer', 'aria-label': `Layer ${name}`, 'data-layer': name },
+      h('div', { class: 'layer-head' }, h('h3', {}, name), h('p', { class: 'shape' }, shape.join(' × '), ...areas.map((a) => h('span', { class: 'area' }, a))),
+        this.driven, this.value,
+        h('details', { class: 'take' }, h('summary', {}, 'Save'), h('p', {}, 'Curve ', curveSave), mapSave ? h('p', {}, 'Maps ', mapSave) : '')),
+      h('div', { class: 'layer-curve' }, host), this.side);
+  }
+
+  csv() {
+    const runs = this.layers.runs();
+    const of = (/** @type {Run} */ r) => r.layers.get(this.name);
+    const prefix = (/** @type {number} */ i) => runs.length > 1 ? `${'AB'[i]} ` : '';
+    return figures.csv([['timestep', 'ms', ...runs.flatMap((_, i) => [`${prefix(i)}mean`, `${prefix(i)}standard deviation`])],
+      ...Array.from({ length: this.layers.clock.times }, (_, t) => [t, t * ms, ...runs.flatMap((r) => r ? [of(r)?.mean[t] ?? null, of(r)?.deviation[t] ?? null] : [null, null])])]);
+  }
+
+  svg() {
+    const t = this.layers.clock.time;
+    const shown = this.strips.filter((s) => s.part);
+    return figures.pictures(`${this.name} at ${t * ms} ms`, shown.map((s) => ({ label: shown.length > 1 ? s.label.textContent ?? '' : '', address: s.picture(3), width: s.canvas.width, height: s.canvas.height })),
+      `channels ${this.maps?.channels.join(', ')}`);
+  }
+
+  /** Draws the curve again. @param {boolean} dark */
+  set(dark) {
+    const runs = this.layers.runs();
+    const strokes = [colour('--a'), colour('--b')];
+    const curves = runs.flatMap((r, i) => {
+      const s = r?.layers.get(this.name);
+      return s ? [{ label: runs.length > 1 ? `${'AB'[i]}, ${r?.plan.model}` : `${r?.plan.model}`, values: s.mean, stroke: strokes[i], width: 2 }] : [];
+    });
+    const first = runs.find((r) => r);
+    this.figure = { title: `Mean response of ${this.name}`, unit: 'mean over all units', times: this.layers.clock.times, curves, spans: first ? spans(first.plan.schedule, colour('--on')) : [] };
+    const froms = runs.map((r) => r?.plan.layers.find((l) => l.name === this.name)?.driven_from);
+    this.from = froms;
+    this.figure.marks = [...new Set(froms.filter((f) => typeof f === 'number' && f > 0))].map((f) => ({ time: Number(f), label: 'driven', stroke: colour('--quiet') }));
+    this.chart.set(this.figure);
+    this.go(this.layers.clock.time);
+  }
+
+  /** @param {number} time */
+  go(time) {
+    this.chart.go(time);
+    const runs = this.layers.runs();
+    const names = runs.length > 1 ? ['A ', 'B '] : [''];
+    const driven = runs.map((r, i) => r && typeof this.from?.[i] === 'number' && time >= Number(this.from[i]));
+    const lit = driven.some(Boolean);
+    this.element.classList.toggle('idle', !lit && runs.some(Boolean));
+    const text = runs.map((r, i) => {
+      const f = this.from?.[i];
+      return r ? `${names[i]}${typeof f === 'number' ? driven[i] ? `driven since ${f * ms} ms` : `driven from ${f * ms} ms` : 'never driven'}` : '';
+    });
+    const line = [...new Set(text.map((s, i) => s.slice(names[i]?.length ?? 0)))].length === 1 ? text[0].slice(names[0].length) : text.join(', ');
+    if (this.driven.textContent !== line) this.driven.textContent = line;
+    this.value.textContent = runs.map((r, i) => {
+      const v = r?.layers.get(this.name)?.mean[time];
+      return v === undefined ? '' : `${names[i]}${number(v)}`;
+    }).filter(Boolean).join('  ');
+    if (this.visible) for (const s of this.strips) s.draw(time);
+  }
+
+  /** Fetches the maps that are wanted, unless they are there. */
+  async load() {
+    if (!this.strips.length || this.loaded === this.wanted) return;
+    this.loading?.abort();
+    const { wanted } = this;
+    if (!wanted) {
+      this.show(null, '');
+      return;
+    }
+    const { a, b, how } = JSON.parse(wanted);
+    const abort = this.loading = new AbortController();
+    try {
+      let maps;
+      let note = '';
+      try {
+        maps = await api.maps(a, b, this.name, how, abort.signal);
+      } catch (error) {
+        // Layers of two models may differ in shape; then each is shown by itself as far as there is one.
+        if (!(error instanceof api.Refusal) || error.status !== 409) throw error;
+        note = error.message + ' A is shown.';
+        maps = await api.maps(a, null, this.name, how, abort.signal);
+      }
+      if (this.wanted === wanted) this.show(maps, note);
+      this.loaded = wanted;
+    } catch (error) {
+      if (error instanceof api.Refusal && error.status === 410) this.layers.state.gone(a), b && this.layers.state.gone(b);
+      else if (/** @type {Error} */ (error).name !== 'AbortError') this.note.textContent = /** @type {Error} */ (error).message;
+    }
+  }
+
+  /** @param {api.Maps|null} maps @param {string} note */
+  show(maps, note) {
+    this.maps = maps;
+    this.strips.forEach((s, i) => {
+      const part = maps?.parts.find((p) => p.part === partNames[i]) ?? null;
+      s.element.hidden = !part;
+      s.element.classList.toggle('single', maps?.parts.length === 1);
+      s.set(maps, part, this.layers.dark);
+      s.canvas.setAttribute('aria-label', maps ? `Feature maps of ${this.name}, ${partLabels[i]}: ${maps.channels.length} of ${maps.of} channels` : '');
+    });
+    this.scaleNote(note);
+    this.mark();
+    if (this.visible) for (const s of this.strips) s.draw(this.layers.clock.time);
+  }
+
+  /** @param {string} note */
+  scaleNote(note) {
+    const { maps } = this;
+    if (!maps) {
+      this.note.textContent = note;
+      return;
+    }
+    const [part] = maps.parts;
+    const highest = Math.max(...part.steps) * (part.zero > 0 ? 127 : 255);
+    const parts = [`${maps.channels.length} of ${maps.of} channels`, this.layers.how.scale === 'channel' ? 'each on a scale of its own' : `colours up to ${part.zero > 0 ? '±' : ''}${number(highest)}`];
+    const difference = maps.parts.find((p) => p.part === 'difference');
+    if (difference) parts.push(`differences up to ±${number(Math.max(...difference.steps) * 127)}`);
+    this.note.textContent = [parts.join(', '), note].filter(Boolean).join('. ');
+  }
+
+  mark() {
+    const colours = curveColours(this.layers.dark);
+    const units = this.layers.state.now.units.map((u, i) => ({ ...u, stroke: colours[i % colours.length] })).filter((u) => u.layer === this.name);
+    for (const s of this.strips) s.mark(units);
+  }
+}
+
+export class Layers {
+  /** @param {State} state @param {Clock} clock */
+  constructor(state, clock) {
+    this.state = state;
+    this.clock = clock;
+    this.dark = false;
+    this.how = { count: 12, order: 'strongest', scale: 'layer' };
+    /** @type {Row[]} */
+    this.rows = [];
+    this.names = '';
+    this.tip = byId('tip');
+    /** @type {Map<string, Promise<number[]>>} */
+    this.exact = new Map();
+    /** @type {string} */
+    this.hovered = '';
+    this.watcher = new IntersectionObserver((entries) => {
+      for (const e of entries) {
+        const row = this.rows.find((r) => r.element === e.target);
+        if (!row) continue;
+        row.visible = e.isIntersecting;
+        if (row.visible) for (const s of row.strips) s.draw(clock.time);
+      }
+    }, { rootMargin: '200px' });
+    const select = (/** @type {string} */ label, /** @type {'count'|'order'|'scale'} */ name, /** @type {[string, string][]} */ choices) => h('label', {}, label + ' ', h('select', {
+      'data-how': name, onchange: (/** @type {Event} */ e) => {
+        const value = /** @type {HTMLSelectElement} */ (e.target).value;
+        this.how = { ...this.how, [name]: name === 'count' ? Number(value) : value };
+        this.fetch();
+      },
+    }, ...choices.map(([value, text]) => h('option', { value, selected: String(this.how[name]) === value }, text))));
+    byId('map-controls').append(
+      select('Channels', 'count', [['6', '6'], ['12', '12'], ['24', '24'], ['64', '64'], ['0', 'all']]),
+      select('by', 'order', [['strongest', 'response'], ['changing', 'change over time'], ['different', 'difference of A and B'], ['number', 'number']]),
+      select('Colours', 'scale', [['layer', 'one scale a layer'], ['channel', 'a scale for each channel']]));
+    let width = 0;
+    new ResizeObserver(() => {
+      const now = byId('layer-rows').clientWidth;
+      if (now === width) return;
+      width = now;
+      for (const r of this.rows) {
+        for (const s of r.strips) {
+          s.layout();
+          s.draw(clock.time);
+        }
+        r.mark();
+      }
+    }).observe(byId('layer-rows'));
+    clock.listeners.add((t) => {
+      for (const r of this.rows) r.go(t);
+      this.tell();
+    });
+    state.on('units', () => this.rows.forEach((r) => r.mark()));
+  }
+
+  /** The runs of the conditions, also those that are not complete. @returns {(Run|null)[]} */
+  runs() {
+    return this.state.now.conditions.map((_, i) => this.state.live[i]?.run ?? null);
+  }
+
+  /** @param {boolean} dark */
+  draw(dark) {
+    const turned = dark !== this.dark;
+    this.dark = dark;
+    /** @type {Map<string, {shape: number[], areas: string[]}>} */
+    const wanted = new Map();
+    for (const c of this.state.now.conditions) {
+      for (const l of this.state.model(c.model).layers) if (!wanted.has(l.name)) wanted.set(l.name, { shape: l.shape, areas: l.areas ?? [] });
+    }
+    const ordered = [...wanted].sort(([a], [b]) => depth(a) - depth(b));
+    const names = JSON.stringify(ordered);
+    if (names !== this.names) {
+      this.names = names;
+      this.watcher.disconnect();
+      for (const r of this.rows) r.loading?.abort();
+      this.rows = ordered.map(([name, { shape, areas }]) => new Row(this, name, shape, areas));
+      byId('layer-rows').replaceChildren(...this.rows.map((r) => r.element));
+      for (const r of this.rows) this.watcher.observe(r.element);
+    }
+    const live = this.state.live;
+    for (const r of this.rows) {
+      r.element.classList.toggle('stale', this.state.now.conditions.some((_, i) => live[i]?.run && !live[i].complete && live[i].stage !== '' && !live[i].run?.layers.has(r.name)));
+      r.set(dark);
+      if (turned && r.maps) r.show(r.maps, '');
+    }
+    this.fetch();
+  }
+
+  /** Asks for the maps of what is complete, the rows in sight first, three at a time. */
+  async fetch() {
+    const complete = this.state.complete();
+    const [a, b] = complete.map((r) => r?.id ?? null);
+    const ready = complete.length > 0 && complete.every(Boolean);
+    for (const r of this.rows) {
+      // What is being computed again stays in sight until the new maps are there.
+      if (!ready) continue;
+      const of = (/** @type {Run|null} */ run) => run?.plan.layers.some((l) => l.name === r.name);
+      const how = b ? this.how : { ...this.how, order: this.how.order === 'different' ? 'strongest' : this.how.order };
+      const first = of(complete[0]) ? a : b;
+      const second = of(complete[0]) && complete[1] && of(complete[1]) ? b : null;
+      r.wanted = JSON.stringify({ a: first, b: second, how });
+    }
+    if (!this.state.now.conditions[0]?.picture) for (const r of this.rows) r.wanted = '';
+    const queue = [...this.rows].sort((x, y) => Number(y.visible) - Number(x.visible));
+    await Promise.all([0, 1, 2].map(async () => {
+      for (let r = queue.shift(); r; r = queue.shift()) await r.load();
+    }));
+    document.body.dataset.maps = this.rows.every((r) => !r.strips.length || (r.loaded === r.wanted && r.wanted)) ? 'there' : 'coming';
+  }
+
+  /** @param {Row} row @param {MapStrip} strip @param {import('./maps.js').Place|null} place @param {PointerEvent|null} event */
+  hover(row, strip, place, event) {
+    if (!place || !event) {
+      this.tip.hidden = true;
+      this.pointed = null;
+      return;
+    }
+    this.pointed = { row, strip, place };
+    this.tip.hidden = false;
+    const left = Math.min(event.clientX + 14, innerWidth - this.tip.offsetWidth - 8);
+    this.tip.style.transform = `translate(${left}px, ${event.clientY + (event.clientY > innerHeight - 110 ? -76 : 16)}px)`;
+    this.tell();
+    const id = `${row.name} ${place.channel} ${place.row} ${place.column}`;
+    if (id === this.hovered) return;
+    this.hovered = id;
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => this.tell(true), 60);
+  }
+
+  /** Says the value below the pointer: as it is drawn, and exactly as soon as it has come. @param {boolean} [ask] */
+  async tell(ask = false) {
+    if (!this.pointed || this.tip.hidden) return;
+    const { row, strip, place } = this.pointed;
+    const index = row.strips.indexOf(strip);
+    const t = this.clock.time;
+    const unit = { layer: row.name, channel: place.channel, row: place.row, column: place.column };
+    const [a, b] = this.state.complete();
+    const runs = (index === 0 ? [a ?? b] : index === 1 ? [b] : [a, b]);
+    const write = (/** @type {string} */ value) => this.tip.replaceChildren(h('strong', {}, value), h('br'), `${row.name} channel ${place.channel}`, h('br'), `row ${place.row}, column ${place.column}, ${t * ms} ms`);
+    const keys = runs.map((r) => `${r?.id} ${JSON.stringify(unit)}`);
+    if (ask) {
+      runs.forEach((r, i) => {
+        if (!r || this.exact.has(keys[i])) return;
+        if (this.exact.size > 500) this.exact.clear();
+        this.exact.set(keys[i], api.unit(r.id, unit).catch(() => []));
+      });
+    } else if (!keys.every((k) => this.exact.has(k))) {
+      write(`≈ ${number(strip.value(place))}`);
+      return;
+    }
+    const values = await Promise.all(keys.map((k) => this.exact.get(k)));
+    if (this.pointed?.place !== place && this.hovered !== `${row.name} ${place.channel} ${place.row} ${place.column}`) return;
+    const [va, vb] = values.map((v) => v?.[t]);
+    if (va === undefined) write('over');
+    else if (index === 2) write(vb === undefined ? 'over' : String(Math.fround(va - vb)));
+    else write(String(va));
+  }
+}
+
+/** The place of a layer among others. @param {string} name */
+function depth(name) {
+  const n = /^conv(\d+)$/.exec(name);
+  return n ? Number(n[1]) : 1000;
+}
