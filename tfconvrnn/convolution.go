@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
 	"github.com/tfconvrnn/go/convert/manifest"
+	"github.com/tfconvrnn/go/internal/bundle"
 	"github.com/tfconvrnn/go/internal/kernels"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/tfpb"
@@ -109,16 +111,58 @@ func AvailableConvolution() (string, error) {
 var loads atomic.Int64
 
 // rewriteConvolutions puts this project's operations into a graph that the converter made.
-func (o *loadOptions) rewriteConvolutions(def *tfpb.GraphDef, m *manifest.Manifest) {
+// The variables that the graph then leaves to the returned filters are added to them.
+func (o *loadOptions) rewriteConvolutions(def *tfpb.GraphDef, m *manifest.Manifest, f *filters) {
 	kept := map[string]bool{}
 	for _, known := range m.Known {
 		kept[operationName(known.Source)] = true
 	}
-	kernels.Rewriting{
-		Key: strconv.FormatInt(loads.Add(1), 10) + " ", Threads: o.session.threads, Kept: kept,
+	key := strconv.FormatInt(loads.Add(1), 10)
+	f.removes = append(f.removes, kernels.Provide(key, f.reader.ReadInto))
+	released := kernels.Rewriting{
+		Key: key, Threads: o.session.threads, Kept: kept,
 		// Computed once, and for one item: packing the weights for that would take longer.
 		Skip: func(name string) bool { return strings.HasPrefix(name, "constant/") },
 	}.Rewrite(def)
+	f.released = append(f.released, released...)
+}
+
+// filters read the weights of a SavedModel that this project's operations pack, and that
+// TensorFlow therefore does not load.
+type filters struct {
+	reader   *bundle.Reader
+	removes  []func()
+	released []string // variables
+}
+
+func openFilters(dir string) (*filters, error) {
+	reader, err := bundle.Open(filepath.Join(dir, "variables", "variables"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrModified, err)
+	}
+	return &filters{reader: reader}, nil
+}
+
+// verify compares the released variables with their checksums, as TensorFlow does with those
+// that it loads.
+func (f *filters) verify() error {
+	for _, name := range f.released {
+		if err := f.reader.Verify(name); err != nil {
+			return fmt.Errorf("%w: %w", ErrModified, err)
+		}
+	}
+	return nil
+}
+
+// close is for when no run needs the weights any more. A nil receiver has nothing to close.
+func (f *filters) close() error {
+	if f == nil {
+		return nil
+	}
+	for _, remove := range f.removes {
+		remove()
+	}
+	return f.reader.Close()
 }
 
 func operationName(tensor string) string {

@@ -1,6 +1,8 @@
 package tfconvrnn
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -70,4 +72,34 @@ func TestConvolutionIsDirect(t *testing.T) {
 	t.Setenv(instructionsEnv, "sse1")
 	_, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(t.TempDir()))
 	assert.ErrorIs(t, err, ErrOption)
+}
+
+// TestWeightsThatOperationsRead are checked when the model is loaded, as TensorFlow checks those
+// that it reads.
+func TestWeightsThatOperationsRead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "model")
+	require.NoError(t, os.CopyFS(dir, os.DirFS(loadTest(t, "timedecay_shallow").Dir())))
+	model, err := LoadSavedModel(t.Context(), dir)
+	require.NoError(t, err)
+	if model.filters == nil {
+		t.Skip("needs this project's operations")
+	}
+	assert.NotEmpty(t, model.filters.released)
+	entry, ok := model.filters.reader.Entry(model.filters.released[0])
+	require.True(t, ok)
+	require.NoError(t, model.Close())
+	require.NoError(t, model.Close())
+
+	file, err := os.OpenFile(filepath.Join(dir, "variables", "variables.data-00000-of-00001"), os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer file.Close()
+	value := make([]byte, 1)
+	_, err = file.ReadAt(value, entry.Offset+5)
+	require.NoError(t, err)
+	value[0] ^= 4
+	_, err = file.WriteAt(value, entry.Offset+5)
+	require.NoError(t, err)
+	_, err = LoadSavedModel(t.Context(), dir)
+	assert.ErrorIs(t, err, ErrModified)
+	assert.ErrorContains(t, err, "checksum")
 }

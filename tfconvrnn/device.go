@@ -1,6 +1,7 @@
 package tfconvrnn
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -307,10 +308,27 @@ func countGPUs(config []byte) (int, error) {
 
 // load loads a SavedModel with all its operations on a TensorFlow device; "" leaves that to
 // TensorFlow. Operations that cannot run there run on the CPU. Convolutions are put in as
-// was settled.
-func (o *loadOptions) load(device string, found savedmodels.SavedModel, options *libtf.SessionOptions) (*libtf.SavedModel, error) {
+// was settled; with them come the filters that they read, which the caller closes after the
+// SavedModel.
+func (o *loadOptions) load(device string, found savedmodels.SavedModel, options *libtf.SessionOptions) (_ *libtf.SavedModel, f *filters, err error) {
+	if o.session.convolution == ConvolutionDirect {
+		saved, err := o.loadWith(device, found, options, nil)
+		return saved, nil, err
+	}
+	if f, err = openFilters(found.Dir); err != nil {
+		return nil, nil, err
+	}
+	saved, err := o.loadWith(device, found, options, f)
+	if err != nil {
+		return nil, nil, errors.Join(err, f.close())
+	}
+	return saved, f, nil
+}
+
+// loadWith is load with filters, or nil for TensorFlow's convolutions.
+func (o *loadOptions) loadWith(device string, found savedmodels.SavedModel, options *libtf.SessionOptions, f *filters) (*libtf.SavedModel, error) {
 	tags, dir := []string{"serve"}, found.Dir
-	if device == "" && o.session.convolution == ConvolutionDirect {
+	if device == "" && f == nil {
 		return libtf.LoadSavedModel(dir, tags, options)
 	}
 	content, err := os.ReadFile(filepath.Join(dir, "saved_model.pb"))
@@ -322,8 +340,8 @@ func (o *loadOptions) load(device string, found savedmodels.SavedModel, options 
 		return nil, fmt.Errorf("%w: %s: %w", ErrModified, filepath.Join(dir, "saved_model.pb"), err)
 	}
 	for _, meta := range saved.MetaGraphs {
-		if o.session.convolution != ConvolutionDirect {
-			o.rewriteConvolutions(meta.GetGraphDef(), found.Manifest)
+		if f != nil {
+			o.rewriteConvolutions(meta.GetGraphDef(), found.Manifest, f)
 		}
 		for _, node := range meta.GetGraphDef().GetNode() {
 			node.Device = device
@@ -348,5 +366,17 @@ func (o *loadOptions) load(device string, found savedmodels.SavedModel, options 
 	if err := os.Symlink(variables, filepath.Join(placed, "variables")); err != nil {
 		return nil, err
 	}
-	return libtf.LoadSavedModel(placed, tags, options)
+	verified := make(chan error, 1)
+	go func() {
+		if f == nil {
+			verified <- nil
+			return
+		}
+		verified <- f.verify()
+	}()
+	loaded, err := libtf.LoadSavedModel(placed, tags, options)
+	if wrong := <-verified; wrong != nil && err == nil {
+		return nil, errors.Join(wrong, loaded.Close())
+	}
+	return loaded, err
 }

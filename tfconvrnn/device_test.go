@@ -192,9 +192,9 @@ func TestLoadOnDevice(t *testing.T) {
 
 	options := loadOptions{session: session}
 	options.session.convolution = ConvolutionDirect
-	_, err = options.load("/device:CPU:2", found, &libtf.SessionOptions{Config: data})
+	_, _, err = options.load("/device:CPU:2", found, &libtf.SessionOptions{Config: data})
 	require.ErrorIs(t, err, libtf.ErrInvalidArgument, "the nodes are on the device that is named")
-	_, err = options.load("/device:CPU:1", savedmodels.SavedModel{Dir: t.TempDir()}, &libtf.SessionOptions{Config: data})
+	_, _, err = options.load("/device:CPU:1", savedmodels.SavedModel{Dir: t.TempDir()}, &libtf.SessionOptions{Config: data})
 	require.ErrorIs(t, err, os.ErrNotExist)
 
 	temporary := t.TempDir() // the machine's own folder also holds what other processes place

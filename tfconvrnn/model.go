@@ -100,6 +100,7 @@ type Model struct {
 	dir      string
 	manifest *manifest.Manifest
 	saved    *libtf.SavedModel // nil after WithoutSession
+	filters  *filters
 	config   []byte
 	device   string // TensorFlow's name of the session's device; "" if it has only one
 	runtime  *libtf.Runtime
@@ -107,7 +108,7 @@ type Model struct {
 	gpu      gpuOptions
 
 	// peers are the model's further sessions, on other GPUs. They differ from it
-	// in saved and device only.
+	// in saved, filters and device only.
 	peers []*Model
 	// constants are shared with the peers.
 	constants *constantCache
@@ -206,14 +207,14 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 	var first *Model
 	constants := &constantCache{}
 	for _, device := range devices {
-		saved, err := o.load(device, found, &libtf.SessionOptions{Config: config})
+		saved, filters, err := o.load(device, found, &libtf.SessionOptions{Config: config})
 		if err != nil {
 			if first != nil {
 				first.Close()
 			}
 			return nil, fmt.Errorf("loading %s from %s: %w", info.Name, found.Dir, err)
 		}
-		m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, config: config, device: device, runtime: runtime, session: o.session, gpu: o.gpu, constants: constants}
+		m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, filters: filters, config: config, device: device, runtime: runtime, session: o.session, gpu: o.gpu, constants: constants}
 		if first == nil {
 			first = m
 		} else {
@@ -255,10 +256,10 @@ func (m *Model) Close() error {
 	if m.saved == nil {
 		return nil
 	}
-	err := m.saved.Close()
+	err := errors.Join(m.saved.Close(), m.filters.close())
 	for _, peer := range m.peers {
 		peer.closed.Store(true)
-		err = errors.Join(err, peer.saved.Close())
+		err = errors.Join(err, peer.saved.Close(), peer.filters.close())
 	}
 	m.constants.close()
 	return err

@@ -485,6 +485,27 @@ func (r *Reader) VerifyAll(ctx context.Context, progress func(done, total int64)
 	return nil
 }
 
+// Verify verifies the checksum of a tensor that [Reader.ReadFloat32] can read.
+func (r *Reader) Verify(name string) error {
+	t, _, err := r.readable(name)
+	if err != nil {
+		return err
+	}
+	parts := []*tensor{t}
+	if len(t.slices) > 0 {
+		parts = nil
+		for _, s := range t.slices {
+			parts = append(parts, s.data)
+		}
+	}
+	for _, part := range parts {
+		if err := r.stream(context.Background(), part, func([]byte) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // verifyStrings verifies a tensor of strings: varint lengths, their masked checksum, the strings.
 func (r *Reader) verifyStrings(ctx context.Context, t *tensor) error {
 	s := r.shards[int32(t.Shard)]

@@ -101,7 +101,8 @@ int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, c
     return KERNELS_MEMORY;
   }
 #if defined(__linux__)
-  if (alignment == HUGE_PAGE) madvise(values, w->bytes, MADV_HUGEPAGE);
+  // The last page would be huge for a small rest.
+  if (alignment == HUGE_PAGE) madvise(values, w->bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
 #endif
   w->values = values;
   packing p = {w, filters};
@@ -150,8 +151,8 @@ static void multiply_rows(const blocks *b, int64_t panel, int64_t from, int64_t 
   const kernels_isa *isa = w->isa;
   size_t stride = (size_t)b->count * KERNELS_BLOCK;
   for (int p = 0; p < w->positions; p++) {
-    isa->product(b->left + (size_t)p * (size_t)b->block * stride + (size_t)from * KERNELS_BLOCK, stride, rows,
-                 w->values + ((size_t)panel * (size_t)w->positions + (size_t)p) * (size_t)w->inner * (size_t)isa->panel, w->inner,
+    const float *right = w->values + (((size_t)panel * (size_t)w->positions + (size_t)p) * (size_t)w->inner + (size_t)b->c->offset) * (size_t)isa->panel;
+    isa->product(b->left + (size_t)p * (size_t)b->block * stride + (size_t)from * KERNELS_BLOCK, stride, rows, right, b->c->inner,
                  products + (size_t)p * (size_t)rows * (size_t)isa->panel);
   }
   isa->output(b->c, b->first + from, rows, panel, products);
@@ -219,22 +220,30 @@ static void rows_item(void *argument, int64_t item) {
   kernels_give(memory);
 }
 
-int kernels_convolve(const kernels_convolution *c) {
+int kernels_convolve(const kernels_convolution *asked) {
+  kernels_convolution copy = *asked, *c = &copy;
   const kernels_weights *w = c->weights;
+  if (c->first < 0 || c->sources < 1 || c->first > w->shape.sources || c->sources > w->shape.sources - c->first) return KERNELS_INVALID;
   if (c->batch < 0 || c->height < 0 || c->width < 0 || c->batch > KERNELS_DIMENSION || c->height > KERNELS_DIMENSION || c->width > KERNELS_DIMENSION) return KERNELS_INVALID;
   if (c->stencil != NULL && (c->stencil_size < 1 || c->stencil_size > KERNELS_KERNEL || w->tile != 0 || w->shape.kernel != 1 || w->shape.sources != 1)) return KERNELS_INVALID;
   int64_t tile = w->tile == 0 ? 1 : w->tile, rows;
   if (__builtin_mul_overflow(c->batch, divide_up(c->height, tile) * divide_up(c->width, tile), &rows)) return KERNELS_INVALID;
   if (rows == 0) return KERNELS_OK;
   size_t zeros = 0;
-  for (int i = 0; i < w->shape.sources; i++) {
-    size_t channels = (size_t)divide_up(w->shape.channels[i], 16) * 16;
-    if (channels > zeros) zeros = channels;
+  c->inner = c->offset = 0;
+  for (int i = 0; i < c->first + c->sources; i++) {
+    int64_t channels = divide_up(w->shape.channels[i], 16) * 16, length = w->tile == 0 ? channels * w->shape.kernel * w->shape.kernel : channels;
+    if (i < c->first) {
+      c->offset += length;
+      continue;
+    }
+    c->inner += length;
+    if ((size_t)channels > zeros) zeros = (size_t)channels;
   }
   kernels_scratch *nothing = kernels_take(zeros * sizeof(float));
   if (nothing == NULL) return KERNELS_MEMORY;
   memset(nothing->floats, 0, zeros * sizeof(float));
-  blocks b = {.c = c, .zeros = nothing->floats, .block = divide_up(w->inner, KERNELS_BLOCK), .count = rows};
+  blocks b = {.c = c, .zeros = nothing->floats, .block = divide_up(c->inner, KERNELS_BLOCK), .count = rows};
   size_t row = (size_t)w->positions * (size_t)b.block * KERNELS_BLOCK * sizeof(float);
   int64_t most = (int64_t)(LEFT_BYTES / row);
   if (most < w->isa->rows) most = w->isa->rows;

@@ -64,8 +64,10 @@ func (w *rewriter) kindOf(node *tfpb.NodeDef, kinds map[string]kind) kind {
 		first = kinds[operationOf(in[0])]
 	}
 	switch node.Op {
-	case Operation, "Conv2D":
-		if shape := w.variableShape(in[len(in)/2]); len(shape) == 4 {
+	case Operation:
+		return kind{rank: 4, channels: int(node.Attr["depth"].GetI())}
+	case "Conv2D":
+		if shape := w.variableShape(in[1]); len(shape) == 4 {
 			return kind{rank: 4, channels: shape[3]}
 		}
 	case "DepthwiseConv2dNative":
@@ -148,18 +150,6 @@ func (w *rewriter) axis(in []string, i int) int {
 		return -1
 	}
 	return int(int32(binary.LittleEndian.Uint32(content)))
-}
-
-// variableShape returns the shape of the variable that an operation reads.
-func (w *rewriter) variableShape(name string) (shape []int) {
-	handle := w.input(w.nodes[name], 0, "VarHandleOp")
-	if handle == nil || handle.Attr["dtype"].GetType() != tfpb.DataType_DT_FLOAT {
-		return nil
-	}
-	for _, d := range handle.Attr["shape"].GetShape().GetDim() {
-		shape = append(shape, int(d.GetSize()))
-	}
-	return shape
 }
 
 // Fuse puts Elementwise in the place of two and more elementwise operations on maps, of

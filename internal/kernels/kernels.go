@@ -16,9 +16,7 @@ var ErrMemory = errors.New("kernels: out of memory")
 // to register them, or there is no code for the processor.
 var ErrUnavailable = errors.New("the faster convolutions are not available")
 
-// Operation is the name of the convolution in TensorFlow. It has the attributes sources,
-// the number of inputs that are joined by channels, key, a name for the filters, which
-// must not change, and threads.
+// Operation is the name of the convolution in TensorFlow; tensorflow.c has its attributes.
 const Operation = "TfconvrnnConvolution"
 
 // Form says how a convolution is computed.

@@ -18,7 +18,7 @@ enum {
 };
 
 // What functions return; 0 is success.
-enum { KERNELS_OK = 0, KERNELS_INVALID = 1, KERNELS_MEMORY = 2 };
+enum { KERNELS_OK = 0, KERNELS_INVALID = 1, KERNELS_MEMORY = 2, KERNELS_DATA = 3 };
 
 // kernels_shape is what does not depend on the size of the maps.
 typedef struct {
@@ -29,7 +29,8 @@ typedef struct {
 } kernels_shape;
 
 // kernels_weights are packed weights. values is
-// [panels][positions][inner][panel columns], padded with zeros.
+// [panels][positions][inner][panel columns], padded with zeros; inner is
+// [sources][kernel, kernel][channels] for the product over patches.
 typedef struct {
   const struct kernels_isa *isa;
   kernels_shape shape;
@@ -44,6 +45,9 @@ typedef struct {
 typedef struct {
   const kernels_weights *weights;
   int64_t batch, height, width;
+  // Of the weights' sources, sources from first on are there; the others are left out, as if
+  // they were zero.
+  int first, sources;
   const float *x[KERNELS_SOURCES];
   // stencil, if it is not NULL, is [stencil_size, stencil_size, channels]: a depthwise
   // convolution of the only source before the kernel, which is then of 1×1.
@@ -51,6 +55,7 @@ typedef struct {
   int stencil_size;
   float *y;
   int threads;
+  int64_t inner, offset;  // of these sources, in the weights' inner; kernels_convolve sets them
 } kernels_convolution;
 
 // The instructions of kernels_evaluate.
@@ -139,6 +144,10 @@ int kernels_evaluate(const kernels_isa *isa, const kernels_evaluation *e);
 // kernels_parallel calls body for every item from 0 to items-1, on up to threads threads:
 // the caller's, and helpers that are free. Calls from several threads run at once.
 void kernels_parallel(int threads, int64_t items, void (*body)(void *argument, int64_t item), void *argument);
+
+// kernels_read reads a source of the filters with a key, count values, and says what is wrong
+// with them in problem. It is written in Go.
+extern int kernels_read(char *key, int source, float *to, int64_t count, char *problem, int size);
 
 // kernels_take returns memory for at least so many bytes, aligned to 64, or NULL; what
 // kernels_give gives back is kept for the next until kernels_trim.

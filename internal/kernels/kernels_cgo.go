@@ -108,8 +108,9 @@ func Instructions() []string {
 // Weights are packed weights, in memory of C that the owner frees with Close. Convolve is
 // safe for concurrent use; Close must come after.
 type Weights struct {
-	filter Filter
-	packed *C.kernels_weights
+	filter       Filter
+	instructions string
+	packed       *C.kernels_weights
 }
 
 // Pack packs the filters [kernel, kernel, channels, depth], one for each input, for a form
@@ -139,7 +140,7 @@ func Pack(instructions string, form Form, filter Filter, filters [][]float32, th
 		shape.channels[k] = C.int64_t(filter.Channels[k])
 		pointers[k] = pinned(&pinner, values)
 	}
-	w := &Weights{filter: filter}
+	w := &Weights{filter: filter, instructions: instructions}
 	if err := code(int(C.kernels_pack_for(i, &shape, C.int(form), &pointers[0], C.int(threads), &w.packed))); err != nil {
 		return nil, err
 	}
@@ -160,25 +161,26 @@ func (w *Weights) Close() {
 	w.packed = nil
 }
 
-// Convolve computes y [batch, height, width, depth] from the inputs [batch, height, width,
-// channels], with stride 1 and SAME padding. A stencil [size, size, channels], for one input
+// Convolve computes y [batch, height, width, depth] from inputs [batch, height, width,
+// channels], with stride 1 and SAME padding. The inputs are those of the filter from first
+// on; others are left out of the sum. A stencil [size, size, channels], for one input
 // and a kernel of 1×1, is a depthwise convolution before; nil is none.
-func (w *Weights) Convolve(batch, height, width int, inputs [][]float32, stencil, y []float32, threads int) error {
+func (w *Weights) Convolve(batch, height, width, first int, inputs [][]float32, stencil, y []float32, threads int) error {
 	if batch < 0 || height < 0 || width < 0 || batch > maxDimension || height > maxDimension || width > maxDimension {
 		return fmt.Errorf("%w: %d maps of %d×%d", ErrInvalid, batch, height, width)
 	}
 	pixels := batch * height * width
-	if len(inputs) != len(w.filter.Channels) || len(y) != pixels*w.filter.Depth || threads < 1 {
+	if first < 0 || len(inputs) < 1 || len(inputs) > len(w.filter.Channels)-first || len(y) != pixels*w.filter.Depth || threads < 1 {
 		return fmt.Errorf("%w: %d inputs, %d outputs, %d threads", ErrInvalid, len(inputs), len(y), threads)
 	}
 	for i, input := range inputs {
-		if len(input) != pixels*w.filter.Channels[i] {
-			return fmt.Errorf("%w: an input of %d values instead of %d", ErrInvalid, len(input), pixels*w.filter.Channels[i])
+		if len(input) != pixels*w.filter.Channels[first+i] {
+			return fmt.Errorf("%w: an input of %d values instead of %d", ErrInvalid, len(input), pixels*w.filter.Channels[first+i])
 		}
 	}
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
-	c := C.kernels_convolution{weights: w.packed, batch: C.int64_t(batch), height: C.int64_t(height), width: C.int64_t(width), threads: C.int(threads)}
+	c := C.kernels_convolution{weights: w.packed, first: C.int(first), sources: C.int(len(inputs)), batch: C.int64_t(batch), height: C.int64_t(height), width: C.int64_t(width), threads: C.int(threads)}
 	for i, input := range inputs {
 		c.x[i] = pinned(&pinner, input)
 	}

@@ -139,7 +139,7 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 	all := randomFloats(r, pixels*c.filter.Depth+2*guard)
 	before := append([]float32(nil), all...)
 	y := all[guard : len(all)-guard]
-	require.NoError(t, w.Convolve(c.batch, c.height, c.width, inputs, stencil, y, 1), name)
+	require.NoError(t, w.Convolve(c.batch, c.height, c.width, 0, inputs, stencil, y, 1), name)
 	require.Equal(t, before[:guard], all[:guard], name)
 	require.Equal(t, before[len(all)-guard:], all[len(all)-guard:], name)
 
@@ -157,9 +157,10 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 	}
 	require.LessOrEqual(t, worst, tolerances[c.form]*math.Sqrt(squares/float64(checked)), name)
 
+	checkParts(t, r, w, c, inputs, filters)
 	// The same bytes with more threads, and one image alone.
 	again := make([]float32, len(y))
-	require.NoError(t, w.Convolve(c.batch, c.height, c.width, inputs, stencil, again, 3), name)
+	require.NoError(t, w.Convolve(c.batch, c.height, c.width, 0, inputs, stencil, again, 3), name)
 	require.Equal(t, y, again, name)
 	item := r.IntN(c.batch)
 	alone := make([]float32, len(y)/c.batch)
@@ -168,8 +169,27 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 		size := len(input) / c.batch
 		some = append(some, input[item*size:(item+1)*size])
 	}
-	require.NoError(t, w.Convolve(1, c.height, c.width, some, stencil, alone, 2), name)
+	require.NoError(t, w.Convolve(1, c.height, c.width, 0, some, stencil, alone, 2), name)
 	require.Equal(t, y[item*len(alone):(item+1)*len(alone)], alone, name)
+}
+
+// checkParts leaves out some of the inputs: the bytes are those of weights of the others alone.
+func checkParts(t *testing.T, r *rand.Rand, w *Weights, c testCase, inputs, filters [][]float32) {
+	count := len(inputs)
+	if count == 1 {
+		return
+	}
+	first := r.IntN(count)
+	last := first + 1 + r.IntN(count-first)
+	part := c
+	part.filter.Channels = c.filter.Channels[first:last]
+	alone, err := Pack(w.instructions, c.form, part.filter, filters[first:last], 2)
+	require.NoError(t, err)
+	defer alone.Close()
+	want, got := make([]float32, c.batch*c.height*c.width*c.filter.Depth), make([]float32, c.batch*c.height*c.width*c.filter.Depth)
+	require.NoError(t, alone.Convolve(c.batch, c.height, c.width, 0, inputs[first:last], nil, want, 2))
+	require.NoError(t, w.Convolve(c.batch, c.height, c.width, first, inputs[first:last], nil, got, 2))
+	require.Equal(t, want, got, "inputs %d to %d of %+v", first, last, c)
 }
 
 func TestInvalidShapes(t *testing.T) {
@@ -199,20 +219,22 @@ func TestInvalidShapes(t *testing.T) {
 	require.NoError(t, err)
 	defer w.Close()
 	x, y := [][]float32{make([]float32, 2*3*4)}, make([]float32, 2*3*5)
-	assert.NoError(t, w.Convolve(1, 2, 3, x, nil, y, 1))
-	assert.NoError(t, w.Convolve(0, 2, 3, [][]float32{nil}, nil, nil, 1))
-	assert.ErrorIs(t, w.Convolve(2, 2, 3, x, nil, y, 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(-1, -2, 3, x, nil, y, 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, nil, nil, y, 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, x, nil, y[1:], 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, x, nil, y, 0), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, x, make([]float32, 9*4), y, 1), ErrInvalid, "a stencil is for kernels of 1×1")
+	assert.NoError(t, w.Convolve(1, 2, 3, 0, x, nil, y, 1))
+	assert.NoError(t, w.Convolve(0, 2, 3, 0, [][]float32{nil}, nil, nil, 1))
+	assert.ErrorIs(t, w.Convolve(2, 2, 3, 0, x, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(-1, -2, 3, 0, x, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, 0, nil, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, 1, x, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, -1, x, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, 0, x, nil, y[1:], 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, 0, x, nil, y, 0), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(1, 2, 3, 0, x, make([]float32, 9*4), y, 1), ErrInvalid, "a stencil is for kernels of 1×1")
 	one, err := Pack(instructions, Product, Filter{Kernel: 1, Channels: []int{4}, Depth: 5}, [][]float32{make([]float32, 20)}, 1)
 	require.NoError(t, err)
 	defer one.Close()
-	assert.NoError(t, one.Convolve(1, 2, 3, x, make([]float32, 9*4), y, 1))
-	assert.ErrorIs(t, one.Convolve(1, 2, 3, x, make([]float32, 9*4+1), y, 1), ErrInvalid)
-	assert.ErrorIs(t, one.Convolve(1, 2, 3, x, make([]float32, 64*4), y, 1), ErrInvalid)
+	assert.NoError(t, one.Convolve(1, 2, 3, 0, x, make([]float32, 9*4), y, 1))
+	assert.ErrorIs(t, one.Convolve(1, 2, 3, 0, x, make([]float32, 9*4+1), y, 1), ErrInvalid)
+	assert.ErrorIs(t, one.Convolve(1, 2, 3, 0, x, make([]float32, 64*4), y, 1), ErrInvalid)
 }
 
 // TestManyAtOnce convolves in several goroutines with helpers.
@@ -225,13 +247,13 @@ func TestManyAtOnce(t *testing.T) {
 	defer w.Close()
 	x := [][]float32{randomFloats(r, 2*14*14*64)}
 	want := make([]float32, 2*14*14*64)
-	require.NoError(t, w.Convolve(2, 14, 14, x, nil, want, 1))
+	require.NoError(t, w.Convolve(2, 14, 14, 0, x, nil, want, 1))
 	results := make(chan []float32)
 	for threads := range 4 {
 		go func() {
 			for range 50 {
 				y := make([]float32, len(want))
-				if w.Convolve(2, 14, 14, x, nil, y, 1+threads) != nil {
+				if w.Convolve(2, 14, 14, 0, x, nil, y, 1+threads) != nil {
 					y = nil
 				}
 				results <- y
@@ -269,7 +291,7 @@ func BenchmarkConvolve(b *testing.B) {
 			}
 			b.Run(fmt.Sprintf("%s/%d×%d²×%d→%d/%d/%v/%d", instructions, c.batch, c.height, c.filter.Channels[0], c.filter.Depth, c.filter.Kernel, c.form, c.stencil), func(b *testing.B) {
 				for b.Loop() {
-					require.NoError(b, w.Convolve(c.batch, c.height, c.width, x, stencil, y, 2))
+					require.NoError(b, w.Convolve(c.batch, c.height, c.width, 0, x, stencil, y, 2))
 				}
 				macs := float64(pixels) * float64(sizes[0])
 				b.ReportMetric(2*macs*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")

@@ -32,14 +32,14 @@ func (d drawing) op(name, op string, inputs ...graph.Tensor) graph.Tensor {
 	return d.Add(graph.Spec{Name: name, Op: op, Inputs: inputs, Attributes: graph.Attributes{"T": float}})
 }
 
-func rewritten(d drawing, r Rewriting) (map[string]*tfpb.NodeDef, int) {
+func rewritten(d drawing, r Rewriting) (map[string]*tfpb.NodeDef, []string) {
 	def := d.Proto()
-	count := r.Rewrite(def)
+	released := r.Rewrite(def)
 	nodes := map[string]*tfpb.NodeDef{}
 	for _, n := range def.Node {
 		nodes[n.Name] = n
 	}
-	return nodes, count
+	return nodes, released
 }
 
 func TestRewriteConvolutions(t *testing.T) {
@@ -50,15 +50,17 @@ func TestRewriteConvolutions(t *testing.T) {
 	d.conv2D("valid", x, w, 1, "VALID")
 	d.conv2D("other", x, d.placeholder("fed"), 1, "SAME")
 	d.conv2D("constant/c", x, d.filter("v", 3, 3, 4, 8), 1, "SAME")
-	nodes, count := rewritten(d, Rewriting{Key: "k ", Threads: 3, Skip: func(name string) bool { return name == "constant/c" }})
-	assert.Equal(t, 1, count)
+	nodes, _ := rewritten(d, Rewriting{Key: "k", Threads: 3, Skip: func(name string) bool { return name == "constant/c" }})
 	for _, name := range []string{"stride", "valid", "other", "constant/c"} {
 		assert.Equal(t, "Conv2D", nodes[name].Op, name)
 	}
 	n := nodes["plain"]
 	assert.Equal(t, Operation, n.Op)
-	assert.Equal(t, []string{"x", "w/Read", "^before"}, n.Input)
-	assert.Equal(t, "k w/Read", string(n.Attr["key"].GetS()))
+	assert.Equal(t, []string{"x", "^before"}, n.Input)
+	assert.Equal(t, "k w", string(n.Attr["key"].GetS()))
+	assert.EqualValues(t, 3, n.Attr["kernel"].GetI())
+	assert.Equal(t, []int64{4}, n.Attr["channels"].GetList().GetI())
+	assert.EqualValues(t, 8, n.Attr["depth"].GetI())
 	assert.EqualValues(t, 3, n.Attr["threads"].GetI())
 	assert.EqualValues(t, 1, n.Attr["sources"].GetI())
 	assert.EqualValues(t, 5, n.Attr["_tfconvrnn_macs"].GetI())
@@ -77,10 +79,10 @@ func TestRewritePatches(t *testing.T) {
 	product("one", 1, x)
 	product("no patches", 3, x)
 	product("patches for one", 1, gather)
-	nodes, count := rewritten(d, Rewriting{Threads: 1})
-	assert.Equal(t, 2, count)
-	assert.Equal(t, []string{"x", "three/w/Read", "^before"}, nodes["three"].Input)
-	assert.Equal(t, []string{"x", "one/w/Read"}, nodes["one"].Input)
+	nodes, _ := rewritten(d, Rewriting{Key: "k", Threads: 1})
+	assert.Equal(t, []string{"x", "^before"}, nodes["three"].Input)
+	assert.Equal(t, []string{"x"}, nodes["one"].Input)
+	assert.Equal(t, "k three/w", string(nodes["three"].Attr["key"].GetS()))
 	assert.Equal(t, "Reshape", nodes["no patches"].Op)
 	assert.Equal(t, "Reshape", nodes["patches for one"].Op)
 }
@@ -94,7 +96,7 @@ func TestRewriteJoinsSums(t *testing.T) {
 		if read {
 			d.op("reader", "Elu", b)
 		}
-		r := Rewriting{Key: "k ", Threads: 1, Kept: map[string]bool{}}
+		r := Rewriting{Key: "k", Threads: 1, Kept: map[string]bool{}}
 		for _, name := range kept {
 			r.Kept[name] = true
 		}
@@ -103,7 +105,9 @@ func TestRewriteJoinsSums(t *testing.T) {
 	}
 	sum := draw(3, 1, false)
 	assert.Equal(t, Operation, sum.Op)
-	assert.Equal(t, []string{"x", "h", "wa/Read", "wb/Read", "^before"}, sum.Input)
+	assert.Equal(t, []string{"x", "h", "^before"}, sum.Input)
+	assert.Equal(t, "k wa wb", string(sum.Attr["key"].GetS()))
+	assert.Equal(t, []int64{4, 6}, sum.Attr["channels"].GetList().GetI())
 	assert.EqualValues(t, 2, sum.Attr["sources"].GetI())
 	assert.EqualValues(t, 10, sum.Attr["_tfconvrnn_macs"].GetI())
 	assert.Equal(t, "AddV2", draw(1, 1, false).Op, "kernels of two sizes")
@@ -122,7 +126,7 @@ func TestRewriteSeparable(t *testing.T) {
 		if read {
 			d.op("reader", "Elu", depthwise)
 		}
-		r := Rewriting{Key: "k ", Threads: 1, Kept: map[string]bool{}}
+		r := Rewriting{Key: "k", Threads: 1, Kept: map[string]bool{}}
 		for _, name := range kept {
 			r.Kept[name] = true
 		}
@@ -130,14 +134,70 @@ func TestRewriteSeparable(t *testing.T) {
 		return nodes["pointwise"]
 	}
 	node := draw(1, 1, false)
-	assert.Equal(t, []string{"x", "w/Read", "s/Read"}, node.Input)
+	assert.Equal(t, []string{"x", "s/Read"}, node.Input)
 	assert.EqualValues(t, 1, node.Attr["stencils"].GetI())
 	assert.EqualValues(t, 12, node.Attr["_tfconvrnn_macs"].GetI())
 	for name, other := range map[string]*tfpb.NodeDef{
 		"larger kernel": draw(3, 1, false), "multiplier": draw(1, 2, false), "read": draw(1, 1, true), "fetched": draw(1, 1, false, "depthwise"),
 	} {
-		assert.Equal(t, []string{"depthwise", "w/Read"}, other.Input, name)
+		assert.Equal(t, []string{"depthwise"}, other.Input, name)
 	}
+}
+
+// TestRewriteShares: a convolution of one input takes the weights of the joined one.
+func TestRewriteShares(t *testing.T) {
+	d := drawing{graph.New()}
+	x, h, wx, wh := d.placeholder("x"), d.placeholder("h"), d.filter("wx", 3, 3, 4, 8), d.filter("wh", 3, 3, 6, 8)
+	d.conv2D("x alone", x, wx, 1, "SAME")
+	d.conv2D("h alone", h, wh, 1, "SAME")
+	d.conv2D("another", h, d.filter("wo", 3, 3, 6, 8), 1, "SAME")
+	d.op("sum", "AddV2", d.conv2D("a", x, wx, 1, "SAME"), d.conv2D("b", h, wh, 1, "SAME"))
+	nodes, _ := rewritten(d, Rewriting{Key: "k", Threads: 1})
+	for i, name := range []string{"x alone", "h alone"} {
+		n := nodes[name]
+		assert.Equal(t, "k wx wh", string(n.Attr["key"].GetS()), name)
+		assert.EqualValues(t, i, n.Attr["first"].GetI(), name)
+		assert.EqualValues(t, 1, n.Attr["sources"].GetI(), name)
+		assert.Equal(t, []int64{4, 6}, n.Attr["channels"].GetList().GetI(), name)
+	}
+	assert.Equal(t, "k wo", string(nodes["another"].Attr["key"].GetS()))
+}
+
+// TestRewriteReleases: variables that only convolutions need are not restored.
+func TestRewriteReleases(t *testing.T) {
+	d := drawing{graph.New()}
+	x := d.placeholder("x")
+	names := []string{"bias", "kernel", "read too", "constant's", "untouched"}
+	filters := map[string]graph.Tensor{}
+	for _, name := range names {
+		filters[name] = d.filter(name, 3, 3, 4, 8)
+	}
+	d.conv2D("c", x, filters["kernel"], 1, "SAME")
+	d.conv2D("d", x, filters["read too"], 1, "SAME")
+	d.op("e", "Elu", filters["read too"])
+	d.op("f", "Elu", filters["bias"])
+	d.conv2D("g", x, filters["constant's"], 1, "SAME")
+	d.conv2D("constant/g", x, filters["constant's"], 1, "SAME")
+	restore := d.Add(graph.Spec{Name: "save/restore", Op: "RestoreV2",
+		Inputs:     []graph.Tensor{d.String("save/filename", "model"), d.Strings("save/names", names...), d.Strings("save/slices", make([]string, len(names))...)},
+		Attributes: graph.Attributes{"dtypes": graph.Types(make([]tfpb.DataType, len(names))...)}})
+	var assigned []graph.Tensor
+	for i, name := range names {
+		assigned = append(assigned, d.Add(graph.Spec{Name: "save/assign/" + name, Op: "AssignVariableOp", Inputs: []graph.Tensor{d.Variable(name+"", []int{3, 3, 4, 8}), restore.Output(i)}}))
+	}
+	d.Add(graph.Spec{Name: "all", Op: "NoOp", Controls: assigned})
+	nodes, released := rewritten(d, Rewriting{Key: "k", Threads: 1, Skip: func(name string) bool { return name == "constant/g" }})
+	assert.Equal(t, []string{"kernel", "constant's"}, released)
+	assert.Equal(t, []string{"^save/assign/bias", "^save/assign/read too", "^save/assign/untouched"}, nodes["all"].Input)
+	assert.Equal(t, [][]byte{[]byte("bias"), []byte("read too"), []byte("untouched")}, nodes["save/names"].Attr["value"].GetTensor().GetStringVal())
+	assert.EqualValues(t, 3, nodes["save/slices"].Attr["value"].GetTensor().GetTensorShape().GetDim()[0].GetSize())
+	assert.Len(t, nodes["save/restore"].Attr["dtypes"].GetList().GetType(), 3)
+	assert.Equal(t, "save/restore:2", nodes["save/assign/untouched"].Input[1])
+	assert.Nil(t, nodes["save/assign/kernel"])
+	assert.Equal(t, FilterOperation, nodes["constant's/Read"].Op)
+	assert.Equal(t, "k constant's", string(nodes["constant's/Read"].Attr["key"].GetS()))
+	assert.Equal(t, "ReadVariableOp", nodes["read too/Read"].Op)
+	assert.Equal(t, "ReadVariableOp", nodes["bias/Read"].Op)
 }
 
 func TestIdentity(t *testing.T) {

@@ -3,12 +3,15 @@
 // The operation TfconvrnnConvolution:
 //
 //   inputs: sources × float [batch, height, width, channels], joined by channels
-//   filters: sources × float [kernel, kernel, channels, depth], which never change
 //   stencil: nothing, or float [size, size, channels, 1]: a depthwise convolution before, for
 //     one input and a kernel of 1×1
-//   key: names the filters; operations with the same key share packed weights
+//   key: names the filters [kernel, kernel, channels, depth], which kernels_read gives;
+//     operations with the same key share packed weights
+//   channels: of each filter; first: the filter of the first input, others follow
 //   threads: how many threads it may use
 //   output: float [batch, height, width, depth]
+//
+// and TfconvrnnFilter, the filter with a key in the given shape, read whenever it runs.
 
 #include "tensorflow.h"
 
@@ -16,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "kernels.h"
 
@@ -84,36 +88,65 @@ static void release(filters *f) {
 
 typedef struct {
   filters *filters;
-  int sources, stencils, threads;
+  kernels_shape shape;
+  int first, sources, stencils, threads;
 } convolution;
 
-enum { TENSORS = 2 * KERNELS_SOURCES + 1 };
+enum { TENSORS = KERNELS_SOURCES + 1, LONGEST_KEY = 4096 };
+
+static int64_t integer(TF_OpKernelConstruction *context, const char *name, TF_Status *status) {
+  int64_t value = 0;
+  if (tf.TF_GetCode(status) == TF_OK) tf.TF_OpKernelConstruction_GetAttrInt64(context, name, &value, status);
+  return value;
+}
+
+// integer_list returns how many integers an attribute has, and reads them if they are at most so many.
+static int integer_list(TF_OpKernelConstruction *context, const char *name, int most, int64_t *values, TF_Status *status) {
+  int32_t count = 0, total = 0;
+  if (tf.TF_GetCode(status) == TF_OK) tf.TF_OpKernelConstruction_GetAttrSize(context, name, &count, &total, status);
+  if (tf.TF_GetCode(status) == TF_OK && count > 0 && count <= most) tf.TF_OpKernelConstruction_GetAttrInt64List(context, name, values, count, status);
+  return count;
+}
+
+// key_of returns the attribute key, or NULL and a status.
+static char *key_of(TF_OpKernelConstruction *context, TF_Status *status) {
+  int32_t list = 0, length = 0;
+  if (tf.TF_GetCode(status) == TF_OK) tf.TF_OpKernelConstruction_GetAttrSize(context, "key", &list, &length, status);
+  if (tf.TF_GetCode(status) != TF_OK) return NULL;
+  if (length < 1 || length > LONGEST_KEY) {
+    tf.TF_SetStatus(status, TF_INVALID_ARGUMENT, "the key is empty or too long");
+    return NULL;
+  }
+  char *key = calloc(1, (size_t)length + 1);
+  if (key == NULL) {
+    tf.TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "out of memory");
+    return NULL;
+  }
+  tf.TF_OpKernelConstruction_GetAttrString(context, "key", key, (size_t)length, status);
+  return key;
+}
 
 static void *create(TF_OpKernelConstruction *context) {
   TF_Status *status = tf.TF_NewStatus();
-  int64_t sources = 0, stencils = 0, threads = 0;
-  int32_t list = 0, length = 0;
   convolution *c = NULL;
-  char *key = NULL;
-  tf.TF_OpKernelConstruction_GetAttrInt64(context, "sources", &sources, status);
-  if (tf.TF_GetCode(status) == TF_OK) tf.TF_OpKernelConstruction_GetAttrInt64(context, "stencils", &stencils, status);
-  if (tf.TF_GetCode(status) == TF_OK) tf.TF_OpKernelConstruction_GetAttrInt64(context, "threads", &threads, status);
-  if (tf.TF_GetCode(status) == TF_OK) tf.TF_OpKernelConstruction_GetAttrSize(context, "key", &list, &length, status);
+  kernels_shape shape = {0};
+  int64_t sources = integer(context, "sources", status), stencils = integer(context, "stencils", status), threads = integer(context, "threads", status);
+  int64_t first = integer(context, "first", status), kernel = integer(context, "kernel", status);
+  shape.depth = integer(context, "depth", status);
+  shape.sources = integer_list(context, "channels", KERNELS_SOURCES, shape.channels, status);
+  char *key = key_of(context, status);
   if (tf.TF_GetCode(status) != TF_OK) goto end;
-  if (sources < 1 || sources > KERNELS_SOURCES || stencils < 0 || stencils > 1 || (stencils == 1 && sources > 1) || threads < 1 || threads > 4096 || length < 1 || length > 4096) {
+  int wrong = kernel < 1 || kernel > KERNELS_KERNEL || shape.depth < 1 || shape.depth > KERNELS_DIMENSION || shape.sources < 1 || shape.sources > KERNELS_SOURCES ||
+              first < 0 || first >= shape.sources || sources < 1 || sources > shape.sources - first || threads < 1 || threads > 4096 ||
+              stencils < 0 || stencils > 1 || (stencils == 1 && (shape.sources > 1 || kernel > 1));
+  for (int i = 0; !wrong && i < shape.sources; i++) wrong = shape.channels[i] < 1 || shape.channels[i] > KERNELS_DIMENSION;
+  if (wrong) {
     tf.TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnConvolution: wrong attributes");
     goto end;
   }
-  key = calloc(1, (size_t)length + 1);
+  shape.kernel = (int)kernel;
   c = calloc(1, sizeof(*c));
-  if (key != NULL && c != NULL) {
-    tf.TF_OpKernelConstruction_GetAttrString(context, "key", key, (size_t)length, status);
-    if (tf.TF_GetCode(status) != TF_OK) goto end;
-    c->sources = (int)sources;
-    c->stencils = (int)stencils;
-    c->threads = (int)threads;
-    c->filters = acquire(key);
-  }
+  if (c != NULL) *c = (convolution){.shape = shape, .first = (int)first, .sources = (int)sources, .stencils = (int)stencils, .threads = (int)threads, .filters = acquire(key)};
   if (c == NULL || c->filters == NULL) tf.TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "TfconvrnnConvolution: out of memory");
 end:
   free(key);
@@ -134,97 +167,132 @@ static void remove_convolution(void *kernel) {
 }
 
 // check fills in what the tensors say, or says what is wrong with them.
-static const char *check(TF_Tensor *const *tensors, int sources, kernels_shape *shape, kernels_convolution *c) {
-  *shape = (kernels_shape){.sources = sources};
-  for (int i = 0; i < sources; i++) {
-    const TF_Tensor *x = tensors[i], *filter = tensors[sources + i];
-    if (tf.TF_TensorType(x) != TF_FLOAT || tf.TF_TensorType(filter) != TF_FLOAT) return "inputs must be float";
-    if (tf.TF_NumDims(x) != 4 || tf.TF_NumDims(filter) != 4) return "inputs must have four dimensions";
+static const char *check(TF_Tensor *const *tensors, const convolution *op, kernels_convolution *c) {
+  for (int i = 0; i < op->sources; i++) {
+    const TF_Tensor *x = tensors[i];
+    if (tf.TF_TensorType(x) != TF_FLOAT) return "inputs must be float";
+    if (tf.TF_NumDims(x) != 4) return "inputs must have four dimensions";
     if (i == 0) {
       c->batch = tf.TF_Dim(x, 0);
       c->height = tf.TF_Dim(x, 1);
       c->width = tf.TF_Dim(x, 2);
-      int64_t kernel = tf.TF_Dim(filter, 0);
-      if (kernel < 1 || kernel > KERNELS_KERNEL) return "the kernel is empty or too large";
-      shape->kernel = (int)kernel;
-      shape->depth = tf.TF_Dim(filter, 3);
     }
     if (tf.TF_Dim(x, 0) != c->batch || tf.TF_Dim(x, 1) != c->height || tf.TF_Dim(x, 2) != c->width) return "inputs must have the same batch, height and width";
-    if (tf.TF_Dim(filter, 0) != shape->kernel || tf.TF_Dim(filter, 1) != shape->kernel || tf.TF_Dim(filter, 3) != shape->depth) return "filters must be square and of the same size and depth";
-    shape->channels[i] = tf.TF_Dim(x, 3);
-    if (tf.TF_Dim(filter, 2) != shape->channels[i]) return "a filter must have its input's channels";
-    if (shape->channels[i] < 1 || shape->channels[i] > KERNELS_DIMENSION) return "there are no channels or too many";
+    if (tf.TF_Dim(x, 3) != op->shape.channels[op->first + i]) return "an input must have its filter's channels";
     c->x[i] = tf.TF_TensorData(x);
   }
-  if (shape->depth < 1 || shape->depth > KERNELS_DIMENSION) return "the depth is 0 or too large";
   if (c->batch > KERNELS_DIMENSION || c->height > KERNELS_DIMENSION || c->width > KERNELS_DIMENSION) return "a dimension is too large";
   return NULL;
 }
 
 // check_stencil does the same for the depthwise convolution.
-static const char *check_stencil(const TF_Tensor *stencil, const kernels_shape *shape, kernels_convolution *c) {
+static const char *check_stencil(const TF_Tensor *stencil, const convolution *op, kernels_convolution *c) {
   if (tf.TF_TensorType(stencil) != TF_FLOAT || tf.TF_NumDims(stencil) != 4) return "the stencil must be float, with four dimensions";
   int64_t size = tf.TF_Dim(stencil, 0);
-  if (shape->kernel != 1 || size < 1 || size > KERNELS_KERNEL || tf.TF_Dim(stencil, 1) != size) return "the stencil must be square, and the kernel 1×1";
-  if (tf.TF_Dim(stencil, 2) != shape->channels[0] || tf.TF_Dim(stencil, 3) != 1) return "the stencil must have the input's channels, one for each";
+  if (size < 1 || size > KERNELS_KERNEL || tf.TF_Dim(stencil, 1) != size) return "the stencil must be square and not too large";
+  if (tf.TF_Dim(stencil, 2) != op->shape.channels[0] || tf.TF_Dim(stencil, 3) != 1) return "the stencil must have the input's channels, one for each";
   c->stencil = tf.TF_TensorData(stencil);
   c->stencil_size = (int)size;
   return NULL;
 }
 
-// packed returns the weights in the form, and packs them if they are not yet.
-static const char *packed(convolution *c, int form, const kernels_shape *shape, TF_Tensor *const *tensors, const kernels_weights **weights) {
-  filters *f = c->filters;
-  const char *problem = NULL;
-  pthread_mutex_lock(&f->packing);
-  if (f->forms[form] == NULL) {
-    const float *values[KERNELS_SOURCES];
-    for (int i = 0; i < shape->sources; i++) values[i] = tf.TF_TensorData(tensors[shape->sources + i]);
-    if (kernels_pack(isa, shape, form, values, c->threads, &f->forms[form]) != KERNELS_OK) problem = "no memory for the packed weights";
+// read_filter reads the filter of a key's source, or says what is wrong.
+static int read_filter(const char *key, int source, float *to, size_t count, char *problem, size_t size) {
+  problem[0] = 0;
+  return kernels_read((char *)key, source, to, (int64_t)count, problem, (int)size);
+}
+
+// pack reads the filters and packs them in a form. What is read lies on pages of its own:
+// freed by malloc, as much would stay in the process, or make it keep more of what others free.
+static int pack(const convolution *c, int form, kernels_weights **packed, char *problem, size_t size) {
+  const kernels_shape *shape = &c->shape;
+  size_t counts[KERNELS_SOURCES], total = 0;
+  for (int i = 0; i < shape->sources; i++) {
+    size_t plane = (size_t)(shape->kernel * shape->kernel) * (size_t)shape->channels[i];
+    if (__builtin_mul_overflow(plane, (size_t)shape->depth, &counts[i]) || __builtin_add_overflow(total, counts[i], &total)) return KERNELS_MEMORY;
   }
+  if (total > PTRDIFF_MAX / sizeof(float)) return KERNELS_MEMORY;
+  float *memory = mmap(NULL, total * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return KERNELS_MEMORY;
+  const float *values[KERNELS_SOURCES];
+  int result = KERNELS_OK;
+  float *to = memory;
+  for (int i = 0; result == KERNELS_OK && i < shape->sources; to += counts[i++]) {
+    values[i] = to;
+    result = read_filter(c->filters->key, i, to, counts[i], problem, size);
+  }
+  if (result == KERNELS_OK) result = kernels_pack(isa, shape, form, values, c->threads, packed);
+  munmap(memory, total * sizeof(float));
+  return result;
+}
+
+// packed returns the weights in the form, and packs them if they are not yet.
+static int packed(convolution *c, int form, const kernels_weights **weights, char *problem, size_t size) {
+  filters *f = c->filters;
+  int result = KERNELS_OK;
+  pthread_mutex_lock(&f->packing);
+  if (f->forms[form] == NULL) result = pack(c, form, &f->forms[form], problem, size);
   *weights = f->forms[form];
   pthread_mutex_unlock(&f->packing);
-  if (problem == NULL && memcmp(&(*weights)->shape, shape, sizeof(*shape)) != 0) problem = "other filters have the same key";
-  return problem;
+  if (result == KERNELS_OK && memcmp(&(*weights)->shape, &c->shape, sizeof(c->shape)) != 0) {
+    snprintf(problem, size, "other filters have the same key");
+    result = KERNELS_INVALID;
+  }
+  return result;
+}
+
+// output_bytes returns the size of an output, or 0 if it is too large; empty ones have none.
+static int output_bytes(const int64_t *dims, int rank, size_t *bytes) {
+  size_t count = 1;
+  for (int i = 0; i < rank; i++) {
+    if (dims[i] < 0 || __builtin_mul_overflow(count, (size_t)dims[i], &count)) return 0;
+  }
+  if (count > PTRDIFF_MAX / sizeof(float)) return 0;
+  *bytes = count * sizeof(float);
+  return 1;
+}
+
+enum { PROBLEM = 512 };
+
+// fail makes a status of a problem, if there is one.
+static void fail(const char *name, int code, const char *problem, TF_Status *status) {
+  if (problem[0] == 0) return;
+  char text[PROBLEM + 64];
+  snprintf(text, sizeof(text), "%s: %s", name, problem);
+  tf.TF_SetStatus(status, code, text);
 }
 
 static void compute(void *kernel, TF_OpKernelContext *context) {
   convolution *c = kernel;
   TF_Tensor *tensors[TENSORS] = {0}, *y = NULL;
   TF_Status *status = tf.TF_NewStatus();
-  kernels_shape shape;
-  kernels_convolution k = {.threads = c->threads};
-  const char *problem = tf.TF_NumInputs(context) == 2 * c->sources + c->stencils ? NULL : "wrong number of inputs";
+  kernels_convolution k = {.threads = c->threads, .first = c->first, .sources = c->sources};
+  char text[PROBLEM] = "";
+  const char *problem = tf.TF_NumInputs(context) == c->sources + c->stencils ? NULL : "wrong number of inputs";
   int code = TF_INVALID_ARGUMENT;
-  for (int i = 0; problem == NULL && i < 2 * c->sources + c->stencils; i++) {
+  for (int i = 0; problem == NULL && i < c->sources + c->stencils; i++) {
     tf.TF_GetInput(context, i, &tensors[i], status);
     if (tf.TF_GetCode(status) != TF_OK) goto end;
   }
-  if (problem == NULL) problem = check(tensors, c->sources, &shape, &k);
-  if (problem == NULL && c->stencils > 0) problem = check_stencil(tensors[2 * c->sources], &shape, &k);
+  if (problem == NULL) problem = check(tensors, c, &k);
+  if (problem == NULL && c->stencils > 0) problem = check_stencil(tensors[c->sources], c, &k);
+  size_t bytes = 0;
+  int64_t dims[] = {k.batch, k.height, k.width, c->shape.depth};
+  if (problem == NULL && !output_bytes(dims, 4, &bytes)) problem = "the output is too large";
   if (problem != NULL) goto end;
-  size_t bytes;
-  int64_t dims[] = {k.batch, k.height, k.width, shape.depth};
-  if (__builtin_mul_overflow((size_t)(k.batch * k.height), (size_t)(k.width * shape.depth), &bytes) || bytes > PTRDIFF_MAX / sizeof(float)) {
-    problem = "the output is too large";
-    goto end;
-  }
-  y = tf.TF_AllocateOutput(context, 0, TF_FLOAT, dims, 4, bytes * sizeof(float), status);
+  y = tf.TF_AllocateOutput(context, 0, TF_FLOAT, dims, 4, bytes, status);
   if (tf.TF_GetCode(status) != TF_OK || bytes == 0) goto end;
   k.y = tf.TF_TensorData(y);
-  code = TF_FAILED_PRECONDITION;
-  problem = packed(c, kernels_form(&shape, k.batch, k.height, k.width), &shape, tensors, &k.weights);
-  if (problem != NULL) goto end;
+  int result = packed(c, kernels_form(&c->shape, k.batch, k.height, k.width), &k.weights, text, sizeof(text));
+  code = result == KERNELS_MEMORY ? TF_RESOURCE_EXHAUSTED : result == KERNELS_DATA ? TF_DATA_LOSS : TF_FAILED_PRECONDITION;
+  if (result == KERNELS_MEMORY) problem = "no memory for the packed weights";
+  if (result != KERNELS_OK) goto end;
   if (kernels_convolve(&k) != KERNELS_OK) {
     code = TF_RESOURCE_EXHAUSTED;
     problem = "out of memory";
   }
 end:
-  if (problem != NULL) {
-    char text[256];
-    snprintf(text, sizeof(text), "TfconvrnnConvolution: %s", problem);
-    tf.TF_SetStatus(status, code, text);
-  }
+  fail("TfconvrnnConvolution", code, problem != NULL ? problem : text, status);
   if (tf.TF_GetCode(status) != TF_OK) tf.TF_OpKernelContext_Failure(context, status);
   for (int i = 0; i < TENSORS; i++) {
     if (tensors[i] != NULL) tf.TF_DeleteTensor(tensors[i]);
@@ -233,44 +301,77 @@ end:
   tf.TF_DeleteStatus(status);
 }
 
-// output_shape is [batch, height, width] of the first input and the last dimension of the first filter.
-static void output_shape(TF_ShapeInferenceContext *context, TF_Status *status) {
-  TF_ShapeHandle *x = tf.TF_NewShapeHandle(), *filter = tf.TF_NewShapeHandle(), *result = tf.TF_NewShapeHandle();
-  int inputs = (int)tf.TF_ShapeInferenceContextNumInputs(context);
-#define STEP(call)                                        \
-  do {                                                    \
-    call;                                                 \
-    if (tf.TF_GetCode(status) != TF_OK) goto end;         \
-  } while (0)
-  STEP(tf.TF_ShapeInferenceContextGetInput(context, 0, x, status));
-  STEP(tf.TF_ShapeInferenceContextGetInput(context, inputs / 2, filter, status));
-  STEP(tf.TF_ShapeInferenceContextWithRank(context, x, 4, x, status));
-  STEP(tf.TF_ShapeInferenceContextWithRank(context, filter, 4, filter, status));
-  STEP(tf.TF_ShapeInferenceContextSubshape(context, x, 0, 3, x, status));
-  STEP(tf.TF_ShapeInferenceContextSubshape(context, filter, 3, 4, filter, status));
-  STEP(tf.TF_ShapeInferenceContextConcatenateShapes(context, x, filter, result, status));
-  STEP(tf.TF_ShapeInferenceContextSetOutput(context, 0, result, status));
-end:
-  tf.TF_DeleteShapeHandle(x);
-  tf.TF_DeleteShapeHandle(filter);
-  tf.TF_DeleteShapeHandle(result);
+enum { MOST_DIMENSIONS = 8 };
+
+typedef struct {
+  char *key;
+  int64_t dims[MOST_DIMENSIONS];
+  int rank;
+  size_t bytes;
+} weights;
+
+static void remove_weights(void *kernel) {
+  weights *w = kernel;
+  if (w == NULL) return;
+  free(w->key);
+  free(w);
 }
 
-static const char *register_convolution(TF_Status *status) {
-  const char *name = "TfconvrnnConvolution";
-  TF_OpDefinitionBuilder *op = tf.TF_NewOpDefinitionBuilder(name);
-  tf.TF_OpDefinitionBuilderAddAttr(op, "sources: int >= 1");
-  tf.TF_OpDefinitionBuilderAddAttr(op, "stencils: int >= 0 = 0");
-  tf.TF_OpDefinitionBuilderAddAttr(op, "key: string");
-  tf.TF_OpDefinitionBuilderAddAttr(op, "threads: int >= 1");
-  tf.TF_OpDefinitionBuilderAddInput(op, "inputs: sources * float");
-  tf.TF_OpDefinitionBuilderAddInput(op, "filters: sources * float");
-  tf.TF_OpDefinitionBuilderAddInput(op, "stencil: stencils * float");
-  tf.TF_OpDefinitionBuilderAddOutput(op, "output: float");
-  tf.TF_OpDefinitionBuilderSetShapeInferenceFunction(op, output_shape);
-  tf.TF_RegisterOpDefinition(op, status);
-  return name;
+static void *create_weights(TF_OpKernelConstruction *context) {
+  TF_Status *status = tf.TF_NewStatus();
+  weights *w = calloc(1, sizeof(*w));
+  if (w == NULL) {
+    tf.TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "TfconvrnnFilter: out of memory");
+  } else {
+    w->rank = integer_list(context, "shape", MOST_DIMENSIONS, w->dims, status);
+    w->key = key_of(context, status);
+    if (tf.TF_GetCode(status) == TF_OK && (w->rank > MOST_DIMENSIONS || !output_bytes(w->dims, w->rank, &w->bytes))) {
+      tf.TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnFilter: wrong attributes");
+    }
+  }
+  if (tf.TF_GetCode(status) != TF_OK) {
+    tf.TF_OpKernelConstruction_Failure(context, status);
+    remove_weights(w);
+    w = NULL;
+  }
+  tf.TF_DeleteStatus(status);
+  return w;
 }
+
+static void compute_weights(void *kernel, TF_OpKernelContext *context) {
+  const weights *w = kernel;
+  TF_Status *status = tf.TF_NewStatus();
+  TF_Tensor *y = tf.TF_AllocateOutput(context, 0, TF_FLOAT, w->dims, w->rank, w->bytes, status);
+  if (tf.TF_GetCode(status) == TF_OK && w->bytes > 0) {
+    char text[PROBLEM];
+    int result = read_filter(w->key, 0, tf.TF_TensorData(y), w->bytes / sizeof(float), text, sizeof(text));
+    fail("TfconvrnnFilter", result == KERNELS_DATA ? TF_DATA_LOSS : TF_FAILED_PRECONDITION, text, status);
+  }
+  if (tf.TF_GetCode(status) != TF_OK) tf.TF_OpKernelContext_Failure(context, status);
+  if (y != NULL) tf.TF_DeleteTensor(y);
+  tf.TF_DeleteStatus(status);
+}
+
+static void unknown_shape(TF_ShapeInferenceContext *context, TF_Status *status) { tf.TF_ShapeInferenceContextSetUnknownShape(context, status); }
+
+// register_operation registers an operation with one output of floats, and its kernel.
+static void register_operation(const char *name, const char *const *attributes, const char *const *inputs, void *(*create)(TF_OpKernelConstruction *), void (*compute)(void *, TF_OpKernelContext *), void (*remove)(void *), TF_Status *status) {
+  if (tf.TF_GetCode(status) != TF_OK) return;
+  TF_OpDefinitionBuilder *op = tf.TF_NewOpDefinitionBuilder(name);
+  for (; *attributes != NULL; attributes++) tf.TF_OpDefinitionBuilderAddAttr(op, *attributes);
+  for (; *inputs != NULL; inputs++) tf.TF_OpDefinitionBuilderAddInput(op, *inputs);
+  tf.TF_OpDefinitionBuilderAddOutput(op, "output: float");
+  tf.TF_OpDefinitionBuilderSetShapeInferenceFunction(op, unknown_shape);
+  tf.TF_RegisterOpDefinition(op, status);
+  if (tf.TF_GetCode(status) != TF_OK) return;
+  tf.TF_RegisterKernelBuilder(name, tf.TF_NewKernelBuilder(name, "CPU", create, compute, remove), status);
+}
+
+static const char *const convolution_attributes[] = {
+    "sources: int >= 1", "stencils: int >= 0 = 0", "key: string", "first: int >= 0 = 0", "kernel: int >= 1", "channels: list(int)", "depth: int >= 1", "threads: int >= 1", NULL};
+static const char *const convolution_inputs[] = {"inputs: sources * float", "stencil: stencils * float", NULL};
+static const char *const weights_attributes[] = {"key: string", "shape: list(int)", NULL};
+static const char *const no_inputs[] = {NULL};
 
 void kernels_register(void *const *functions, int instructions, char *text, size_t size) {
   memcpy(&tf, functions, sizeof(tf));
@@ -278,10 +379,8 @@ void kernels_register(void *const *functions, int instructions, char *text, size
   kernels_elementwise_init(&tf, isa);
   text[0] = 0;
   TF_Status *status = tf.TF_NewStatus();
-  const char *name = register_convolution(status);
-  if (tf.TF_GetCode(status) == TF_OK) {
-    tf.TF_RegisterKernelBuilder(name, tf.TF_NewKernelBuilder(name, "CPU", create, compute, remove_convolution), status);
-  }
+  register_operation("TfconvrnnConvolution", convolution_attributes, convolution_inputs, create, compute, remove_convolution, status);
+  register_operation("TfconvrnnFilter", weights_attributes, no_inputs, create_weights, compute_weights, remove_weights, status);
   if (tf.TF_GetCode(status) == TF_OK) kernels_register_elementwise(status);
   if (tf.TF_GetCode(status) != TF_OK) snprintf(text, size, "%s", tf.TF_Message(status));
   tf.TF_DeleteStatus(status);

@@ -10,13 +10,12 @@ typedef struct TF_Status TF_Status;
 typedef struct TF_Tensor TF_Tensor;
 typedef struct TF_OpDefinitionBuilder TF_OpDefinitionBuilder;
 typedef struct TF_ShapeInferenceContext TF_ShapeInferenceContext;
-typedef struct TF_ShapeHandle TF_ShapeHandle;
 typedef struct TF_KernelBuilder TF_KernelBuilder;
 typedef struct TF_OpKernelConstruction TF_OpKernelConstruction;
 typedef struct TF_OpKernelContext TF_OpKernelContext;
 
 enum { TF_FLOAT = 1 };
-enum { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8, TF_FAILED_PRECONDITION = 9 };
+enum { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8, TF_FAILED_PRECONDITION = 9, TF_DATA_LOSS = 15 };
 
 // X(result, name, parameters)
 #define KERNELS_TENSORFLOW(X)                                                                                       \
@@ -38,17 +37,6 @@ enum { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8, TF_FAILED_
   X(void, TF_OpDefinitionBuilderSetShapeInferenceFunction,                                                          \
     (TF_OpDefinitionBuilder *, void (*)(TF_ShapeInferenceContext *, TF_Status *)))                                  \
   X(void, TF_RegisterOpDefinition, (TF_OpDefinitionBuilder *, TF_Status *))                                         \
-  X(TF_ShapeHandle *, TF_NewShapeHandle, (void))                                                                    \
-  X(void, TF_DeleteShapeHandle, (TF_ShapeHandle *))                                                                 \
-  X(int64_t, TF_ShapeInferenceContextNumInputs, (TF_ShapeInferenceContext *))                                       \
-  X(void, TF_ShapeInferenceContextGetInput, (TF_ShapeInferenceContext *, int, TF_ShapeHandle *, TF_Status *))       \
-  X(void, TF_ShapeInferenceContextSetOutput, (TF_ShapeInferenceContext *, int, TF_ShapeHandle *, TF_Status *))      \
-  X(void, TF_ShapeInferenceContextWithRank,                                                                         \
-    (TF_ShapeInferenceContext *, TF_ShapeHandle *, int64_t, TF_ShapeHandle *, TF_Status *))                         \
-  X(void, TF_ShapeInferenceContextSubshape,                                                                         \
-    (TF_ShapeInferenceContext *, TF_ShapeHandle *, int64_t, int64_t, TF_ShapeHandle *, TF_Status *))                \
-  X(void, TF_ShapeInferenceContextConcatenateShapes,                                                                \
-    (TF_ShapeInferenceContext *, TF_ShapeHandle *, TF_ShapeHandle *, TF_ShapeHandle *, TF_Status *))                \
   X(TF_KernelBuilder *, TF_NewKernelBuilder,                                                                        \
     (const char *op, const char *device, void *(*create)(TF_OpKernelConstruction *),                                \
      void (*compute)(void *, TF_OpKernelContext *), void (*remove)(void *)))                                        \

@@ -93,8 +93,8 @@ static void pack_products(const kernels_weights *w, const float *const *filters,
   const kernels_shape *s = &w->shape;
   int64_t column = panel * PANEL, columns = s->depth - column < PANEL ? s->depth - column : PANEL;
   float *out = w->values + (size_t)panel * (size_t)w->inner * PANEL;
-  for (int at = 0; at < s->kernel * s->kernel; at++) {
-    for (int i = 0; i < s->sources; i++) {
+  for (int i = 0; i < s->sources; i++) {
+    for (int at = 0; at < s->kernel * s->kernel; at++) {
       const float *in = filters[i] + (size_t)at * (size_t)s->channels[i] * (size_t)s->depth + column;
       int64_t c = 0;
       for (; c < s->channels[i]; c++, out += PANEL, in += s->depth) {
@@ -169,13 +169,13 @@ INLINE void input_winograd(const int m, const float *matrix, const kernels_convo
   const kernels_shape *s = &c->weights->shape;
   int64_t across = (c->width + m - 1) / m, tiles = (c->height + m - 1) / m * across;
   size_t block = (size_t)count * KERNELS_BLOCK;
-  size_t position = (size_t)((c->weights->inner + KERNELS_BLOCK - 1) / KERNELS_BLOCK) * block;
+  size_t position = (size_t)((c->inner + KERNELS_BLOCK - 1) / KERNELS_BLOCK) * block;
   for (int64_t row = from; row < to; row++) {
     int64_t image = (first + row) / tiles, tile = (first + row) % tiles;
     int64_t top = tile / across * m - 1, side = tile % across * m - 1;
     int64_t k = 0;
-    for (int i = 0; i < s->sources; i++) {
-      int64_t channels = s->channels[i];
+    for (int i = 0; i < c->sources; i++) {
+      int64_t channels = s->channels[c->first + i];
       const float *at[MOST];
       pixels(t, c->x[i] + (size_t)image * (size_t)(c->height * c->width) * (size_t)channels, c->height, c->width, channels, top, side, zeros, at);
       int64_t padded = (channels + 15) / 16 * 16;
@@ -205,21 +205,19 @@ static void input_patches(const kernels_convolution *c, int64_t first, int64_t f
     int64_t image = (first + row) / size, pixel = (first + row) % size;
     int64_t y = pixel / c->width, x = pixel % c->width;
     int64_t k = 0;
-    for (int dy = 0; dy < s->kernel; dy++) {
-      for (int dx = 0; dx < s->kernel; dx++) {
-        int64_t py = y + dy - before, px = x + dx - before;
+    for (int i = 0; i < c->sources; i++) {
+      int64_t channels = s->channels[c->first + i], padded = (channels + 15) / 16 * 16;
+      for (int at = 0; at < s->kernel * s->kernel; at++) {
+        int64_t py = y + at / s->kernel - before, px = x + at % s->kernel - before;
         int inside = py >= 0 && py < c->height && px >= 0 && px < c->width;
-        for (int i = 0; i < s->sources; i++) {
-          int64_t channels = s->channels[i], padded = (channels + 15) / 16 * 16;
-          const float *in = inside ? c->x[i] + (size_t)((image * c->height + py) * c->width + px) * (size_t)channels : zeros;
-          for (int64_t from_channel = 0; from_channel < padded; from_channel += LANES, k += LANES) {
-            float *out = left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK);
-            if (from_channel + LANES <= channels) {
-              store(out, load(in + from_channel));
-            } else {
-              int64_t some = channels > from_channel ? channels - from_channel : 0;
-              store(out, load_some(in + (some > 0 ? from_channel : 0), some));
-            }
+        const float *in = inside ? c->x[i] + (size_t)((image * c->height + py) * c->width + px) * (size_t)channels : zeros;
+        for (int64_t from_channel = 0; from_channel < padded; from_channel += LANES, k += LANES) {
+          float *out = left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK);
+          if (from_channel + LANES <= channels) {
+            store(out, load(in + from_channel));
+          } else {
+            int64_t some = channels > from_channel ? channels - from_channel : 0;
+            store(out, load_some(in + (some > 0 ? from_channel : 0), some));
           }
         }
       }
