@@ -163,11 +163,11 @@ func NoiseCorrected(g *Gram, trials Trials, split Split, mapping Mapping, halvin
 		if err := mapping.check(g, targets); err != nil {
 			return nil, err
 		}
-		f, err := mapping.predict(g, targets, split)
+		f, err := mapping.predict(g, targets, []Split{split})
 		if err != nil {
 			return nil, err
 		}
-		predictions = append(predictions, f.prediction)
+		predictions = append(predictions, f[0].prediction)
 	}
 	c := &Corrected{R: correlations(predictions[0], whole, split.Test)}
 	for j := range c.R {

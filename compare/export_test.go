@@ -1,14 +1,16 @@
 package compare
 
+import "fmt"
+
 // Predictions are those of the test stimuli of a split, [stimuli][neuroids].
 func Predictions(m Mapping, g *Gram, targets Targets, split Split) (Targets, error) {
-	f, err := m.predict(g, targets, split)
+	f, err := m.predict(g, targets, []Split{split})
 	if err != nil {
 		return nil, err
 	}
 	rows := make(Targets, len(split.Test))
 	for i := range rows {
-		for _, p := range f.prediction {
+		for _, p := range f[0].prediction {
 			rows[i] = append(rows[i], p[i])
 		}
 	}
@@ -17,13 +19,14 @@ func Predictions(m Mapping, g *Gram, targets Targets, split Split) (Targets, err
 
 // LeaveOneOutErrors are the mean squares of each alpha when each training stimulus is left out.
 func LeaveOneOutErrors(alphas []float64, g *Gram, targets Targets, split Split) ([]float64, error) {
-	s, err := newSpectrum(g, targets, split)
-	if err != nil {
-		return nil, err
-	}
+	l := newLeaveOut(g, targets, []Split{split})
 	var errors []float64
 	for _, alpha := range alphas {
-		errors = append(errors, meanOf(s.leaveOneOut(alpha)))
+		inverse, ok := l.inverse(alpha)
+		if !ok {
+			return nil, fmt.Errorf("alpha %g is too small", alpha)
+		}
+		errors = append(errors, meanOf(inverse.leaveOneMore(inverse.remove(l.out[0]))))
 	}
 	return errors, nil
 }

@@ -13,8 +13,8 @@ type Targets [][]float64
 // Mapping predicts the responses to some stimuli from the features of these and from
 // features of and responses to others. Mappings are immutable.
 type Mapping interface {
-	// predict returns predictions [neuroids][test stimuli].
-	predict(g *Gram, targets Targets, split Split) (*fitted, error)
+	// predict fits on the training stimuli of each split, and predicts the others.
+	predict(g *Gram, targets Targets, splits []Split) ([]*fitted, error)
 	// check refuses features or targets that the mapping is not for.
 	check(g *Gram, targets Targets) error
 	// String names the mapping as results do.
@@ -53,12 +53,12 @@ func FitTargets(g *Gram, targets Targets, splits []Split, mapping Mapping) (*Fit
 	}
 	fit := &Fit{}
 	var raw [][]float64
-	for _, split := range splits {
-		f, err := mapping.predict(g, targets, split)
-		if err != nil {
-			return nil, err
-		}
-		raw = append(raw, correlations(f.prediction, targets, split.Test))
+	fits, err := mapping.predict(g, targets, splits)
+	if err != nil {
+		return nil, err
+	}
+	for i, f := range fits {
+		raw = append(raw, correlations(f.prediction, targets, splits[i].Test))
 		if f.alphas != nil {
 			fit.Alphas = append(fit.Alphas, f.alphas)
 		}

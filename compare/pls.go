@@ -60,7 +60,14 @@ type nipals struct {
 	started []float64 // y at the beginning
 }
 
-func (p PLS) predict(g *Gram, targets Targets, split Split) (*fitted, error) {
+func (p PLS) predict(g *Gram, targets Targets, splits []Split) ([]*fitted, error) {
+	fits := make([]*fitted, len(splits))
+	g.matrix()
+	parallel.For(len(splits), 1, func(i int) { fits[i] = p.fit(g, targets, splits[i]) })
+	return fits, nil
+}
+
+func (p PLS) fit(g *Gram, targets Targets, split Split) *fitted {
 	s := &nipals{g: g, train: split.Train, n: g.n, q: len(targets[0])}
 	var means []float64
 	s.y, means = targets.centred(split.Train, s.n, func(i int) int { return split.Train[i] })
@@ -79,7 +86,7 @@ func (p PLS) predict(g *Gram, targets Targets, split Split) (*fitted, error) {
 		f.iterations = append(f.iterations, iterations)
 	}
 	f.prediction = s.prediction(means, split.Test)
-	return f, nil
+	return f
 }
 
 func (s *nipals) rows(m []float64) products.Rows[float64] {

@@ -93,9 +93,9 @@ func FitSpanningTime(g *Gram, targets []Targets, splits []Split, mapping Mapping
 		return nil, err
 	}
 	n := g.n / len(targets)
-	raw := make([][][]float64, len(targets))
-	for _, split := range splits {
-		whole := Split{}
+	spanning := make([]Split, len(splits))
+	for s, split := range splits {
+		whole := &spanning[s]
 		for b := range targets {
 			for _, i := range split.Train {
 				whole.Train = append(whole.Train, b*n+i)
@@ -104,16 +104,19 @@ func FitSpanningTime(g *Gram, targets []Targets, splits []Split, mapping Mapping
 				whole.Test = append(whole.Test, b*n+i)
 			}
 		}
-		f, err := mapping.predict(g, all, whole)
-		if err != nil {
-			return nil, err
-		}
+	}
+	predicted, err := mapping.predict(g, all, spanning)
+	if err != nil {
+		return nil, err
+	}
+	raw := make([][][]float64, len(targets))
+	for s, f := range predicted {
 		for b := range targets {
 			part := make([][]float64, len(f.prediction))
 			for j, p := range f.prediction {
-				part[j] = p[b*len(split.Test):][:len(split.Test)]
+				part[j] = p[b*len(splits[s].Test):][:len(splits[s].Test)]
 			}
-			raw[b] = append(raw[b], correlations(part, targets[b], split.Test))
+			raw[b] = append(raw[b], correlations(part, targets[b], splits[s].Test))
 		}
 	}
 	fits := make([]Fit, len(targets))

@@ -37,8 +37,11 @@ each_processor static void block(const double *restrict a, const double *restric
 void tfconvrnn_products_rows(const double *a, long rows, const double *b, long columns, long depth, double *c, long stride) {
 	double sums[rows_in_block * columns_in_block] __attribute__((aligned(64)));
 	for (long first = 0; first < rows; first += rows_in_block) {
-		block(a + first * depth, b, depth, sums);
 		long n = rows - first < rows_in_block ? rows - first : rows_in_block;
+		// What is added to comes from memory meanwhile.
+		for (long i = 0; i < n; i++)
+			for (long j = 0; j < columns; j += lanes) __builtin_prefetch(c + (first + i) * stride + j, 1);
+		block(a + first * depth, b, depth, sums);
 		for (long i = 0; i < n; i++)
 			for (long j = 0; j < columns; j++) c[(first + i) * stride + j] += sums[i * columns_in_block + j];
 	}

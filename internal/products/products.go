@@ -1,6 +1,6 @@
 // Package products multiplies float64 matrices stored by rows, C += A Bᵀ, on all
 // cores: the shape of Gram matrices. It does so at over half of a processor's peak,
-// ten times as fast as gonum.
+// ten times as fast as gonum, and inverts matrices by such products.
 package products
 
 import (
@@ -41,11 +41,17 @@ func AddGram[T Number](c []float64, a Rows[T]) { add(c, a.Count, a, a, true) }
 
 // Mirror copies the lower triangle of a square matrix to the upper one.
 func Mirror(c []float64, n int) {
-	for i := range n {
-		for j := range i {
-			c[j*n+i] = c[i*n+j]
+	const tile = 32 // of columns and rows, so that both stay in the cache
+	parallel.For((n+tile-1)/tile, 1, func(block int) {
+		first, end := block*tile, min((block+1)*tile, n)
+		for across := 0; across < end; across += tile {
+			for i := first; i < end; i++ {
+				for j := across; j < min(across+tile, i); j++ {
+					c[j*n+i] = c[i*n+j]
+				}
+			}
 		}
-	}
+	})
 }
 
 // AddProduct adds A Bᵀ to c, whose rows of B.Count numbers begin stride apart. A and B

@@ -1,8 +1,10 @@
 package products_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -68,6 +70,76 @@ func TestWrongShapesPanic(t *testing.T) {
 	assert.Panics(t, func() { products.AddGram(make([]float64, 4), a) })
 	a.Data = make([]float64, 6)
 	assert.Panics(t, func() { products.AddGram(make([]float64, 3), a) })
+}
+
+// spd returns a positive definite matrix of a condition of about 1e6.
+func spd(n int) []float64 {
+	r := rand.New(rand.NewPCG(3, uint64(n)))
+	a := products.Rows[float32]{Data: random(r, n*2*n), Count: n, Columns: 2 * n, Stride: 2 * n}
+	for i := range n {
+		scale := float32(math.Pow(10, -3*float64(i)/float64(n)))
+		for j := range 2 * n {
+			a.Data[i*2*n+j] *= scale
+		}
+	}
+	c := make([]float64, n*n)
+	products.AddGram(c, a)
+	products.Mirror(c, n)
+	return c
+}
+
+func TestInvert(t *testing.T) {
+	for _, n := range []int{1, 2, 7, 127, 128, 129, 300} {
+		a := spd(n)
+		inverse := slices.Clone(a)
+		for i := range n { // the upper triangle is not read
+			for j := i + 1; j < n; j++ {
+				inverse[i*n+j] = math.NaN()
+			}
+		}
+		assert.Positive(t, products.Invert(inverse, n))
+		rows := func(m []float64) products.Rows[float64] {
+			return products.Rows[float64]{Data: m, Count: n, Columns: n, Stride: n}
+		}
+		identity := make([]float64, n*n)
+		products.AddProduct(identity, n, rows(inverse), rows(a))
+		for i := range n {
+			for j := range n {
+				assert.Equal(t, inverse[i*n+j], inverse[j*n+i])
+				want := 0.0
+				if i == j {
+					want = 1
+				}
+				assert.InDelta(t, want, identity[i*n+j], 1e-9)
+			}
+		}
+	}
+}
+
+func TestInvertDoesNotDependOnCores(t *testing.T) {
+	inverse := func(cores int) []float64 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+		a := spd(400)
+		products.Invert(a, 400)
+		return a
+	}
+	assert.Equal(t, inverse(1), inverse(4))
+}
+
+func TestInvertRefusesWhatIsNotPositive(t *testing.T) {
+	a := spd(200)
+	a[150*200+150] = -1
+	assert.Negative(t, products.Invert(a, 200))
+	assert.Panics(t, func() { products.Invert(make([]float64, 5), 2) })
+}
+
+func BenchmarkInvert(b *testing.B) {
+	const n = 3200
+	made := spd(n)
+	for b.Loop() {
+		products.Invert(slices.Clone(made), n)
+	}
+	b.ReportMetric(float64(n)*n*n*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 }
 
 func BenchmarkGram(b *testing.B) {
