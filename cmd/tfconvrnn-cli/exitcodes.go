@@ -16,6 +16,7 @@ import (
 	"github.com/tfconvrnn/go/internal/cluster"
 	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/runtimeinstall"
 	"github.com/tfconvrnn/go/recordings"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
@@ -77,10 +78,10 @@ var (
 	usageCauses = []error{
 		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrWeights, tfconvrnn.ErrPresentation,
 		tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, extraction.ErrReduction, extraction.ErrReductionShape, convert.ErrUnknownModel, convert.ErrTimes,
-		features.ErrExists, extraction.ErrExists, fs.ErrExist,
+		features.ErrExists, extraction.ErrExists, fs.ErrExist, runtimeinstall.ErrComponent,
 	}
 	inputCauses = []error{
-		tfconvrnn.ErrUnreadable, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
+		tfconvrnn.ErrUnreadable, runtimeinstall.ErrPack, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
 		stimuli.ErrInput, features.ErrFormat, features.ErrDataType, features.ErrRank, features.ErrFortranOrder, features.ErrNoArray,
 		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan, extraction.ErrModel, extraction.ErrOtherPlan, extraction.ErrNotBegun, extraction.ErrNoneReadable,
 	}
@@ -99,6 +100,7 @@ func exitCode(ctx context.Context, err error) int {
 	var silent silentError
 	var load *libtf.LoadError
 	var used usageError
+	var incomplete *runtimeinstall.IncompleteError
 	var input inputError
 	switch {
 	case err == nil:
@@ -111,7 +113,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitMissing
 	case errors.As(err, &used) || is(usageCauses):
 		return exitUsage
-	case errors.As(err, &input) || is(inputCauses):
+	case errors.As(err, &input) || errors.As(err, &incomplete) || is(inputCauses):
 		return exitInput
 	}
 	return exitFailure

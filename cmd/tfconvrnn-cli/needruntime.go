@@ -75,29 +75,7 @@ func installRuntime(ctx context.Context, c *console, options runtimeinstall.Opti
 
 // installLibrary installs with progress.
 func installLibrary(ctx context.Context, c *console, name string, options runtimeinstall.Options, install func(context.Context, runtimeinstall.Options) (runtimeinstall.Result, error)) (runtimeinstall.Result, error) {
-	labels := map[string]string{
-		runtimeinstall.StageWait:     "waiting for another installation",
-		runtimeinstall.StageDownload: "downloading " + name,
-		runtimeinstall.StageVerify:   "verifying",
-		runtimeinstall.StageExtract:  "extracting",
-	}
-	var stage string
-	var current *task
-	options.Progress = func(now string, done, total int64) {
-		if now != stage {
-			if current != nil {
-				current.end()
-			}
-			stage = now
-			c.note("%s …", labels[now])
-			current = c.start(labels[now], unitBytes, total)
-		}
-		current.set(done, total)
-	}
-	result, err := install(ctx, options)
-	if current != nil {
-		current.end()
-	}
+	result, err := withStages(c, name, &options.Progress, func() (runtimeinstall.Result, error) { return install(ctx, options) })
 	if err != nil {
 		return result, err
 	}

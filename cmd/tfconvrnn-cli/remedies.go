@@ -25,6 +25,7 @@ var remedies = []struct {
 	{runtimeinstall.ErrChecksum, "if you trust it all the same, use --skip-checksum"},
 	{runtimeinstall.ErrVersion, "if you want it all the same, use --skip-checksum"},
 	{runtimeinstall.ErrNoChecksum, "give it with --sha256, or use --skip-checksum"},
+	{runtimeinstall.ErrPack, `"` + program + ` runtime pack" makes one`},
 	{runtimeinstall.ErrPip, "--file and --url name a wheel or C tarball"},
 }
 
@@ -32,7 +33,10 @@ var remedies = []struct {
 func remedy(err error) string {
 	var timestep *tfconvrnn.TimestepError
 	var weights *savedmodels.NoWeightsError
+	var incomplete *runtimeinstall.IncompleteError
 	switch {
+	case errors.As(err, &incomplete):
+		return `what has arrived is kept; copy the others and run "` + program + ` runtime unpack" again`
 	case errors.As(err, &timestep):
 		return "or round to it with --round-ms"
 	case errors.As(err, &weights):

@@ -12,12 +12,13 @@ import (
 )
 
 func newRuntime() *cobra.Command {
-	return group("runtime", "Install or describe the TensorFlow runtime", newRuntimeInstall(), newRuntimeInfo())
+	return group("runtime", "Install or describe the TensorFlow runtime", newRuntimeInstall(), newRuntimeInfo(), newRuntimePack(), newRuntimeUnpack())
 }
 
 func newRuntimeInstall() *cobra.Command {
 	var options runtimeinstall.Options
 	var quiet, asJSON, hdf5 bool
+	var cuda cudaFlags
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Put libtensorflow " + runtimeinstall.Version + " into the cache directory",
@@ -25,6 +26,9 @@ func newRuntimeInstall() *cobra.Command {
 find it. It comes from TensorFlow's Python wheel, which pip downloads from
 whatever index this machine is set up for, or from a wheel or C tarball that
 --file or --url names. Only the two libraries are kept; checksums are verified.
+
+With --gpu --with-cuda the libraries of CUDA 12 and cuDNN 9 that it opens come too,
+from NVIDIA's wheels: then a GPU needs nothing else than its driver.
 
 With --hdf5, put the HDF Group's library there instead, which compare needs for
 netCDF-4, HDF5, NWB and MATLAB 7.3 files: from the wheel of h5py ` + runtimeinstall.HDF5Version + `.`,
@@ -36,10 +40,16 @@ netCDF-4, HDF5, NWB and MATLAB 7.3 files: from the wheel of h5py ` + runtimeinst
 			if options.File == "" && options.URL == "" && (options.SHA256 != "" || options.SkipChecksum) {
 				return usagef("--sha256 and --skip-checksum are for --file and --url; what pip downloads has a fixed checksum")
 			}
+			if err := cuda.check(options.GPU); err != nil {
+				return err
+			}
 			if hdf5 && (options.GPU || options.URL != "" || options.SHA256 != "" || options.SkipChecksum) {
 				return usagef("--hdf5 goes with --file, --python and --force only")
 			}
 			c := commandConsole(cmd, quiet)
+			if err := cuda.say(c, options); err != nil {
+				return err
+			}
 			var result runtimeinstall.Result
 			var err error
 			if hdf5 {
@@ -48,6 +58,9 @@ netCDF-4, HDF5, NWB and MATLAB 7.3 files: from the wheel of h5py ` + runtimeinst
 				result, err = installRuntime(cmd.Context(), c, options)
 			}
 			if err != nil {
+				return err
+			}
+			if err := cuda.install(cmd.Context(), c, options); err != nil {
 				return err
 			}
 			if asJSON {
@@ -60,7 +73,9 @@ netCDF-4, HDF5, NWB and MATLAB 7.3 files: from the wheel of h5py ` + runtimeinst
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&options.GPU, "gpu", false, "take the build with CUDA support (CUDA itself is not installed)")
+	flags.BoolVar(&options.GPU, "gpu", false, "take the build with CUDA support")
+	cuda.register(cmd)
+	flags.StringVar(&cuda.from, "cuda-from", "", "with --gpu: use CUDA 12 and cuDNN 9 of a Python environment, whose site-packages/nvidia is `DIR`")
 	flags.BoolVar(&hdf5, "hdf5", false, "the HDF5 library instead of TensorFlow")
 	flags.StringVar(&options.File, "file", "", "wheel or C tarball `FILE` to take the libraries from")
 	flags.StringVar(&options.URL, "url", "", "`URL` of a wheel or C tarball")

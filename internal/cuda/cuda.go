@@ -13,11 +13,12 @@ import (
 	"strings"
 )
 
-// Libraries are what libtensorflow 2.21's GPU build opens, apart from the driver.
+// Libraries are what libtensorflow 2.21's GPU build opens, apart from the driver, and what
+// these need: nvJitLink for cuSPARSE, and zlib, which is no part of CUDA, for cuDNN.
 // Without any of them it computes on the CPU, and only its log says why.
 var Libraries = []string{
 	"libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libcufft.so.11",
-	"libcusolver.so.11", "libcusparse.so.12", "libcudnn.so.9",
+	"libcusolver.so.11", "libcusparse.so.12", "libnvJitLink.so.12", "libcudnn.so.9", "libz.so.1",
 }
 
 // DriverLibrary belongs to the driver; in a container the container runtime puts
@@ -37,6 +38,11 @@ type State struct {
 	HasDriverLibrary bool `json:"driver_library"`
 	// Missing lists those of Libraries that were not found.
 	Missing []string `json:"missing,omitempty"`
+	// Found says in which folder each of Libraries was found; "" where the loader's cache knows it.
+	Found map[string]string `json:"found,omitempty"`
+	// Elsewhere are folders of Python environments that hold missing ones: nvidia/ in site-packages.
+	// TensorFlow does not look there.
+	Elsewhere []string `json:"elsewhere,omitempty"`
 	// Visible is CUDA_VISIBLE_DEVICES, if Restricted.
 	Visible    string `json:"cuda_visible_devices,omitempty"`
 	Restricted bool   `json:"restricted,omitempty"`
@@ -81,21 +87,66 @@ func look(root string, env func(string) (string, bool), runtimeDir string) State
 	}
 	// The loader's cache holds names ended by a zero byte.
 	cache, _ := os.ReadFile(filepath.Join(root, "etc/ld.so.cache"))
-	has := func(name string) bool {
+	find := func(name string) (dir string, ok bool) {
 		for _, dir := range dirs {
 			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-				return true
+				return dir, true
 			}
 		}
-		return bytes.Contains(cache, []byte("\x00"+name+"\x00"))
+		return "", bytes.Contains(cache, []byte("\x00"+name+"\x00"))
 	}
-	s.HasDriverLibrary = has(DriverLibrary)
+	_, s.HasDriverLibrary = find(DriverLibrary)
 	for _, name := range Libraries {
-		if !has(name) {
+		dir, ok := find(name)
+		if !ok {
 			s.Missing = append(s.Missing, name)
+			continue
 		}
+		if s.Found == nil {
+			s.Found = map[string]string{}
+		}
+		s.Found[name] = dir
+	}
+	if len(s.Missing) > 0 {
+		s.Elsewhere = elsewhere(root, env, s.Missing)
 	}
 	return s
+}
+
+// elsewhere returns the folders nvidia in Python environments that hold one of the libraries.
+func elsewhere(root string, env func(string) (string, bool), names []string) (found []string) {
+	var prefixes []string
+	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
+		if prefix, ok := env(name); ok && prefix != "" {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	if home, ok := env("HOME"); ok && home != "" {
+		prefixes = append(prefixes, filepath.Join(home, ".local"))
+	}
+	for _, prefix := range []string{"usr", "usr/local", "opt/*"} {
+		prefixes = append(prefixes, filepath.Join(root, prefix))
+	}
+	for _, prefix := range prefixes {
+		for _, packages := range []string{"site-packages", "dist-packages"} {
+			folders, _ := filepath.Glob(filepath.Join(prefix, "lib", "python3*", packages, "nvidia"))
+			for _, folder := range folders {
+				if holds(folder, names) && !slices.Contains(found, folder) {
+					found = append(found, folder)
+				}
+			}
+		}
+	}
+	return found
+}
+
+func holds(folder string, names []string) bool {
+	for _, name := range names {
+		if matches, _ := filepath.Glob(filepath.Join(folder, "*", "lib", name)); len(matches) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // models returns the names of the GPUs that the driver lists.
@@ -133,8 +184,11 @@ func (s State) Problem() string {
 	case s.Restricted && (s.Visible == "" || strings.HasPrefix(s.Visible, "-")):
 		return "CUDA_VISIBLE_DEVICES hides all GPUs; unset it"
 	case len(s.Missing) > 0:
-		return "the NVIDIA driver (" + s.Driver + ") is there, but CUDA libraries are missing: " + strings.Join(s.Missing, ", ") +
-			"; install CUDA 12 and cuDNN 9.3 or newer and name their directories in LD_LIBRARY_PATH, or use the GPU image"
+		text := "the NVIDIA driver (" + s.Driver + ") is there, but libraries are missing: " + strings.Join(s.Missing, ", ")
+		if len(s.Elsewhere) > 0 {
+			text += "; " + strings.Join(s.Elsewhere, " and ") + " has some of them, where TensorFlow does not look"
+		}
+		return text + "; install CUDA 12 and cuDNN 9.3 or newer"
 	}
 	return ""
 }

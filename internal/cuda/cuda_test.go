@@ -75,6 +75,18 @@ func TestLookBesideTheRuntime(t *testing.T) {
 	assert.NotEmpty(t, look(t.TempDir(), env, "").Missing)
 }
 
+func TestLookElsewhere(t *testing.T) {
+	environment := t.TempDir()
+	packages := filepath.Join(environment, "lib", "python3.12", "site-packages", "nvidia")
+	write(t, packages, "cudnn/lib/libcudnn.so.9", "")
+	write(t, packages, "cu13/lib/libcublas.so.13", "")
+	env := func(name string) (string, bool) { return environment, name == "VIRTUAL_ENV" }
+	s := look(t.TempDir(), env, "")
+	assert.Equal(t, []string{packages}, s.Elsewhere)
+	require.NoError(t, os.RemoveAll(filepath.Join(packages, "cudnn")))
+	assert.Empty(t, look(t.TempDir(), env, "").Elsewhere, "CUDA 13's cannot be used")
+}
+
 func TestLookHere(t *testing.T) {
 	s := Look("")
 	if _, err := os.Stat("/proc/driver/nvidia/version"); err != nil {

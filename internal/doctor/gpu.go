@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"text/tabwriter"
@@ -54,16 +55,42 @@ func cudaFindings(program string) Findings {
 	if len(state.Missing) > 0 && (gpuBuild || state.HasDriver()) {
 		words = append(words, "not found: "+strings.Join(state.Missing, " "))
 	}
+	if folders := libraryFolders(state); gpuBuild && folders != "" {
+		words = append(words, "libraries from "+folders)
+	}
 	f := Finding{Name: "CUDA", State: Info, Detail: strings.Join(words, ", ")}
 	switch {
 	case gpuBuild && state.Problem() == "":
 		f.State = OK
 	case gpuBuild && state.Driver != "":
-		f.State, f.Remedy = Warning, state.Problem()
+		f.State, f.Remedy = Warning, state.Problem()+cudaRemedy(program, state)
 	case !gpuBuild && state.HasDriver():
 		f.Remedy = "to compute on the GPU run " + program + " runtime install --gpu"
 	}
 	return Findings{f}
+}
+
+// libraryFolders lists where CUDA's libraries were found, each folder once.
+func libraryFolders(state cuda.State) string {
+	var folders []string
+	for _, name := range cuda.Libraries {
+		if dir := state.Found[name]; dir != "" && strings.HasPrefix(name, "libcu") && !slices.Contains(folders, dir) {
+			folders = append(folders, dir)
+		}
+	}
+	return strings.Join(folders, ", ")
+}
+
+// cudaRemedy says how to get missing libraries of CUDA.
+func cudaRemedy(program string, state cuda.State) string {
+	if len(state.Missing) == 0 {
+		return ""
+	}
+	text := ": run " + program + " runtime install --gpu --with-cuda"
+	if len(state.Elsewhere) > 0 {
+		text += ", or, to use those, " + program + " runtime install --gpu --cuda-from " + state.Elsewhere[0]
+	}
+	return text
 }
 
 // A KernelReport says which operations of the models' graphs have GPU kernels.

@@ -59,6 +59,12 @@ type extractor struct {
 	files    []File
 }
 
+// newExtractor makes an extractor that writes into contentDir below work.
+func newExtractor(ctx context.Context, work string, maxBytes int64, report func(done, total int64)) (*extractor, error) {
+	x := &extractor{ctx: ctx, dir: filepath.Join(work, contentDir), maxBytes: maxBytes, report: report}
+	return x, os.Mkdir(x.dir, 0o777)
+}
+
 // extract takes the two libraries out of a wheel or tarball, into contentDir
 // below work, synced to disk.
 func extract(ctx context.Context, name, work string, maxBytes int64, report func(done, total int64)) (extracted, error) {
@@ -71,8 +77,8 @@ func extract(ctx context.Context, name, work string, maxBytes int64, report func
 	if err != nil {
 		return extracted{}, err
 	}
-	x := &extractor{ctx: ctx, dir: filepath.Join(work, contentDir), maxBytes: maxBytes, report: report}
-	if err := os.Mkdir(x.dir, 0o777); err != nil {
+	x, err := newExtractor(ctx, work, maxBytes, report)
+	if err != nil {
 		return extracted{}, err
 	}
 	magic := make([]byte, 4)
@@ -225,13 +231,17 @@ func (x *extractor) notice(name string, content io.Reader) error {
 	return errors.Join(err, file.Sync(), file.Close())
 }
 
+// library writes a file, which may be in folders of its own. Programs, which are in bin, may be run.
 func (x *extractor) library(name string, content io.Reader) error {
 	for _, f := range x.files {
 		if f.Name == name {
 			return fmt.Errorf("%w: it holds %s twice", ErrArchive, name)
 		}
 	}
-	file, err := os.OpenFile(filepath.Join(x.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(x.dir, name)), 0o777); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(filepath.Join(x.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode(name))
 	if err != nil {
 		return err
 	}
@@ -250,4 +260,12 @@ func (x *extractor) library(name string, content io.Reader) error {
 	x.done += size
 	x.files = append(x.files, File{Name: name, Size: size, SHA256: hex.EncodeToString(hash.Sum(nil))})
 	return nil
+}
+
+// fileMode returns the permissions of a file, which the umask restricts.
+func fileMode(name string) os.FileMode {
+	if path.Dir(name) == "bin" {
+		return 0o777
+	}
+	return 0o666
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -80,8 +79,8 @@ func extractHDF5(ctx context.Context, name, work string, report func(done, total
 		return nil, fmt.Errorf("%w: %w", ErrArchive, err)
 	}
 	defer archive.Close()
-	x := &extractor{ctx: ctx, dir: filepath.Join(work, contentDir), maxBytes: maxHDF5Bytes, report: report}
-	if err := os.Mkdir(x.dir, 0o777); err != nil {
+	x, err := newExtractor(ctx, work, maxHDF5Bytes, report)
+	if err != nil {
 		return nil, err
 	}
 	version := false

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -87,9 +88,11 @@ type Options struct {
 	// time; total is 0 if unknown. It must return soon.
 	Progress func(stage string, done, total int64)
 
-	platform string // GOOS/GOARCH, for tests
-	wheel    *wheel // instead of the pinned one, for tests
-	maxBytes int64  // instead of maxLibraryBytes, for tests
+	root     string      // instead of the cache directory's folder of runtimes
+	platform string      // GOOS/GOARCH, for tests
+	wheel    *wheel      // instead of the pinned one, for tests
+	cuda     []component // instead of the pinned ones, for tests
+	maxBytes int64       // instead of maxLibraryBytes, for tests
 }
 
 // Manifest records an installation, in the file manifest.json beside the
@@ -147,7 +150,7 @@ func install(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	root, err := cachedir.Runtimes()
+	root, err := o.runtimes()
 	if err != nil {
 		return Result{}, err
 	}
@@ -163,12 +166,21 @@ func install(ctx context.Context, o Options) (Result, error) {
 			Version: content.version, Variant: o.variant(), Platform: o.platform,
 			Source: from.name, SourceSHA256: sum, Verified: expected != "", Files: content.files,
 		}
-		dir, err := cachedir.Runtime(m.Version, m.Variant)
+		cached, err := cachedir.Runtime(m.Version, m.Variant)
 		if err != nil {
 			return Result{}, err
 		}
+		dir := filepath.Join(root, filepath.Base(cached))
 		return Result{Dir: dir, Manifest: m}, publish(filepath.Join(work, contentDir), dir, m)
 	})
+}
+
+// runtimes returns the folder with one folder per runtime.
+func (o Options) runtimes() (string, error) {
+	if o.root != "" {
+		return o.root, nil
+	}
+	return cachedir.Runtimes()
 }
 
 // into installs an archive below root, unless dir holds what is expected already. expected
@@ -310,7 +322,7 @@ func (o Options) obtain(ctx context.Context, root, work string) (archive, error)
 	}
 }
 
-// publish completes the directory content and puts it in the place of dir.
+// publish completes the directory content by its manifest and puts it in the place of dir.
 func publish(content, dir string, m Manifest) error {
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
@@ -324,7 +336,18 @@ func publish(content, dir string, m Manifest) error {
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	if err := disk.SyncFolder(content); err != nil {
+	return put(content, dir)
+}
+
+// put puts the directory content, which is complete, in the place of dir.
+func put(content, dir string) error {
+	err := filepath.WalkDir(content, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		return disk.SyncFolder(name)
+	})
+	if err != nil {
 		return err
 	}
 	// A directory cannot be replaced by a rename. The old one goes to the
@@ -386,7 +409,7 @@ func verify(ctx context.Context, dir string, report func(done, total int64)) (Ma
 	}
 	var done, total int64
 	for _, f := range m.Files {
-		if f.Name != filepath.Base(f.Name) {
+		if !filepath.IsLocal(f.Name) {
 			return Manifest{}, fmt.Errorf("%w: %s names %q; install again", ErrNotInstalled, manifestName, f.Name)
 		}
 		info, err := os.Stat(filepath.Join(dir, f.Name))

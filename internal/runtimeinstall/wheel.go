@@ -36,7 +36,7 @@ var wheels = map[string]wheel{
 	"linux/amd64 cpu": {"tensorflow-cpu", "manylinux_2_27_x86_64",
 		"dcc8afd32930e42d5296b6ee19078b773706830af4ea97fbe503b9f5e0f820cb", 274000871, ""},
 	"linux/amd64 gpu": {"tensorflow", "manylinux_2_27_x86_64",
-		"b3b95643c4e70eb925839938fb35cbe142f317ec84af6844ee61513713bb13c0", 0, ""},
+		"b3b95643c4e70eb925839938fb35cbe142f317ec84af6844ee61513713bb13c0", 572611111, ""},
 	"linux/arm64 cpu": {"tensorflow", "manylinux_2_27_aarch64",
 		"b07d15737406533898e36c7ef7944b1be18e9028dc521b9229952c537bbc5552", 0, ""},
 	"darwin/arm64 cpu": {"tensorflow", "macosx_12_0_arm64",
