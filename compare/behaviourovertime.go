@@ -3,16 +3,20 @@ package compare
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
 
 // BehaviourOptions says how BehaviourOverTime compares.
 type BehaviourOptions struct {
-	// Consistency is I2n if "".
-	Consistency Consistency
+	// Consistencies are computed of each readout; none means I2n.
+	Consistencies []Consistency
 	// Labels are the objects of the stimuli that a readout is fitted on; those of trials are not.
 	Labels map[string]string
+	// Classes, if not nil, are those of each object, by their place among the features, which are logits: no readout
+	// is fitted, and the probability of an object is the mean over its classes of the softmax of all features.
+	Classes map[string][]int
 	// Layers are those to compare; none means all.
 	Layers []string
 	// Bins are the bins of time; none means those of the features.
@@ -23,21 +27,25 @@ type BehaviourOptions struct {
 
 // BehaviourTimeScore is the consistency of a layer's readout at one time with trials.
 type BehaviourTimeScore struct {
-	Layer string
-	Bin   Bin
+	Layer       string
+	Bin         Bin
+	Consistency Consistency
 	// BehaviouralScore is empty where there is a Reason.
 	*BehaviouralScore
 	Reason string
-	// Training and Test are numbers of stimuli.
+	// Training and Test are numbers of stimuli; Correct is the part of the latter whose object is the likeliest.
 	Training, Test int
+	Correct        float64
+	// Points are the d′ of all trials and of the model, of images, or images and distractors.
+	Points *Points
 }
 
 // BehaviourOverTime fits a readout of the objects to the features of each layer at each time, of stimuli
 // that have a label and are not in the trials, and compares what it chooses for those of the trials.
 // Errors wrap ErrData, or are ctx's or the features'.
 func BehaviourOverTime(ctx context.Context, f Features, trials []Trial, o BehaviourOptions) ([]BehaviourTimeScore, error) {
-	if o.Consistency == "" {
-		o.Consistency = I2n
+	if len(o.Consistencies) == 0 {
+		o.Consistencies = []Consistency{I2n}
 	}
 	layers, err := layersOf(f, o.Layers)
 	if err != nil {
@@ -52,14 +60,13 @@ func BehaviourOverTime(ctx context.Context, f Features, trials []Trial, o Behavi
 	for _, image := range humans.Images {
 		inTrials[image] = true
 	}
-	var training []int
-	var labels []string
+	b := &behaving{f: f, o: o, humans: humans, trials: trials, test: test}
 	for i, id := range f.Stimuli() {
-		if label := o.Labels[id]; label != "" && !inTrials[id] {
-			training, labels = append(training, i), append(labels, label)
+		if label := o.Labels[id]; label != "" && !inTrials[id] && o.Classes == nil {
+			b.training, b.labels = append(b.training, i), append(b.labels, label)
 		}
 	}
-	if len(training) == 0 {
+	if len(b.training) == 0 && o.Classes == nil {
 		return nil, fmt.Errorf("%w: no stimulus with features and a label is outside the trials, to fit the readout on", ErrData)
 	}
 	of := 0
@@ -67,16 +74,16 @@ func BehaviourOverTime(ctx context.Context, f Features, trials []Trial, o Behavi
 		of += len(binsOf(f.Layers()[l], o.Bins))
 	}
 	var scores []BehaviourTimeScore
+	done := 0
 	for _, layer := range layers {
 		for _, bin := range binsOf(f.Layers()[layer], o.Bins) {
-			s := BehaviourTimeScore{Layer: f.Layers()[layer].Name, Bin: bin, Training: len(training), Test: len(test)}
-			s.BehaviouralScore, s.Reason, err = readOut(ctx, f, layer, bin, training, test, labels, humans, trials, o.Consistency)
+			some, err := b.score(ctx, layer, bin)
 			if err != nil {
-				return nil, fmt.Errorf("layer %s, %v ms: %w", s.Layer, bin, err)
+				return nil, fmt.Errorf("layer %s, %v ms: %w", f.Layers()[layer].Name, bin, err)
 			}
-			scores = append(scores, s)
-			if o.Progress != nil {
-				o.Progress(int64(len(scores)), int64(of))
+			scores = append(scores, some...)
+			if done++; o.Progress != nil {
+				o.Progress(int64(done), int64(of))
 			}
 		}
 	}
@@ -96,8 +103,41 @@ func binsOf(layer FeatureLayer, asked []Bin) []Bin {
 	return []Bin{{}}
 }
 
-func readOut(ctx context.Context, f Features, layer int, bin Bin, training, test []int, labels []string, humans *Choices, trials []Trial, kind Consistency) (*BehaviouralScore, string, error) {
-	rows, reason, err := FeaturesAt(ctx, f, layer, slices.Concat(training, test), bin)
+// behaving is one call of BehaviourOverTime.
+type behaving struct {
+	f              Features
+	o              BehaviourOptions
+	humans         *Choices
+	trials         []Trial
+	training, test []int
+	labels         []string
+}
+
+// score scores one layer and bin by each consistency.
+func (b *behaving) score(ctx context.Context, layer int, bin Bin) ([]BehaviourTimeScore, error) {
+	base := BehaviourTimeScore{Layer: b.f.Layers()[layer].Name, Bin: bin, Training: len(b.training), Test: len(b.test)}
+	model, reason, err := b.choices(ctx, layer, bin)
+	if err != nil {
+		return nil, err
+	}
+	var scores []BehaviourTimeScore
+	for _, kind := range b.o.Consistencies {
+		s := base
+		s.Consistency, s.Reason = kind, reason
+		if reason == "" {
+			if s.BehaviouralScore, err = Behaviour(model, b.trials, kind); err != nil {
+				return nil, err
+			}
+			s.Correct, s.Points = model.correct(), dPrimePoints(b.humans, model, kind)
+		}
+		scores = append(scores, s)
+	}
+	return scores, nil
+}
+
+// choices are those of the readout, or of logits.
+func (b *behaving) choices(ctx context.Context, layer int, bin Bin) (*Choices, string, error) {
+	rows, reason, err := FeaturesAt(ctx, b.f, layer, slices.Concat(b.training, b.test), bin)
 	if err != nil || reason != "" {
 		return nil, reason, err
 	}
@@ -115,20 +155,94 @@ func readOut(ctx context.Context, f Features, layer int, bin Bin, training, test
 	if !varies {
 		return nil, notDriven, nil
 	}
-	readout, err := FitReadout(values[:len(training)], labels, ReadoutC)
+	if b.o.Classes != nil {
+		objects, probabilities, err := ObjectProbabilities(values, b.o.Classes)
+		if err != nil {
+			return nil, "", err
+		}
+		c, err := ModelChoices(b.humans.Images, b.humans.Labels, objects, probabilities)
+		return c, "", err
+	}
+	readout, err := FitReadout(values[:len(b.training)], b.labels, ReadoutC)
 	if err != nil {
 		return nil, "", err
 	}
-	probabilities, err := readout.Probabilities(values[len(training):])
+	probabilities, err := readout.Probabilities(values[len(b.training):])
 	if err != nil {
 		return nil, "", err
 	}
-	choices, err := ModelChoices(humans.Images, humans.Labels, readout.Objects, probabilities)
-	if err != nil {
-		return nil, "", err
+	c, err := ModelChoices(b.humans.Images, b.humans.Labels, readout.Objects, probabilities)
+	return c, "", err
+}
+
+// ObjectProbabilities are those of objects from logits [images][classes]: the mean over the classes of each
+// of the softmax. Objects are sorted. The error wraps ErrData.
+func ObjectProbabilities(logits [][]float64, classes map[string][]int) (objects []string, probabilities [][]float64, err error) {
+	objects = slices.Sorted(maps.Keys(classes))
+	for _, row := range logits {
+		p := slices.Clone(row)
+		softmax(p)
+		var each []float64
+		for _, object := range objects {
+			sum := 0.0
+			for _, class := range classes[object] {
+				if class < 0 || class >= len(p) {
+					return nil, nil, fmt.Errorf("%w: class %d of object %s, and there are logits of %d classes", ErrData, class, object, len(p))
+				}
+				sum += p[class]
+			}
+			if len(classes[object]) == 0 {
+				return nil, nil, fmt.Errorf("%w: object %s has no classes", ErrData, object)
+			}
+			each = append(each, sum/float64(len(classes[object])))
+		}
+		probabilities = append(probabilities, each)
 	}
-	score, err := Behaviour(choices, trials, kind)
-	return score, "", err
+	return objects, probabilities, nil
+}
+
+// correct is the part of the images whose own object is chosen before each other.
+func (c *Choices) correct() float64 {
+	right := 0
+	for _, row := range c.Rates {
+		if !slices.ContainsFunc(row, func(rate float64) bool { return rate >= 0.5 }) {
+			right++
+		}
+	}
+	return float64(right) / float64(len(c.Rates))
+}
+
+// dPrimePoints are the d′ of people and of a model, where both have one.
+func dPrimePoints(humans, model *Choices, kind Consistency) *Points {
+	row, column := map[string]int{}, map[string]int{}
+	for i, image := range model.Images {
+		row[image] = i
+	}
+	for k, object := range model.Objects {
+		column[object] = k
+	}
+	measured, predicted := humans.DPrimes(kind), model.DPrimes(kind)
+	p := &Points{}
+	for i, image := range humans.Images {
+		at, ok := row[image]
+		if !ok {
+			continue
+		}
+		for k, v := range measured[i] {
+			id, to := image, 0
+			if !kind.collapsed() {
+				object := humans.Objects[k]
+				if to, ok = column[object]; !ok {
+					continue
+				}
+				id += "/" + object
+			}
+			if w := predicted[at][to]; !math.IsNaN(v) && !math.IsNaN(w) {
+				p.IDs, p.Measured, p.Predicted = append(p.IDs, id), append(p.Measured, Number(v)), append(p.Predicted, Number(w))
+			}
+		}
+	}
+	return p
 }
 
 // OSTLayerScore is the OSTScore of a layer.
@@ -186,30 +300,34 @@ func OSTOverLayers(ctx context.Context, f Features, measured *SolutionTimes, dec
 
 // TimeMean is the mean over a layer's bins of time, of those that have a score.
 type TimeMean struct {
-	Layer         string
+	Layer string
+	// Offset is NaN where there is one for all.
+	Offset        float64
 	Score, Ceiled float64
 	Bins, Of      int
 }
 
-// Means are the means over time of each layer.
+// Means are the means over time of each layer and offset.
 func (f *Fits) Means() []TimeMean {
 	var means []TimeMean
-	scores := map[string][][2]float64{}
+	scores := map[int][][2]float64{}
 	for _, s := range f.Scores {
-		at := slices.IndexFunc(means, func(m TimeMean) bool { return m.Layer == s.Layer })
+		at := slices.IndexFunc(means, func(m TimeMean) bool {
+			return m.Layer == s.Layer && (m.Offset == s.Offset || math.IsNaN(m.Offset) && math.IsNaN(s.Offset))
+		})
 		if at < 0 {
 			at = len(means)
-			means = append(means, TimeMean{Layer: s.Layer})
+			means = append(means, TimeMean{Layer: s.Layer, Offset: s.Offset})
 		}
 		means[at].Of++
 		if !math.IsNaN(s.Score.Center) {
 			means[at].Bins++
-			scores[s.Layer] = append(scores[s.Layer], [2]float64{s.Score.Center, s.Ceiled})
+			scores[at] = append(scores[at], [2]float64{s.Score.Center, s.Ceiled})
 		}
 	}
 	for i := range means {
 		var score, ceiled []float64
-		for _, v := range scores[means[i].Layer] {
+		for _, v := range scores[i] {
 			score, ceiled = append(score, v[0]), append(ceiled, v[1])
 		}
 		means[i].Score, means[i].Ceiled = nanMean(score), nanMean(ceiled)

@@ -5,8 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/gonum/stat/distuv"
-
 	"github.com/tfconvrnn/go/internal/numpyrandom"
 )
 
@@ -17,48 +15,149 @@ type Resample string
 const (
 	OverSplits   Resample = "split"
 	OverNeuroids Resample = "neuroid"
+	// OverSubjects draws subjects with all their neuroids.
+	OverSubjects Resample = "subject"
+	// OverStimuli draws stimuli with the predictions of all splits that test on them.
+	OverStimuli Resample = "stimulus"
 )
 
 // bootstrapDraws is Brain-Score's number of them.
 const bootstrapDraws = 1000
 
 // BootstrapError is Brain-Score's bootstrap_error: raw scores [splits][neuroids] are drawn
-// 1,000 times with replacement (default_rng(0)) over the named dimensions, in their order, and the
+// 1,000 times with replacement (default_rng(0)) over splits and neuroids, in the order of over, and the
 // result is the standard deviation (with n−1) of the statistic, of finite draws. The
 // error wraps ErrData.
 func BootstrapError(raw [][]float64, over []Resample, statistic func(raw [][]float64) float64) (float64, error) {
+	return bootstrapError(raw, over, nil, statistic)
+}
+
+// bootstrapError also draws from subjects, those of the neuroids.
+func bootstrapError(raw [][]float64, over []Resample, subjects []string, statistic func(raw [][]float64) float64) (float64, error) {
 	if len(raw) == 0 || len(raw[0]) == 0 {
 		return 0, fmt.Errorf("%w: no scores to draw from", ErrData)
 	}
+	names := slices.Compact(slices.Sorted(slices.Values(subjects)))
 	random := numpyrandom.NewGenerator(0)
 	var draws []float64
 	for range bootstrapDraws {
-		drawn := raw
+		drawn, columns := raw, upTo(len(raw[0]))
 		for _, dimension := range over {
-			switch dimension {
-			case OverSplits:
+			switch {
+			case dimension == OverSplits:
 				rows := make([][]float64, len(drawn))
 				for i := range rows {
 					rows[i] = drawn[random.Intn(len(drawn))]
 				}
 				drawn = rows
-			case OverNeuroids:
-				columns := make([]int, len(raw[0]))
-				for j := range columns {
-					columns[j] = random.Intn(len(raw[0]))
+			case dimension == OverNeuroids:
+				places := make([]int, len(columns))
+				for j := range places {
+					places[j] = columns[random.Intn(len(columns))]
 				}
-				rows := make([][]float64, len(drawn))
-				for i, row := range drawn {
+				columns = places
+			case dimension == OverSubjects && len(names) > 0:
+				var places []int
+				for range names {
+					name := names[random.Intn(len(names))]
 					for _, j := range columns {
-						rows[i] = append(rows[i], row[j])
+						if subjects[j] == name {
+							places = append(places, j)
+						}
 					}
 				}
-				drawn = rows
+				columns = places
 			default:
 				return 0, fmt.Errorf("%w: a bootstrap over %q", ErrData, dimension)
 			}
 		}
-		if v := statistic(drawn); !math.IsNaN(v) && !math.IsInf(v, 0) {
+		rows := make([][]float64, len(drawn))
+		for i, row := range drawn {
+			rows[i] = pick(row, columns)
+		}
+		if v := statistic(rows); !math.IsNaN(v) && !math.IsInf(v, 0) {
+			draws = append(draws, v)
+		}
+	}
+	return deviation(draws, 1), nil
+}
+
+// bootstrap returns the error of a fit; raw is in the order of the neuroids' ids.
+func (c *fitting) bootstrap(raw [][]float64, fit *Fit, targets Targets) (float64, error) {
+	if slices.Contains(c.o.Bootstrap, OverStimuli) {
+		return bootstrapStimuli(fit.predictions, targets, c.splits)
+	}
+	var subjects []string
+	if c.subjects != nil {
+		subjects = pick(c.subjects, c.order)
+	}
+	return bootstrapError(raw, c.o.Bootstrap, subjects, Center)
+}
+
+// bootstrapStimuli pools the predictions [splits][neuroids][test stimuli], draws as many of the stimuli that
+// some split tests on as there are, 1,000 times with replacement (default_rng(0)), and returns the standard deviation of the
+// median over neuroids of r over the drawn predictions.
+func bootstrapStimuli(predictions [][][]float64, targets Targets, splits []Split) (float64, error) {
+	if len(predictions) == 0 {
+		return 0, fmt.Errorf("%w: no predictions to draw from", ErrData)
+	}
+	place := slices.Repeat([]int{-1}, len(targets))
+	tested := 0
+	for _, split := range splits {
+		for _, i := range split.Test {
+			if place[i] < 0 {
+				place[i] = tested
+				tested++
+			}
+		}
+	}
+	// Of each neuroid and stimulus: how many predictions, and their sums with the response y: Σx, Σx², Σxy. y is
+	// the same in all.
+	q := len(targets[0])
+	counts, y := make([]float64, tested), make([][]float64, q)
+	x, xx, xy := make([][]float64, q), make([][]float64, q), make([][]float64, q)
+	for j := range q {
+		own, _ := centred(targets.column(j, upTo(len(targets))))
+		y[j], x[j], xx[j], xy[j] = make([]float64, tested), make([]float64, tested), make([]float64, tested), make([]float64, tested)
+		shift := meanOf(targets.column(j, upTo(len(targets))))
+		for s, split := range splits {
+			for i, at := range split.Test {
+				k, v := place[at], predictions[s][j][i]-shift
+				if j == 0 {
+					counts[k]++
+				}
+				y[j][k] = own[at]
+				x[j][k] += v
+				xx[j][k] += v * v
+				xy[j][k] += v * own[at]
+			}
+		}
+	}
+	random := numpyrandom.NewGenerator(0)
+	var draws []float64
+	medians := make([]float64, q)
+	for range bootstrapDraws {
+		times := make([]float64, tested)
+		for range tested {
+			times[random.Intn(tested)]++
+		}
+		for j := range q {
+			var n, sx, sy, sxx, syy, sxy float64
+			for k, w := range times {
+				if w == 0 {
+					continue
+				}
+				m, v := w*counts[k], y[j][k]
+				n += m
+				sx += w * x[j][k]
+				sy += m * v
+				sxx += w * xx[j][k]
+				syy += m * v * v
+				sxy += w * xy[j][k]
+			}
+			medians[j] = (sxy - sx*sy/n) / math.Sqrt((sxx-sx*sx/n)*(syy-sy*sy/n))
+		}
+		if v := nanMedian(medians); !math.IsNaN(v) && !math.IsInf(v, 0) {
 			draws = append(draws, v)
 		}
 	}
@@ -67,297 +166,3 @@ func BootstrapError(raw [][]float64, over []Resample, statistic func(raw [][]flo
 
 // Center is the statistic of scores: the mean over splits of the medians over neuroids.
 func Center(raw [][]float64) float64 { return aggregate(raw).Center }
-
-// RSAInference says how sure similarities of models with subjects' dissimilarities are,
-// as rsatoolbox does.
-type RSAInference struct {
-	// Means are of the models; Variances are of the means, and NoiseVariance is of the
-	// lower noise ceiling.
-	Means, Variances []float64
-	// Ceiling is the lower and the upper noise ceiling.
-	Ceiling [2]float64
-	// PairVariances are of the differences of models' means, [models][models]; NoiseDifferences of
-	// those from the lower noise ceiling.
-	PairVariances    [][]float64
-	NoiseDifferences []float64
-	// DegreesOfFreedom are those of t.
-	DegreesOfFreedom float64
-}
-
-// FixedInference is over subjects that were drawn, and stimuli that were not.
-// evaluations are [models][subjects]. The error wraps ErrData.
-func FixedInference(evaluations [][]float64, lower, upper float64) (*RSAInference, error) {
-	if len(evaluations) == 0 || len(evaluations[0]) < 2 {
-		return nil, fmt.Errorf("%w: inference needs two subjects", ErrData)
-	}
-	subjects := float64(len(evaluations[0]))
-	variance := func(values []float64) float64 {
-		d := deviation(values, 0)
-		return d * d / subjects * subjects / (subjects - 1)
-	}
-	r := &RSAInference{Ceiling: [2]float64{lower, upper}, DegreesOfFreedom: subjects - 1}
-	for _, own := range evaluations {
-		r.Means, r.Variances = append(r.Means, meanOf(own)), append(r.Variances, variance(own))
-		// The ceiling is one number for all subjects, so the differences from it vary as the
-		// model does.
-		r.NoiseDifferences = append(r.NoiseDifferences, variance(own))
-		row := make([]float64, len(evaluations))
-		for k, other := range evaluations {
-			difference := make([]float64, len(own))
-			for i := range own {
-				difference[i] = own[i] - other[i]
-			}
-			row[k] = variance(difference)
-		}
-		r.PairVariances = append(r.PairVariances, row)
-	}
-	return r, nil
-}
-
-// AgainstZero returns one-sided probabilities that means of 0 give as large ones.
-func (r *RSAInference) AgainstZero() []float64 {
-	p := make([]float64, len(r.Means))
-	for i, mean := range r.Means {
-		p[i] = 1 - r.t().CDF(mean/math.Sqrt(r.Variances[i]))
-	}
-	return p
-}
-
-// AgainstCeiling returns two-sided probabilities of as large differences from the lower
-// noise ceiling.
-func (r *RSAInference) AgainstCeiling() []float64 {
-	p := make([]float64, len(r.Means))
-	for i, mean := range r.Means {
-		p[i] = r.twoSided((mean - r.Ceiling[0]) / math.Sqrt(r.NoiseDifferences[i]))
-	}
-	return p
-}
-
-// BetweenModels returns two-sided probabilities of as large differences, [models][models].
-func (r *RSAInference) BetweenModels() [][]float64 {
-	p := make([][]float64, len(r.Means))
-	for i := range p {
-		for k := range p {
-			if i == k {
-				p[i] = append(p[i], 1)
-			} else {
-				p[i] = append(p[i], r.twoSided((r.Means[i]-r.Means[k])/math.Sqrt(r.PairVariances[i][k])))
-			}
-		}
-	}
-	return p
-}
-
-// Interval returns the confidence interval of each mean, for a level such as 0.95.
-func (r *RSAInference) Interval(level float64) (low, high []float64) {
-	t := r.t().Quantile((1 + level) / 2)
-	for i, mean := range r.Means {
-		e := t * math.Sqrt(r.Variances[i])
-		low, high = append(low, mean-e), append(high, mean+e)
-	}
-	return low, high
-}
-
-func (r *RSAInference) t() distuv.StudentsT {
-	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: r.DegreesOfFreedom}
-}
-
-func (r *RSAInference) twoSided(t float64) float64 { return 2 * r.t().CDF(-math.Abs(t)) }
-
-// BootstrapKind says what a bootstrap of similarities draws.
-type BootstrapKind string
-
-// The bootstraps.
-const (
-	BootstrapStimuli  BootstrapKind = "stimuli"
-	BootstrapSubjects BootstrapKind = "subjects"
-	BootstrapBoth     BootstrapKind = "both"
-	// BootstrapDual corrects that over both for counting some of the variance twice; it is
-	// what its authors recommend.
-	BootstrapDual BootstrapKind = "dual"
-)
-
-// fewestForBootstrap is the number of stimuli below which samples are mostly undefined.
-const fewestForBootstrap = 10
-
-// BootstrapInference draws samples of subjects and stimuli, with the seed of NumPy's
-// RandomState, and infers from the variances over them. The sample of a stimulus that is
-// drawn twice has no dissimilarity with itself. Samples with fewer than 3 distinct stimuli are NaN.
-// The error wraps ErrData, also for fewer than 10 stimuli.
-func BootstrapInference(models, subjects []RDM, s Similarity, kind BootstrapKind, samples int, seed uint32) (*RSAInference, error) {
-	if len(models) == 0 || len(subjects) < 2 || samples < 2 || subjects[0].Stimuli < fewestForBootstrap {
-		return nil, fmt.Errorf("%w: a bootstrap of %d models, %d subjects, %d samples; it needs two subjects, %d stimuli and two samples", ErrData, len(models), len(subjects), samples, fewestForBootstrap)
-	}
-	n, count := subjects[0].Stimuli, len(subjects)
-	random := numpyrandom.NewState(seed)
-	draw := func(n int) []int {
-		list := make([]int, n)
-		for i := range list {
-			list[i] = random.Intn(n)
-		}
-		slices.Sort(list)
-		return list
-	}
-	everyone, everything := upTo(count), upTo(n)
-	samplesOf := map[BootstrapKind][][]float64{}
-	for range samples {
-		who, what := everyone, everything
-		if kind != BootstrapStimuli {
-			who = draw(count)
-		}
-		if kind != BootstrapSubjects {
-			what = draw(n)
-		}
-		for part, choice := range map[BootstrapKind][2][]int{BootstrapBoth: {who, what}, BootstrapSubjects: {who, everything}, BootstrapStimuli: {everyone, what}} {
-			if part != kind && kind != BootstrapDual {
-				continue
-			}
-			values, err := sample(models, subjects, s, choice[0], choice[1])
-			if err != nil {
-				return nil, err
-			}
-			samplesOf[part] = append(samplesOf[part], values)
-		}
-	}
-	return inferred(samplesOf, kind, len(models), count, n)
-}
-
-// sample evaluates the models, the lower and the upper noise ceiling on drawn subjects
-// and stimuli.
-func sample(models, subjects []RDM, s Similarity, who, what []int) ([]float64, error) {
-	values := slices.Repeat([]float64{math.NaN()}, len(models)+2)
-	if len(slices.Compact(slices.Clone(what))) < 3 {
-		return values, nil
-	}
-	var drawn []RDM
-	for _, i := range who {
-		drawn = append(drawn, subset(subjects[i], what))
-	}
-	for m, model := range models {
-		model = subset(model, what)
-		sum := 0.0
-		for _, r := range drawn {
-			v, _, err := CompareRDMs(model, r, s)
-			if err != nil {
-				return nil, err
-			}
-			sum += v
-		}
-		values[m] = sum / float64(len(drawn))
-	}
-	lower, upper, err := drawnCeiling(drawn, who, s)
-	values[len(models)], values[len(models)+1] = lower, upper
-	return values, err
-}
-
-// subset is the dissimilarities of drawn stimuli; of one with itself there is none.
-func subset(r RDM, stimuli []int) RDM {
-	return newRDM(len(stimuli), func(i, j int) float64 {
-		if stimuli[i] == stimuli[j] {
-			return math.NaN()
-		}
-		return r.At(stimuli[i], stimuli[j])
-	})
-}
-
-// drawnCeiling leaves out all copies of a subject that was drawn several times.
-func drawnCeiling(drawn []RDM, who []int, s Similarity) (lower, upper float64, err error) {
-	var kept []int // pairs without NaN
-	for i, v := range drawn[0].Values {
-		if !math.IsNaN(v) {
-			kept = append(kept, i)
-		}
-	}
-	ready := make([]RDM, len(drawn))
-	for i, r := range drawn {
-		values := make([]float64, len(kept))
-		for k, at := range kept {
-			values[k] = r.Values[at]
-		}
-		p := prepared(RDM{r.Stimuli, values}, s)
-		ready[i] = RDM{r.Stimuli, slices.Repeat([]float64{math.NaN()}, len(r.Values))}
-		for k, at := range kept {
-			ready[i].Values[at] = p.Values[k]
-		}
-	}
-	all := pooled(ready, -1)
-	counted := 0
-	for i, r := range drawn {
-		v, _, err := CompareRDMs(r, all, s)
-		if err != nil {
-			return 0, 0, err
-		}
-		upper += v / float64(len(drawn))
-		var others []RDM
-		for k := range ready {
-			if who[k] != who[i] {
-				others = append(others, ready[k])
-			}
-		}
-		if len(others) == 0 {
-			continue
-		}
-		counted++
-		if v, _, err = CompareRDMs(r, pooled(others, -1), s); err != nil {
-			return 0, 0, err
-		}
-		lower += v
-	}
-	return lower / float64(counted), upper, nil
-}
-
-// inferred makes variances of samples [samples][models, lower, upper ceiling].
-func inferred(samplesOf map[BootstrapKind][][]float64, kind BootstrapKind, models, subjects, stimuli int) (*RSAInference, error) {
-	s, n := float64(subjects), float64(stimuli)
-	main := kind
-	if kind == BootstrapDual {
-		main = BootstrapBoth
-	}
-	of := func(part BootstrapKind, value func([]float64) float64) []float64 {
-		var values []float64
-		for _, row := range samplesOf[part] {
-			values = append(values, value(row))
-		}
-		return values
-	}
-	variance := func(value func([]float64) float64) float64 {
-		v := func(part BootstrapKind) float64 { d := deviation(of(part, value), 1); return d * d }
-		switch kind {
-		case BootstrapStimuli:
-			return v(kind) * n / (n - 1)
-		case BootstrapSubjects:
-			return v(kind) * s / (s - 1)
-		case BootstrapBoth:
-			return v(kind) * min(s, n) / (min(s, n) - 1)
-		}
-		return DualVariance(v(BootstrapBoth), v(BootstrapSubjects), v(BootstrapStimuli), subjects, stimuli)
-	}
-	r := &RSAInference{DegreesOfFreedom: map[BootstrapKind]float64{BootstrapStimuli: n - 1, BootstrapSubjects: s - 1}[kind]}
-	if r.DegreesOfFreedom == 0 {
-		r.DegreesOfFreedom = min(s, n) - 1
-	}
-	r.Ceiling = [2]float64{nanMean(of(main, func(v []float64) float64 { return v[models] })), nanMean(of(main, func(v []float64) float64 { return v[models+1] }))}
-	for m := range models {
-		r.Means = append(r.Means, nanMean(of(main, func(v []float64) float64 { return v[m] })))
-		r.Variances = append(r.Variances, variance(func(v []float64) float64 { return v[m] }))
-		r.NoiseDifferences = append(r.NoiseDifferences, variance(func(v []float64) float64 { return v[m] - v[models] }))
-		var row []float64
-		for k := range models {
-			row = append(row, variance(func(v []float64) float64 { return v[m] - v[k] }))
-		}
-		r.PairVariances = append(r.PairVariances, row)
-	}
-	return r, nil
-}
-
-// DualVariance combines the variances of bootstraps over both, subjects and stimuli:
-//
-//	v = S/(S−1) v₁ + n/(n−1) v₂ − Sn/((S−1)(n−1)) (v₀ − v₁ − v₂)
-//
-// at least either corrected single one, and at most v₀.
-func DualVariance(both, overSubjects, overStimuli float64, subjects, stimuli int) float64 {
-	s, n := float64(subjects), float64(stimuli)
-	one, two := s/(s-1)*overSubjects, n/(n-1)*overStimuli
-	v := one + two - s*n/((s-1)*(n-1))*(both-overSubjects-overStimuli)
-	return min(max(v, one, two), both)
-}

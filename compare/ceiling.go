@@ -134,58 +134,6 @@ func PredictorConsistency(trials Trials, repetitions []int) (*Score, error) {
 	return &score, nil
 }
 
-// Corrected are the parts of a noise-corrected correlation of one halving of the
-// repetitions and one split, for each neuroid:
-//
-//	Corrected = R/√(PredictionReliability · ResponseReliability)
-//
-// as the authors of the ConvRNNs compute it. Reliabilities are correlations between
-// the halves, corrected by 2r/(1+r). A negative product gives NaN.
-type Corrected struct {
-	R, PredictionReliability, ResponseReliability, Corrected []float64
-}
-
-// NoiseCorrected fits a mapping to the average over all repetitions and to those over
-// two halves of them, and corrects the correlation of the first for how reliable both
-// the responses and the predictions are. For an odd number of repetitions the second
-// half has one more. The error wraps ErrData.
-func NoiseCorrected(g *Gram, trials Trials, split Split, mapping Mapping, halving Split) (*Corrected, error) {
-	if err := trials.check(); err != nil {
-		return nil, err
-	}
-	whole := trials.Average()
-	averages := []Targets{whole, trials.average(halving.Train), trials.average(halving.Test)}
-	var predictions [][][]float64
-	for _, targets := range averages {
-		if err := checkTargets(targets, g.n); err != nil {
-			return nil, err
-		}
-		if err := mapping.check(g, targets); err != nil {
-			return nil, err
-		}
-		f, err := mapping.predict(g, targets, []Split{split})
-		if err != nil {
-			return nil, err
-		}
-		predictions = append(predictions, f[0].prediction)
-	}
-	c := &Corrected{R: correlations(predictions[0], whole, split.Test)}
-	for j := range c.R {
-		x := SpearmanBrown(Pearson(predictions[1][j], predictions[2][j]))
-		y := SpearmanBrown(Pearson(averages[1].column(j, split.Test), averages[2].column(j, split.Test)))
-		c.PredictionReliability, c.ResponseReliability = append(c.PredictionReliability, x), append(c.ResponseReliability, y)
-		c.Corrected = append(c.Corrected, c.R[j]/math.Sqrt(x*y))
-	}
-	return c, nil
-}
-
-// HalveRepetitions shuffles repetitions (RandomState(seed)) and halves them; an odd one
-// goes to the second half.
-func HalveRepetitions(repetitions int, seed uint32) Split {
-	p := numpyrandom.NewState(seed).Permutation(repetitions)
-	return Split{Train: p[:repetitions/2], Test: p[repetitions/2:]}
-}
-
 // NoiseCeiling is the part of the variance of averaged responses that is of the
 // stimulus, for each neuroid, as the Natural Scenes Dataset's authors estimate it:
 //
@@ -220,35 +168,4 @@ func NoiseCeiling(trials Trials) ([]float64, error) {
 		ceilings[j] = signal / noise / (signal/noise + 1/repetitions)
 	}
 	return ceilings, nil
-}
-
-// Normalisation says how a score becomes one that a perfect model would have 1 of.
-type Normalisation string
-
-// The normalisations of the field, which differ: results say which one they have.
-const (
-	// Squared is Brain-Score's since December 2025: r²/ρ.
-	Squared Normalisation = "r²/ρ"
-	// SquaredRatio is Brain-Score's before: (r/ρ)².
-	SquaredRatio Normalisation = "(r/ρ)²"
-	// Ratio is r/ρ: of dissimilarity matrices, and of solution times.
-	Ratio Normalisation = "r/ρ"
-	// Root is r/√ρ: of behavioural consistencies.
-	Root Normalisation = "r/√ρ"
-)
-
-// Apply returns the normalised score. Scores above 1 are possible. An unknown
-// normalisation gives NaN.
-func (n Normalisation) Apply(r, ceiling float64) float64 {
-	switch n {
-	case Squared:
-		return r * r / ceiling
-	case SquaredRatio:
-		return r / ceiling * (r / ceiling)
-	case Ratio:
-		return r / ceiling
-	case Root:
-		return r / math.Sqrt(ceiling)
-	}
-	return math.NaN()
 }

@@ -361,7 +361,7 @@ func (k *kept) average(bin int) (Targets, error) {
 // trials returns the presentations of what is compared.
 func (k *kept) trials(bin int) (Trials, error) {
 	all, err := k.Trials(bin)
-	if err != nil || len(k.stimuli) == len(all) && len(k.neuroids) == len(k.Neuroids()) {
+	if err != nil || len(k.stimuli) == len(all) && len(k.neuroids) == len(k.Neuroids()) && slices.IsSorted(k.stimuli) {
 		return all, err
 	}
 	var trials Trials

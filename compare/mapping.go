@@ -36,12 +36,18 @@ type Fit struct {
 	Alphas [][]float64
 	// Iterations are those of each component of PLS, [splits].
 	Iterations [][]int
+
+	predictions [][][]float64 // [splits][neuroids][test stimuli], if they are kept
 }
 
 // FitTargets fits a mapping on the training stimuli of each split, and correlates
 // its predictions of the others with what was measured, for each neuroid. Errors wrap
 // ErrConstant or ErrData.
 func FitTargets(g *Gram, targets Targets, splits []Split, mapping Mapping) (*Fit, error) {
+	return fitTargets(g, targets, splits, mapping, false)
+}
+
+func fitTargets(g *Gram, targets Targets, splits []Split, mapping Mapping, keep bool) (*Fit, error) {
 	if err := checkTargets(targets, g.n); err != nil {
 		return nil, err
 	}
@@ -59,6 +65,9 @@ func FitTargets(g *Gram, targets Targets, splits []Split, mapping Mapping) (*Fit
 	}
 	for i, f := range fits {
 		raw = append(raw, correlations(f.prediction, targets, splits[i].Test))
+		if keep {
+			fit.predictions = append(fit.predictions, f.prediction)
+		}
 		if f.alphas != nil {
 			fit.Alphas = append(fit.Alphas, f.alphas)
 		}

@@ -19,8 +19,9 @@ type FitOptions struct {
 	Stratify string
 	// Layers are those to fit; none means all.
 	Layers []string
-	// Offset is by how many ms features are earlier than the responses they are compared with.
-	Offset float64
+	// Offsets are by how many ms features are earlier than the responses they are compared with; none
+	// means 0. All are tried, and each has its scores.
+	Offsets []float64
 	// Matrix fits every bin of the features to every bin of the responses, instead of those of
 	// the same time.
 	Matrix bool
@@ -30,6 +31,17 @@ type FitOptions struct {
 	Shared bool
 	// Normalisation is Squared if "".
 	Normalisation Normalisation
+	// Halvings is how many of the repetitions Corrected and CorrectedSquared take; 0 means 10.
+	Halvings int
+	// SpanTime fits one mapping for all bins (FitSpanningTime).
+	SpanTime bool
+	// Reverse predicts features from responses. The splits are in the order of the features' stimuli, and
+	// the ceiling is PredictorConsistency.
+	Reverse bool
+	// Bootstrap draws anew from these for the error, which otherwise is that over splits. Subjects are
+	// those of the neuroids, for OverSubjects.
+	Bootstrap []Resample
+	Subjects  []string
 	// Progress is called after each fit, if it is not nil.
 	Progress func(done, of int64)
 }
@@ -39,6 +51,8 @@ type TimeScore struct {
 	Layer string
 	// Bin is that of the responses, Features that of the features. Both are empty without time.
 	Bin, Features Bin
+	// Offset is that of FitOptions.Offsets; NaN where there is one for all.
+	Offset float64
 	// Score is the correlation r, of splits × neuroids, in the order of NeuroidIDs. It is NaN where
 	// there is a Reason.
 	Score Score
@@ -63,11 +77,17 @@ type TimeScore struct {
 	Stimuli int
 	// Reason says why there is no score, such as that the layer is not driven.
 	Reason string
+	// Inference is there if it was asked for.
+	Inference *ScoreInference
+
+	inner []float64 // scores of each split's training set, where a choice is nested
 }
 
 // Fits is what FitOverTime finds.
 type Fits struct {
 	Scores []TimeScore
+	// Differences are between scores of the same bin, if inference was asked for.
+	Differences []Difference
 	// Notes say what was left out.
 	Notes []string
 }
@@ -77,13 +97,16 @@ type fitting struct {
 	o        FitOptions
 	f        Features
 	k        *kept
-	at       []int // of the stimuli among the features
+	subjects []string // of the neuroids that are compared, nil if they are not known
+	at       []int    // of the stimuli among the features
 	splits   []Split
 	ceilings []*Score
 	order    []int // of the neuroids by their ids
 	result   *Fits
 	done, of int
 	score    func(layer string, g *Gram, p pair) (*TimeScore, error)
+	// direct is for what needs the features themselves, and no Gram matrices.
+	direct func(ctx context.Context, layer int, p pair) (*TimeScore, error)
 }
 
 // FitOverTime fits the features of each layer to the responses in each bin of time, with
@@ -98,21 +121,50 @@ func FitOverTime(ctx context.Context, f Features, r Responses, o FitOptions) (*F
 	if o.Normalisation == "" {
 		o.Normalisation = Squared
 	}
-	if _, isRidge := o.Mapping.(Ridge); o.Missing == PerNeuroid && !isRidge {
-		return nil, fmt.Errorf("%w: only ridge can fit each neuroid on its own stimuli", ErrData)
-	}
-	c, layers, err := newFitting(ctx, f, r, o)
+	c, layers, err := newFits(ctx, f, r, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.split(o.Splits, o.Stratify); err != nil {
-		return nil, err
+	if o.SpanTime {
+		for _, layer := range layers {
+			if err := c.span(ctx, layer); err != nil {
+				return nil, err
+			}
+		}
+		return c.finished()
 	}
-	if err := c.ceil(ctx); err != nil {
-		return nil, err
+	return c.run(ctx, layers)
+}
+
+// newFits prepares fits: their splits and ceilings.
+func newFits(ctx context.Context, f Features, r Responses, o FitOptions) (c *fitting, layers []int, err error) {
+	if err := o.check(r); err != nil {
+		return nil, nil, err
+	}
+	if c, layers, err = newFitting(ctx, f, r, o); err != nil {
+		return nil, nil, err
+	}
+	if o.Reverse {
+		c.inFeatureOrder()
+	}
+	if err := c.split(o.Splits, o.Stratify); err != nil {
+		return nil, nil, err
+	}
+	if o.Reverse {
+		err = c.ceilPredictors(ctx)
+	} else {
+		err = c.ceil(ctx)
 	}
 	c.score = c.fit
-	return c.run(ctx, layers)
+	switch o.Mapping.(type) {
+	case OneToOne:
+		c.direct = c.match
+	default:
+		if o.Reverse {
+			c.direct = c.reverse
+		}
+	}
+	return c, layers, err
 }
 
 // newFitting sorts out which stimuli and neuroids are compared.
@@ -120,7 +172,7 @@ func newFitting(ctx context.Context, f Features, r Responses, o FitOptions) (c *
 	if layers, err = layersOf(f, o.Layers); err != nil {
 		return nil, nil, err
 	}
-	c = &fitting{o: o, f: f, k: keepAll(r), result: &Fits{}, of: len(layers) * max(len(r.Bins()), 1)}
+	c = &fitting{o: o, f: f, k: keepAll(r), result: &Fits{}, of: len(layers) * max(len(r.Bins()), 1) * max(len(o.Offsets), 1)}
 	if _, err := c.k.among(f, o.Shared); err != nil {
 		return nil, nil, err
 	}
@@ -129,6 +181,9 @@ func newFitting(ctx context.Context, f Features, r Responses, o FitOptions) (c *
 	}
 	if c.at, _, err = positions(f, pick(r.Stimuli(), c.k.stimuli)); err != nil {
 		return nil, nil, err
+	}
+	if o.Subjects != nil {
+		c.subjects = pick(o.Subjects, c.k.neuroids)
 	}
 	names := pick(r.Neuroids(), c.k.neuroids)
 	c.order = upTo(len(names))
@@ -157,6 +212,11 @@ func (c *fitting) run(ctx context.Context, layers []int) (*Fits, error) {
 			return nil, err
 		}
 	}
+	return c.finished()
+}
+
+// finished returns the result, which must have a score.
+func (c *fitting) finished() (*Fits, error) {
 	c.result.Notes = c.k.notes
 	if !slices.ContainsFunc(c.result.Scores, func(s TimeScore) bool { return s.Reason == "" }) {
 		return c.result, fmt.Errorf("%w: no bin has a score: %s", ErrData, c.result.Scores[0].Reason)
@@ -217,7 +277,8 @@ func (c *fitting) ceil(ctx context.Context) error {
 type pair struct {
 	window window
 	bin    int
-	gram   int // which of the layer's, -1 for none
+	offset float64 // NaN for none of several
+	gram   int     // which of the layer's, -1 for none
 }
 
 // pairs lists the fits of a layer, and the weights of the features that they need.
@@ -229,8 +290,8 @@ func (c *fitting) pairs(layer FeatureLayer) (pairs []pair, weights [][]float64) 
 			windows = append(windows, windowOf(layer, b))
 		}
 	}
-	add := func(w window, bin int) {
-		p := pair{window: w, bin: bin, gram: -1}
+	add := func(w window, bin int, offset float64) {
+		p := pair{window: w, bin: bin, offset: offset, gram: -1}
 		if w.reason == "" {
 			p.gram = slices.IndexFunc(weights, func(other []float64) bool { return slices.Equal(other, w.weights) })
 			if p.gram < 0 {
@@ -242,20 +303,30 @@ func (c *fitting) pairs(layer FeatureLayer) (pairs []pair, weights [][]float64) 
 	}
 	for _, w := range windows {
 		for bin := range bins {
-			add(w, bin)
+			add(w, bin, math.NaN())
 		}
 	}
 	if len(windows) > 0 {
 		return pairs, weights
 	}
-	for bin, b := range bins {
-		switch target := (Bin{b.Start - c.o.Offset, b.End - c.o.Offset}); {
-		case len(c.k.Bins()) == 0 && len(layer.Bins) > 1:
-			add(window{reason: fmt.Sprintf("the responses have no time, and the features have %d bins", len(layer.Bins))}, bin)
-		case len(c.k.Bins()) == 0 && len(layer.Bins) == 1:
-			add(windowOf(layer, layer.Bins[0]), bin)
-		default:
-			add(windowOf(layer, target), bin)
+	offsets := c.o.Offsets
+	if len(offsets) == 0 {
+		offsets = []float64{0}
+	}
+	for _, offset := range offsets {
+		of := offset
+		if len(offsets) == 1 {
+			of = math.NaN()
+		}
+		for bin, b := range bins {
+			switch target := (Bin{b.Start - offset, b.End - offset}); {
+			case len(c.k.Bins()) == 0 && len(layer.Bins) > 1:
+				add(window{reason: fmt.Sprintf("the responses have no time, and the features have %d bins", len(layer.Bins))}, bin, of)
+			case len(c.k.Bins()) == 0 && len(layer.Bins) == 1:
+				add(windowOf(layer, layer.Bins[0]), bin, of)
+			default:
+				add(windowOf(layer, target), bin, of)
+			}
 		}
 	}
 	return pairs, weights
@@ -264,6 +335,9 @@ func (c *fitting) pairs(layer FeatureLayer) (pairs []pair, weights [][]float64) 
 func (c *fitting) layer(ctx context.Context, at int) error {
 	layer := c.f.Layers()[at]
 	pairs, weights := c.pairs(layer)
+	if c.direct != nil {
+		return c.directly(ctx, at, pairs)
+	}
 	scores := make([]TimeScore, len(pairs))
 	most := max(mostGrams/(len(c.at)*len(c.at)), 1)
 	for first := 0; first == 0 || first < len(weights); first += most {
@@ -291,197 +365,32 @@ func (c *fitting) layer(ctx context.Context, at int) error {
 				return fmt.Errorf("layer %s, %v ms: %w", layer.Name, c.k.bins()[p.bin], err)
 			}
 			scores[i] = *score
-			c.done++
-			if c.o.Progress != nil {
-				c.o.Progress(int64(c.done), int64(max(c.of, c.done)))
-			}
+			c.progressed()
 		}
 	}
 	c.result.Scores = append(c.result.Scores, scores...)
 	return nil
 }
 
-// fit fits one window of features to one bin of responses.
-func (c *fitting) fit(layer string, g *Gram, p pair) (*TimeScore, error) {
-	s := c.empty(layer, p)
-	ceiling := c.ceilings[p.bin]
-	if ceiling != nil {
-		s.Ceiling = aggregate(inOrder(ceiling.Raw, c.order))
-	}
-	if s.Reason != "" {
-		return s, nil
-	}
-	targets, err := c.k.average(p.bin)
-	if err != nil {
-		return nil, err
-	}
-	fit, err := c.mapped(g, targets)
-	if errors.Is(err, ErrConstant) {
-		s.Reason = notDriven
-		return s, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	raw := inOrder(fit.Raw, c.order)
-	for j, id := range s.NeuroidIDs {
-		undefined := nowhere(raw, j)
-		if ceiling != nil {
-			undefined = undefined || nowhere(s.Ceiling.Raw, j)
-		}
-		if !undefined {
-			continue
-		}
-		s.Undefined = append(s.Undefined, id)
-		for _, values := range slices.Concat(raw, s.Ceiling.Raw) {
-			values[j] = math.NaN()
-		}
-	}
-	s.Score = aggregate(raw)
-	if ceiling != nil {
-		s.Ceiling = aggregate(s.Ceiling.Raw)
-		s.Ceiled = c.o.Normalisation.Apply(s.Score.Center, s.Ceiling.Center)
-	}
-	for _, values := range raw {
-		if math.IsNaN(nanMedian(values)) {
-			s.UndefinedSplits++
-		}
-	}
-	s.Alphas = fit.Alphas
-	if ridge, ok := c.o.Mapping.(Ridge); ok {
-		for i, alphas := range s.Alphas {
-			if len(alphas) > 1 {
-				s.Alphas[i] = pick(alphas, c.order)
-			}
-			for _, alpha := range alphas {
-				if n := len(ridge.Alphas); n > 1 && (alpha == ridge.Alphas[0] || alpha == ridge.Alphas[n-1]) {
-					s.EdgeAlphas++
-				}
-			}
-		}
-	}
-	return s, nil
-}
-
-// empty is a score of nothing yet.
-func (c *fitting) empty(layer string, p pair) *TimeScore {
-	s := &TimeScore{
-		Layer: layer, Bin: c.k.bins()[p.bin], Features: p.window.bin, Normalisation: c.o.Normalisation, Stimuli: len(c.at), Reason: p.window.reason,
-		Score: Score{Center: math.NaN(), Error: math.NaN()}, Ceiled: math.NaN(), LowerCeiling: math.NaN(),
-	}
-	s.Ceiling = s.Score
-	s.NeuroidIDs = pick(pick(c.k.Neuroids(), c.k.neuroids), c.order)
-	return s
-}
-
-// inOrder copies raw scores with the neuroids in another order.
-func inOrder(raw [][]float64, order []int) [][]float64 {
-	var ordered [][]float64
-	for _, values := range raw {
-		ordered = append(ordered, pick(values, order))
-	}
-	return ordered
-}
-
-// nowhere tells whether a neuroid is NaN in all splits.
-func nowhere(raw [][]float64, j int) bool {
-	return !slices.ContainsFunc(raw, func(values []float64) bool { return !math.IsNaN(values[j]) })
-}
-
-// mapped fits all neuroids together, or, where some lack stimuli, those that lack the same ones.
-func (c *fitting) mapped(g *Gram, targets Targets) (*Fit, error) {
-	if c.o.Missing != PerNeuroid {
-		return FitTargets(g, targets, c.splits, c.o.Mapping)
-	}
-	groups := map[string][]int{}
-	var patterns []string
-	for j := range targets[0] {
-		pattern := make([]byte, len(targets))
-		for i := range targets {
-			if math.IsNaN(targets[i][j]) {
-				pattern[i] = 1
-			}
-		}
-		key := string(pattern)
-		if groups[key] == nil {
-			patterns = append(patterns, key)
-		}
-		groups[key] = append(groups[key], j)
-	}
-	all := &Fit{}
-	for range c.splits {
-		all.Raw = append(all.Raw, make([]float64, len(targets[0])))
-		all.Alphas = append(all.Alphas, make([]float64, len(targets[0])))
-	}
-	for _, pattern := range patterns {
-		there := func(stimuli []int) []int {
-			return slices.DeleteFunc(slices.Clone(stimuli), func(i int) bool { return pattern[i] != 0 })
-		}
-		var splits []Split
-		for _, split := range c.splits {
-			splits = append(splits, Split{Train: there(split.Train), Test: there(split.Test)})
-		}
-		var part Targets
-		for i := range targets {
-			values := pick(targets[i], groups[pattern])
-			if pattern[i] != 0 {
-				clear(values) // in no split
-			}
-			part = append(part, values)
-		}
-		fit, err := FitTargets(g, part, splits, c.o.Mapping)
-		if err != nil {
-			return nil, err
-		}
-		for s := range c.splits {
-			for i, j := range groups[pattern] {
-				all.Raw[s][j] = fit.Raw[s][i]
-				all.Alphas[s][j] = fit.Alphas[s][min(i, len(fit.Alphas[s])-1)]
-			}
-		}
-	}
-	all.Score = aggregate(all.Raw)
-	return all, nil
-}
-
-// CeilingOverTime returns the ceiling of the responses in each bin of time: their InternalConsistency, or
-// the median over neuroids of their NoiseCeiling. Errors wrap ErrData, or are ctx's or the responses'.
-func CeilingOverTime(ctx context.Context, r Responses, noise bool) ([]TimeScore, error) {
-	k := keepAll(r)
-	var scores []TimeScore
-	for bin, b := range k.bins() {
+// directly scores pairs of a layer by its features themselves.
+func (c *fitting) directly(ctx context.Context, at int, pairs []pair) error {
+	for _, p := range pairs {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		trials, err := k.trials(bin)
+		score, err := c.direct(ctx, at, p)
 		if err != nil {
-			return nil, err
+			return fmt.Errorf("layer %s, %v ms: %w", c.f.Layers()[at].Name, c.k.bins()[p.bin], err)
 		}
-		nothing := Score{Center: math.NaN(), Error: math.NaN()}
-		s := TimeScore{Bin: b, Features: b, Score: nothing, Ceiling: nothing, Ceiled: math.NaN(), LowerCeiling: math.NaN(), NeuroidIDs: r.Neuroids(), Stimuli: len(trials)}
-		if len(trials) == 0 || len(trials[0]) < 2 {
-			return nil, fmt.Errorf("%w: no stimulus was repeated", ErrData)
-		}
-		if noise {
-			values, err := NoiseCeiling(trials)
-			if err != nil {
-				return nil, err
-			}
-			s.Ceiling.Raw = [][]float64{values}
-			s.Ceiling.Center = nanMedian(values)
-		} else {
-			ceiling, err := InternalConsistency(trials)
-			if err != nil {
-				return nil, err
-			}
-			s.Ceiling = *ceiling
-		}
-		for j, id := range s.NeuroidIDs {
-			if nowhere(s.Ceiling.Raw, j) {
-				s.Undefined = append(s.Undefined, id)
-			}
-		}
-		scores = append(scores, s)
+		c.result.Scores = append(c.result.Scores, *score)
+		c.progressed()
 	}
-	return scores, nil
+	return nil
+}
+
+func (c *fitting) progressed() {
+	c.done++
+	if c.o.Progress != nil {
+		c.o.Progress(int64(c.done), int64(max(c.of, c.done)))
+	}
 }

@@ -96,6 +96,15 @@ type ResultScore struct {
 	Raw        [][]Number `json:"raw,omitempty"`
 	RawCeiling [][]Number `json:"raw_ceiling,omitempty"`
 	Alphas     [][]Number `json:"alphas,omitempty"`
+	// Inference says how sure a score is.
+	Inference *ResultInference `json:"inference,omitempty"`
+	// Chosen is in how many splits the layer and time were chosen, as in "8 of 10"; Choices are all that were;
+	// NotNested is the score that a choice on the same stimuli has.
+	Chosen    string         `json:"chosen,omitempty"`
+	Choices   []ResultChoice `json:"choices,omitempty"`
+	NotNested *Number        `json:"score_not_nested,omitempty"`
+	// Correct is the part of the images whose object a readout finds.
+	Correct *Number `json:"correct,omitempty"`
 	// Points are what a correlation is of, where single ones can be shown.
 	Points *Points `json:"points,omitempty"`
 }
@@ -107,13 +116,42 @@ type Points struct {
 	Predicted []Number `json:"predicted"`
 }
 
+// ResultInference is a ScoreInference.
+type ResultInference struct {
+	Low            Number   `json:"low"`
+	High           Number   `json:"high"`
+	AgainstZero    Number   `json:"p_against_zero"`
+	AgainstCeiling Number   `json:"p_against_lower_ceiling"`
+	Subjects       []Number `json:"subjects,omitempty"`
+}
+
+// ResultChoice is a Choice.
+type ResultChoice struct {
+	Layer           string  `json:"layer"`
+	TimeBinStart    *Number `json:"time_bin_start"`
+	TimeBinEnd      *Number `json:"time_bin_end"`
+	FeatureBinStart *Number `json:"feature_bin_start"`
+	FeatureBinEnd   *Number `json:"feature_bin_end"`
+	Splits          int     `json:"splits"`
+}
+
+// ResultDifference is a Difference between two layers, or times of features, in a bin.
+type ResultDifference struct {
+	TimeBinStart *Number   `json:"time_bin_start"`
+	Layers       [2]string `json:"layers"`
+	FeatureBins  [2]string `json:"feature_bins"`
+	Difference   Number    `json:"difference"`
+	P            Number    `json:"p"`
+}
+
 // ResultMean is a mean over time.
 type ResultMean struct {
-	Layer  string `json:"layer"`
-	Score  Number `json:"score"`
-	Ceiled Number `json:"ceiled"`
-	Bins   int    `json:"bins"`
-	Of     int    `json:"of_bins"`
+	Layer  string  `json:"layer"`
+	Offset *Number `json:"offset_ms,omitempty"`
+	Score  Number  `json:"score"`
+	Ceiled Number  `json:"ceiled"`
+	Bins   int     `json:"bins"`
+	Of     int     `json:"of_bins"`
 }
 
 // ResultCoordinate has a value for each neuroid, in the order of Result.Neuroids: Texts or
@@ -144,6 +182,8 @@ type Result struct {
 	Notes   []string      `json:"notes,omitempty"`
 	Scores  []ResultScore `json:"scores"`
 	Means   []ResultMean  `json:"means_over_time,omitempty"`
+	// Differences are between scores of the same time.
+	Differences []ResultDifference `json:"differences,omitempty"`
 	// NeuroidCoordinates are only in files.
 	NeuroidCoordinates []ResultCoordinate `json:"neuroid_coordinates,omitempty"`
 }
@@ -170,12 +210,16 @@ func (r *Result) Add(fits *Fits, means bool) {
 			r.Note("layer %s at %v ms: %d alphas are the first or last of those to choose from", s.Layer, s.Bin, s.EdgeAlphas)
 		}
 	}
+	for _, d := range fits.Differences {
+		r.Differences = append(r.Differences, ResultDifference{TimeBinStart: numberOf(d.Bin.Start), Layers: d.Layers,
+			FeatureBins: [2]string{d.Features[0].String(), d.Features[1].String()}, Difference: Number(d.Difference), P: Number(d.P)})
+	}
 	if !means {
 		return
 	}
 	for _, m := range fits.Means() {
 		if m.Of > 1 {
-			r.Means = append(r.Means, ResultMean{m.Layer, Number(m.Score), Number(m.Ceiled), m.Bins, m.Of})
+			r.Means = append(r.Means, ResultMean{m.Layer, numbered(m.Offset), Number(m.Score), Number(m.Ceiled), m.Bins, m.Of})
 		}
 	}
 }
@@ -183,7 +227,7 @@ func (r *Result) Add(fits *Fits, means bool) {
 func (s *TimeScore) result() ResultScore {
 	row := ResultScore{
 		Layer: s.Layer, Score: Number(s.Score.Center), Error: Number(s.Score.Error), Ceiling: Number(s.Ceiling.Center), Ceiled: Number(s.Ceiled),
-		LowerCeiling: numbered(s.LowerCeiling), Neuroids: len(s.NeuroidIDs) - len(s.Undefined), Undefined: s.Undefined,
+		Offset: numbered(s.Offset), LowerCeiling: numbered(s.LowerCeiling), Neuroids: len(s.NeuroidIDs) - len(s.Undefined), Undefined: s.Undefined,
 		UndefinedSplits: s.UndefinedSplits, Stimuli: s.Stimuli, Reason: s.Reason,
 		NeuroidIDs: s.NeuroidIDs, Raw: numberRows(s.Score.Raw), RawCeiling: numberRows(s.Ceiling.Raw), Alphas: numberRows(s.Alphas),
 	}
@@ -194,10 +238,37 @@ func (s *TimeScore) result() ResultScore {
 	if !math.IsNaN(s.Ceiling.Center) {
 		row.Normalisation = string(s.Normalisation)
 	}
-	if s.Ceiling.Raw != nil {
+	if s.Ceiling.Raw != nil || !math.IsNaN(s.Ceiling.Error) {
 		row.CeilingError = numberOf(s.Ceiling.Error)
 	}
+	if i := s.Inference; i != nil {
+		row.Inference = &ResultInference{Low: Number(i.Low), High: Number(i.High), AgainstZero: Number(i.AgainstZero), AgainstCeiling: Number(i.AgainstCeiling), Subjects: numbersOf(i.Subjects)}
+	}
 	return row
+}
+
+// AddBest takes over what was chosen for the neuroids of a region, which may be "".
+func (r *Result) AddBest(region string, best []Best) {
+	for i := range best {
+		b := &best[i]
+		row := b.result()
+		row.Region = region
+		if row.Chosen = "not nested"; b.Nested {
+			splits := 0
+			for _, c := range b.Choices {
+				splits += c.Splits
+				choice := ResultChoice{Layer: c.Layer, Splits: c.Splits}
+				if c.Bin != (Bin{}) {
+					choice.TimeBinStart, choice.TimeBinEnd = numberOf(c.Bin.Start), numberOf(c.Bin.End)
+					choice.FeatureBinStart, choice.FeatureBinEnd = numberOf(c.Features.Start), numberOf(c.Features.End)
+				}
+				row.Choices = append(row.Choices, choice)
+			}
+			row.Chosen = fmt.Sprintf("%d of %d", b.Choices[0].Splits, splits)
+			row.NotNested = numberOf(b.NotNested)
+		}
+		r.Scores = append(r.Scores, row)
+	}
 }
 
 // AddCeilings takes over ceilings, which nothing is normalised by.
@@ -256,11 +327,11 @@ func (s *OSTScore) points(measured *SolutionTimes) *Points {
 func (r *Result) AddBehaviour(scores []BehaviourTimeScore) {
 	for _, s := range scores {
 		row := undefinedScore(s.Layer, s.Reason)
-		row.Stimuli, row.Normalisation = s.Test, string(Root)
+		row.Stimuli, row.Normalisation, row.Consistency = s.Test, string(Root), string(s.Consistency)
 		row.setBin(s.Bin)
 		if s.BehaviouralScore != nil {
 			row.Score, row.Error, row.Ceiling, row.CeilingError, row.Ceiled = Number(s.Score), Number(s.Error), Number(s.Ceiling), numberOf(s.CeilingError), Number(s.Ceiled)
-			row.Raw = numberRows([][]float64{s.Raw})
+			row.Raw, row.Points, row.Correct = numberRows([][]float64{s.Raw}), s.Points, numberOf(s.Correct)
 		}
 		r.Scores = append(r.Scores, row)
 	}

@@ -25,6 +25,17 @@ func (n *Number) short() string {
 	return strconv.FormatFloat(float64(*n), 'f', 4, 64)
 }
 
+// shortIfAny is short, but "" for none.
+func (n *Number) shortIfAny() string {
+	if n == nil {
+		return ""
+	}
+	return n.short()
+}
+
+// probability is a number to two digits.
+func (n *Number) probability() string { return strconv.FormatFloat(float64(*n), 'g', 2, 64) }
+
 // resultColumn is a column of tables.
 type resultColumn struct {
 	name  string
@@ -49,6 +60,27 @@ var csvColumns = []resultColumn{
 	{name: "neuroids", value: func(s *ResultScore) string { return strconv.Itoa(s.Neuroids) }},
 	{name: "stimuli", value: func(s *ResultScore) string { return strconv.Itoa(s.Stimuli) }},
 	{name: "reason", value: func(s *ResultScore) string { return s.Reason }},
+	{name: "region", value: func(s *ResultScore) string { return s.Region }, optional: true},
+	{name: "offset_ms", value: func(s *ResultScore) string { return s.Offset.text() }, optional: true},
+	{name: "consistency", value: func(s *ResultScore) string { return s.Consistency }, optional: true},
+	{name: "correct", value: func(s *ResultScore) string { return s.Correct.text() }, optional: true},
+	{name: "solved", value: func(s *ResultScore) string { return s.Solved.text() }, optional: true},
+	{name: "chosen", value: func(s *ResultScore) string { return s.Chosen }, optional: true},
+	{name: "score_not_nested", value: func(s *ResultScore) string { return s.NotNested.text() }, optional: true},
+	{name: "low", value: ofInference(func(i *ResultInference) string { return i.Low.text() }), optional: true},
+	{name: "high", value: ofInference(func(i *ResultInference) string { return i.High.text() }), optional: true},
+	{name: "p_against_zero", value: ofInference(func(i *ResultInference) string { return i.AgainstZero.text() }), optional: true},
+	{name: "p_against_lower_ceiling", value: ofInference(func(i *ResultInference) string { return i.AgainstCeiling.text() }), optional: true},
+}
+
+// ofInference is "" without inference.
+func ofInference(value func(i *ResultInference) string) func(s *ResultScore) string {
+	return func(s *ResultScore) string {
+		if s.Inference == nil {
+			return ""
+		}
+		return value(s.Inference)
+	}
 }
 
 // shown are the columns that a result has values for.
@@ -94,7 +126,9 @@ func (r *Result) tableColumns() []resultColumn {
 		return text
 	}
 	return []resultColumn{
+		{name: "REGION", value: func(s *ResultScore) string { return s.Region }, optional: true},
 		{name: "LAYER", value: func(s *ResultScore) string { return dashed(s.Layer) }},
+		{name: "KIND", value: func(s *ResultScore) string { return s.Consistency }, optional: true},
 		{name: "MS", value: func(s *ResultScore) string { return span(s.TimeBinStart, s.TimeBinEnd) }},
 		{name: "FEATURES' MS", value: func(s *ResultScore) string {
 			if s.FeatureBinStart == nil && r.Features != "" {
@@ -111,7 +145,19 @@ func (r *Result) tableColumns() []resultColumn {
 			return s.Ceiling.short()
 		}},
 		{name: "CEILED", value: func(s *ResultScore) string { return s.Ceiled.short() }},
-		{name: "NEUROIDS", value: func(s *ResultScore) string { return strconv.Itoa(s.Neuroids) }},
+		{name: "NEUROIDS", value: func(s *ResultScore) string {
+			if r.Analysis == "ost" || r.Analysis == "behaviour" {
+				return ""
+			}
+			return strconv.Itoa(s.Neuroids)
+		}, optional: true},
+		{name: "95 %", value: ofInference(func(i *ResultInference) string { return i.Low.short() + " … " + i.High.short() }), optional: true},
+		{name: "P > 0", value: ofInference(func(i *ResultInference) string { return i.AgainstZero.probability() }), optional: true},
+		{name: "P ≠ CEILING", value: ofInference(func(i *ResultInference) string { return i.AgainstCeiling.probability() }), optional: true},
+		{name: "CORRECT", value: func(s *ResultScore) string { return s.Correct.shortIfAny() }, optional: true},
+		{name: "SOLVED", value: func(s *ResultScore) string { return s.Solved.shortIfAny() }, optional: true},
+		{name: "CHOSEN", value: func(s *ResultScore) string { return s.Chosen }, optional: true},
+		{name: "NOT NESTED", value: func(s *ResultScore) string { return s.NotNested.shortIfAny() }, optional: true},
 		{name: "", value: func(s *ResultScore) string { return s.Reason }},
 	}
 }
@@ -146,7 +192,11 @@ func (r *Result) WriteTable(w io.Writer) error {
 		return err
 	}
 	for _, m := range r.Means {
-		fmt.Fprintf(w, "%s, mean over %d of %d bins: %s, ceiled %s\n", m.Layer, m.Bins, m.Of, m.Score.short(), m.Ceiled.short())
+		offset := ""
+		if m.Offset != nil {
+			offset = ", features " + m.Offset.text() + " ms before"
+		}
+		fmt.Fprintf(w, "%s%s, mean over %d of %d bins: %s, ceiled %s\n", m.Layer, offset, m.Bins, m.Of, m.Score.short(), m.Ceiled.short())
 	}
 	line := r.Metric
 	if r.Splits != "" {

@@ -23,8 +23,10 @@ const (
 type AlignmentOptions struct {
 	// Alignment is RSA if "".
 	Alignment Alignment
-	// Euclidean takes EuclideanRDM instead of CorrelationRDM, for RSA.
-	Euclidean bool
+	// Measure is the dissimilarity of responses, for RSA; CorrelationMeasure if "". FeatureMeasure is that of
+	// features, CorrelationMeasure or EuclideanMeasure; if "" it is the same one, or, where responses have one
+	// that needs repetitions or rates, EuclideanMeasure.
+	Measure, FeatureMeasure Measure
 	// Similarity is RankCorrelation if "", for RSA.
 	Similarity Similarity
 	// Subjects are those of the neuroids, in the order of the responses. Of two and more, RSA's noise
@@ -35,9 +37,12 @@ type AlignmentOptions struct {
 	// is that of all stimuli.
 	Splits   *Splits
 	Stratify string
-	// Layers, Offset, Matrix, Missing, Shared and Progress are those of FitOptions.
+	// Inference, if not nil, is over subjects, for RSA: scores are means over subjects of the similarity with each
+	// one's dissimilarities, and have errors, intervals and probabilities; the noise ceiling is rsatoolbox's.
+	Inference *InferenceOptions
+	// Layers, Offsets, Matrix, Missing, Shared and Progress are those of FitOptions.
 	Layers   []string
-	Offset   float64
+	Offsets  []float64
 	Matrix   bool
 	Missing  Missing
 	Shared   bool
@@ -47,52 +52,83 @@ type AlignmentOptions struct {
 // alignment is one call of SimilarityOverTime.
 type alignment struct {
 	*fitting
-	o        AlignmentOptions
-	subjects []string // of the neuroids that are compared
-	noted    bool
+	o     AlignmentOptions
+	noted bool
+	names []string // of the subjects
+	bins  map[int]*binRDMs
+	// models are the dissimilarities of all layers and windows that are compared with a bin, for inference.
+	models map[int][]modelRDM
 }
 
 // SimilarityOverTime compares the features of each layer with the responses in each bin of
 // time by their dissimilarities or by CKA; otherwise as FitOverTime. All neuroids are
 // taken together. RSA is normalised by the upper noise ceiling and not squared; CKA has no ceiling.
 func SimilarityOverTime(ctx context.Context, f Features, r Responses, o AlignmentOptions) (*Fits, error) {
+	if err := o.check(r); err != nil {
+		return nil, err
+	}
+	c, layers, err := newFitting(ctx, f, r, FitOptions{Layers: o.Layers, Offsets: o.Offsets, Matrix: o.Matrix, Missing: o.Missing, Shared: o.Shared, Subjects: o.Subjects, Progress: o.Progress})
+	if err != nil {
+		return nil, err
+	}
+	a := &alignment{fitting: c, o: o, bins: map[int]*binRDMs{}, models: map[int][]modelRDM{}}
+	a.names = slices.Compact(slices.Sorted(slices.Values(c.subjects)))
+	if o.Splits != nil {
+		if err := c.split(*o.Splits, o.Stratify); err != nil {
+			return nil, err
+		}
+	}
+	if o.Inference != nil && len(a.names) < 2 {
+		return nil, fmt.Errorf("%w: inference over %d subjects; it needs two", ErrData, len(a.names))
+	}
+	c.score = a.compare
+	fits, err := c.run(ctx, layers)
+	if err != nil || o.Inference == nil {
+		return fits, err
+	}
+	return fits, a.infer(ctx)
+}
+
+// OfFeatures is the measure of features.
+func (o *AlignmentOptions) OfFeatures() Measure {
+	switch {
+	case o.FeatureMeasure != "":
+		return o.FeatureMeasure
+	case o.Measure == CorrelationMeasure || o.Measure == "":
+		return CorrelationMeasure
+	}
+	return EuclideanMeasure
+}
+
+// check refuses what cannot be computed, and sets defaults.
+func (o *AlignmentOptions) check(r Responses) error {
 	if o.Alignment == "" {
 		o.Alignment = RSA
 	}
 	if o.Similarity == "" {
 		o.Similarity = RankCorrelation
 	}
-	if !slices.Contains([]Alignment{RSA, UnbiasedCKA, BiasedCKAlignment}, o.Alignment) {
-		return nil, fmt.Errorf("%w: unknown alignment %q", ErrData, o.Alignment)
+	if o.Measure == "" {
+		o.Measure = CorrelationMeasure
 	}
-	if o.Subjects != nil && len(o.Subjects) != len(r.Neuroids()) {
-		return nil, fmt.Errorf("%w: subjects of %d neuroids, and there are %d", ErrData, len(o.Subjects), len(r.Neuroids()))
-	}
-	if o.Missing == PerNeuroid {
-		return nil, fmt.Errorf("%w: only ridge can fit each neuroid on its own stimuli", ErrData)
-	}
-	c, layers, err := newFitting(ctx, f, r, FitOptions{Layers: o.Layers, Offset: o.Offset, Matrix: o.Matrix, Missing: o.Missing, Shared: o.Shared, Progress: o.Progress})
-	if err != nil {
-		return nil, err
-	}
-	a := &alignment{fitting: c, o: o}
-	if o.Splits != nil {
-		if err := c.split(*o.Splits, o.Stratify); err != nil {
-			return nil, err
+	o.FeatureMeasure = o.OfFeatures()
+	for _, c := range []struct {
+		wrong bool
+		why   string
+	}{
+		{!slices.Contains([]Alignment{RSA, UnbiasedCKA, BiasedCKAlignment}, o.Alignment), fmt.Sprintf("unknown alignment %q", o.Alignment)},
+		{!slices.Contains(Measures(), o.Measure), fmt.Sprintf("unknown measure %q", o.Measure)},
+		{o.FeatureMeasure != CorrelationMeasure && o.FeatureMeasure != EuclideanMeasure, fmt.Sprintf("features have no measure %q: no repetitions, and no rates", o.FeatureMeasure)},
+		{o.Subjects != nil && len(o.Subjects) != len(r.Neuroids()), fmt.Sprintf("subjects of %d neuroids, and there are %d", len(o.Subjects), len(r.Neuroids()))},
+		{o.Missing == PerNeuroid, "only ridge can fit each neuroid on its own stimuli"},
+		{o.Matrix && len(o.Offsets) > 1, "all times are compared with all, so that offsets are not needed"},
+		{o.Inference != nil && (o.Alignment != RSA || o.Splits != nil), "inference is of dissimilarities of all stimuli"},
+	} {
+		if c.wrong {
+			return fmt.Errorf("%w: %s", ErrOptions, c.why)
 		}
 	}
-	if o.Subjects != nil {
-		a.subjects = pick(o.Subjects, c.k.neuroids)
-	}
-	c.score = a.compare
-	return c.run(ctx, layers)
-}
-
-func (a *alignment) rdm(g *Gram) RDM {
-	if a.o.Euclidean {
-		return EuclideanRDM(g)
-	}
-	return CorrelationRDM(g)
+	return nil
 }
 
 // compare compares one window of features with one bin of responses.
@@ -105,25 +141,39 @@ func (a *alignment) compare(layer string, g *Gram, p pair) (*TimeScore, error) {
 		s.Reason = notDriven
 		return s, nil
 	}
-	targets, err := a.k.average(p.bin)
+	if a.o.Alignment != RSA {
+		targets, err := a.k.average(p.bin)
+		if err != nil {
+			return nil, err
+		}
+		responses, err := GramOfTargets(targets)
+		if err != nil {
+			return nil, err
+		}
+		return s, a.align(s, g, responses)
+	}
+	of, err := a.rdms(p.bin)
 	if err != nil {
 		return nil, err
 	}
-	responses, err := GramOfTargets(targets)
+	model := CorrelationRDM
+	if a.o.FeatureMeasure == EuclideanMeasure {
+		model = EuclideanRDM
+	}
+	features := model(g)
+	if a.o.Inference != nil {
+		a.models[p.bin] = append(a.models[p.bin], modelRDM{features, layer, p})
+		return s, nil
+	}
+	leftOut, err := a.similarity(s, features, of.responses)
 	if err != nil {
 		return nil, err
-	}
-	leftOut, err := a.similarity(s, g, responses)
-	if err != nil || a.o.Alignment != RSA {
-		return s, err
 	}
 	if leftOut > 0 && !a.noted {
 		a.noted = true
 		a.k.notes = append(a.k.notes, fmt.Sprintf("pairs of stimuli without a dissimilarity are left out: %d of layer %s at %v ms", leftOut, layer, s.Bin))
 	}
-	if s.LowerCeiling, s.Ceiling.Center, err = a.noiseCeiling(targets); err != nil {
-		return nil, err
-	}
+	s.LowerCeiling, s.Ceiling.Center = of.lower, of.upper
 	if !math.IsNaN(s.Ceiling.Center) {
 		s.Normalisation = Ratio
 		s.Ceiled = Ratio.Apply(s.Score.Center, s.Ceiling.Center)
@@ -131,28 +181,35 @@ func (a *alignment) compare(layer string, g *Gram, p pair) (*TimeScore, error) {
 	return s, nil
 }
 
-// similarity compares all stimuli, or those that each split tests on. leftOut counts pairs of stimuli.
-func (a *alignment) similarity(s *TimeScore, g, responses *Gram) (leftOut int, err error) {
+// similarity compares dissimilarities of all stimuli, or of those that each split tests on. leftOut counts pairs of
+// stimuli.
+func (a *alignment) similarity(s *TimeScore, features, responses RDM) (leftOut int, err error) {
+	if a.splits == nil {
+		s.Score.Center, leftOut, err = CompareRDMs(features, responses, a.o.Similarity)
+		return leftOut, err
+	}
+	score, leftOut, err := CrossValidatedRDMs(features, responses, a.splits, a.o.Similarity)
+	return leftOut, s.takeSplits(score, err)
+}
+
+// align computes CKA of all stimuli, or of those that each split tests on.
+func (a *alignment) align(s *TimeScore, g, responses *Gram) (err error) {
 	biased := a.o.Alignment == BiasedCKAlignment
 	switch {
-	case a.splits == nil && a.o.Alignment == RSA:
-		s.Score.Center, leftOut, err = CompareRDMs(a.rdm(g), a.rdm(responses), a.o.Similarity)
-		return leftOut, err
-	case a.splits == nil && biased:
+	case a.splits != nil:
+		return s.takeSplits(CrossValidatedCKA(g, responses, a.splits, biased))
+	case biased:
 		s.Score.Center, err = BiasedCKA(g, responses)
-		return 0, err
-	case a.splits == nil:
+	default:
 		s.Score.Center, err = CKA(g, responses)
-		return 0, err
 	}
-	var score *Score
-	if a.o.Alignment == RSA {
-		score, leftOut, err = CrossValidatedRDMs(a.rdm(g), a.rdm(responses), a.splits, a.o.Similarity)
-	} else {
-		score, err = CrossValidatedCKA(g, responses, a.splits, biased)
-	}
+	return err
+}
+
+// takeSplits takes over a score of splits.
+func (s *TimeScore) takeSplits(score *Score, err error) error {
 	if err != nil {
-		return 0, err
+		return err
 	}
 	s.Score = *score
 	for _, values := range score.Raw {
@@ -160,37 +217,7 @@ func (a *alignment) similarity(s *TimeScore, g, responses *Gram) (leftOut int, e
 			s.UndefinedSplits++
 		}
 	}
-	return leftOut, nil
-}
-
-// noiseCeiling is that over subjects; NaN for fewer than two.
-func (a *alignment) noiseCeiling(targets Targets) (lower, upper float64, err error) {
-	names := slices.Compact(slices.Sorted(slices.Values(a.subjects)))
-	if len(names) < 2 {
-		return math.NaN(), math.NaN(), nil
-	}
-	var rdms []RDM
-	for _, name := range names {
-		var own []int
-		for j, subject := range a.subjects {
-			if subject == name {
-				own = append(own, j)
-			}
-		}
-		var part Targets
-		for _, responses := range targets {
-			part = append(part, pick(responses, own))
-		}
-		g, err := GramOfTargets(part)
-		if err != nil {
-			return 0, 0, err
-		}
-		rdms = append(rdms, a.rdm(g))
-	}
-	if a.o.Similarity == RankCorrelation {
-		return BrainScoreRSACeiling(rdms)
-	}
-	return RSANoiseCeiling(rdms, a.o.Similarity)
+	return nil
 }
 
 // FeaturesAt reads the features of some stimuli, by their positions, in a layer in a bin of time,

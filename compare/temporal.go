@@ -2,10 +2,7 @@ package compare
 
 import (
 	"fmt"
-	"math"
 	"slices"
-
-	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 // Bin is a span of time in ms, from Start to before End.
@@ -124,43 +121,4 @@ func FitSpanningTime(g *Gram, targets []Targets, splits []Split, mapping Mapping
 		fits[b].Score = aggregate(raw[b])
 	}
 	return fits, nil
-}
-
-// NeuronToNeuron predicts each neuroid by the one feature with which it is correlated most
-// on the training stimuli, and correlates it with that on the others. features are
-// [stimuli, p] in C order. The error wraps ErrData.
-func NeuronToNeuron(features []float32, targets Targets, splits []Split) (*Fit, error) {
-	n := len(targets)
-	if err := checkTargets(targets, n); err != nil {
-		return nil, err
-	}
-	if len(features)%n != 0 || len(features) == 0 {
-		return nil, fmt.Errorf("%w: %d values are not features of %d stimuli", ErrData, len(features), n)
-	}
-	p := len(features) / n
-	column := func(f int, stimuli []int) []float64 {
-		c := make([]float64, len(stimuli))
-		for i, at := range stimuli {
-			c[i] = float64(features[at*p+f])
-		}
-		return c
-	}
-	var raw [][]float64
-	for _, split := range splits {
-		best, r := make([]int, len(targets[0])), make([]float64, len(targets[0]))
-		parallel.For(len(best), 1, func(j int) {
-			y, largest := targets.column(j, split.Train), math.Inf(-1)
-			best[j] = -1
-			for f := range p {
-				if v := Pearson(column(f, split.Train), y); v > largest {
-					best[j], largest = f, v
-				}
-			}
-			if r[j] = math.NaN(); best[j] >= 0 {
-				r[j] = Pearson(column(best[j], split.Test), targets.column(j, split.Test))
-			}
-		})
-		raw = append(raw, r)
-	}
-	return &Fit{Score: aggregate(raw)}, nil
 }

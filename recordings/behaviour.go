@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/internal/imagenet"
 )
 
 // column returns the first of some columns of a table, or coordinates of a netCDF file, that is there, or nil.
@@ -199,4 +200,40 @@ func ReadLabels(name, column string) (map[string]string, error) {
 		labels[id] = values[i]
 	}
 	return labels, nil
+}
+
+// ReadClasses reads which ImageNet classes an object has from a table with the columns class, 0 … 999 or WordNet's
+// id, and label. The error wraps ErrFormat, ErrLayout or ErrDuplicate.
+func ReadClasses(name string) (map[string][]int, error) {
+	c, err := openColumns(name, nil)
+	if err != nil {
+		return nil, err
+	}
+	classes, err := c.need(name, "class", "class", "wordnet_id", "synset")
+	if err != nil {
+		return nil, err
+	}
+	labels, err := c.need(name, "label", "label", "object_name")
+	if err != nil {
+		return nil, err
+	}
+	byID := map[string]int{}
+	for i := range imagenet.Classes {
+		byID[imagenet.At(i).WordNetID] = i
+	}
+	of, seen := map[string][]int{}, map[int]string{}
+	for i, text := range classes {
+		class, known := byID[text]
+		if n, err := strconv.Atoi(text); !known && (err != nil || n < 0 || n >= imagenet.Classes) {
+			return nil, fmt.Errorf("%s: %w: class %q is neither 0 … %d nor an id of WordNet's such as %s", name, ErrFormat, text, imagenet.Classes-1, imagenet.At(1).WordNetID)
+		} else if !known {
+			class = n
+		}
+		if before, twice := seen[class]; twice {
+			return nil, fmt.Errorf("%s: %w: class %s is of %q and %q", name, ErrDuplicate, text, before, labels[i])
+		}
+		seen[class] = labels[i]
+		of[labels[i]] = append(of[labels[i]], class)
+	}
+	return of, nil
 }

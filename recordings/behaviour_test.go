@@ -55,7 +55,7 @@ func TestBehaviourOverTime(t *testing.T) {
 	trials, err := recordings.ReadTrials(data + "behaviour.csv")
 	require.NoError(t, err)
 	for _, kind := range []compare.Consistency{compare.I1, compare.I2n} {
-		scores, err := compare.BehaviourOverTime(t.Context(), m, trials, compare.BehaviourOptions{Consistency: kind, Labels: labels})
+		scores, err := compare.BehaviourOverTime(t.Context(), m, trials, compare.BehaviourOptions{Consistencies: []compare.Consistency{kind}, Labels: labels})
 		require.NoError(t, err)
 		var want struct{ Score, Ceiling float64 }
 		readBehaviour(t, string(kind), &want.Score, &want.Ceiling)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -37,6 +38,20 @@ func (f *FeatureFile) Row(layer, stimulus int) ([]float32, error) { return f.row
 // Labels are the values of a coordinate of the stimuli, nil if there is none.
 func (f *FeatureFile) Labels(name string) []string { return f.labels[name] }
 
+// LabelsByStimulus are the values of the first of some coordinates that is there, by stimulus; nil if there is none.
+func (f *FeatureFile) LabelsByStimulus(names ...string) map[string]string {
+	for _, name := range names {
+		if values := f.labels[name]; values != nil {
+			labels := map[string]string{}
+			for i, id := range f.stimuli {
+				labels[id] = values[i]
+			}
+			return labels
+		}
+	}
+	return nil
+}
+
 // Provenance is the JSON text that says how extract made the features, "" of others'.
 func (f *FeatureFile) Provenance() string { return f.provenance }
 
@@ -54,6 +69,9 @@ func OpenFeatures(name string) (*FeatureFile, error) {
 		}
 	}
 	store, err := features.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
@@ -66,6 +84,9 @@ func OpenFeatures(name string) (*FeatureFile, error) {
 			f.stimuli = append(f.stimuli, id)
 		}
 	}
+	if f.labels, err = labelsOf(store, at); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrFormat, err), store.Close())
+	}
 	layers := store.Layers()
 	if len(layers) == 0 {
 		return nil, errors.Join(fmt.Errorf("%s: %w: no layer with timesteps in it", name, ErrFormat), store.Close())
@@ -77,6 +98,33 @@ func OpenFeatures(name string) (*FeatureFile, error) {
 		return store.Read(context.Background(), layers[layer].Name, at[stimulus], 1, nil)
 	}
 	return f, f.check(name)
+}
+
+// labelsOf reads the columns of some stimuli of a store as texts.
+func labelsOf(store *features.Store, at []int) (map[string][]string, error) {
+	labels := map[string][]string{}
+	for _, name := range store.Columns() {
+		column, err := store.Column(name)
+		if err != nil {
+			return nil, err
+		}
+		c := Coordinate{Name: name}
+		switch values := column.Values.(type) {
+		case []string:
+			c.Kind, c.Texts = Text, values
+		case []float64:
+			c.Kind, c.Numbers = Float, values
+		case []int64:
+			c.Kind = Integer
+			for _, v := range values {
+				c.Numbers = append(c.Numbers, float64(v))
+			}
+		default:
+			continue // no labels
+		}
+		labels[name] = picked(&c, at)
+	}
+	return labels, nil
 }
 
 func (f *FeatureFile) check(name string) error {

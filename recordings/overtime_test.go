@@ -89,7 +89,7 @@ func TestFitOverTime(t *testing.T) {
 func TestNotDriven(t *testing.T) {
 	needHDF5(t)
 	r := selected(t, open(t, "neural.nc", recordings.Layout{}), recordings.Selection{})
-	fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{}, Offset: 50})
+	fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{}, Offsets: []float64{50}})
 	require.NoError(t, err)
 	for i, s := range fits.Scores {
 		assert.Equal(t, s.Bin.Start-50, s.Features.Start)
@@ -101,7 +101,7 @@ func TestNotDriven(t *testing.T) {
 			assert.Greater(t, s.Score.Center, 0.3)
 		}
 	}
-	fits, err = compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{}, Offset: 100})
+	fits, err = compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{}, Offsets: []float64{100}})
 	assert.ErrorIs(t, err, compare.ErrData)
 	assert.Contains(t, fits.Scores[0].Reason, "no features of that time")
 	fits, err = compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{}, Matrix: true})

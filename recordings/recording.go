@@ -88,13 +88,17 @@ func (r *Recording) NeuroidLabels(name string) []string {
 	return nil
 }
 
-// NeuroidCoordinates are all coordinates of some neuroids, by their ids.
+// NeuroidCoordinates are all coordinates of some neuroids, by their ids; none if some are not of the recording, such
+// as features that were predicted.
 func (r *Recording) NeuroidCoordinates(ids []string) []compare.ResultCoordinate {
 	place := map[string]int{}
 	for i, id := range r.neuroids {
 		place[id] = r.neuroidAt[i]
 	}
 	var list []compare.ResultCoordinate
+	if slices.ContainsFunc(ids, func(id string) bool { _, known := place[id]; return !known }) {
+		return nil
+	}
 	for _, c := range r.described {
 		values := compare.ResultCoordinate{Name: c.Name}
 		for _, id := range ids {
@@ -159,6 +163,30 @@ func Select(a *Assembly, s Selection) (*Recording, error) {
 	}
 	r.Dropped = c.dropped
 	return r, nil
+}
+
+// EachRegion selects the neuroids of each region by itself, of those that s has, sorted. Neuroids without regions are
+// one, called "". It stops at the first error.
+func EachRegion(a *Assembly, s Selection, do func(region string, r *Recording) error) error {
+	all, err := Select(a, s)
+	if err != nil {
+		return err
+	}
+	regions := slices.Compact(slices.Sorted(slices.Values(all.NeuroidLabels("region"))))
+	if len(regions) == 0 {
+		return do("", all)
+	}
+	for _, region := range regions {
+		s.Regions = []string{region}
+		r, err := Select(a, s)
+		if err != nil {
+			return err
+		}
+		if err := do(region, r); err != nil {
+			return fmt.Errorf("region %s: %w", region, err)
+		}
+	}
+	return nil
 }
 
 func picked(c *Coordinate, places []int) []string {

@@ -37,7 +37,7 @@ func fitted(t *testing.T, o compare.FitOptions) *compare.Result {
 
 func TestResultsAreReadAgain(t *testing.T) {
 	needHDF5(t)
-	result := fitted(t, compare.FitOptions{Offset: 50})
+	result := fitted(t, compare.FitOptions{Offsets: []float64{50}})
 	dir := t.TempDir()
 	for _, format := range recordings.ResultFormats() {
 		name := filepath.Join(dir, "result"+format)
@@ -82,7 +82,7 @@ func TestXarrayReadsResults(t *testing.T) {
 		options   compare.FitOptions
 		undefined int
 	}{
-		"same times": {}, "not driven": {compare.FitOptions{Offset: 50}, 2}, "all times": {compare.FitOptions{Matrix: true}, 20},
+		"same times": {}, "not driven": {compare.FitOptions{Offsets: []float64{50}}, 2}, "all times": {compare.FitOptions{Matrix: true}, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			result, dir := fitted(t, c.options), t.TempDir()

@@ -3,7 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -15,7 +15,7 @@ import (
 
 func newCompare() *cobra.Command {
 	return group("compare", "Compare features with neural and behavioural data",
-		newCompareFit(), newCompareCeiling(), newCompareRSA(), newCompareCKA(), newCompareOST(), newCompareBehaviour())
+		newCompareFit(), newCompareBest(), newCompareCeiling(), newCompareRSA(), newCompareCKA(), newCompareOST(), newCompareBehaviour())
 }
 
 // dataFlags name recordings, and what is taken of them.
@@ -69,10 +69,22 @@ func window(flag, text string) (from, to *float64, err error) {
 	return values[0], values[1], nil
 }
 
+// selection is what is taken of the recordings.
+func (f *dataFlags) selection() (s recordings.Selection, err error) {
+	s = recordings.Selection{Regions: splitList(f.regions), Subjects: splitList(f.subjects), Reliability: f.reliability, Where: f.where,
+		AverageTime: f.averageTime, Stimulus: f.stimulus, Ignore: splitList(f.ignore)}
+	s.From, s.To, err = window("time", f.time)
+	return s, err
+}
+
 // open opens the recordings; the caller closes the assembly.
 func (f *dataFlags) open() (*recordings.Assembly, *recordings.Recording, error) {
 	if f.data == "" {
 		return nil, nil, usagef("which recordings? give --data FILE")
+	}
+	selection, err := f.selection()
+	if err != nil {
+		return nil, nil, err
 	}
 	layout := recordings.Layout{Array: f.array, Axes: splitList([]string{f.axes})}
 	for _, text := range f.coordinates {
@@ -92,18 +104,11 @@ func (f *dataFlags) open() (*recordings.Assembly, *recordings.Recording, error) 
 		}
 		layout.FirstBin, layout.BinWidth = *first, *width
 	}
-	from, to, err := window("time", f.time)
-	if err != nil {
-		return nil, nil, err
-	}
 	a, err := recordings.Open(f.data, layout)
 	if err != nil {
 		return nil, nil, hinted(err)
 	}
-	r, err := recordings.Select(a, recordings.Selection{
-		Regions: splitList(f.regions), Subjects: splitList(f.subjects), Reliability: f.reliability, Where: f.where,
-		From: from, To: to, AverageTime: f.averageTime, Stimulus: f.stimulus, Ignore: splitList(f.ignore),
-	})
+	r, err := recordings.Select(a, selection)
 	if err != nil {
 		a.Close()
 		return nil, nil, hinted(err)
@@ -118,10 +123,10 @@ func dataError(err error) error {
 		return nil
 	case errors.Is(err, recordings.ErrNoLibrary):
 		return fmt.Errorf("%w; install it with %q, or the system's (on Debian apt-get install libhdf5-103-1)", err, program+" runtime install --hdf5")
-	case errors.Is(err, recordings.ErrSelection), errors.Is(err, compare.ErrSplits), errors.Is(err, compare.ErrNoLayer):
+	case errors.Is(err, recordings.ErrSelection), errors.Is(err, compare.ErrSplits), errors.Is(err, compare.ErrNoLayer), errors.Is(err, compare.ErrOptions):
 		return usage(err)
 	}
-	for _, cause := range []error{recordings.ErrDuplicate, recordings.ErrLayout, recordings.ErrFormat, compare.ErrData} {
+	for _, cause := range []error{fs.ErrNotExist, fs.ErrPermission, recordings.ErrMissing, recordings.ErrDuplicate, recordings.ErrLayout, recordings.ErrFormat, compare.ErrData} {
 		if errors.Is(err, cause) {
 			return inputError{err}
 		}
@@ -143,60 +148,4 @@ func hinted(err error) error {
 		err = fmt.Errorf("%w; choose --missing drop-neuroids, drop-stimuli or, for compare fit by ridge, per-neuroid", err)
 	}
 	return dataError(err)
-}
-
-// featureFlags name features.
-type featureFlags struct {
-	features string
-	layers   []string
-}
-
-func (f *featureFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.features, "features", "", "`FILE` of features: .npz, .zarr or .nc of extract, or BrainIO's netCDF-4")
-	cmd.Flags().StringArrayVar(&f.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
-}
-
-func (f *featureFlags) open() (*recordings.FeatureFile, error) {
-	if f.features == "" {
-		return nil, usagef("which features? give --features FILE")
-	}
-	file, err := recordings.OpenFeatures(f.features)
-	return file, dataError(err)
-}
-
-// timeFlags say which features are compared with which responses.
-type timeFlags struct {
-	offset          float64
-	matrix, shared  bool
-	missing         string
-	missingPolicies []string
-}
-
-func (f *timeFlags) register(cmd *cobra.Command, policies ...compare.Missing) {
-	flags := cmd.Flags()
-	for _, p := range policies {
-		f.missingPolicies = append(f.missingPolicies, string(p))
-	}
-	flags.Float64Var(&f.offset, "offset-ms", 0, "compare responses with features of so many `MILLISECONDS` before")
-	flags.BoolVar(&f.matrix, "matrix", false, "compare every bin of the features with every bin of the responses")
-	flags.BoolVar(&f.shared, "shared-stimuli", false, "leave out stimuli without features")
-	flags.StringVar(&f.missing, "missing", string(compare.RefuseMissing), "what to do about missing responses, as a `POLICY`: "+strings.Join(f.missingPolicies, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("missing", cobra.FixedCompletions(f.missingPolicies, cobra.ShellCompDirectiveNoFileComp))
-}
-
-func (f *timeFlags) check() error {
-	if !slices.Contains(f.missingPolicies, f.missing) {
-		return usagef("--missing %q is none of %s", f.missing, strings.Join(f.missingPolicies, ", "))
-	}
-	if f.matrix && f.offset != 0 {
-		return usagef("--matrix compares all times; leave out --offset-ms")
-	}
-	return nil
-}
-
-func noArguments(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("unexpected argument %q; features are --features FILE, recordings --data FILE", args[0])
-	}
-	return nil
 }

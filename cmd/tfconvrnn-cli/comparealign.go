@@ -15,15 +15,15 @@ type alignCommand struct {
 	dataFlags
 	timeFlags
 	resultFlags
-	rsa                        bool
-	rdm, similarity, alignment string
-	splits                     int
-	stratify                   string
-	seed                       uint32
+	splitFlags
+	rsa, biased                             bool
+	rdm, featuresRDM, similarity, inference string
+	samples                                 int
+	inferenceSeed                           uint32
 }
 
 func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command) {
-	a := &alignCommand{rsa: rsa}
+	a := &alignCommand{rsa: rsa, splitFlags: splitFlags{trainFraction: 0.9}}
 	cmd := &cobra.Command{Use: use + " --features FILE --data FILE [flags]", Short: short, Long: long, Args: noArguments, RunE: a.run,
 		Example: `  ` + program + ` compare ` + use + ` --features features.zarr --data it.nc --region IT`}
 	a.featureFlags.register(cmd)
@@ -31,28 +31,45 @@ func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command)
 	a.timeFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli)
 	cmd.Flags().IntVar(&a.splits, "splits", 0, "the mean over so many random nine tenths of the stimuli, as Brain-Score's "+
 		map[bool]string{true: "rdm_cv", false: "cka_cv"}[rsa]+" of 10, with an error; 0 for all stimuli at once")
-	addStratify(cmd, &a.stratify)
+	cmd.Flags().StringVar(&a.stratify, "stratify", "object_name", "`COORDINATE` of stimuli that all splits have in the same proportions; none for none")
 	cmd.Flags().Uint32Var(&a.seed, "seed", 1, "seed of the splits")
+	a.resultFlags.register(cmd)
+	sections(cmd, featureSection, dataSection, formatSection, timeSection,
+		flagSection{"Dissimilarities", []string{"rdm", "features-rdm", "similarity"}}, flagSection{"Alignment", []string{"biased"}}, splitSection,
+		flagSection{"Inference", []string{"inference", "samples", "inference-seed"}}, resultSection)
 	return a, cmd
 }
 
-func similarityNames() []string {
-	var names []string
-	for _, s := range compare.Similarities() {
-		names = append(names, string(s))
+// names are values as texts.
+func names[T ~string](values []T) []string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = string(v)
 	}
-	return names
+	return list
 }
+
+// inferences are by the names of --inference; "" draws nothing.
+var inferences = map[string]compare.BootstrapKind{"fixed": "", "stimuli": compare.BootstrapStimuli, "subjects": compare.BootstrapSubjects, "both": compare.BootstrapBoth, "dual": compare.BootstrapDual}
 
 func newCompareRSA() *cobra.Command {
 	a, cmd := newAlign(true, "rsa", "Compare the dissimilarities of stimuli",
 		`Compare which stimuli are dissimilar for the features of each layer and for the
 neuroids, in each bin of time. The defaults are Brain-Score's: 1 - Pearson's
 correlation over all units, compared by Spearman's. With two subjects and more the noise
-ceiling is computed from theirs (lower … upper); ceiled is r/upper, not squared.`)
-	cmd.Flags().StringVar(&a.rdm, "rdm", "correlation", "`MEASURE` of dissimilarity: correlation, euclidean (squared, per unit)")
-	cmd.Flags().StringVar(&a.similarity, "similarity", "spearman", "`SIMILARITY` of matrices: "+strings.Join(similarityNames(), ", "))
-	a.resultFlags.register(cmd)
+ceiling is computed from theirs (lower … upper); ceiled is r/upper, not squared.
+
+With --inference a score is the mean over subjects, with the error, the 95 % interval
+and probabilities (not corrected for several tests), as rsatoolbox's: fixed, a t-test
+over subjects; or a bootstrap over stimuli, subjects, both, or dual, which corrects
+both. The probabilities of differences between layers are in --json.`)
+	flags := cmd.Flags()
+	flags.StringVar(&a.rdm, "rdm", "correlation", "`MEASURE` of responses: "+strings.Join(names(compare.Measures()), ", ")+"; mahalanobis and crossnobis need repetitions")
+	flags.StringVar(&a.featuresRDM, "features-rdm", "", "`MEASURE` of features: correlation, euclidean (default: that of --rdm if it is one of these, else euclidean)")
+	flags.StringVar(&a.similarity, "similarity", "spearman", "`SIMILARITY` of matrices: "+strings.Join(names(compare.Similarities()), ", "))
+	flags.StringVar(&a.inference, "inference", "", "`KIND` of inference: fixed, stimuli, subjects, both, dual")
+	flags.IntVar(&a.samples, "samples", 1000, "samples of a bootstrap")
+	flags.Uint32Var(&a.inferenceSeed, "inference-seed", 0, "seed of a bootstrap")
 	return cmd
 }
 
@@ -60,48 +77,66 @@ func newCompareCKA() *cobra.Command {
 	a, cmd := newAlign(false, "cka", "Centred kernel alignment of features and responses",
 		`The linear centred kernel alignment of the features of each layer and the responses,
 in each bin of time: unbiased, as Brain-Score's, or biased. It has no ceiling.`)
-	biased := cmd.Flags().Bool("biased", false, "the biased estimate")
-	cmd.PreRun = func(*cobra.Command, []string) {
-		a.alignment = string(compare.UnbiasedCKA)
-		if *biased {
-			a.alignment = string(compare.BiasedCKAlignment)
-		}
-	}
-	a.resultFlags.register(cmd)
+	cmd.Flags().BoolVar(&a.biased, "biased", false, "the biased estimate")
 	return cmd
 }
 
-func (a *alignCommand) options() (o compare.AlignmentOptions, metric string, err error) {
+func (a *alignCommand) options(cmd *cobra.Command) (o compare.AlignmentOptions, metric string, err error) {
 	if err := a.timeFlags.check(); err != nil {
 		return o, "", err
 	}
 	if a.splits < 0 {
 		return o, "", usagef("--splits %d: it is at least 1, or 0 for none", a.splits)
 	}
-	o = compare.AlignmentOptions{Layers: splitList(a.layers), Offset: a.offset, Matrix: a.matrix, Missing: compare.Missing(a.missing), Shared: a.shared}
+	for _, of := range []struct {
+		flag, is string
+		there    bool
+	}{
+		{"stratify", "--splits", a.splits > 0}, {"seed", "--splits", a.splits > 0},
+		{"samples", "a bootstrap", inferences[a.inference] != ""}, {"inference-seed", "a bootstrap", inferences[a.inference] != ""},
+	} {
+		if !of.there && cmd.Flags().Changed(of.flag) {
+			return o, "", usagef("--%s is for %s", of.flag, of.is)
+		}
+	}
+	o = compare.AlignmentOptions{Layers: splitList(a.layers), Offsets: a.offsets, Matrix: a.matrix, Missing: compare.Missing(a.missing), Shared: a.shared}
 	if !a.rsa {
-		o.Alignment = compare.Alignment(a.alignment)
-		return o, a.alignment, a.resultFlags.check()
+		if o.Alignment = compare.UnbiasedCKA; a.biased {
+			o.Alignment = compare.BiasedCKAlignment
+		}
+		return o, string(o.Alignment), a.resultFlags.check()
 	}
-	if !slices.Contains(similarityNames(), a.similarity) {
-		return o, "", usagef("unknown similarity %q; there are %s", a.similarity, strings.Join(similarityNames(), ", "))
+	if !slices.Contains(names(compare.Similarities()), a.similarity) {
+		return o, "", usagef("unknown similarity %q; there are %s", a.similarity, strings.Join(names(compare.Similarities()), ", "))
 	}
-	if a.rdm != "correlation" && a.rdm != "euclidean" {
-		return o, "", usagef("unknown measure %q; there are correlation and euclidean", a.rdm)
+	if !slices.Contains(names(compare.Measures()), a.rdm) {
+		return o, "", usagef("unknown measure %q; there are %s", a.rdm, strings.Join(names(compare.Measures()), ", "))
 	}
-	o.Alignment, o.Similarity, o.Euclidean = compare.RSA, compare.Similarity(a.similarity), a.rdm == "euclidean"
-	return o, fmt.Sprintf("rsa: %s dissimilarities, %s", a.rdm, a.similarity), a.resultFlags.check()
+	o.Alignment, o.Similarity, o.Measure, o.FeatureMeasure = compare.RSA, compare.Similarity(a.similarity), compare.Measure(a.rdm), compare.Measure(a.featuresRDM)
+	metric = fmt.Sprintf("rsa: %s dissimilarities, %s", a.rdm, a.similarity)
+	if features := o.OfFeatures(); features != o.Measure {
+		metric = fmt.Sprintf("rsa: %s dissimilarities of responses, %s of features, %s", a.rdm, features, a.similarity)
+	}
+	if a.inference != "" {
+		kind, known := inferences[a.inference]
+		if !known {
+			return o, "", usagef("unknown inference %q; there are fixed, stimuli, subjects, both and dual", a.inference)
+		}
+		if a.samples < 2 {
+			return o, "", usagef("--samples %d: it is at least 2", a.samples)
+		}
+		o.Inference = &compare.InferenceOptions{Bootstrap: kind, Samples: a.samples, Seed: a.inferenceSeed}
+		if metric += "; inference: t over subjects"; kind != "" {
+			metric = fmt.Sprintf("%s and %d samples of %s, seed %d", metric, a.samples, a.inference, a.inferenceSeed)
+		}
+	}
+	return o, metric, a.resultFlags.check()
 }
 
 func (a *alignCommand) run(cmd *cobra.Command, _ []string) error {
-	o, metric, err := a.options()
+	o, metric, err := a.options(cmd)
 	if err != nil {
 		return err
-	}
-	for _, flag := range []string{"stratify", "seed"} {
-		if a.splits == 0 && cmd.Flags().Changed(flag) {
-			return usagef("--%s is for --splits", flag)
-		}
 	}
 	return overTime(cmd, &a.featureFlags, &a.dataFlags, &a.resultFlags, func(c *comparison) error {
 		c.result.Metric, o.Subjects = metric, c.responses.NeuroidLabels("subject")
@@ -146,6 +181,7 @@ func newCompareCeiling() *cobra.Command {
 	c.dataFlags.register(cmd)
 	cmd.Flags().StringVar(&c.kind, "kind", "internal", "`KIND` of ceiling: internal, noise")
 	c.resultFlags.register(cmd)
+	sections(cmd, flagSection{"Ceiling", []string{"kind"}}, dataSection, formatSection, resultSection)
 	return cmd
 }
 

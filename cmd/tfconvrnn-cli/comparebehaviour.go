@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,6 +42,7 @@ optimum of the same loss.`,
 	flags.StringVar(&o.time, "time", "70:250", "features within `FROM:TO` ms")
 	flags.StringVar(&o.decoder, "decoder", "brain-score", "`DECODER` of objects: brain-score, converged")
 	o.resultFlags.register(cmd)
+	sections(cmd, featureSection, flagSection{"Solution times", []string{"data", "where", "time", "decoder"}}, resultSection)
 	return cmd
 }
 
@@ -91,9 +94,12 @@ func (o *ostCommand) run(cmd *cobra.Command, _ []string) error {
 type behaviourCommand struct {
 	featureFlags
 	resultFlags
-	data, consistency, labels, label, time string
-	where                                  []string
+	data, labels, label, time, readout, classes string
+	consistencies, where                        []string
 }
+
+// consistencies are the kinds of --consistency.
+var consistencies = []string{string(compare.I1), string(compare.I1n), string(compare.I2), string(compare.I2n)}
 
 func newCompareBehaviour() *cobra.Command {
 	b := &behaviourCommand{}
@@ -106,43 +112,70 @@ et al. 2018). The data are trials: a table with the columns stimulus_id,
 sample_obj, dist_obj and choice, or BrainIO's netCDF. The readout is fitted on the
 stimuli that have features and a label and are not in the trials: multinomial
 logistic regression on z-scored features, C = 0.001, as Brain-Score's. Ceiled is
-r/√ceiling.`,
-		Example: `  ` + program + ` compare behaviour --features features.zarr --layers imnetds --labels objectome.csv --label object --data trials.csv`,
-		Args:    noArguments, RunE: b.run,
+r/√ceiling. Correct is the part of the images whose own object is the likeliest.
+
+With --readout logits nothing is fitted: the features are logits of imnetds, and the
+probability of an object is the mean over its classes of their softmax. --classes is
+a table with the columns class (0 … 999, or WordNet's id, such as n01440764) and
+label.`,
+		Example: `  ` + program + ` compare behaviour --features features.zarr --layers conv10 --labels objectome.csv --label object --data trials.csv
+  ` + program + ` compare behaviour --features features.zarr --layers imnetds --readout logits --classes classes.csv --data trials.csv`,
+		Args: noArguments, RunE: b.run,
 	}
 	b.featureFlags.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&b.data, "data", "", "`FILE` of trials: .csv, .tsv or BrainIO's netCDF-4")
-	flags.StringVar(&b.consistency, "consistency", "i2n", "`KIND`: i1, i1n, i2, i2n")
+	flags.StringArrayVar(&b.where, "where", nil, "`CONDITION` on a column of the trials; repeat it for several")
+	flags.StringArrayVar(&b.consistencies, "consistency", []string{"i2n"}, "comma-separated `KINDS`: "+strings.Join(consistencies, ", "))
+	flags.StringVar(&b.readout, "readout", "logistic", "`KIND` of readout: logistic, logits")
 	flags.StringVar(&b.labels, "labels", "", "`FILE` with the labels of stimuli to fit on, .csv or .tsv with stimulus_id (default: the features' own)")
 	flags.StringVar(&b.label, "label", "", "`COLUMN` of the labels (default: object_name, image_label or truth)")
+	flags.StringVar(&b.classes, "classes", "", "`FILE` with the classes of each object, for --readout logits")
 	flags.StringVar(&b.time, "time", "", "the mean of features within `FROM:TO` ms (default: each bin by itself)")
-	flags.StringArrayVar(&b.where, "where", nil, "`CONDITION` on a column of the trials; repeat it for several")
 	b.resultFlags.register(cmd)
+	sections(cmd, featureSection, flagSection{"Trials", []string{"data", "where"}},
+		flagSection{"Readout", []string{"readout", "labels", "label", "classes", "time", "consistency"}}, resultSection)
 	return cmd
 }
 
-func (b *behaviourCommand) run(cmd *cobra.Command, _ []string) error {
-	o := compare.BehaviourOptions{Consistency: compare.Consistency(b.consistency), Layers: splitList(b.layers)}
-	switch o.Consistency {
-	case compare.I1, compare.I1n, compare.I2, compare.I2n:
-	default:
-		return usagef("unknown consistency %q; there are i1, i1n, i2 and i2n", b.consistency)
+// options checks the flags.
+func (b *behaviourCommand) options(cmd *cobra.Command) (o compare.BehaviourOptions, err error) {
+	o.Layers = splitList(b.layers)
+	for _, kind := range splitList(b.consistencies) {
+		if !slices.Contains(consistencies, kind) {
+			return o, usagef("unknown consistency %q; there are %s", kind, strings.Join(consistencies, ", "))
+		}
+		o.Consistencies = append(o.Consistencies, compare.Consistency(kind))
+	}
+	for _, of := range []struct{ flag, readout string }{{"labels", "logistic"}, {"label", "logistic"}, {"classes", "logits"}} {
+		if cmd.Flags().Changed(of.flag) && b.readout != of.readout {
+			return o, usagef("--%s is for --readout %s", of.flag, of.readout)
+		}
+	}
+	switch {
+	case b.readout != "logistic" && b.readout != "logits":
+		return o, usagef("unknown readout %q; there are logistic and logits", b.readout)
+	case b.readout == "logits" && b.classes == "":
+		return o, usagef("which classes are the objects? give --classes FILE")
+	case b.data == "":
+		return o, usagef("which trials? give --data FILE")
 	}
 	from, to, err := window("time", b.time)
 	if err != nil {
-		return err
+		return o, err
 	}
 	if b.time != "" {
 		if from == nil || to == nil {
-			return usagef("--time %s: give both ends", b.time)
+			return o, usagef("--time %s: give both ends", b.time)
 		}
 		o.Bins = []compare.Bin{{Start: *from, End: *to}}
 	}
-	if b.data == "" {
-		return usagef("which trials? give --data FILE")
-	}
-	if err := b.resultFlags.check(); err != nil {
+	return o, b.resultFlags.check()
+}
+
+func (b *behaviourCommand) run(cmd *cobra.Command, _ []string) error {
+	o, err := b.options(cmd)
+	if err != nil {
 		return err
 	}
 	c := newComparison(cmd, &b.resultFlags, b.features, b.data)
@@ -150,14 +183,21 @@ func (b *behaviourCommand) run(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	defer c.features.Close()
-	if o.Labels, err = b.readLabels(c.features); err != nil {
+	readout := "logistic readout with C = 0.001"
+	if b.readout == "logits" {
+		readout = "softmax of logits"
+		o.Classes, err = recordings.ReadClasses(b.classes)
+	} else {
+		o.Labels, err = b.readLabels(c.features)
+	}
+	if err != nil {
 		return dataError(err)
 	}
 	trials, err := recordings.ReadTrials(b.data, b.where...)
 	if err != nil {
 		return dataError(err)
 	}
-	c.result.Metric = b.consistency + ", logistic readout with C = 0.001"
+	c.result.Metric = strings.Join(splitList(b.consistencies), ", ") + ", " + readout
 	c.result.Splits = "2 halvings of the trials, seed 0"
 	err = c.progress("fitting", func(report func(done, of int64)) error {
 		o.Progress = report
@@ -180,14 +220,8 @@ func (b *behaviourCommand) readLabels(features *recordings.FeatureFile) (map[str
 	if b.label != "" {
 		names = []string{b.label}
 	}
-	for _, name := range names {
-		if values := features.Labels(name); values != nil {
-			labels := map[string]string{}
-			for i, id := range features.Stimuli() {
-				labels[id] = values[i]
-			}
-			return labels, nil
-		}
+	if labels := features.LabelsByStimulus(names...); labels != nil {
+		return labels, nil
 	}
 	return nil, usagef("which objects are the stimuli of? The features do not tell; give --labels FILE, and --label COLUMN")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,26 +9,61 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/recordings"
 )
 
-// metrics are the mappings of compare fit.
-var metrics = []string{"pls", "ridge", "ridge-loo", "ridge-kfold", "linear"}
+// mappingFlags say what is fitted, and how it is scored.
+type mappingFlags struct {
+	metric, normalisation string
+	normalisations        []string
+	options               compare.MappingOptions
+}
 
-// normalisations are by the names of --normalisation.
-var normalisations = map[string]compare.Normalisation{"squared": compare.Squared, "squared-ratio": compare.SquaredRatio, "ratio": compare.Ratio, "root": compare.Root}
+func (f *mappingFlags) register(cmd *cobra.Command, normalisations []string) {
+	f.normalisations = normalisations
+	flags := cmd.Flags()
+	flags.StringVar(&f.metric, "metric", "pls", "`METRIC`: "+strings.Join(compare.MappingNames(), ", "))
+	flags.IntVar(&f.options.Components, "components", 0, "components of pls (default 25)")
+	flags.Float64SliceVar(&f.options.Alphas, "alphas", nil, "ridge parameters to choose from, or the one of ridge")
+	flags.BoolVar(&f.options.PerNeuroid, "per-neuroid", false, "choose the ridge parameter for each neuroid")
+	flags.IntVar(&f.options.Folds, "folds", 0, "folds of ridge-kfold (default 5)")
+	flags.StringVar(&f.normalisation, "normalisation", "squared", "`NAME` of how ceiled is made: "+strings.Join(normalisations, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("metric", cobra.FixedCompletions(compare.MappingNames(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("normalisation", cobra.FixedCompletions(normalisations, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *mappingFlags) parse(cmd *cobra.Command, o *compare.FitOptions) (err error) {
+	for flag, value := range map[string]*int{"components": &f.options.Components, "folds": &f.options.Folds} {
+		if cmd.Flags().Changed(flag) && *value < 1 {
+			return usagef("--%s %d: it is at least 1", flag, *value)
+		}
+	}
+	if o.Mapping, err = compare.ParseMapping(f.metric, f.options); err != nil {
+		return usage(err)
+	}
+	if !slices.Contains(f.normalisations, f.normalisation) {
+		return usagef("unknown normalisation %q; there are %s", f.normalisation, strings.Join(f.normalisations, ", "))
+	}
+	if o.Normalisation, err = compare.ParseNormalisation(f.normalisation); err != nil {
+		return usage(err)
+	}
+	return nil
+}
 
 type fitCommand struct {
 	featureFlags
 	dataFlags
 	timeFlags
+	mappingFlags
+	splitFlags
 	resultFlags
-	metric, stratify, normalisation string
-	components, folds, splits       int
-	alphas                          []float64
-	perNeuroid                      bool
-	trainFraction                   float64
-	seed                            uint32
+	spanTime, reverse bool
+	bootstrap         []string
+	halvings          int
 }
+
+// bootstraps are what an error may be drawn anew from.
+var bootstraps = []string{string(compare.OverSplits), string(compare.OverNeuroids), string(compare.OverSubjects), string(compare.OverStimuli)}
 
 func newCompareFit() *cobra.Command {
 	f := &fitCommand{}
@@ -42,13 +78,22 @@ of the stimuli for training, seed 1, stratified by object_name if the stimuli ha
 it; the median over neuroids, the mean over splits; ceilings by halves of the
 repetitions; ceiled is r²/ρ. Metrics:
 
-  pls          partial least squares
-  ridge        ridge regression, α = 1 or --alphas
-  ridge-loo    α chosen by leaving out each training stimulus, of Brain-Score's 99
-               or --alphas; one for all neuroids, or --per-neuroid
-  ridge-kfold  α chosen by 5 --folds, for each neuroid with --per-neuroid (himalaya)
-  linear       ordinary least squares`,
+  pls               partial least squares
+  ridge             ridge regression, α = 1 or --alphas
+  ridge-loo         α chosen by leaving out each training stimulus, of Brain-Score's 99
+                    or --alphas; one for all neuroids, or --per-neuroid
+  ridge-kfold       α chosen by 5 --folds, for each neuroid with --per-neuroid (himalaya)
+  linear            ordinary least squares
+  neuron-to-neuron  the one feature that is correlated most
+
+What ceiled is, of the score r and the ceiling ρ:
+
+  squared, squared-ratio, ratio, root   r²/ρ, (r/ρ)², r/ρ, r/√ρ
+  per-neuroid                           the mean over neuroids of r²/ρ of each
+  corrected, corrected-squared          r/√(ρ_xx ρ_yy) and its square: the predictions'
+                                        reliability ρ_xx counts too (10 --halvings)`,
 		Example: `  ` + program + ` compare fit --features features.zarr --data it.nc --region IT
+  ` + program + ` compare fit --features features.zarr --data it.nc --offset-ms 0,10,20 --out scores.nc
   ` + program + ` compare fit --features features.npz --data psth.npy \
       --data-axes stimulus,repetition,time_bin,neuroid --data-bins 70:10 \
       --data-coordinate stimulus_id@stimulus=stimuli.csv:stimulus_id --metric ridge-loo`,
@@ -58,78 +103,41 @@ repetitions; ceiled is r²/ρ. Metrics:
 	f.featureFlags.register(cmd)
 	f.dataFlags.register(cmd)
 	f.timeFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli, compare.PerNeuroid)
+	f.mappingFlags.register(cmd, compare.NormalisationNames())
+	f.splitFlags.register(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.metric, "metric", "pls", "`METRIC`: "+strings.Join(metrics, ", "))
-	addStratify(cmd, &f.stratify)
-	flags.StringVar(&f.normalisation, "normalisation", "squared", "how the ceiling ρ makes a ceiled score of r, as a `NAME`: squared (r²/ρ), squared-ratio ((r/ρ)²), ratio (r/ρ), root (r/√ρ)")
-	flags.IntVar(&f.components, "components", 25, "components of pls")
-	flags.IntVar(&f.folds, "folds", 5, "folds of ridge-kfold")
-	flags.IntVar(&f.splits, "splits", 10, "number of splits")
-	flags.Float64SliceVar(&f.alphas, "alphas", nil, "ridge parameters to choose from, or the one of ridge")
-	flags.BoolVar(&f.perNeuroid, "per-neuroid", false, "choose the ridge parameter for each neuroid")
-	flags.Float64Var(&f.trainFraction, "train-fraction", 0.9, "part of the stimuli to train on")
-	flags.Uint32Var(&f.seed, "seed", 1, "seed of the splits")
+	flags.BoolVar(&f.spanTime, "span-time", false, "fit one mapping for all bins of time (Brain-Score's spantime)")
+	flags.BoolVar(&f.reverse, "reverse", false, "predict features from responses")
+	flags.StringArrayVar(&f.bootstrap, "bootstrap", nil, "comma-separated `NAMES` of what is drawn 1,000 times for the error, instead of the deviation over splits: "+strings.Join(bootstraps, ", "))
+	flags.IntVar(&f.halvings, "halvings", 10, "halvings of the repetitions of --normalisation corrected and corrected-squared")
 	f.resultFlags.register(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("metric", cobra.FixedCompletions(metrics, cobra.ShellCompDirectiveNoFileComp))
+	sections(cmd, featureSection, dataSection, formatSection, timeSection,
+		flagSection{"Fit", []string{"metric", "components", "alphas", "per-neuroid", "folds", "reverse"}}, splitSection,
+		flagSection{"Score", []string{"normalisation", "halvings", "bootstrap"}}, resultSection)
 	return cmd
 }
 
-// mapping parses the flags of the metric.
-func (f *fitCommand) mapping(cmd *cobra.Command) (compare.Mapping, error) {
-	for flag, of := range map[string][]string{"components": {"pls"}, "folds": {"ridge-kfold"}, "per-neuroid": {"ridge-loo", "ridge-kfold"}, "alphas": {"ridge", "ridge-loo", "ridge-kfold"}} {
-		if cmd.Flags().Changed(flag) && !slices.Contains(of, f.metric) {
-			return nil, usagef("--%s is for --metric %s", flag, strings.Join(of, " and "))
-		}
-	}
-	for _, alpha := range f.alphas {
-		if !(alpha > 0) {
-			return nil, usagef("--alphas %g: ridge parameters are positive", alpha)
-		}
-	}
-	alphas := f.alphas
-	if len(alphas) == 0 {
-		alphas = compare.BrainScoreAlphas()
-	}
-	switch f.metric {
-	case "pls":
-		if f.components < 1 {
-			return nil, usagef("--components %d: it is at least 1", f.components)
-		}
-		return compare.PLS{Components: f.components}, nil
-	case "ridge":
-		if len(f.alphas) > 1 {
-			return nil, usagef("--metric ridge has one alpha; ridge-loo and ridge-kfold choose among several")
-		}
-		return compare.Ridge{Alphas: f.alphas}, nil
-	case "ridge-loo":
-		return compare.Ridge{Alphas: alphas, PerNeuroid: f.perNeuroid}, nil
-	case "ridge-kfold":
-		if f.folds < 2 {
-			return nil, usagef("--folds %d: it is at least 2", f.folds)
-		}
-		return compare.Ridge{Alphas: alphas, PerNeuroid: f.perNeuroid, Folds: f.folds}, nil
-	case "linear":
-		return compare.Linear{}, nil
-	}
-	return nil, usagef("unknown metric %q; there are %s", f.metric, strings.Join(metrics, ", "))
-}
-
 func (f *fitCommand) options(cmd *cobra.Command) (o compare.FitOptions, err error) {
-	if o.Mapping, err = f.mapping(cmd); err != nil {
+	if err := f.mappingFlags.parse(cmd, &o); err != nil {
 		return o, err
 	}
-	var known bool
-	if o.Normalisation, known = normalisations[f.normalisation]; !known {
-		return o, usagef("unknown normalisation %q; there are squared, squared-ratio, ratio and root", f.normalisation)
-	}
-	if f.splits < 1 || !(f.trainFraction > 0 && f.trainFraction < 1) {
-		return o, usagef("--splits must be at least 1, and --train-fraction between 0 and 1")
+	if o.Splits, err = f.splitFlags.options(); err != nil {
+		return o, err
 	}
 	if err := f.timeFlags.check(); err != nil {
 		return o, err
 	}
-	o.Splits = compare.Splits{Count: f.splits, TrainFraction: f.trainFraction, Seed: &f.seed}
-	o.Layers, o.Offset, o.Matrix, o.Missing, o.Shared = splitList(f.layers), f.offset, f.matrix, compare.Missing(f.missing), f.shared
+	for _, name := range splitList(f.bootstrap) {
+		if !slices.Contains(bootstraps, name) {
+			return o, usagef("--bootstrap %q is none of %s", name, strings.Join(bootstraps, ", "))
+		}
+		o.Bootstrap = append(o.Bootstrap, compare.Resample(name))
+	}
+	if f.halvings < 1 {
+		return o, usagef("--halvings %d: it is at least 1", f.halvings)
+	}
+	o.Layers, o.Offsets, o.Matrix, o.Missing, o.Shared = splitList(f.layers), f.offsets, f.matrix, compare.Missing(f.missing), f.shared
+	o.SpanTime, o.Reverse, o.Halvings = f.spanTime, f.reverse, f.halvings
 	return o, f.resultFlags.check()
 }
 
@@ -139,9 +147,7 @@ func (f *fitCommand) run(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	return overTime(cmd, &f.featureFlags, &f.dataFlags, &f.resultFlags, func(c *comparison) error {
-		c.result.Metric, c.result.Seed = o.Mapping.String(), seedOf(f.seed)
-		c.result.Splits = fmt.Sprintf("%d splits, %g of the stimuli for training, seed %d", f.splits, f.trainFraction, f.seed)
-		o.Stratify = c.strata(f.stratify)
+		f.describe(c, &o)
 		return c.progress("fitting", func(report func(done, of int64)) error {
 			o.Progress = report
 			fits, err := compare.FitOverTime(cmd.Context(), c.features, c.responses, o)
@@ -149,6 +155,100 @@ func (f *fitCommand) run(cmd *cobra.Command, _ []string) error {
 				c.result.Add(fits, !o.Matrix)
 			}
 			return err
+		})
+	})
+}
+
+// describe says in the result what is fitted, and sets what depends on the recordings.
+func (f *fitCommand) describe(c *comparison, o *compare.FitOptions) {
+	c.result.Metric, c.result.Splits, c.result.Seed = o.Mapping.String(), o.Splits.String(), seedOf(f.seed)
+	o.Stratify, o.Subjects = c.strata(f.stratify), c.responses.NeuroidLabels("subject")
+	for _, more := range []struct {
+		is   bool
+		what string
+	}{
+		{o.SpanTime, ", one for all bins"}, {o.Reverse, ", of features from responses"},
+		{len(o.Bootstrap) > 0, fmt.Sprintf(", error by a bootstrap over %s", strings.Join(splitList(f.bootstrap), " and "))},
+	} {
+		if more.is {
+			c.result.Metric += more.what
+		}
+	}
+}
+
+type bestCommand struct {
+	fitCommand
+	inner              int
+	notNested, eachBin bool
+}
+
+func newCompareBest() *cobra.Command {
+	b := &bestCommand{}
+	cmd := &cobra.Command{
+		Use:   "best --features FILE --data FILE [flags]",
+		Short: "Choose the layer and time that explain each region best",
+		Long: `For each region, choose the layer and the bin of time whose features predict the
+responses best, and score the choice on stimuli that took no part in it: in every
+split it is made by --inner-splits of the training stimuli alone. The table names the
+most frequent choice, says in how many splits it was made, and has beside the score
+the one of choosing on the same stimuli, which is too high.
+
+With --matrix or several --offset-ms the time of the features is chosen too, with
+--each-bin one layer for each bin of the responses. All else is as in compare fit.`,
+		Example: `  ` + program + ` compare best --features features.zarr --data neural.nc
+  ` + program + ` compare best --features features.zarr --data neural.nc --matrix --each-bin --metric ridge`,
+		Args: noArguments, RunE: b.run,
+	}
+	b.featureFlags.register(cmd)
+	b.dataFlags.register(cmd)
+	b.timeFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli, compare.PerNeuroid)
+	b.mappingFlags.register(cmd, compare.NormalisationNames()[:4])
+	b.splitFlags.register(cmd)
+	cmd.Flags().IntVar(&b.inner, "inner-splits", 5, "splits of the training stimuli of each split, by which is chosen")
+	cmd.Flags().BoolVar(&b.notNested, "not-nested", false, "choose by the scores themselves, which are too high then")
+	cmd.Flags().BoolVar(&b.eachBin, "each-bin", false, "choose for each bin of the responses")
+	b.resultFlags.register(cmd)
+	b.halvings = 1 // no flag
+	sections(cmd, featureSection, dataSection, formatSection, timeSection,
+		flagSection{"Fit", []string{"metric", "components", "alphas", "per-neuroid", "folds", "normalisation"}}, splitSection,
+		flagSection{"Choice", []string{"inner-splits", "each-bin", "not-nested"}}, resultSection)
+	return cmd
+}
+
+func (b *bestCommand) run(cmd *cobra.Command, _ []string) error {
+	o := compare.BestOptions{Inner: b.inner, NotNested: b.notNested, EachBin: b.eachBin}
+	var err error
+	if o.FitOptions, err = b.options(cmd); err != nil {
+		return err
+	}
+	if b.inner < 1 {
+		return usagef("--inner-splits %d: it is at least 1", b.inner)
+	}
+	return overTime(cmd, &b.featureFlags, &b.dataFlags, &b.resultFlags, func(c *comparison) error {
+		b.describe(c, &o.FitOptions)
+		how := fmt.Sprintf("; the choice by %d splits of each training set", b.inner)
+		if b.notNested {
+			how = "; the choice is not nested but made on the stimuli that score: the score is too high"
+		}
+		c.result.Splits += how
+		selection, err := b.selection()
+		if err != nil {
+			return err
+		}
+		return c.progress("fitting", func(report func(done, of int64)) error {
+			o.Progress = report
+			return recordings.EachRegion(c.assembly, selection, func(region string, responses *recordings.Recording) error {
+				o.Subjects = nil
+				best, fits, err := compare.BestOverTime(cmd.Context(), c.features, responses, o)
+				if err != nil {
+					return err
+				}
+				for _, note := range fits.Notes {
+					c.result.Note("region %s: %s", cmp.Or(region, "unknown"), note)
+				}
+				c.result.AddBest(region, best)
+				return nil
+			})
 		})
 	})
 }

@@ -49,6 +49,7 @@ type comparison struct {
 	to        *resultFlags
 	console   *console
 	features  *recordings.FeatureFile
+	assembly  *recordings.Assembly
 	responses *recordings.Recording
 	result    *compare.Result
 }
@@ -93,21 +94,15 @@ func overTime(cmd *cobra.Command, from *featureFlags, with *dataFlags, to *resul
 		return err
 	}
 	defer c.features.Close()
-	assembly, responses, err := with.open()
-	if err != nil {
+	if c.assembly, c.responses, err = with.open(); err != nil {
 		return err
 	}
-	defer assembly.Close()
-	c.responses = responses
-	responses.Said(c.result)
+	defer c.assembly.Close()
+	c.responses.Said(c.result)
 	if err := work(c); err != nil {
 		return hinted(err)
 	}
 	return c.emit()
-}
-
-func addStratify(cmd *cobra.Command, stratify *string) {
-	cmd.Flags().StringVar(stratify, "stratify", "object_name", "`COORDINATE` of stimuli that all parts of a split have in the same proportions; none for none")
 }
 
 // strata returns the coordinate to stratify by. The default one may be missing, as for Brain-Score.

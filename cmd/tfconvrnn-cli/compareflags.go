@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/recordings"
+)
+
+// flagSection is a part of a help text: flags under a title.
+type flagSection struct {
+	title string
+	names []string
+}
+
+var (
+	featureSection = flagSection{"Features", []string{"features", "layers"}}
+	dataSection    = flagSection{"Recordings", []string{"data", "region", "subject", "reliability", "time", "average-time", "where", "missing", "shared-stimuli"}}
+	formatSection  = flagSection{"Recordings that do not say what they are", []string{"data-array", "data-axes", "data-bins", "data-coordinate", "stimulus-coordinate", "ignore"}}
+	timeSection    = flagSection{"Times of features", []string{"offset-ms", "matrix", "span-time"}}
+	splitSection   = flagSection{"Splits", []string{"splits", "train-fraction", "stratify", "seed"}}
+	resultSection  = flagSection{"Result", []string{"out", "force", "json", "quiet"}}
+)
+
+// sections has the help of a command show its flags in sections; those that are in none come last.
+func sections(cmd *cobra.Command, list ...flagSection) {
+	cmd.SetUsageFunc(func(c *cobra.Command) error {
+		out := c.OutOrStderr()
+		fmt.Fprintf(out, "Usage:\n  %s\n\nExamples:\n%s\n", c.UseLine(), c.Example)
+		seen := map[string]bool{}
+		for _, s := range append(slices.Clone(list), flagSection{title: "Other"}) {
+			set := pflag.NewFlagSet(s.title, pflag.ContinueOnError)
+			set.SortFlags = false
+			for _, name := range s.names {
+				if f := c.Flags().Lookup(name); f != nil && !f.Hidden {
+					set.AddFlag(f)
+					seen[name] = true
+				}
+			}
+			if s.names == nil {
+				c.Flags().VisitAll(func(f *pflag.Flag) {
+					if !seen[f.Name] && !f.Hidden {
+						set.AddFlag(f)
+					}
+				})
+			}
+			set.VisitAll(func(f *pflag.Flag) {
+				if f.DefValue == "[]" {
+					f.DefValue = ""
+				}
+			})
+			if set.HasFlags() {
+				fmt.Fprintf(out, "\n%s:\n%s", s.title, set.FlagUsages())
+			}
+		}
+		return nil
+	})
+}
+
+// featureFlags name features.
+type featureFlags struct {
+	features string
+	layers   []string
+}
+
+func (f *featureFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.features, "features", "", "`FILE` of features: .npz, .zarr or .nc of extract, or BrainIO's netCDF-4")
+	cmd.Flags().StringArrayVar(&f.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
+}
+
+func (f *featureFlags) open() (*recordings.FeatureFile, error) {
+	if f.features == "" {
+		return nil, usagef("which features? give --features FILE")
+	}
+	file, err := recordings.OpenFeatures(f.features)
+	return file, dataError(err)
+}
+
+// timeFlags say which features are compared with which responses.
+type timeFlags struct {
+	offsets         []float64
+	matrix, shared  bool
+	missing         string
+	missingPolicies []string
+}
+
+func (f *timeFlags) register(cmd *cobra.Command, policies ...compare.Missing) {
+	flags := cmd.Flags()
+	for _, p := range policies {
+		f.missingPolicies = append(f.missingPolicies, string(p))
+	}
+	flags.Float64SliceVar(&f.offsets, "offset-ms", nil, "compare responses with features of so many `MILLISECONDS` before; of several, with commas between, with each")
+	flags.BoolVar(&f.matrix, "matrix", false, "compare every bin of the features with every bin of the responses")
+	flags.BoolVar(&f.shared, "shared-stimuli", false, "leave out stimuli without features")
+	flags.StringVar(&f.missing, "missing", string(compare.RefuseMissing), "what to do about missing responses, as a `POLICY`: "+strings.Join(f.missingPolicies, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("missing", cobra.FixedCompletions(f.missingPolicies, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *timeFlags) check() error {
+	if !slices.Contains(f.missingPolicies, f.missing) {
+		return usagef("--missing %q is none of %s", f.missing, strings.Join(f.missingPolicies, ", "))
+	}
+	if f.matrix && len(f.offsets) > 0 {
+		return usagef("--matrix compares all times; leave out --offset-ms")
+	}
+	return nil
+}
+
+// splitFlags say how stimuli are split.
+type splitFlags struct {
+	splits        int
+	trainFraction float64
+	stratify      string
+	seed          uint32
+}
+
+func (f *splitFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.IntVar(&f.splits, "splits", 10, "number of splits")
+	flags.Float64Var(&f.trainFraction, "train-fraction", 0.9, "part of the stimuli to train on")
+	flags.StringVar(&f.stratify, "stratify", "object_name", "`COORDINATE` of stimuli that all parts of a split have in the same proportions; none for none")
+	flags.Uint32Var(&f.seed, "seed", 1, "seed of the splits")
+}
+
+func (f *splitFlags) options() (compare.Splits, error) {
+	if f.splits < 1 || !(f.trainFraction > 0 && f.trainFraction < 1) {
+		return compare.Splits{}, usagef("--splits must be at least 1, and --train-fraction between 0 and 1")
+	}
+	return compare.Splits{Count: f.splits, TrainFraction: f.trainFraction, Seed: &f.seed}, nil
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("unexpected argument %q; features are --features FILE, recordings --data FILE", args[0])
+	}
+	return nil
+}

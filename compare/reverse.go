@@ -1,0 +1,126 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// inFeatureOrder puts the stimuli into the order of the features.
+func (c *fitting) inFeatureOrder() {
+	order := upTo(len(c.at))
+	slices.SortFunc(order, func(i, j int) int { return c.at[i] - c.at[j] })
+	c.at, c.k.stimuli = pick(c.at, order), pick(c.k.stimuli, order)
+}
+
+// ceilPredictors computes the PredictorConsistency of each bin.
+func (c *fitting) ceilPredictors(ctx context.Context) error {
+	ids := pick(c.k.Stimuli(), c.k.stimuli)
+	order := upTo(len(ids))
+	slices.SortFunc(order, func(i, j int) int { return strings.Compare(ids[i], ids[j]) })
+	for bin := range c.k.bins() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		trials, err := c.k.trials(bin)
+		if err != nil {
+			return err
+		}
+		c.ceilings = append(c.ceilings, nil)
+		if len(trials) == 0 || len(trials[0]) < 2 {
+			continue
+		}
+		trials, repetitions := firstOnes(pick(trials, order))
+		if c.ceilings[bin], err = PredictorConsistency(trials, repetitions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// firstOnes moves the repetitions that a stimulus has to the front, and counts them.
+func firstOnes(trials Trials) (moved Trials, repetitions []int) {
+	for _, stimulus := range trials {
+		var there, missing [][]float64
+		for _, row := range stimulus {
+			if slices.ContainsFunc(row, func(v float64) bool { return !math.IsNaN(v) }) {
+				there = append(there, row)
+			} else {
+				missing = append(missing, row)
+			}
+		}
+		moved, repetitions = append(moved, append(there, missing...)), append(repetitions, len(there))
+	}
+	return moved, repetitions
+}
+
+// mostReversed bounds the features that PLS predicts at once, whose products with each other it needs.
+const mostReversed = 6000
+
+// reverse predicts the features of a window from the responses in a bin.
+func (c *fitting) reverse(ctx context.Context, layer int, p pair) (*TimeScore, error) {
+	about := c.f.Layers()[layer]
+	s := c.empty(about.Name, p)
+	s.NeuroidIDs = nil // the targets are features
+	if c.ceilings[p.bin] != nil {
+		s.Ceiling.Center, s.Ceiling.Error = c.ceilings[p.bin].Center, c.ceilings[p.bin].Error
+	}
+	if s.Reason != "" {
+		return s, nil
+	}
+	if _, isPLS := c.o.Mapping.(PLS); isPLS && about.Size > mostReversed {
+		return nil, fmt.Errorf("%w: PLS predicts at most %d features at once, and there are %d; take ridge, or reduce the features", ErrData, mostReversed, about.Size)
+	}
+	average, err := c.k.average(p.bin)
+	if err != nil {
+		return nil, err
+	}
+	g, err := GramOfTargets(average)
+	if err != nil {
+		return nil, err
+	}
+	rows, reason, err := FeaturesAt(ctx, c.f, layer, c.at, p.window.bin)
+	if err != nil || reason != "" {
+		s.Reason = reason
+		return s, err
+	}
+	targets, varies := make(Targets, len(rows)), false
+	for i, row := range rows {
+		varies = varies || !slices.Equal(row, rows[0])
+		for _, v := range row {
+			targets[i] = append(targets[i], float64(v))
+		}
+	}
+	if !varies {
+		s.Reason = notDriven
+		return s, nil
+	}
+	fit, err := FitTargets(g, targets, c.splits, c.o.Mapping)
+	if errors.Is(err, ErrConstant) {
+		s.Reason = "the responses are the same to all stimuli"
+		return s, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.Score, s.Alphas = fit.Score, fit.Alphas
+	s.NeuroidIDs = make([]string, about.Size)
+	for j := range s.NeuroidIDs {
+		if s.NeuroidIDs[j] = about.Name + "." + strconv.Itoa(j); nowhere(fit.Raw, j) {
+			s.Undefined = append(s.Undefined, s.NeuroidIDs[j])
+		}
+	}
+	if len(c.o.Bootstrap) > 0 {
+		if s.Score.Error, err = c.bootstrap(fit.Raw, fit, targets); err != nil {
+			return nil, err
+		}
+	}
+	if c.ceilings[p.bin] != nil {
+		s.Ceiled = c.o.Normalisation.Apply(s.Score.Center, s.Ceiling.Center)
+	}
+	return s, nil
+}
