@@ -22,6 +22,7 @@ type extractOptions struct {
 	layers        []string
 	presentation  Presentation
 	allTimesteps  bool
+	window        *[2]int // in milliseconds
 	logits        bool
 	onlyLogits    bool
 	everyLayer    bool
@@ -47,6 +48,13 @@ func WithPresentation(p Presentation) ExtractOption {
 // from timestep N, and the readout from the timestep that is the number of layers.
 func AllTimesteps() ExtractOption {
 	return func(o *extractOptions) { o.allTimesteps = true }
+}
+
+// Window reports only timesteps within a time, in milliseconds from the onset of the presentation:
+// those from the first to before the second, which are multiples of a timestep. Later ones are not
+// computed. Plan's error wraps ErrPresentation.
+func Window(from, to int) ExtractOption {
+	return func(o *extractOptions) { o.window = &[2]int{from, to} }
 }
 
 // Logits adds the decoded logits.
@@ -174,6 +182,9 @@ func (x *Extraction) Provenance() Provenance {
 	p.Presentation, p.Times = x.options.presentation.String(), x.times
 	p.Layers, p.AllTimesteps, p.BatchSize = x.options.layers, x.options.allTimesteps, x.options.batchSize
 	p.Preprocessing = x.options.preprocessing
+	if w := x.options.window; w != nil {
+		p.Window = w[:]
+	}
 	for _, l := range x.layers {
 		if l.Selection != nil {
 			if p.Selections == nil {

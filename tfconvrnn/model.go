@@ -304,6 +304,8 @@ type Provenance struct {
 	Times        int              `json:"times"`
 	Layers       []string         `json:"layers"`
 	AllTimesteps bool             `json:"all_timesteps"`
+	// Window is the time in milliseconds whose timesteps are reported, where not all are.
+	Window []int `json:"window_ms,omitempty"`
 	// Selections are the units taken of layers of which not all are.
 	Selections     map[string]Selection `json:"selections,omitempty"`
 	Decoder        string               `json:"decoder,omitempty"`

@@ -57,6 +57,16 @@ func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error)
 			return nil, fmt.Errorf("%w: %s is reported from timestep %d on, and there are %d; ask for more timesteps, or for all timesteps",
 				ErrPresentation, name, first, resolved.times)
 		}
+		end := resolved.times
+		if w := o.window; w != nil {
+			if w[0] < 0 || w[1] <= w[0] || w[0]%MillisecondsPerTimestep != 0 || w[1]%MillisecondsPerTimestep != 0 {
+				return nil, fmt.Errorf("%w: the window %d…%d ms; it begins and ends with a timestep of %d ms", ErrPresentation, w[0], w[1], MillisecondsPerTimestep)
+			}
+			if first, end = max(first, w[0]/MillisecondsPerTimestep), w[1]/MillisecondsPerTimestep; end > resolved.times || first >= end {
+				return nil, fmt.Errorf("%w: the window %d…%d ms is not within what %s reports, %d…%d ms", ErrPresentation, w[0], w[1], name,
+					first*MillisecondsPerTimestep, resolved.times*MillisecondsPerTimestep)
+			}
+		}
 		output := LayerOutput{Name: name, Shape: layer.Shape}
 		if output.Selection, err = o.selection(layer); err != nil {
 			return nil, err
@@ -64,7 +74,7 @@ func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error)
 		if output.Selection != nil {
 			output.Shape = output.Selection.shape()
 		}
-		for t := first; t < resolved.times; t++ {
+		for t := first; t < end; t++ {
 			output.Timesteps = append(output.Timesteps, t)
 			output.Milliseconds = append(output.Milliseconds, t*MillisecondsPerTimestep)
 			output.Driven = append(output.Driven, t >= imageOn+layer.DrivenFrom)

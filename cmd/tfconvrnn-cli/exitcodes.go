@@ -16,6 +16,7 @@ import (
 	"github.com/tfconvrnn/go/internal/cluster"
 	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/respond"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
 	"github.com/tfconvrnn/go/recordings"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -76,11 +77,13 @@ func (e silentError) Error() string { return fmt.Sprintf("exit code %d", e.code)
 
 var (
 	usageCauses = []error{
+		respond.ErrRequest,
 		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrWeights, tfconvrnn.ErrPresentation,
 		tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, extraction.ErrReduction, extraction.ErrReductionShape, convert.ErrUnknownModel, convert.ErrTimes,
 		features.ErrExists, extraction.ErrExists, fs.ErrExist, runtimeinstall.ErrComponent,
 	}
 	inputCauses = []error{
+		respond.ErrFrame,
 		tfconvrnn.ErrUnreadable, runtimeinstall.ErrPack, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
 		stimuli.ErrInput, features.ErrFormat, features.ErrDataType, features.ErrRank, features.ErrFortranOrder, features.ErrNoArray,
 		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan, extraction.ErrModel, extraction.ErrOtherPlan, extraction.ErrNotBegun, extraction.ErrNoneReadable,

@@ -90,7 +90,7 @@ Start with "` + program + ` models", "` + program + ` doctor" and "` + program +
 	root.AddCommand(
 		newModels(), newInfo(), newConvert(), newExtract(), newClassify(), newPlot(), newCompare(), newPresentation(),
 		newDownload(), newVerify(), newRemove(), newCollectGarbage(), newEvaluate(),
-		newSlurm(), newKubernetes(), newServe(), newBench(), newRuntime(), newDoctor(), newCheckpoint(), newVersion(), newExitCodes(),
+		newRespond(), newSlurm(), newKubernetes(), newServe(), newBench(), newRuntime(), newDoctor(), newCheckpoint(), newVersion(), newExitCodes(),
 	)
 	return root
 }

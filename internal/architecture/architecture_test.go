@@ -85,11 +85,14 @@ func match(name string, patterns ...string) bool {
 }
 
 // drivers are internal packages that use the library as a program would.
-var drivers = []string{"internal/benchmark", "internal/doctor", "internal/evaluation", "internal/explorer", "internal/explorer/generate", "internal/timeline", "extraction", "stimuli"}
+var drivers = []string{
+	"internal/benchmark", "internal/doctor", "internal/evaluation", "internal/explorer", "internal/explorer/generate", "internal/respond",
+	"internal/timeline", "extraction", "stimuli",
+}
 
-// unsafePackages may import unsafe besides the binding: one sees numbers as bytes,
+// unsafePackages may import unsafe besides the binding: two see numbers as bytes,
 // the others are generated.
-var unsafePackages = []string{"features", "internal/inferencepb", "internal/tfpb"}
+var unsafePackages = []string{"features", "internal/inferencepb", "internal/respond", "internal/tfpb"}
 
 // rules say what packages must not depend on, however far. Every pattern must match
 // a package, so that no rule is left over when packages are renamed.

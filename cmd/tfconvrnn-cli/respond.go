@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tfconvrnn/go/internal/respond"
+	"github.com/tfconvrnn/go/internal/version"
+)
+
+type respondCommand struct {
+	modelFlags
+	presentationFlags
+	inputFlags
+	stdio  bool
+	shared int
+}
+
+func newRespond() *cobra.Command {
+	r := &respondCommand{}
+	cmd := &cobra.Command{
+		Use:   "respond --stdio --model MODEL [flags]",
+		Short: "Answer a program that asks a loaded model again and again",
+		Long: `Load a model and answer another program over standard input and output: images in,
+responses of units out, for closed loops in which the next images depend on the
+responses to the last. docs/closed-loops.md describes the frames; the Python package
+speaks them: tfconvrnn.load("rgc_intermediate").respond(images, ...).
+
+It ends when standard input does, and so with the program that started it.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: r.run,
+	}
+	r.modelFlags.register(cmd)
+	r.presentationFlags.register(cmd)
+	r.registerPictures(cmd)
+	cmd.Flags().BoolVar(&r.stdio, "stdio", false, "speak over standard input and output")
+	cmd.Flags().IntVar(&r.shared, "shared-memory", -1, "file descriptor `NUMBER` of a memory file, sealed against shrinking, in which images may lie")
+	return cmd
+}
+
+func (r *respondCommand) run(cmd *cobra.Command, _ []string) error {
+	if !r.stdio {
+		return usagef("say over what: --stdio is the only way")
+	}
+	info, err := r.lookup()
+	if err != nil {
+		return err
+	}
+	r.arrayRange = "" // images are as the protocol says
+	preprocessing, err := r.preprocessing()
+	if err != nil {
+		return err
+	}
+	presentation, err := r.presentation(cmd, info, preprocessing)
+	if err != nil {
+		return err
+	}
+	if presentation, err = presentation.Resolve(info); err != nil {
+		return err
+	}
+	model, err := loadModel(cmd, commandConsole(cmd, r.quiet), &r.modelFlags, presentation.Times(info))
+	if err != nil {
+		return err
+	}
+	server := &respond.Server{
+		Model: model, Presentation: presentation, Preprocessing: preprocessing, BatchSize: r.batch, Version: version.Version,
+		Fail: func(err error) respond.Failure {
+			return respond.Failure{Message: describe(err), Code: exitCode(context.Background(), err)}
+		},
+	}
+	if r.shared >= 0 {
+		server.Shared = &respond.SharedMemory{FD: r.shared}
+	}
+	// The model is not closed: a computation whose answer nobody awaits would be waited for.
+	return server.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+}
