@@ -45,6 +45,8 @@ var (
 	ErrExists = fs.ErrExist
 	// ErrTimes means a number of timesteps that no graph is unrolled for.
 	ErrTimes = errors.New("impossible number of timesteps")
+	// ErrVariant means that graphs have no such variant.
+	ErrVariant = errors.New("unknown variant")
 )
 
 // A Source holds the values of a model's variables. The caller closes it. It is safe for
@@ -118,6 +120,18 @@ const (
 	LightCone = Variant(unroll.LightCone)
 )
 
+// ParseVariant reads lightcone or plain. The error wraps ErrVariant.
+func ParseVariant(text string) (Variant, error) {
+	switch v := Variant(text); v {
+	case LightCone, Plain:
+		return v, nil
+	}
+	return "", fmt.Errorf("%w %q; there are %s and %s", ErrVariant, text, LightCone, Plain)
+}
+
+// String returns what ParseVariant reads.
+func (v Variant) String() string { return string(v) }
+
 // Options steer a conversion; the zero value is the default.
 type Options struct {
 	// Times is the number of timesteps of the graph, the most a presentation can
@@ -151,7 +165,7 @@ func (o *Options) complete(m *zoo.Model) error {
 		o.Variant = LightCone
 	case Plain, LightCone:
 	default:
-		return fmt.Errorf("unknown variant %q; the variants are %q and %q", o.Variant, LightCone, Plain)
+		return fmt.Errorf("%w %q; there are %s and %s", ErrVariant, o.Variant, LightCone, Plain)
 	}
 	if o.MatMulPixels == 0 {
 		o.MatMulPixels = DefaultMatMulPixels

@@ -22,7 +22,7 @@ type Provenance struct {
 	// BlankSHA256 is that of the file of a blank that is a picture.
 	BlankSHA256 string            `json:"blank_sha256,omitempty"`
 	Reductions  map[string]string `json:"reductions,omitempty"`
-	DataType    string            `json:"data_type"`
+	DataType    features.DataType `json:"data_type"`
 	Inputs      []stimuli.Input   `json:"inputs"`
 	// StimuliSHA256 is that of all stimuli's names and contents.
 	StimuliSHA256 string `json:"stimuli_sha256,omitempty"`
@@ -35,7 +35,7 @@ type Provenance struct {
 // in all runs of one version is part of the provenance.
 type Identity struct {
 	*Provenance
-	OnError  string            `json:"on_error"`
+	OnError  OnError           `json:"on_error"`
 	Stimuli  int               `json:"stimuli"`
 	Contents map[string]string `json:"contents,omitempty"` // of each stimulus, of sets that are not large
 	// Blocks has a digest of the ids and contents of every BlockRows stimuli: 1, or whole
@@ -50,7 +50,7 @@ const maxContents = 10_000
 
 // newIdentity returns the identity of an extraction of the stimuli with these ids and
 // hashes.
-func newIdentity(p *Provenance, onError string, ids, hashes []string) *Identity {
+func newIdentity(p *Provenance, onError OnError, ids, hashes []string) *Identity {
 	i := &Identity{Provenance: p, OnError: onError, Stimuli: len(ids), BlockRows: 1}
 	if len(ids) <= maxContents {
 		i.Contents = make(map[string]string, len(ids))

@@ -37,7 +37,7 @@ type reading struct {
 // which the caller closes. The error wraps ErrModel where the model is not the plan's.
 func (p *Plan) newEngine(ctx context.Context, model *tfconvrnn.Model, options WorkerOptions) (engine, *reading, error) {
 	extract := p.extractOptions()
-	if p.OnError == "skip" {
+	if p.OnError == Skip {
 		extract = append(extract, tfconvrnn.OnError(func(_ int, _ tfconvrnn.Stimulus, err error) error {
 			if stimuli.IsStimulusFault(err) {
 				return nil

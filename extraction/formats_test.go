@@ -40,12 +40,12 @@ func TestBytesOfOutputs(t *testing.T) {
 	const list = "testdata/outputs.sha256"
 	sums := map[string]string{}
 	for _, format := range features.Formats() {
-		for _, dataType := range []string{"float32", "float16"} {
-			if dataType == "float16" && (format == features.NetCDF || format == features.MATLAB) {
+		for _, dataType := range []features.DataType{features.Float32, features.Float16} {
+			if dataType == features.Float16 && (format == features.NetCDF || format == features.MATLAB) {
 				continue // they have no such type
 			}
 			dir := t.TempDir()
-			name := string(format) + "-" + dataType
+			name := string(format) + "-" + dataType.String()
 			out := filepath.Join(dir, "out", name)
 			require.NoError(t, os.Mkdir(filepath.Dir(out), 0o777))
 			request := testRequest("", out, 4)

@@ -117,7 +117,7 @@ func (f *frame) encode(encoder *zstd.Encoder) {
 func (p *planner) collect(ctx context.Context, file *atomicfile.File) (*atomicfile.File, *pass, *stimuli.Summary, error) {
 	options := p.request.Inputs
 	options.Preprocessing, options.MaxFrames, options.FramesPerSecond = p.recipe.Preprocessing, p.recipe.MaxFrames, p.recipe.FramesPerSecond
-	options.AllowMissing = p.recipe.OnError == "skip"
+	options.AllowMissing = p.recipe.OnError == Skip
 	var err error
 	if p.scanner, err = stimuli.NewScanner(ctx, options); err != nil {
 		return file, nil, nil, err

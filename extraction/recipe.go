@@ -24,16 +24,16 @@ type Recipe struct {
 	Format features.Format `json:"format,omitempty"`
 	// Replace lets finish put the store in the place of another.
 	Replace bool `json:"replace,omitempty"`
-	// Weights is how the planner found the weights, as tfconvrnn.WithWeights takes it.
-	// Workers may find them elsewhere: their hash decides, which is in the provenance.
-	Weights string `json:"weights"`
+	// Weights is how the planner found the weights. Workers may find them elsewhere: their
+	// hash decides, which is in the provenance.
+	Weights tfconvrnn.Weights `json:"weights"`
 
-	Model     string `json:"model"`
-	Device    string `json:"device"`
-	Precision string `json:"precision"`
+	Model     string              `json:"model"`
+	Devices   tfconvrnn.Devices   `json:"device"`
+	Precision tfconvrnn.Precision `json:"precision"`
 	// Convolution is tfconvrnn.ConvolutionAuto ("" as well) or ConvolutionDirect.
-	Convolution string `json:"convolution,omitempty"`
-	TF32        bool   `json:"tf32,omitempty"`
+	Convolution tfconvrnn.Convolution `json:"convolution,omitempty"`
+	TF32        bool                  `json:"tf32,omitempty"`
 	// Threads is the number of threads that TensorFlow computes with: the last bits
 	// depend on it, so it is the same everywhere, however many cores there are.
 	Threads       int                     `json:"threads"`
@@ -43,10 +43,10 @@ type Recipe struct {
 	Presentation  tfconvrnn.Presentation  `json:"presentation"`
 	Preprocessing tfconvrnn.Preprocessing `json:"preprocessing"`
 	// Selections take only some units of layers; see tfconvrnn.SelectUnits. Reductions are of these.
-	Selections []string `json:"selections,omitempty"`
-	Reductions []string `json:"reductions,omitempty"`
-	DataType   string   `json:"data_type"` // float32 or float16
-	OnError    string   `json:"on_error"`  // fail or skip
+	Selections []string          `json:"selections,omitempty"`
+	Reductions []string          `json:"reductions,omitempty"`
+	DataType   features.DataType `json:"data_type"` // Float32 or Float16
+	OnError    OnError           `json:"on_error"`
 
 	// How sequences are read; see stimuli.Options.
 	MaxFrames       int     `json:"max_frames"`
@@ -74,6 +74,28 @@ type Recipe struct {
 	FrameRows []int `json:"frame_rows"`
 }
 
+// OnError says what to do with a stimulus that cannot be read.
+type OnError string
+
+const (
+	// Fail ends the extraction.
+	Fail OnError = "fail"
+	// Skip writes NaN for the stimulus, and a mask of those that could be read.
+	Skip OnError = "skip"
+)
+
+// ParseOnError reads fail or skip. The error wraps tfconvrnn.ErrOption.
+func ParseOnError(text string) (OnError, error) {
+	switch o := OnError(text); o {
+	case Fail, Skip:
+		return o, nil
+	}
+	return "", fmt.Errorf("%w: a stimulus that cannot be read lets the extraction %s or %s it, not %q", tfconvrnn.ErrOption, Fail, Skip, text)
+}
+
+// String returns what ParseOnError reads.
+func (o OnError) String() string { return string(o) }
+
 // PlannedColumn is a column whose values are in the stimuli's records.
 type PlannedColumn struct {
 	Name  string `json:"name"`
@@ -91,6 +113,22 @@ func (c PlannedColumn) columnType() features.ColumnType {
 		return features.ColumnType{DataType: features.Bool}
 	}
 	return features.ColumnType{DataType: features.Text, Width: max(c.Width, 1)}
+}
+
+// checkChoices makes sure that what is chosen from a list is in it. Errors wrap
+// tfconvrnn.ErrOption.
+func (r *Recipe) checkChoices() error {
+	if r.DataType != features.Float32 && r.DataType != features.Float16 {
+		return fmt.Errorf("%w: features are of type %v or %v, not %v", tfconvrnn.ErrOption, features.Float32, features.Float16, r.DataType)
+	}
+	_, err := ParseOnError(string(r.OnError))
+	if err == nil {
+		_, err = tfconvrnn.ParsePrecision(string(r.Precision))
+	}
+	if err == nil {
+		_, err = tfconvrnn.ParseConvolution(string(r.Convolution))
+	}
+	return err
 }
 
 // specification returns the reductions.
@@ -132,12 +170,8 @@ func (r *Recipe) LoadOptions() ([]tfconvrnn.Option, error) {
 		return nil, err
 	}
 	options := []tfconvrnn.Option{tfconvrnn.WithWeights(r.Weights)}
-	if r.Device != "" {
-		devices, err := tfconvrnn.ParseDevices(r.Device)
-		if err != nil {
-			return nil, err
-		}
-		options = append(options, tfconvrnn.WithDevices(devices...))
+	if len(r.Devices) > 0 {
+		options = append(options, tfconvrnn.WithDevices(r.Devices...))
 	}
 	if r.Threads > 0 {
 		options = append(options, tfconvrnn.WithThreads(r.Threads))
@@ -171,15 +205,10 @@ func (r *Recipe) content() (*outputContent, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &outputContent{Model: info, Logits: r.Logits, Mask: r.OnError == "skip", Rows: r.Stimuli, Name: r.Set.Name,
-		Hashes: features.ColumnType{DataType: features.Text, Width: max(r.HashWidth, 1)}, About: r.Provenance}
-	switch r.DataType {
-	case "float32":
-		c.DataType = features.Float32
-	case "float16":
-		c.DataType = features.Float16
-	default:
-		return nil, fmt.Errorf("%w: features of type %q", tfconvrnn.ErrOption, r.DataType)
+	c := &outputContent{Model: info, Logits: r.Logits, Mask: r.OnError == Skip, Rows: r.Stimuli, Name: r.Set.Name,
+		Hashes: features.ColumnType{DataType: features.Text, Width: max(r.HashWidth, 1)}, About: r.Provenance, DataType: r.DataType}
+	if err := r.checkChoices(); err != nil {
+		return nil, err
 	}
 	if c.Layers, err = reduceLayers(outputs, specification); err != nil {
 		return nil, err

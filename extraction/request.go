@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -50,17 +51,20 @@ func (q *Request) recipe() (Recipe, error) {
 	if len(r.Layers) == 0 && !r.Logits {
 		r.Layers = []string{info.Layers[len(info.Layers)-1].Name}
 	}
-	if r.DataType == "" {
-		r.DataType = "float32"
+	if r.DataType == features.InvalidType {
+		r.DataType = features.Float32
 	}
-	if r.Device == "" {
-		r.Device = "cpu"
+	if len(r.Devices) == 0 {
+		r.Devices = tfconvrnn.Devices{tfconvrnn.CPU}
+	}
+	if r.OnError == "" {
+		r.OnError = Fail
 	}
 	if r.Precision == "" {
 		r.Precision = tfconvrnn.Float32
 	}
-	if r.OnError == "" {
-		r.OnError = "fail"
+	if err := r.checkChoices(); err != nil {
+		return r, err
 	}
 	perFrame := max(r.Presentation.TimestepsPerFrame(), 1)
 	if r.MaxFrames == 0 {

@@ -33,7 +33,7 @@ func (i *Identity) settings() *Identity {
 // is another processor of the same instructions, for which warn is called.
 func CompareSettings(before, now *Identity, warn func(message string)) ([]features.Difference, error) {
 	a, b := before.settings(), now.settings()
-	if a.OnError == "fail" && b.OnError == "skip" {
+	if a.OnError == Fail && b.OnError == Skip {
 		a.OnError = b.OnError
 	}
 	if a.Processor != b.Processor {

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
@@ -298,4 +299,22 @@ func FuzzReadArrays(f *testing.F) {
 			a.Strings(0, rows)
 		}
 	})
+}
+
+func TestDataTypeAsText(t *testing.T) {
+	for d := Bool; d <= Bytes; d++ {
+		parsed, err := ParseDataType(d.String())
+		require.NoError(t, err)
+		assert.Equal(t, d, parsed)
+	}
+	for _, text := range []string{"", "invalid", "float", "Float32"} {
+		_, err := ParseDataType(text)
+		assert.ErrorIs(t, err, ErrDataType, text)
+	}
+	text, err := json.Marshal([]DataType{InvalidType, Float16})
+	require.NoError(t, err)
+	assert.Equal(t, `["","float16"]`, string(text))
+	var read []DataType
+	require.NoError(t, json.Unmarshal(text, &read))
+	assert.Equal(t, []DataType{InvalidType, Float16}, read)
 }

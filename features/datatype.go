@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"unsafe"
 )
 
@@ -40,6 +42,30 @@ func (d DataType) String() string {
 		return dataTypeNames[d]
 	}
 	return "DataType(" + strconv.Itoa(int(d)) + ")"
+}
+
+// ParseDataType reads what String returns. The error wraps ErrDataType.
+func ParseDataType(text string) (DataType, error) {
+	if i := slices.Index(dataTypeNames[:], text); i > 0 {
+		return DataType(i), nil
+	}
+	return InvalidType, fmt.Errorf("%w: there is no type %q; there are %s", ErrDataType, text, strings.Join(dataTypeNames[1:], ", "))
+}
+
+// MarshalText returns the type's name, "" of InvalidType.
+func (d DataType) MarshalText() ([]byte, error) {
+	if d == InvalidType {
+		return nil, nil
+	}
+	return []byte(d.String()), nil
+}
+
+// UnmarshalText reads what MarshalText returns.
+func (d *DataType) UnmarshalText(text []byte) (err error) {
+	if *d = InvalidType; len(text) > 0 {
+		*d, err = ParseDataType(string(text))
+	}
+	return err
 }
 
 // Size returns the bytes of one element, 0 for Text and Bytes, whose size

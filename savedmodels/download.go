@@ -397,7 +397,7 @@ func (d *download) model(ctx context.Context, model string) (Downloaded, error) 
 	d.conversion.Lock()
 	defer d.conversion.Unlock()
 	if result.SavedModel, err = d.store.Get(ctx, Request{
-		Model: model, Weights: Weights{Checkpoints: d.Checkpoints},
+		Model: model, Weights: Weights(d.Checkpoints),
 		Progress: func(done, total int64) { d.report(model, StageConvert, done, total) },
 	}); err != nil {
 		return Downloaded{}, err

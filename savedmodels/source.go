@@ -31,8 +31,11 @@ func (s *Store) Source(model string, w Weights) (*convert.Source, error) {
 	if _, err := Lookup(model); err != nil {
 		return nil, err
 	}
-	if w.Seeded {
-		return convert.Seeded(model, w.Seed)
+	if _, err := ParseWeights(string(w)); err != nil {
+		return nil, err
+	}
+	if seed, seeded := w.Seed(); seeded {
+		return convert.Seeded(model, seed)
 	}
 	prefix, err := s.checkpoint(Request{Model: model, Weights: w})
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -33,47 +32,6 @@ var ErrWeights = errors.New("cannot tell which weights")
 // CheckpointsEnv names a directory with checkpoints laid out like the published
 // ones: <directory>/<model>/model.ckpt.*.
 const CheckpointsEnv = "TFCONVRNN_CHECKPOINTS"
-
-// Weights says which weights a model is to have. The zero value means the
-// trained ones, wherever they are found.
-type Weights struct {
-	// Checkpoints is a directory with <model>/model.ckpt.*, or a checkpoint's
-	// prefix itself.
-	Checkpoints string
-	// Seeded asks for the untrained weights of Seed.
-	Seeded bool
-	Seed   uint64
-}
-
-// ParseWeights parses "" or "trained" (the trained weights), "seeded:<seed>", or
-// a directory or prefix of checkpoints. The error wraps ErrWeights.
-func ParseWeights(s string) (Weights, error) {
-	seed, seeded := strings.CutPrefix(s, "seeded:")
-	switch {
-	case s == "" || s == "trained":
-		return Weights{}, nil
-	case seeded:
-		n, err := strconv.ParseUint(seed, 10, 64)
-		if err != nil {
-			return Weights{}, fmt.Errorf("%w: %q has no seed; write for example seeded:1", ErrWeights, s)
-		}
-		return Weights{Seeded: true, Seed: n}, nil
-	case s == "seeded":
-		return Weights{}, fmt.Errorf("%w: %q has no seed; write for example seeded:1", ErrWeights, s)
-	}
-	return Weights{Checkpoints: s}, nil
-}
-
-// String returns the form that ParseWeights reads.
-func (w Weights) String() string {
-	switch {
-	case w.Seeded:
-		return fmt.Sprintf("seeded:%d", w.Seed)
-	case w.Checkpoints != "":
-		return w.Checkpoints
-	}
-	return "trained"
-}
 
 // lockRetry is the pause between two looks whether another process has finished its
 // conversion.
@@ -129,12 +87,15 @@ func (s *Store) Get(ctx context.Context, r Request) (SavedModel, error) {
 	if r.Times == 0 {
 		r.Times = convert.DefaultTimes
 	}
-	if r.Weights.Seeded {
-		source, err := convert.Seeded(r.Model, r.Weights.Seed)
+	if _, err := ParseWeights(string(r.Weights)); err != nil {
+		return SavedModel{}, err
+	}
+	if seed, seeded := r.Weights.Seed(); seeded {
+		source, err := convert.Seeded(r.Model, seed)
 		if err != nil {
 			return SavedModel{}, err
 		}
-		return s.getOrConvert(ctx, r, fmt.Sprintf("seeded-%d", r.Weights.Seed), func() (*convert.Source, error) { return source, nil })
+		return s.getOrConvert(ctx, r, fmt.Sprintf("seeded-%d", seed), func() (*convert.Source, error) { return source, nil })
 	}
 	prefix, err := s.checkpoint(r)
 	if err != nil {
@@ -144,7 +105,7 @@ func (s *Store) Get(ctx context.Context, r Request) (SavedModel, error) {
 		return s.installed(r)
 	}
 	key, err := checkpointKey(prefix)
-	if errors.Is(err, fs.ErrNotExist) && r.Weights.Checkpoints == "" {
+	if errors.Is(err, fs.ErrNotExist) && r.Weights.Checkpoints() == "" {
 		return s.installed(r) // it was converted and discarded just now
 	}
 	if err != nil {
@@ -159,7 +120,7 @@ func (s *Store) checkpoint(r Request) (string, error) {
 		_, err := os.Stat(prefix + ".index")
 		return err == nil
 	}
-	if named := r.Weights.Checkpoints; named != "" {
+	if named := r.Weights.Checkpoints(); named != "" {
 		prefixes := []string{filepath.Join(named, r.Model, CheckpointName), named, filepath.Join(named, CheckpointName)}
 		for _, prefix := range prefixes {
 			if exists(prefix) {
@@ -330,9 +291,6 @@ func (s *Store) List() ([]SavedModel, error) {
 	}
 	return list, nil
 }
-
-// Variant says how a graph computes its model.
-type Variant = convert.Variant
 
 // CheckConversion tells whether the SavedModel is one that this program's converter can
 // have written, with any weights. Errors wrap convert.ErrForeign or convert.ErrCorrupt.

@@ -93,8 +93,8 @@ func TestDistance(t *testing.T) {
 
 func TestParseWeights(t *testing.T) {
 	for s, want := range map[string]Weights{
-		"": {}, "trained": {}, "seeded:1": {Seeded: true, Seed: 1}, "seeded:18446744073709551615": {Seeded: true, Seed: 1<<64 - 1},
-		"seeded:0": {Seeded: true}, "ckpts": {Checkpoints: "ckpts"}, "./seeded": {Checkpoints: "./seeded"},
+		"": Trained, "trained": Trained, "seeded:1": Seeded(1), "seeded:18446744073709551615": Seeded(1<<64 - 1),
+		"seeded:0": Seeded(0), "ckpts": "ckpts", "./seeded": "./seeded",
 	} {
 		w, err := ParseWeights(s)
 		require.NoError(t, err, s)
@@ -102,6 +102,10 @@ func TestParseWeights(t *testing.T) {
 		again, err := ParseWeights(w.String())
 		require.NoError(t, err)
 		assert.Equal(t, w, again)
+		seed, seeded := w.Seed()
+		assert.Equal(t, strings.Contains(s, ":"), seeded, s)
+		assert.Equal(t, seeded, w == Seeded(seed), s)
+		assert.Equal(t, !seeded && w != Trained, w.Checkpoints() != "", s)
 	}
 	for _, s := range []string{"seeded", "seeded:", "seeded:x", "seeded:-1", "seeded:1.5", "seeded:18446744073709551616", "seeded: 1"} {
 		_, err := ParseWeights(s)
@@ -111,7 +115,7 @@ func TestParseWeights(t *testing.T) {
 }
 
 func seededRequest(seed uint64) Request {
-	return Request{Model: one, Weights: Weights{Seeded: true, Seed: seed}}
+	return Request{Model: one, Weights: Seeded(seed)}
 }
 
 func emptyStore(t *testing.T) *Store {
@@ -194,13 +198,13 @@ func TestWhereCheckpointsAreFound(t *testing.T) {
 	assert.Equal(t, &NoWeightsError{Model: one, Store: s.Dir()}, err)
 	_, err = s.Get(t.Context(), Request{Model: "nobody"})
 	assert.ErrorIs(t, err, ErrUnknownModel)
-	_, err = s.Get(t.Context(), Request{Model: one, Weights: Weights{Checkpoints: t.TempDir()}})
+	_, err = s.Get(t.Context(), Request{Model: one, Weights: Weights(t.TempDir())})
 	assert.ErrorIs(t, err, ErrNoWeights)
 
 	// A directory like the published one, a model's directory, and a prefix.
 	var dirs []string
 	for _, named := range []string{published, filepath.Join(published, one), filepath.Join(published, one, CheckpointName)} {
-		found, err := s.Get(t.Context(), Request{Model: one, Weights: Weights{Checkpoints: named}})
+		found, err := s.Get(t.Context(), Request{Model: one, Weights: Weights(named)})
 		require.NoError(t, err, named)
 		dirs = append(dirs, found.Dir)
 	}
@@ -219,7 +223,7 @@ func TestWhereCheckpointsAreFound(t *testing.T) {
 	assert.True(t, found.Manifest.Weights.Untrained, "its values are a seed's")
 
 	// Seeded weights are never taken for trained ones.
-	_, err = s.Get(t.Context(), Request{Model: "simplernn_shallow", Weights: Weights{Seeded: true, Seed: 1}})
+	_, err = s.Get(t.Context(), Request{Model: "simplernn_shallow", Weights: Seeded(1)})
 	require.NoError(t, err)
 	_, err = s.Get(t.Context(), Request{Model: "simplernn_shallow"})
 	assert.ErrorIs(t, err, ErrNoWeights)
@@ -231,7 +235,7 @@ func TestSeveralCheckpointsAreAmbiguous(t *testing.T) {
 	for seed := range uint64(2) {
 		dir := t.TempDir()
 		require.NoError(t, checkpointserver.WriteSeeded(dir, one, seed))
-		found, err := s.Get(t.Context(), Request{Model: one, Weights: Weights{Checkpoints: dir}})
+		found, err := s.Get(t.Context(), Request{Model: one, Weights: Weights(dir)})
 		require.NoError(t, err)
 		dirs = append(dirs, found.Dir)
 	}
@@ -256,12 +260,12 @@ func TestDamagedCheckpointLeavesNothing(t *testing.T) {
 	require.NoError(t, err)
 	data[len(data)/2] ^= 1
 	require.NoError(t, os.WriteFile(path, data, 0o644))
-	_, err = s.Get(t.Context(), Request{Model: one, Weights: Weights{Checkpoints: dir}})
+	_, err = s.Get(t.Context(), Request{Model: one, Weights: Weights(dir)})
 	require.ErrorIs(t, err, convert.ErrCorrupt)
-	_, err = s.Get(t.Context(), Request{Model: "simplernn_shallow", Weights: Weights{Checkpoints: filepath.Join(dir, one)}})
+	_, err = s.Get(t.Context(), Request{Model: "simplernn_shallow", Weights: Weights(filepath.Join(dir, one))})
 	require.ErrorIs(t, err, convert.ErrMismatch)
 	require.NoError(t, os.Truncate(filepath.Join(dir, one, indexName), 65<<20))
-	_, err = s.Get(t.Context(), Request{Model: one, Weights: Weights{Checkpoints: dir}})
+	_, err = s.Get(t.Context(), Request{Model: one, Weights: Weights(dir)})
 	require.ErrorIs(t, err, convert.ErrCorrupt)
 	list, err := s.List()
 	require.NoError(t, err)

@@ -42,7 +42,7 @@ func TestCostOfVariants(t *testing.T) {
 	require.NoError(t, err)
 	var costs []Cost
 	var logits [][]float32
-	for _, variant := range []string{"lightcone", "plain"} {
+	for _, variant := range []Variant{"lightcone", "plain"} {
 		m, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(store), WithVariant(variant))
 		require.NoError(t, err)
 		defer m.Close()

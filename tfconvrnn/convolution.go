@@ -18,28 +18,39 @@ import (
 	"github.com/tfconvrnn/go/internal/unroll"
 )
 
-// How convolutions are computed.
+// Convolution says how convolutions are computed: as one of the constants below asks for, or, of
+// a loaded model, "winograd" and the vector instructions.
+type Convolution string
+
+// What can be asked for.
 const (
 	// ConvolutionAuto computes in float32 on the processor with this project's own
 	// operations, by Winograd where that is faster, and otherwise as ConvolutionDirect.
-	ConvolutionAuto = "auto"
+	ConvolutionAuto Convolution = "auto"
 	// ConvolutionDirect computes with TensorFlow's operations.
-	ConvolutionDirect = "direct"
+	ConvolutionDirect Convolution = "direct"
 )
+
+// ParseConvolution reads auto, which "" is too, or direct. The error wraps ErrOption.
+func ParseConvolution(text string) (Convolution, error) {
+	switch c := Convolution(text); c {
+	case "":
+		return ConvolutionAuto, nil
+	case ConvolutionAuto, ConvolutionDirect:
+		return c, nil
+	}
+	return "", fmt.Errorf("%w: unknown convolution %q; there are %s and %s", ErrOption, text, ConvolutionAuto, ConvolutionDirect)
+}
+
+// String returns what ParseConvolution reads, or what Model.Convolution says.
+func (c Convolution) String() string { return string(c) }
 
 // WithConvolution chooses ConvolutionAuto, the default, or ConvolutionDirect. Outputs differ in
 // the last bits; see [Model.Convolution] for what holds.
-func WithConvolution(convolution string) Option {
-	return func(o *loadOptions) error {
-		switch convolution {
-		case "", ConvolutionAuto:
-			o.session.convolution = ConvolutionAuto
-		case ConvolutionDirect:
-			o.session.convolution = ConvolutionDirect
-		default:
-			return fmt.Errorf("%w: unknown convolution %q; there are %s and %s", ErrOption, convolution, ConvolutionAuto, ConvolutionDirect)
-		}
-		return nil
+func WithConvolution(convolution Convolution) Option {
+	return func(o *loadOptions) (err error) {
+		o.session.convolution, err = ParseConvolution(string(convolution))
+		return err
 	}
 }
 
@@ -47,14 +58,14 @@ func WithConvolution(convolution string) Option {
 // "winograd" and the vector instructions. ConvolutionAuto is direct on GPUs, in bfloat16, for
 // the plain variant, which is the reference, for SavedModels opened with WithTrust, whose graphs may
 // change their weights, and where libtensorflow lacks the functions to add operations.
-func (m *Model) Convolution() string { return m.session.convolution }
+func (m *Model) Convolution() Convolution { return m.session.convolution }
 
 // convolutionKey is all of it that decides the bits of outputs.
 func (m *Model) convolutionKey() string {
 	if m.session.convolution == ConvolutionDirect {
 		return ""
 	}
-	return m.session.convolution + " " + kernels.Identity()
+	return string(m.session.convolution) + " " + kernels.Identity()
 }
 
 // instructionsEnv limits the vector instructions of this project's own operations, for
@@ -86,7 +97,7 @@ func (o *loadOptions) settleConvolution(m *manifest.Manifest) error {
 // AvailableConvolution returns what [Model.Convolution] is where nothing stands against
 // ConvolutionAuto, or an error that says why that is direct in this process. It loads
 // libtensorflow, as Load does.
-func AvailableConvolution() (string, error) {
+func AvailableConvolution() (Convolution, error) {
 	runtime, err := loadRuntime("")
 	if errors.Is(err, libtf.ErrAlreadyLoaded) {
 		runtime, err = libtf.Loaded(), nil
@@ -104,7 +115,7 @@ func AvailableConvolution() (string, error) {
 			return "", fmt.Errorf("%w: %s is %q; here there are %s", ErrOption, instructionsEnv, asked, strings.Join(available, ", "))
 		}
 	}
-	return winograd + instructions, kernels.Register(runtime, instructions)
+	return Convolution(winograd + instructions), kernels.Register(runtime, instructions)
 }
 
 // loads numbers the rewritten graphs of the process.

@@ -51,7 +51,7 @@ func WithDevice(device Device) Option { return WithDevices(device) }
 // single GPU, so GPUs of one kind put out the same bytes as one of them alone.
 func WithDevices(devices ...Device) Option {
 	return func(o *loadOptions) error {
-		if err := checkDevices(devices); err != nil {
+		if err := Devices(devices).check(); err != nil {
 			return err
 		}
 		var numbers []int

@@ -64,7 +64,7 @@ func TestOptionsOfLoad(t *testing.T) {
 	assert.ErrorIs(t, err, ErrUnknownModel)
 	assert.ErrorContains(t, err, "timedecay_shallow")
 	store := t.TempDir()
-	_, err = Load("timedecay_shallow", WithStore(store), WithWeights(t.TempDir()))
+	_, err = Load("timedecay_shallow", WithStore(store), WithWeights(Weights(t.TempDir())))
 	assert.ErrorIs(t, err, ErrNoWeights)
 	for _, times := range []int{-1, 1, 15, 1001} {
 		_, err = Load("timedecay_shallow", WithStore(store), WithWeights("seeded:1"), WithTimes(times))

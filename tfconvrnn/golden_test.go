@@ -88,7 +88,7 @@ func requireRuntime(t testing.TB) {
 // "all"; it prints a table.
 func TestGolden(t *testing.T) {
 	requireRuntime(t)
-	variant := os.Getenv("TFCONVRNN_PLAN")
+	variant := Variant(os.Getenv("TFCONVRNN_PLAN"))
 	store := os.Getenv("TFCONVRNN_TEST_STORE")
 	if store == "" {
 		store = t.TempDir()

@@ -23,7 +23,7 @@ type loadOptions struct {
 	store    string
 	weights  savedmodels.Weights
 	times    int
-	variant  string
+	variant  savedmodels.Variant
 	runtime  string
 	verify   bool
 	trust    bool
@@ -35,12 +35,18 @@ type loadOptions struct {
 	progress    func(done, total int64)
 }
 
+// Weights says which weights a model is to have, Variant how its graph computes it.
+type (
+	Weights = savedmodels.Weights
+	Variant = savedmodels.Variant
+)
+
 // WithWeights says which weights: "trained" (the default), "seeded:<seed>" for
 // untrained ones, or a directory with checkpoints laid out like the published
 // ones, <directory>/<model>/model.ckpt.*.
-func WithWeights(description string) Option {
+func WithWeights(weights Weights) Option {
 	return func(o *loadOptions) (err error) {
-		o.weights, err = savedmodels.ParseWeights(description)
+		o.weights, err = savedmodels.ParseWeights(string(weights))
 		return err
 	}
 }
@@ -65,14 +71,9 @@ func WithTimes(times int) Option {
 
 // WithVariant chooses how the graph computes the model: "lightcone" (the default) or
 // "plain", the slow reference.
-func WithVariant(variant string) Option {
+func WithVariant(variant Variant) Option {
 	return func(o *loadOptions) error { o.variant = variant; return nil }
 }
-
-// WithPlan is WithVariant.
-//
-// Deprecated: use WithVariant. A plan is the file that several workers share.
-func WithPlan(plan string) Option { return WithVariant(plan) }
 
 // WithVerification checks the SavedModel's files against the checksums of its
 // manifest before loading.
@@ -152,7 +153,7 @@ func LoadContext(ctx context.Context, name string, options ...Option) (*Model, e
 		return nil, err
 	}
 	found, err := store.Get(ctx, savedmodels.Request{
-		Model: name, Weights: o.weights, Times: o.times, Variant: savedmodels.Variant(o.variant), Progress: o.progress,
+		Model: name, Weights: o.weights, Times: o.times, Variant: o.variant, Progress: o.progress,
 	})
 	if err != nil {
 		return nil, err
@@ -310,7 +311,7 @@ type Provenance struct {
 	Selections     map[string]Selection `json:"selections,omitempty"`
 	Decoder        string               `json:"decoder,omitempty"`
 	Preprocessing  string               `json:"preprocessing,omitempty"`
-	Precision      string               `json:"precision"`
+	Precision      Precision            `json:"precision"`
 	PrecisionError *PrecisionError      `json:"precision_error,omitempty"`
 	Device         string               `json:"device"`
 	// Threads, OneDNN and Processor decide the last bits of what processors compute:
@@ -320,10 +321,10 @@ type Provenance struct {
 	OneDNN    string `json:"onednn"`
 	Processor string `json:"processor"`
 	// Convolution says how convolutions were computed; see [Model.Convolution].
-	Convolution    string `json:"convolution"`
-	TF32           bool   `json:"tf32,omitempty"`
-	BatchSize      int    `json:"batch_size"`
-	MillisPerTimes int    `json:"milliseconds_per_timestep"`
+	Convolution    Convolution `json:"convolution"`
+	TF32           bool        `json:"tf32,omitempty"`
+	BatchSize      int         `json:"batch_size"`
+	MillisPerTimes int         `json:"milliseconds_per_timestep"`
 }
 
 func (m *Model) provenance() Provenance {

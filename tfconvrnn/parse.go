@@ -82,48 +82,62 @@ func (d Device) number() (n int, ok bool, err error) {
 	return n, true, nil
 }
 
+// Devices are what a model computes on together: the CPU alone, or GPUs, each once.
+type Devices []Device
+
 // ParseDevices reads devices as people write them: cpu, gpu (the first), gpu:<number>, or
 // several GPUs as gpu:0,gpu:1. The error wraps ErrOption.
-func ParseDevices(text string) ([]Device, error) {
-	var devices []Device
+func ParseDevices(text string) (Devices, error) {
+	var devices Devices
 	for _, name := range strings.Split(text, ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			devices = append(devices, Device(name))
 		}
 	}
-	return devices, checkDevices(devices)
+	return devices, devices.check()
 }
 
-// checkDevices says whether devices are the CPU, or GPUs, each once.
-func checkDevices(devices []Device) error {
-	if len(devices) == 0 {
+// check says whether devices can be used together. The error wraps ErrOption.
+func (list Devices) check() error {
+	if len(list) == 0 {
 		return fmt.Errorf("%w: no device is named; there are cpu, gpu and gpu:<number>", ErrOption)
 	}
 	seen := map[Device]bool{}
-	for _, d := range devices {
+	for _, d := range list {
 		n, gpu, err := d.number()
 		switch {
 		case err != nil:
 			return err
-		case !gpu && len(devices) > 1:
+		case !gpu && len(list) > 1:
 			return fmt.Errorf("%w: devices %s: several devices are several GPUs, such as gpu:0,gpu:1; one session on the CPU takes all its cores",
-				ErrOption, JoinDevices(devices))
+				ErrOption, list)
 		case gpu:
 			d = GPU(n)
 		}
 		if seen[d] {
-			return fmt.Errorf("%w: devices %s: %s is named twice", ErrOption, JoinDevices(devices), d)
+			return fmt.Errorf("%w: devices %s: %s is named twice", ErrOption, list, d)
 		}
 		seen[d] = true
 	}
 	return nil
 }
 
-// JoinDevices writes devices as ParseDevices reads them.
-func JoinDevices(devices []Device) string {
-	names := make([]string, len(devices))
-	for i, d := range devices {
+// String returns what ParseDevices reads, or "".
+func (list Devices) String() string {
+	names := make([]string, len(list))
+	for i, d := range list {
 		names[i] = string(d)
 	}
 	return strings.Join(names, ",")
+}
+
+// MarshalText returns String's.
+func (list Devices) MarshalText() ([]byte, error) { return []byte(list.String()), nil }
+
+// UnmarshalText is ParseDevices, but "" are no devices.
+func (list *Devices) UnmarshalText(text []byte) (err error) {
+	if *list = nil; len(text) > 0 {
+		*list, err = ParseDevices(string(text))
+	}
+	return err
 }

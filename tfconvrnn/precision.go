@@ -8,28 +8,38 @@ import (
 	"github.com/tfconvrnn/go/internal/tfpb"
 )
 
-// The precisions of a model's convolutions and matrix products.
+// Precision is that of a model's convolutions and matrix products.
+type Precision string
+
+// The precisions that there are.
 const (
 	// Float32 is the precision of the published models.
-	Float32 = "float32"
+	Float32 Precision = "float32"
 	// BFloat16 computes with 8 significant bits on processors that have
 	// instructions for it; see Model.PrecisionError for what that costs.
-	BFloat16 = "bfloat16"
+	BFloat16 Precision = "bfloat16"
 )
+
+// ParsePrecision reads float32, which "" is too, or bfloat16. The error wraps ErrOption.
+func ParsePrecision(text string) (Precision, error) {
+	switch p := Precision(text); p {
+	case "":
+		return Float32, nil
+	case Float32, BFloat16:
+		return p, nil
+	}
+	return "", fmt.Errorf("%w: unknown precision %q; there are %s and %s", ErrOption, text, Float32, BFloat16)
+}
+
+// String returns what ParsePrecision reads.
+func (p Precision) String() string { return string(p) }
 
 // WithPrecision chooses Float32, the default, or BFloat16. Load fails with
 // ErrPrecision where the device has no instructions for it.
-func WithPrecision(precision string) Option {
-	return func(o *loadOptions) error {
-		switch precision {
-		case "", Float32:
-			o.session.precision = Float32
-		case BFloat16:
-			o.session.precision = BFloat16
-		default:
-			return fmt.Errorf("%w: unknown precision %q; there are %s and %s", ErrOption, precision, Float32, BFloat16)
-		}
-		return nil
+func WithPrecision(precision Precision) Option {
+	return func(o *loadOptions) (err error) {
+		o.session.precision, err = ParsePrecision(string(precision))
+		return err
 	}
 }
 

@@ -63,7 +63,7 @@ func (m *Model) PrecisionError(ctx context.Context) (*PrecisionError, error) {
 }
 
 // featuresInPrecision computes all that the model has of the built-in picture.
-func (m *Model) featuresInPrecision(ctx context.Context, precision string) (*Features, error) {
+func (m *Model) featuresInPrecision(ctx context.Context, precision Precision) (*Features, error) {
 	if m.closed.Load() {
 		return nil, ErrClosed
 	}

@@ -1,6 +1,7 @@
 package tfconvrnn
 
 import (
+	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
@@ -102,7 +103,7 @@ func TestParseBlank(t *testing.T) {
 }
 
 func TestParseDevices(t *testing.T) {
-	for text, want := range map[string][]Device{
+	for text, want := range map[string]Devices{
 		"cpu": {CPU}, "gpu": {"gpu"}, "gpu:1": {GPU(1)}, "gpu:0,gpu:1": {GPU(0), GPU(1)}, " gpu:0, gpu:2 ,": {GPU(0), GPU(2)},
 	} {
 		devices, err := ParseDevices(text)
@@ -111,9 +112,39 @@ func TestParseDevices(t *testing.T) {
 		_, err = Load("nonesuch", WithDevices(devices...))
 		assert.ErrorIs(t, err, ErrUnknownModel)
 	}
-	assert.Equal(t, "gpu:0,gpu:1", JoinDevices([]Device{GPU(0), GPU(1)}))
+	assert.Equal(t, "gpu:0,gpu:1", Devices{GPU(0), GPU(1)}.String())
 	for _, text := range []string{"", ",", "tpu", "gpu:x", "gpu:-1", "gpu:256", "gpu:", "cpu:1", "gpu:0,cpu", "cpu,cpu", "gpu:0,1", "gpu,gpu:0"} {
 		_, err := ParseDevices(text)
 		assert.ErrorIs(t, err, ErrOption, text)
 	}
+}
+
+// What plan files say of devices is read again as it was.
+func TestDevicesAsText(t *testing.T) {
+	for text, want := range map[string]Devices{"": nil, "cpu": {CPU}, "gpu:0,gpu:1": {GPU(0), GPU(1)}} {
+		written, err := json.Marshal(struct{ Device Devices }{want})
+		require.NoError(t, err)
+		assert.Equal(t, `{"Device":"`+text+`"}`, string(written))
+		var read struct{ Device Devices }
+		require.NoError(t, json.Unmarshal(written, &read))
+		assert.Equal(t, want, read.Device)
+	}
+	assert.ErrorIs(t, new(Devices).UnmarshalText([]byte("tpu")), ErrOption)
+}
+
+func TestParseChoices(t *testing.T) {
+	for text, want := range map[string]Precision{"": Float32, "float32": Float32, "bfloat16": BFloat16} {
+		p, err := ParsePrecision(text)
+		require.NoError(t, err)
+		assert.Equal(t, want, p)
+	}
+	for text, want := range map[string]Convolution{"": ConvolutionAuto, "auto": ConvolutionAuto, "direct": ConvolutionDirect} {
+		c, err := ParseConvolution(text)
+		require.NoError(t, err)
+		assert.Equal(t, want, c)
+	}
+	_, err := ParsePrecision("Float32")
+	assert.ErrorIs(t, err, ErrOption)
+	_, err = ParseConvolution("winograd avx2") // what a model says, not what can be asked for
+	assert.ErrorIs(t, err, ErrOption)
 }

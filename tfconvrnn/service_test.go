@@ -380,7 +380,7 @@ func TestFailuresLeaveNothing(t *testing.T) {
 		require.ErrorIs(t, err, errTest)
 		_, err = m.Extract(t.Context(), stimuli[:1], Layers("conv2"), WithPresentation(Custom(6, 3).WithBlank(ImageBlank("gone", broken().Frames[0]))))
 		require.ErrorIs(t, err, errTest)
-		_, err = Load("timedecay_shallow", WithWeights(t.TempDir()))
+		_, err = Load("timedecay_shallow", WithWeights(Weights(t.TempDir())))
 		require.True(t, errors.Is(err, ErrNoWeights))
 	}
 	assert.Equal(t, objects, libtf.LiveObjects())

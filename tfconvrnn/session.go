@@ -12,8 +12,8 @@ import (
 
 type sessionOptions struct {
 	device      string
-	precision   string
-	convolution string // once settled, what Model.Convolution returns
+	precision   Precision
+	convolution Convolution // once settled, what Model.Convolution returns
 	threads     int
 }
 

@@ -109,7 +109,7 @@ func setDefault(flags *pflag.FlagSet, name, value string) {
 // benchReport is what bench prints of a model.
 type benchReport struct {
 	benchmark.Result
-	WeightsFrom string                 `json:"weights"`
+	WeightsFrom tfconvrnn.Weights      `json:"weights"`
 	Photographs *benchmark.Photographs `json:"photographs,omitempty"`
 }
 
@@ -306,7 +306,7 @@ func (r *benchReport) fetches() string {
 
 // about says what was measured, except the model.
 func (r *benchReport) about() string {
-	weights := "weights " + r.WeightsFrom
+	weights := "weights " + string(r.WeightsFrom)
 	if r.Untrained {
 		weights += " (untrained)"
 	}

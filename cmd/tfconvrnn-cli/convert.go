@@ -18,9 +18,11 @@ import (
 )
 
 type convertCommand struct {
-	weights, store, out, variant string
-	times                        int
-	force, quiet, asJSON         bool
+	store, out           string
+	weights              savedmodels.Weights
+	variant              convert.Variant
+	times                int
+	force, quiet, asJSON bool
 }
 
 func newConvert() *cobra.Command {
@@ -38,17 +40,15 @@ It needs neither TensorFlow nor Python. The same checkpoint gives the same bytes
 		RunE:              c.run,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&c.weights, "weights", "", "`WEIGHTS`: trained (the default), a directory with <model>/model.ckpt.*, or seeded:<seed> for an untrained model")
-	flags.StringVar(&c.store, "store", "", "`DIR` of converted models (default: in the user's cache)")
+	addWeights(cmd, &c.weights)
+	addStore(cmd, &c.store)
 	flags.StringVarP(&c.out, "out", "o", "", "`DIR` to write instead of the store")
 	flags.IntVar(&c.times, "times", 0, fmt.Sprintf("most timesteps a presentation can have (default %d)", convert.DefaultTimes))
-	flags.StringVar(&c.variant, "variant", string(convert.LightCone), "`VARIANT` of the graph: lightcone, or plain, the slow reference")
-	flags.StringVar(&c.variant, "plan", string(convert.LightCone), "")
-	_ = flags.MarkHidden("plan") // the older name; cobra would print its deprecation on standard output
+	addParsed(cmd, &c.variant, "variant", convert.LightCone, convert.ParseVariant, "`VARIANT` of the graph: lightcone, or plain, the slow reference",
+		string(convert.LightCone), string(convert.Plain))
 	flags.BoolVar(&c.force, "force", false, "replace an existing SavedModel")
 	addQuiet(cmd, &c.quiet)
 	addJSON(cmd, &c.asJSON)
-	_ = cmd.RegisterFlagCompletionFunc("variant", cobra.FixedCompletions([]string{"lightcone", "plain"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -57,16 +57,8 @@ func (c *convertCommand) run(cmd *cobra.Command, args []string) error {
 	if _, err := savedmodels.Lookup(model); err != nil {
 		return err
 	}
-	variant := convert.Variant(c.variant)
-	if variant != convert.LightCone && variant != convert.Plain {
-		return usagef("unknown variant %q; there are %s and %s", c.variant, convert.LightCone, convert.Plain)
-	}
 	if c.times < 0 {
 		return usagef("--times %d: a number of timesteps is at least 1", c.times)
-	}
-	weights, err := savedmodels.ParseWeights(c.weights)
-	if err != nil {
-		return err
 	}
 	store, err := savedmodels.Open(c.store)
 	if err != nil {
@@ -78,16 +70,13 @@ func (c *convertCommand) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	con := commandConsole(cmd, c.quiet)
-	if cmd.Flags().Changed("plan") {
-		con.warn("--plan is called --variant now")
-	}
 	progress := con.start("converting "+model, unitParameters, 0)
 	defer progress.end()
 	var found savedmodels.SavedModel
 	if c.out != "" {
-		found, err = c.toDirectory(cmd.Context(), store, model, weights, variant, progress.set)
+		found, err = c.toDirectory(cmd.Context(), store, model, progress.set)
 	} else {
-		found, err = store.Get(cmd.Context(), savedmodels.Request{Model: model, Weights: weights, Times: c.times, Variant: variant, Progress: progress.set})
+		found, err = store.Get(cmd.Context(), savedmodels.Request{Model: model, Weights: c.weights, Times: c.times, Variant: c.variant, Progress: progress.set})
 	}
 	progress.end()
 	if err != nil {
@@ -108,13 +97,13 @@ func (c *convertCommand) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (c *convertCommand) toDirectory(ctx context.Context, store *savedmodels.Store, model string, w savedmodels.Weights, variant convert.Variant, progress func(done, total int64)) (savedmodels.SavedModel, error) {
-	source, err := store.Source(model, w)
+func (c *convertCommand) toDirectory(ctx context.Context, store *savedmodels.Store, model string, progress func(done, total int64)) (savedmodels.SavedModel, error) {
+	source, err := store.Source(model, c.weights)
 	if err != nil {
 		return savedmodels.SavedModel{}, err
 	}
 	defer source.Close()
-	m, err := convert.Convert(ctx, model, source, c.out, convert.Options{Times: c.times, Variant: variant, Overwrite: c.force, Progress: progress})
+	m, err := convert.Convert(ctx, model, source, c.out, convert.Options{Times: c.times, Variant: c.variant, Overwrite: c.force, Progress: progress})
 	return savedmodels.SavedModel{Dir: c.out, Manifest: m}, err
 }
 

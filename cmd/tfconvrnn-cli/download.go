@@ -49,7 +49,7 @@ environment's proxy is used (HTTPS_PROXY, NO_PROXY). All 20 models take 5.3 GB.`
 	flags.BoolVar(&c.all, "all", false, "all models")
 	flags.StringVar(&c.options.From, "from", "", "`URL` or directory that holds <MODEL>/model.ckpt.* (default: "+savedmodels.PublishedURL+")")
 	flags.StringVar(&c.options.Checkpoints, "checkpoints", "", "`DIR` to put the checkpoints in (default: in the user's cache)")
-	flags.StringVar(&c.store, "store", "", "`DIR` of converted models (default: in the user's cache)")
+	addStore(cmd, &c.store)
 	flags.StringVar(&c.options.Lock, "lock", "", "`FILE` of the SHA-256 of what is downloaded (default: weights.lock here if it is there, or else beside the checkpoints)")
 	flags.BoolVar(&c.options.UpdateLock, "update-lock", false, "replace hashes in the lock file that differ")
 	flags.IntVar(&c.options.Parallel, "parallel", 4, "number of models downloaded at a time")

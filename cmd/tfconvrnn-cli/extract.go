@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/savedmodels"
 )
@@ -16,13 +17,13 @@ type extractCommand struct {
 	layers, areas            []string
 	allTimes, logits         bool
 	reduce, selected         []string
-	dataType                 string
+	dataType                 features.DataType
 	out, format              string
 	force, forceSize, dryRun bool
 	resume                   bool
 	chunk                    int
 	planFile                 string // of extract plan
-	onError                  string
+	onError                  extraction.OnError
 	trace                    string
 	asJSON                   bool
 }
@@ -89,7 +90,7 @@ imnetds.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&e.out, "out", "o", "", "`FILE` to write: "+features.FormatSuffixes()+", or a Zarr store s3://bucket/name")
 	flags.StringVar(&e.format, "format", "", "its `FORMAT`, if the name does not tell it: "+features.FormatNames())
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(strings.Split(features.FormatNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "format", strings.Split(features.FormatNames(), ", ")...)
 	flags.BoolVar(&e.resume, "resume", false, "go on with an interrupted run, if there is one")
 	flags.BoolVar(&e.dryRun, "dry-run", false, "only print what would be computed and how large the output would be")
 	flags.StringVar(&e.trace, "trace", "", "write when each batch was decoded, queued, run and written to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
@@ -110,16 +111,15 @@ func (e *extractCommand) register(cmd *cobra.Command) {
 	flags.BoolVar(&e.logits, "include-logits", false, "add the decoded logits")
 	flags.StringArrayVar(&e.selected, "select", nil, "`UNITS` of a layer to take, as LAYER=UNITS: center, (row,column) or channels(0,3,8-15), or a position and channels joined by +; repeat it for several layers")
 	flags.StringArrayVar(&e.reduce, "reduce", nil, "`REDUCTION` of the features: gap, pool(k) or sparse(d,seed), for all layers or as LAYER=REDUCTION; repeat it for several layers")
-	flags.StringVar(&e.dataType, "dtype", "float32", "`TYPE` of the features in the output: float32 or float16")
+	addParsed(cmd, &e.dataType, "dtype", features.Float32, features.ParseDataType, "`TYPE` of the features in the output: float32 or float16", "float32", "float16")
 	flags.BoolVar(&e.force, "force", false, "replace an existing output")
 	flags.BoolVar(&e.forceSize, "force-size", false, "write even if the disk does not seem to have the room")
-	flags.StringVar(&e.onError, "on-error", "fail", "what to do with a stimulus that cannot be read: fail, or skip (its features are NaN, and the output holds a mask; if none can be read, there is no output)")
+	addParsed(cmd, &e.onError, "on-error", extraction.Fail, extraction.ParseOnError,
+		"what to do with a stimulus that cannot be read: fail, or skip (its features are NaN, and the output holds a mask; if none can be read, there is no output)", "fail", "skip")
 	flags.IntVar(&e.chunk, "chunk", 0, "`STIMULI` in a chunk of a Zarr output, which is computed and written whole; rounded to whole batches (default: chunks of about 8 MiB)")
 	addJSON(cmd, &e.asJSON)
 	_ = cmd.RegisterFlagCompletionFunc("layers", e.completeLayers)
-	_ = cmd.RegisterFlagCompletionFunc("dtype", cobra.FixedCompletions([]string{"float32", "float16"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("on-error", cobra.FixedCompletions([]string{"fail", "skip"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("areas", cobra.FixedCompletions([]string{"V4", "pIT", "cIT", "aIT", "IT"}, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "areas", "V4", "pIT", "cIT", "aIT", "IT")
 }
 
 func (e *extractCommand) completeLayers(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

@@ -29,7 +29,6 @@ type extractPlan struct {
 	presentation  tfconvrnn.Presentation
 	times         int
 	layers        []string
-	dataType      features.DataType
 	format        features.Format
 	preprocessing tfconvrnn.Preprocessing
 	resuming      bool
@@ -198,17 +197,6 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 		return nil, err
 	}
 	p.layers = layers
-	switch e.dataType {
-	case "float32":
-		p.dataType = features.Float32
-	case "float16":
-		p.dataType = features.Float16
-	default:
-		return nil, usagef("--dtype is float32 or float16, not %q", e.dataType)
-	}
-	if e.onError != "fail" && e.onError != "skip" {
-		return nil, usagef("--on-error is fail or skip, not %q", e.onError)
-	}
 	if p.preprocessing, err = e.preprocessing(); err != nil {
 		return nil, err
 	}
@@ -222,8 +210,8 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 	if p.format, err = outputFormat(e.out, e.format); err != nil {
 		return nil, err
 	}
-	if err := p.format.CheckDataType(p.dataType); p.format != "" && err != nil {
-		return nil, usagef("%s has no %v; choose another format, or --dtype float32", p.format.Title(), p.dataType)
+	if err := p.format.CheckDataType(e.dataType); p.format != "" && err != nil {
+		return nil, usagef("%s has no %v; choose another format, or --dtype float32", p.format.Title(), e.dataType)
 	}
 	check := []tfconvrnn.ExtractOption{tfconvrnn.Layers(layers...), tfconvrnn.WithPresentation(p.presentation), tfconvrnn.BatchSize(e.batch),
 		tfconvrnn.SelectUnits(e.selected...)}
@@ -284,12 +272,12 @@ func (e *extractCommand) settlePresentation(cmd *cobra.Command, p *extractPlan, 
 // request says what is extracted.
 func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPlan, c *console) (*extraction.Request, error) {
 	weights := e.weights
-	if w, err := savedmodels.ParseWeights(weights); err != nil {
-		return nil, err
-	} else if !w.Seeded && weights != "" && weights != "trained" {
-		if weights, err = filepath.Abs(weights); err != nil {
+	if checkpoints := weights.Checkpoints(); checkpoints != "" {
+		absolute, err := filepath.Abs(checkpoints)
+		if err != nil {
 			return nil, err
 		}
+		weights = tfconvrnn.Weights(absolute)
 	}
 	visible, err := e.visible(cmd, p.info, p.preprocessing)
 	if err != nil {
@@ -297,7 +285,7 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 	}
 	inputs, err := e.inputFlags.options(args, stimulusOptions{
 		stdin: cmd.InOrStdin(), preprocessing: p.preprocessing, times: p.times,
-		timestepsPerFrame: e.framesPerImage, visible: visible, allowMissing: e.onError == "skip",
+		timestepsPerFrame: e.framesPerImage, visible: visible, allowMissing: e.onError == extraction.Skip,
 	}, c)
 	if err != nil {
 		return nil, err
@@ -309,7 +297,7 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 	return &extraction.Request{
 		Recipe: extraction.Recipe{
 			Output: strings.TrimSuffix(e.out, "/"), Format: p.format, Replace: e.force,
-			Weights: weights, Model: p.info.Name, Device: tfconvrnn.JoinDevices(devices), Precision: e.precision, Convolution: e.convolution, TF32: e.gpuFlags.tf32,
+			Weights: weights, Model: p.info.Name, Devices: devices, Precision: e.precision, Convolution: e.convolution, TF32: e.gpuFlags.tf32,
 			Layers: p.layers, AllTimesteps: e.allTimes, Logits: e.logits, Presentation: p.presentation, Preprocessing: p.preprocessing,
 			Selections: e.selected, Reductions: e.reduce, DataType: e.dataType, OnError: e.onError, BatchSize: e.batch,
 			MaxFrames: inputs.MaxFrames, FramesPerSecond: inputs.FramesPerSecond,
@@ -381,12 +369,9 @@ func warnSkipped(c *console, failed []extraction.FailedStimulus, reported *int) 
 
 // printPlan prints what would be computed.
 func (e *extractCommand) printPlan(cmd *cobra.Command, p *extractPlan, draft *extraction.Draft) error {
-	weights, err := savedmodels.ParseWeights(e.weights)
-	if err != nil {
-		return err
-	}
+	_, seeded := e.weights.Seed()
 	r := newExtractReport(p, draft.Recipe(), draft.Layout(), draft.Size())
-	r.Output, r.DryRun, r.Untrained = e.out, true, weights.Seeded
+	r.Output, r.DryRun, r.Untrained = e.out, true, seeded
 	if e.asJSON {
 		return printJSON(cmd.OutOrStdout(), r)
 	}

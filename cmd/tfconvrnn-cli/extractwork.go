@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/extraction"
+	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -54,13 +55,12 @@ A worker without --shard begins somewhere in the plan and takes what is missing.
 	addPlan(cmd, &w.plan)
 	flags := cmd.Flags()
 	flags.StringVar(&w.shard, "shard", "", "the shard to compute, as `I/N`: 0/4 is the first of four; auto/4 takes the index of a Kubernetes Job or a Slurm array")
-	flags.StringVar(&w.weights, "weights", "", "where the `WEIGHTS` are here, if not where the plan says; they must be the same")
-	flags.StringVar(&w.store, "store", "", "`DIR` of converted models (default: in the user's cache)")
+	flags.Var(parsedFlag[tfconvrnn.Weights]{&w.weights, savedmodels.ParseWeights}, "weights", "where the `WEIGHTS` are here, if not where the plan says; they must be the same")
+	addStore(cmd, &w.store)
 	flags.StringVar(&w.device, "device", "", "`DEVICE`: other GPUs than the plan names, gpu:<number>, or several that share the batches, gpu:0,gpu:1")
-	flags.StringVar(&w.gpuFlags.memory, "gpu-memory", "", "most GPU memory to take, as a `SIZE` such as 8GiB, or \"all\" to reserve all at once (default: as needed)")
+	w.gpuFlags.registerMemory(cmd)
 	flags.IntVar(&w.threads, "threads", 0, "must be the plan's, which fixes it: the last bits of what TensorFlow computes depend on it (0: the plan's)")
-	flags.BoolVar(&w.verify, "verify", false, "check the converted model's checksums before loading it")
-	flags.BoolVar(&w.trust, "trust", false, "open a converted model even if this program cannot have made it: its graph may then do what any program may")
+	addTrust(cmd, &w.verify, &w.trust)
 	addYes(cmd, &w.yes)
 	addQuiet(cmd, &w.quiet)
 	addJSON(cmd, &w.asJSON)
@@ -206,7 +206,7 @@ func (w *extractWork) load(cmd *cobra.Command, c *console, plan *extraction.Plan
 	if err != nil {
 		return nil, err
 	}
-	onDevice, err := w.gpuFlags.options(cmp.Or(w.device, plan.Device))
+	onDevice, err := w.gpuFlags.options(cmp.Or(w.device, plan.Devices.String()))
 	if err != nil {
 		return nil, err
 	}

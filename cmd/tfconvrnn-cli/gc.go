@@ -31,7 +31,7 @@ wrote. What other processes are working on is left alone.`,
 			return printRemoved(cmd.OutOrStdout(), removed, dryRun, asJSON)
 		},
 	}
-	cmd.Flags().StringVar(&store, "store", "", "`DIR` of converted models (default: in the user's cache)")
+	addStore(cmd, &store)
 	cmd.Flags().StringVar(&checkpoints, "checkpoints", "", "`DIR` of downloaded checkpoints (default: in the user's cache)")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be removed")
 	addJSON(cmd, &asJSON)

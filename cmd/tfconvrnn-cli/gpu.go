@@ -21,11 +21,15 @@ func (f *gpuFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.numbers, "gpu", "", "`NUMBERS` of GPUs, such as 0 or 0,1: short for --device gpu:0,gpu:1")
 	flags.BoolVar(&f.tf32, "tf32", false, "let the GPU compute in TensorFloat-32: faster, and less exact")
-	flags.StringVar(&f.memory, "gpu-memory", "", "most GPU memory to take, as a `SIZE` such as 8GiB, or \"all\" to reserve all at once (default: as needed)")
+	f.registerMemory(cmd)
+}
+
+func (f *gpuFlags) registerMemory(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.memory, "gpu-memory", "", "most GPU memory to take, as a `SIZE` such as 8GiB, or \"all\" to reserve all at once (default: as needed)")
 }
 
 // devices returns what --device and --gpu name: the CPU, or GPUs.
-func (f *gpuFlags) devices(device string) ([]tfconvrnn.Device, error) {
+func (f *gpuFlags) devices(device string) (tfconvrnn.Devices, error) {
 	if f.numbers != "" { // run_model.py: the numbers of the GPUs
 		if device != string(tfconvrnn.CPU) {
 			return nil, usagef("give --device or --gpu, not both")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -37,12 +36,12 @@ func (f *inputFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.registerPictures(cmd)
 	flags.StringVar(&f.array, "array", "", "`NAME` of the array in .npz inputs that hold several")
-	flags.StringVar(&f.arrayRange, "array-range", stimuli.RangeAuto, "what floating-point arrays hold: 0-1, 0-255 or auto, which decides by the largest value")
-	flags.StringVar(&f.animation, "animation", "", "what an animated GIF is: first (its first frame) or frames (a sequence); frames if --frames-per-image is given, else first")
+	addChoice(cmd, &f.arrayRange, "array-range", stimuli.RangeAuto, "what floating-point arrays hold: 0-1, 0-255 or auto, which decides by the largest value",
+		stimuli.Range1, stimuli.Range255, stimuli.RangeAuto)
+	addChoice(cmd, &f.animation, "animation", "", "what an animated GIF is: first (its first frame) or frames (a sequence); frames if --frames-per-image is given, else first", "first", "frames")
 	flags.BoolVar(&f.folderSequences, "folder-sequences", false, "each folder of pictures is one stimulus, the sequence of its pictures")
 	flags.StringVar(&f.tableRoot, "table-root", "", "`DIR` that tables may name files in, besides the folder they lie in; / for any")
 	flags.StringVar(&f.pathColumn, "path-column", "", "`NAME` of the column of tables that holds paths (default: stimulus_path, path, or, beside stimulus_id, filename)")
-	_ = cmd.RegisterFlagCompletionFunc("animation", cobra.FixedCompletions([]string{"first", "frames"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // registerColumns is for commands whose outputs hold the columns of tables.
@@ -56,26 +55,13 @@ func (f *inputFlags) registerPictures(cmd *cobra.Command) {
 	flags.StringVar(&f.preprocess, "preprocess", "", "how pictures become 224×224 (also --resize), as a `NAME`: resize256-crop224, torchvision256-crop224, warp224, crop224, none; "+
 		"\":bicubic\" and the like choose a filter; \"degrees(8,10)+…\" places 8° stimuli on a field of 10°; "+
 		"\"…+keep224\" takes pictures of 224×224 as they are (default \"resize256-crop224+keep224\")")
-	flags.StringVar(&f.orientation, "exif-orientation", "stored", "apply turns photographs upright by their EXIF orientation, stored leaves the pixels as they are")
+	addChoice(cmd, &f.orientation, "exif-orientation", "stored", "apply turns photographs upright by their EXIF orientation, stored leaves the pixels as they are", "apply", "stored")
 	flags.StringVar(&f.alpha, "alpha", "drop", "what becomes of pixels that are not opaque: drop takes the colours that the file holds there, composite:`COLOUR` puts them on black, white, grey or #rrggbb")
-	_ = cmd.RegisterFlagCompletionFunc("preprocess", cobra.FixedCompletions(
-		[]string{"resize256-crop224+keep224", "resize256-crop224", "torchvision256-crop224", "warp224", "crop224", "none"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("exif-orientation", cobra.FixedCompletions([]string{"apply", "stored"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("array-range", cobra.FixedCompletions([]string{stimuli.Range1, stimuli.Range255, stimuli.RangeAuto}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("alpha", cobra.FixedCompletions(
-		[]string{"drop", "composite:black", "composite:white", "composite:grey"}, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "preprocess", "resize256-crop224+keep224", "resize256-crop224", "torchvision256-crop224", "warp224", "crop224", "none")
+	complete(cmd, "alpha", "drop", "composite:black", "composite:white", "composite:grey")
 }
 
 func (f *inputFlags) preprocessing() (tfconvrnn.Preprocessing, error) {
-	if f.orientation != "apply" && f.orientation != "stored" {
-		return tfconvrnn.Preprocessing{}, usagef("--exif-orientation is apply or stored, not %q", f.orientation)
-	}
-	if f.animation != "" && f.animation != "first" && f.animation != "frames" {
-		return tfconvrnn.Preprocessing{}, usagef("--animation is first or frames, not %q", f.animation)
-	}
-	if !slices.Contains([]string{"", stimuli.RangeAuto, stimuli.Range1, stimuli.Range255}, f.arrayRange) {
-		return tfconvrnn.Preprocessing{}, usagef("--array-range is 0-1, 0-255 or auto, not %q", f.arrayRange)
-	}
 	p, err := tfconvrnn.Preprocessing{Name: f.preprocess, ApplyOrientation: f.orientation == "apply", Alpha: f.alpha}.Canonical()
 	if p.ApplyOrientation {
 		f.orientation = "apply" // the name may say so

@@ -24,23 +24,10 @@ const (
 
 var logLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 
-// register makes the flags those of a command and all below it, which are checked
-// before they run.
+// register makes the flags those of a command and all below it.
 func (f *logFlags) register(root *cobra.Command) {
-	flags := root.PersistentFlags()
-	flags.StringVar(&f.format, "log-format", logText, "`FORMAT` of messages on standard error: text, or json with one object a line")
-	flags.StringVar(&f.level, "log-level", "info", "least `LEVEL` of messages: debug, info, warn or error")
-	_ = root.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{logText, logJSON}, cobra.ShellCompDirectiveNoFileComp))
-	_ = root.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
-		if f.format != logText && f.format != logJSON {
-			return usagef("--log-format is text or json, not %q", f.format)
-		}
-		if _, ok := logLevels[f.level]; !ok {
-			return usagef("--log-level is debug, info, warn or error, not %q", f.level)
-		}
-		return nil
-	}
+	addChoiceTo(root.PersistentFlags(), root, &f.format, "log-format", logText, "`FORMAT` of messages on standard error: text, or json with one object a line", logText, logJSON)
+	addChoiceTo(root.PersistentFlags(), root, &f.level, "log-level", "info", "least `LEVEL` of messages: debug, info, warn or error", "debug", "info", "warn", "error")
 }
 
 // handler returns where the messages of a command go. Quiet hides what is not a

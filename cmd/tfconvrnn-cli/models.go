@@ -37,7 +37,7 @@ presentation, trained parameters and published ImageNet accuracies. With
 		},
 	}
 	cmd.Flags().BoolVar(&installed, "installed", false, "list the converted models of the store")
-	cmd.Flags().StringVar(&dir, "store", "", "`DIR` of converted models (default: in the user's cache)")
+	addStore(cmd, &dir)
 	addJSON(cmd, &asJSON)
 	return cmd
 }

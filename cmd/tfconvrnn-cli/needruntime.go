@@ -15,7 +15,6 @@ import (
 	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
-	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -116,7 +115,7 @@ func openModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further
 }
 
 // openWith is openModel with the library's options.
-func openWith(cmd *cobra.Command, c *console, yes bool, name, weights string, options []tfconvrnn.Option) (*tfconvrnn.Model, error) {
+func openWith(cmd *cobra.Command, c *console, yes bool, name string, weights tfconvrnn.Weights, options []tfconvrnn.Option) (*tfconvrnn.Model, error) {
 	if err := needRuntime(cmd, c, yes); err != nil {
 		return nil, err
 	}
@@ -143,8 +142,9 @@ func openWith(cmd *cobra.Command, c *console, yes bool, name, weights string, op
 }
 
 // untrainedWarning says that a model's weights are untrained; asked is the --weights.
-func untrainedWarning(model, asked string) string {
-	if w, err := savedmodels.ParseWeights(asked); err == nil && !w.Seeded {
+func untrainedWarning(model string, weights tfconvrnn.Weights) string {
+	asked := string(weights)
+	if _, seeded := weights.Seed(); !seeded {
 		asked = "the checkpoint holds values that a seed makes, as \"" + program + " checkpoint seed\" writes them"
 	}
 	return fmt.Sprintf("%s has untrained weights (%s): good for trying things out, not for science", model, asked)

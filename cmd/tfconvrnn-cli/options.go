@@ -16,43 +16,34 @@ import (
 
 // modelFlags say which model is run, and on what.
 type modelFlags struct {
-	model, weights, store, device string
-	gpuFlags                      gpuFlags
-	batch, threads                int
-	precision, convolution        string
-	yes, quiet, verify, trust     bool
+	model, store, device      string
+	weights                   tfconvrnn.Weights
+	gpuFlags                  gpuFlags
+	batch, threads            int
+	precision                 tfconvrnn.Precision
+	convolution               tfconvrnn.Convolution
+	yes, quiet, verify, trust bool
 }
 
 func (f *modelFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.model, "model", "", "name of the `MODEL`; see \""+program+" models\"")
-	flags.StringVar(&f.weights, "weights", "", "`WEIGHTS`: trained (the default), a directory with <model>/model.ckpt.*, or seeded:<seed> for an untrained model")
-	flags.StringVar(&f.store, "store", "", "`DIR` of converted models (default: in the user's cache)")
+	addWeights(cmd, &f.weights)
+	addStore(cmd, &f.store)
 	flags.StringVar(&f.device, "device", "cpu", "`DEVICE`: cpu, gpu, gpu:<number>, or several GPUs that share the batches, gpu:0,gpu:1")
 	f.gpuFlags.register(cmd)
 	flags.IntVar(&f.batch, "batch", 0, "stimuli computed together (0: choose)")
 	flags.IntVar(&f.threads, "threads", 0, "processor cores to compute on (0: all)")
-	flags.StringVar(&f.precision, "precision", tfconvrnn.Float32, "`PRECISION` to compute in: float32 or bfloat16, on processors that have it")
-	flags.StringVar(&f.convolution, "convolution", tfconvrnn.ConvolutionAuto, "`HOW` to convolve: auto, by Winograd where that is faster, or direct, as TensorFlow does (the last bits differ)")
-	flags.BoolVar(&f.verify, "verify", false, "check the converted model's checksums before loading it")
-	flags.BoolVar(&f.trust, "trust", false, "open a converted model even if this program cannot have made it: its graph may then do what any program may")
+	addParsed(cmd, &f.precision, "precision", tfconvrnn.Float32, tfconvrnn.ParsePrecision, "`PRECISION` to compute in: float32 or bfloat16, on processors that have it",
+		string(tfconvrnn.Float32), string(tfconvrnn.BFloat16))
+	addParsed(cmd, &f.convolution, "convolution", tfconvrnn.ConvolutionAuto, tfconvrnn.ParseConvolution,
+		"`HOW` to convolve: auto, by Winograd where that is faster, or direct, as TensorFlow does (the last bits differ)",
+		string(tfconvrnn.ConvolutionAuto), string(tfconvrnn.ConvolutionDirect))
+	addTrust(cmd, &f.verify, &f.trust)
 	addYes(cmd, &f.yes)
 	addQuiet(cmd, &f.quiet)
 	_ = cmd.RegisterFlagCompletionFunc("model", completeModels)
-	_ = cmd.RegisterFlagCompletionFunc("convolution", cobra.FixedCompletions([]string{tfconvrnn.ConvolutionAuto, tfconvrnn.ConvolutionDirect}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("device", cobra.FixedCompletions([]string{"cpu", "gpu"}, cobra.ShellCompDirectiveNoFileComp))
-}
-
-func addYes(cmd *cobra.Command, yes *bool) {
-	cmd.Flags().BoolVarP(yes, "yes", "y", false, "install the TensorFlow runtime without asking if it is missing (also with CI=true in the environment)")
-}
-
-func addQuiet(cmd *cobra.Command, quiet *bool) {
-	cmd.Flags().BoolVarP(quiet, "quiet", "q", false, "no progress on standard error")
-}
-
-func addJSON(cmd *cobra.Command, asJSON *bool) {
-	cmd.Flags().BoolVar(asJSON, "json", false, "print JSON")
+	complete(cmd, "device", "cpu", "gpu")
 }
 
 func completeModels(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -77,21 +68,12 @@ func (f *modelFlags) lookup() (savedmodels.Model, error) {
 
 // loadOptions returns the library's options for a presentation of so many timesteps.
 func (f *modelFlags) loadOptions(times int) ([]tfconvrnn.Option, error) {
-	if _, err := savedmodels.ParseWeights(f.weights); err != nil {
-		return nil, err
-	}
-	options := append(f.hereOptions(), tfconvrnn.WithWeights(f.weights))
+	options := append(f.hereOptions(), tfconvrnn.WithWeights(f.weights), tfconvrnn.WithPrecision(f.precision), tfconvrnn.WithConvolution(f.convolution))
 	if times > convert.DefaultTimes {
 		options = append(options, tfconvrnn.WithTimes(times))
 	}
 	if f.threads != 0 {
 		options = append(options, tfconvrnn.WithThreads(f.threads))
-	}
-	if f.precision != tfconvrnn.Float32 {
-		options = append(options, tfconvrnn.WithPrecision(f.precision))
-	}
-	if f.convolution != tfconvrnn.ConvolutionAuto {
-		options = append(options, tfconvrnn.WithConvolution(f.convolution))
 	}
 	onDevice, err := f.gpuFlags.options(f.device)
 	return append(options, onDevice...), err
@@ -132,7 +114,7 @@ func (f *presentationFlags) register(cmd *cobra.Command) {
 	flags.BoolVar(&f.roundMS, "round-ms", false, "round --on-ms, --off-ms and --total-ms to the nearest timestep of 10 ms")
 	flags.IntVar(&f.framesPerImage, "frames-per-image", 0, "timesteps for which each image of a sequence is shown (default 1)")
 	flags.StringVar(&f.blank, "blank", "published", "what is shown else: published (0.5 after normalization, as in training), gray, black, white, R,G,B (each 0 … 255), #rrggbb or a picture `FILE`")
-	_ = cmd.RegisterFlagCompletionFunc("presentation", cobra.FixedCompletions([]string{"default", "constant", "neural", "custom"}, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "presentation", "default", "constant", "neural", "custom")
 }
 
 // presentation returns the resolved presentation of single images, or of sequences

@@ -71,8 +71,8 @@ there is none for sequences, since outputs do not tell how long each is.`,
 	flags.BoolVar(&p.force, "force", false, "replace an existing file")
 	addQuiet(cmd, &p.quiet)
 	addJSON(cmd, &p.asJSON)
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(plotKinds, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(plotFormats, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "kind", plotKinds...)
+	complete(cmd, "format", plotFormats...)
 	return cmd
 }
 

@@ -46,7 +46,7 @@ downloaded checkpoints too.`,
 			return printRemoved(cmd.OutOrStdout(), all, false, asJSON)
 		},
 	}
-	cmd.Flags().StringVar(&store, "store", "", "`DIR` of converted models (default: in the user's cache)")
+	addStore(cmd, &store)
 	cmd.Flags().StringVar(&checkpoints, "checkpoints", "", "`DIR` of downloaded checkpoints (default: in the user's cache)")
 	cmd.Flags().BoolVar(&withCheckpoint, "checkpoint", false, "remove the downloaded checkpoints too")
 	addJSON(cmd, &asJSON)

@@ -174,7 +174,7 @@ func (s *slurmSubmitCommand) readPlan(cmd *cobra.Command) (output string, err er
 		c.note("%s for %s: one each", plural(chunks, "worker"), plural(chunks, "chunk"))
 		s.Workers = chunks
 	}
-	if s.GPUs != "" && plan.Device == "cpu" {
+	if s.GPUs != "" && plan.Devices.String() == "cpu" {
 		c.warn("the plan is for the CPU; plan with --device gpu for workers with GPUs")
 	}
 	return plan.Output, nil

@@ -36,7 +36,7 @@ layer's RMS) are errors.`,
 		RunE:              c.run,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&c.store, "store", "", "`DIR` of converted models (default: in the user's cache)")
+	addStore(cmd, &c.store)
 	flags.StringVar(&c.checkpoints, "checkpoints", "", "`DIR` of downloaded checkpoints (default: in the user's cache)")
 	flags.StringVar(&c.lock, "lock", "", "`FILE` of SHA-256 that download wrote (default: weights.lock here if it is there, or else beside the checkpoints)")
 	flags.BoolVar(&c.checksumsOnly, "checksums-only", false, "do not run the models")

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tfconvrnn/go/convert"
 	"github.com/tfconvrnn/go/internal/cuda"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/internal/processor"
@@ -34,22 +35,20 @@ const (
 	PlainEveryLayer = "plain_every_layer"
 )
 
-// lightConeVariant is the variant of LightCone.
-const lightConeVariant = "lightcone"
-
 // contestants are in the order in which they run.
 var contestants = []struct {
-	name, variant      string
+	name               string
+	variant            convert.Variant
 	direct, everyLayer bool
 }{
-	{LightCone, lightConeVariant, false, false},
-	{LightConeDirect, lightConeVariant, true, false},
-	{PlainPruned, "plain", true, false},
-	{PlainEveryLayer, "plain", true, true},
+	{LightCone, convert.LightCone, false, false},
+	{LightConeDirect, convert.LightCone, true, false},
+	{PlainPruned, convert.Plain, true, false},
+	{PlainEveryLayer, convert.Plain, true, true},
 }
 
 // loadOptions are those of a contestant's model.
-func loadOptions(o Options, variant string, direct bool) []tfconvrnn.Option {
+func loadOptions(o Options, variant convert.Variant, direct bool) []tfconvrnn.Option {
 	options := append(slices.Clone(o.Load), tfconvrnn.WithVariant(variant))
 	if direct {
 		options = append(options, tfconvrnn.WithConvolution(tfconvrnn.ConvolutionDirect))
@@ -181,10 +180,10 @@ type Result struct {
 	Times        int     `json:"times"`
 	Batch        int     `json:"batch"`
 	// Convolution is how the light cone convolves; see tfconvrnn.Model.Convolution.
-	Convolution string  `json:"convolution"`
-	Runs        int     `json:"runs"`
-	Machine     Machine `json:"machine"`
-	Peak        Peak    `json:"gemm_peak"`
+	Convolution tfconvrnn.Convolution `json:"convolution"`
+	Runs        int                   `json:"runs"`
+	Machine     Machine               `json:"machine"`
+	Peak        Peak                  `json:"gemm_peak"`
 	// Difference is the largest difference of the first image's features between
 	// the light cone and the plain variant, relative to the RMS of the layer at the
 	// timestep.

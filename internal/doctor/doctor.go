@@ -114,7 +114,7 @@ func checkRuntime(ctx context.Context, o Options) (findings Findings) {
 	if convolution, err := tfconvrnn.AvailableConvolution(); err != nil {
 		add("convolutions", Info, "direct, which takes about twice as long: "+err.Error(), "")
 	} else {
-		add("convolutions", OK, convolution, "")
+		add("convolutions", OK, convolution.String(), "")
 	}
 	if o.Verify {
 		switch m, err := runtimeinstall.Verify(ctx, filepath.Dir(loaded.Path())); {

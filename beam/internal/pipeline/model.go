@@ -77,7 +77,7 @@ func (m *sharedModel) open(ctx context.Context) (err error) {
 		options = append(options, tfconvrnn.WithStore(load.Store))
 	}
 	if load.Weights != "" {
-		options = append(options, tfconvrnn.WithWeights(load.Weights))
+		options = append(options, tfconvrnn.WithWeights(tfconvrnn.Weights(load.Weights)))
 	}
 	if load.Device != "" {
 		options = append(options, tfconvrnn.WithDevice(tfconvrnn.Device(load.Device)))
