@@ -96,6 +96,17 @@ func ParseOnError(text string) (OnError, error) {
 // String returns what ParseOnError reads.
 func (o OnError) String() string { return string(o) }
 
+// ParseDataType reads the type of features in an output: float32 or float16. The error wraps
+// tfconvrnn.ErrOption.
+func ParseDataType(text string) (features.DataType, error) {
+	for _, d := range []features.DataType{features.Float32, features.Float16} {
+		if d.String() == text {
+			return d, nil
+		}
+	}
+	return features.InvalidType, fmt.Errorf("%w: features are of type %v or %v, not %s", tfconvrnn.ErrOption, features.Float32, features.Float16, text)
+}
+
 // PlannedColumn is a column whose values are in the stimuli's records.
 type PlannedColumn struct {
 	Name  string `json:"name"`
@@ -118,10 +129,10 @@ func (c PlannedColumn) columnType() features.ColumnType {
 // checkChoices makes sure that what is chosen from a list is in it. Errors wrap
 // tfconvrnn.ErrOption.
 func (r *Recipe) checkChoices() error {
-	if r.DataType != features.Float32 && r.DataType != features.Float16 {
-		return fmt.Errorf("%w: features are of type %v or %v, not %v", tfconvrnn.ErrOption, features.Float32, features.Float16, r.DataType)
+	_, err := ParseDataType(r.DataType.String())
+	if err == nil {
+		_, err = ParseOnError(string(r.OnError))
 	}
-	_, err := ParseOnError(string(r.OnError))
 	if err == nil {
 		_, err = tfconvrnn.ParsePrecision(string(r.Precision))
 	}

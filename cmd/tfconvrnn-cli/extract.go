@@ -111,7 +111,7 @@ func (e *extractCommand) register(cmd *cobra.Command) {
 	flags.BoolVar(&e.logits, "include-logits", false, "add the decoded logits")
 	flags.StringArrayVar(&e.selected, "select", nil, "`UNITS` of a layer to take, as LAYER=UNITS: center, (row,column) or channels(0,3,8-15), or a position and channels joined by +; repeat it for several layers")
 	flags.StringArrayVar(&e.reduce, "reduce", nil, "`REDUCTION` of the features: gap, pool(k) or sparse(d,seed), for all layers or as LAYER=REDUCTION; repeat it for several layers")
-	addParsed(cmd, &e.dataType, "dtype", features.Float32, features.ParseDataType, "`TYPE` of the features in the output: float32 or float16", "float32", "float16")
+	addParsed(cmd, &e.dataType, "dtype", features.Float32, extraction.ParseDataType, "`TYPE` of the features in the output: float32 or float16", "float32", "float16")
 	flags.BoolVar(&e.force, "force", false, "replace an existing output")
 	flags.BoolVar(&e.forceSize, "force-size", false, "write even if the disk does not seem to have the room")
 	addParsed(cmd, &e.onError, "on-error", extraction.Fail, extraction.ParseOnError,
