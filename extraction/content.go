@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/dimensions"
 	"github.com/tfconvrnn/go/internal/reduce"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
@@ -184,7 +185,7 @@ func (o *outputContent) Layout(format features.Format) (*features.Layout, error)
 	}
 	if o.Logits {
 		layout.Streamed = append(layout.Streamed, features.Streamed{
-			Name: "logits", DataType: features.Float32, RowShape: []int{Classes}, Dimensions: []string{"logit"},
+			Name: "logits", DataType: features.Float32, RowShape: []int{dimensions.Classes}, Dimensions: []string{"logit"},
 		})
 	}
 	if o.Mask {
@@ -213,9 +214,6 @@ func (o *outputContent) place(s *features.Streamed, l LayerReduction) {
 	}
 	s.Layer.Selection = (*features.Selection)(&at)
 }
-
-// Classes is the number of outputs of the readout.
-const Classes = 1000
 
 // rowWriter makes rows of an output of the features of stimuli, reduced. It must not
 // be used concurrently.
@@ -276,7 +274,7 @@ func (f *rowWriter) Parts(b *tfconvrnn.Batch, i int, write func(array int, part 
 			return err
 		}
 		if values == nil {
-			values = f.missing(Classes)
+			values = f.missing(dimensions.Classes)
 		}
 		if err := write(array, values); err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/parallel"
 	"github.com/tfconvrnn/go/internal/storage"
 )
 
@@ -146,7 +147,7 @@ func (p *Plan) verify(ctx context.Context, done []bool, own recordSums, each fun
 	for first := 0; first < len(done); first += window {
 		count := min(window, len(done)-first)
 		records := make([]*ChunkRecord, count)
-		err := inParallel(ctx, workers, count, func(ctx context.Context, i int) error {
+		err := parallel.Each(ctx, workers, count, func(ctx context.Context, i int) error {
 			if !done[first+i] {
 				return nil
 			}

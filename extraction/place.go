@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/disk"
+	"github.com/tfconvrnn/go/internal/parallel"
 	"github.com/tfconvrnn/go/internal/storage"
 )
 
@@ -373,7 +374,7 @@ func (p *place) copyOut(ctx context.Context) error {
 	const window, atOnce = 1024, 64
 	var names []string
 	flush := func() error {
-		err := inParallel(ctx, atOnce, len(names), func(ctx context.Context, i int) error {
+		err := parallel.Each(ctx, atOnce, len(names), func(ctx context.Context, i int) error {
 			return storage.Copy(ctx, p.chunks, p.final, names[i])
 		})
 		names = names[:0]

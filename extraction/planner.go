@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
+	"github.com/tfconvrnn/go/internal/parallel"
 	"github.com/tfconvrnn/go/stimuli"
 )
 
@@ -256,7 +257,7 @@ func (p *planner) prepare(ctx context.Context, f *frame, encoder *zstd.Encoder) 
 				return
 			}
 		}
-	} else if f.err = inParallel(ctx, readers, len(f.found), func(ctx context.Context, i int) error {
+	} else if f.err = parallel.Each(ctx, readers, len(f.found), func(ctx context.Context, i int) error {
 		sum, err := p.scanner.Hash(ctx, &f.found[i])
 		f.records[i] = f.found[i].Record
 		f.records[i].SHA256 = sum
@@ -266,33 +267,6 @@ func (p *planner) prepare(ctx context.Context, f *frame, encoder *zstd.Encoder) 
 	}
 	f.found = nil
 	f.encode(encoder)
-}
-
-// inParallel calls work for 0 … n-1, several at once; the first error ends it.
-func inParallel(ctx context.Context, workers, n int, work func(ctx context.Context, i int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var group sync.WaitGroup
-	var mu sync.Mutex
-	next := 0
-	take := func() (int, bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		next++
-		return next - 1, next <= n && ctx.Err() == nil
-	}
-	for range min(workers, n) {
-		group.Go(func() {
-			for i, ok := take(); ok; i, ok = take() {
-				if err := work(ctx, i); err != nil {
-					cancel(err)
-					return
-				}
-			}
-		})
-	}
-	group.Wait()
-	return context.Cause(ctx)
 }
 
 // distinguish returns new ids for stimuli whose ids are equal to others', by their

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/storage"
@@ -92,11 +90,7 @@ func (p *Plan) Start(ctx context.Context, options RunOptions) error {
 // CheckSpace finds out whether the disk has the room for an output of so many bytes at a
 // path. The error wraps features.ErrNoSpace.
 func CheckSpace(output string, size int64) error {
-	free := disk.Free(filepath.Dir(filepath.Clean(output)))
-	if free < 0 || free >= size {
-		return nil
-	}
-	return fmt.Errorf("%s: %w: %s are needed, %s are free", output, features.ErrNoSpace, humanize.Bytes(uint64(size)), humanize.Bytes(uint64(free)))
+	return disk.Check(filepath.Dir(filepath.Clean(output)), size)
 }
 
 // resumeStore goes on with an interrupted run.

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"slices"
 	"time"
+
+	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 // Status says how far a plan is.
@@ -91,7 +93,7 @@ func (p *Plan) rate(ctx context.Context, times []writing) (float64, error) {
 	times = times[:min(len(times), rateChunks)]
 	spans := make([]time.Duration, len(times))
 	counts := make([]int, len(times))
-	err := inParallel(ctx, p.parallel, len(times), func(ctx context.Context, i int) error {
+	err := parallel.Each(ctx, p.parallel, len(times), func(ctx context.Context, i int) error {
 		record, err := p.Record(ctx, times[i].chunk)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errCorrupt) {
 			return nil

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/tfconvrnn/go/internal/parallel"
 	"github.com/tfconvrnn/go/internal/storage"
 )
 
@@ -49,7 +50,7 @@ func VerifyStore(ctx context.Context, name string) error {
 	lines := bufio.NewScanner(io.TeeReader(r, sum))
 	count := 0
 	check := func(batch []string) error {
-		return inParallel(ctx, 2*runtime.GOMAXPROCS(0), len(batch), func(ctx context.Context, i int) error {
+		return parallel.Each(ctx, 2*runtime.GOMAXPROCS(0), len(batch), func(ctx context.Context, i int) error {
 			want, file, ok := strings.Cut(batch[i], "  ")
 			if !ok {
 				return fmt.Errorf("%s: %w: line %q of %s", name, ErrDamaged, batch[i], manifestName)

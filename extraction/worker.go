@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/parallel"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -385,7 +386,7 @@ func (c *chunkBuffer) finishRow(ctx context.Context, fault error) error {
 	if c.rows%c.plan.store.ChunkRows() != 0 && c.rows < c.end-c.first {
 		return nil
 	}
-	return inParallel(ctx, c.plan.parallel, len(c.arrays), func(_ context.Context, i int) (err error) {
+	return parallel.Each(ctx, c.plan.parallel, len(c.arrays), func(_ context.Context, i int) (err error) {
 		n := len(c.files[i])
 		files := slices.Grow(c.files[i], 1)[:n+1]
 		files[n], err = c.arrays[i].Encode(files[n][:0]) // into the memory of an earlier chunk's
@@ -419,7 +420,7 @@ func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error
 		}
 	}
 	// In parallel, since most of the time each waits for the disk.
-	err = inParallel(ctx, p.parallel, len(contents), func(ctx context.Context, i int) error {
+	err = parallel.Each(ctx, p.parallel, len(contents), func(ctx context.Context, i int) error {
 		f := &record.Files[i]
 		if *f = newFileRecord(f.Name, contents[i]); other != nil {
 			return nil // another worker was faster

@@ -39,22 +39,9 @@ func diskError(err error) error {
 	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrTooLarge):
 		return err
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return fmt.Errorf("%w: %w; make room and resume", ErrNoSpace, err)
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	case errors.Is(err, unix.EFBIG):
 		return fmt.Errorf("%w and file system: %w", ErrTooLarge, err)
 	}
 	return err
-}
-
-// syncFolder makes renames within folder durable.
-func syncFolder(folder string) error {
-	dir, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
-		return err
-	}
-	return nil
 }

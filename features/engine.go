@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/tfconvrnn/go/internal/disk"
 )
 
@@ -134,12 +132,10 @@ func (w *engine) start(entries []journalEntry, header journalHeader) error {
 
 // checkSpace makes sure that the disk of an output has the room for it.
 func checkSpace(path string, need int64, options Options) error {
-	free := disk.Free(filepath.Dir(path))
-	if options.ForceSize || free < 0 || need <= free {
+	if options.ForceSize {
 		return nil
 	}
-	return fmt.Errorf("%w: %s are needed, %s are free; choose another place, fewer layers or a reduction",
-		ErrNoSpace, humanize.Bytes(uint64(need)), humanize.Bytes(uint64(free)))
+	return disk.Check(filepath.Dir(path), need)
 }
 
 // resume reads back what the journal vouches for and stops at the first entry
@@ -347,7 +343,7 @@ func (w *engine) publish() error {
 			}
 		}
 	}
-	if err := syncFolder(filepath.Dir(w.path)); err != nil {
+	if err := disk.SyncFolder(filepath.Dir(w.path)); err != nil {
 		return err
 	}
 	if w.journal != nil {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // Sentinels for errors.Is. Every error of this package that has one of these
@@ -38,7 +40,7 @@ var (
 	// ErrBusy: another process is writing the same output.
 	ErrBusy = errors.New("output is being written by another process")
 	// ErrNoSpace: the disk cannot hold the output.
-	ErrNoSpace = errors.New("not enough disk space")
+	ErrNoSpace = disk.ErrNoSpace
 	// ErrOrder: rows did not arrive in order, or not as whole rows.
 	ErrOrder = errors.New("rows out of order")
 	// ErrIncomplete: Finish was called before every row was written.

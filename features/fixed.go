@@ -11,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/tfconvrnn/go/internal/pagecache"
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // The sink of formats whose every byte has a place that is known before the
@@ -405,7 +405,7 @@ func (f *fixedSink) synced() func() error {
 			if err := file.Sync(); err != nil {
 				return err
 			}
-			pagecache.Drop(file)
+			disk.DropCache(file)
 		}
 		return nil
 	}

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // A journal is a text file of lines "<CRC-32 of the JSON, 8 hex digits> <JSON>\n".
@@ -81,7 +83,7 @@ func createJournal(path string, header journalHeader) (*journal, error) {
 		err = os.Rename(beside, path)
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(path))
+		err = disk.SyncFolder(filepath.Dir(path))
 	}
 	if err != nil {
 		file.Close()

@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/tfconvrnn/go/internal/dimensions"
 )
 
 // MillisecondsPerTimestep is the time that one timestep of the models stands
 // for.
-const MillisecondsPerTimestep = 10
+const MillisecondsPerTimestep = dimensions.MillisecondsPerTimestep
 
 // Layout says everything that an output will hold but the rows themselves. It
 // must not change while a Writer made from it is in use.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // An interrupted run can be gone on with as another one, of which the first rows are the
@@ -197,7 +199,7 @@ func move(path string, t target, regions []journalRegion, rows int, begin func()
 	if err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return disk.SyncFolder(filepath.Dir(path))
 }
 
 // copyRows copies the first rows of an array as they are.

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // zarrWriter writes a store in one process through the ZarrStore that distributed
@@ -146,7 +148,7 @@ func (z *zarrWriter) publish(ctx context.Context) error {
 		if err != nil || !entry.IsDir() {
 			return err
 		}
-		return syncFolder(name)
+		return disk.SyncFolder(name)
 	})
 	if err == nil {
 		err = ctx.Err()
@@ -155,7 +157,7 @@ func (z *zarrWriter) publish(ctx context.Context) error {
 		err = replaceFolder(z.path, false)
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(z.path))
+		err = disk.SyncFolder(filepath.Dir(z.path))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", z.path, diskError(err))

@@ -28,8 +28,8 @@ var ErrDownload = fetchfile.ErrDownload
 // ErrNotAtSource is wrapped, beside ErrDownload, by the error for a file that the source lacks.
 var ErrNotAtSource = errors.New("the source lacks the file")
 
-// ErrSpace is wrapped by the error for a disk that is too full.
-var ErrSpace = disk.ErrFull
+// ErrNoSpace is wrapped by the error for a disk that is too full.
+var ErrNoSpace = disk.ErrNoSpace
 
 // The files of a published checkpoint.
 const (
@@ -117,7 +117,7 @@ type Downloaded struct {
 //
 // A model that cannot be had does not keep the others from being downloaded: the
 // result holds those that were obtained, and the error joins those of the others.
-// They wrap ErrUnknownModel, ErrDownload, ErrSpace, ErrLocked, convert.ErrCorrupt,
+// They wrap ErrUnknownModel, ErrDownload, ErrNoSpace, ErrLocked, convert.ErrCorrupt,
 // convert.ErrMismatch, or are those of the file system or ctx.
 func (s *Store) Download(ctx context.Context, o DownloadOptions) ([]Downloaded, error) {
 	d, err := s.newDownload(o)

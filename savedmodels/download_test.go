@@ -249,10 +249,10 @@ func TestNoSpace(t *testing.T) {
 	var asked int64
 	p.options.space = func(dir string, need int64) error {
 		asked = max(asked, need)
-		return fmt.Errorf("%w in %s", ErrSpace, dir)
+		return fmt.Errorf("%w in %s", ErrNoSpace, dir)
 	}
 	_, err := p.download(t)
-	assert.ErrorIs(t, err, ErrSpace)
+	assert.ErrorIs(t, err, ErrNoSpace)
 	assert.Greater(t, asked, int64(2*len(read(t, one, dataName))), "checkpoint and SavedModel")
 	p.requireNothing(t, false)
 	for _, r := range server.Requests() {

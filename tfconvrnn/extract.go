@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tfconvrnn/go/convert/manifest"
+	"github.com/tfconvrnn/go/internal/dimensions"
 	"github.com/tfconvrnn/go/internal/libtf"
 )
 
@@ -263,7 +264,7 @@ func (b *Batch) Logits(stimulus int) ([]float32, error) {
 	return b.result.logits(b.items[stimulus], classes)
 }
 
-const classes = 1000
+const classes = dimensions.Classes
 
 // Stream extracts features of any number of stimuli in constant memory: it passes
 // batches, in order, to sink. Reading the next stimuli, computing and sink overlap;

@@ -7,11 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tfconvrnn/go/internal/dimensions"
 	"github.com/tfconvrnn/go/internal/images"
 )
 
 // ImageSize is the height and width of the images that all models read, in pixels.
-const ImageSize = 224
+const ImageSize = dimensions.ImageSize
 
 const imageValues = ImageSize * ImageSize * 3
 

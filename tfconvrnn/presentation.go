@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tfconvrnn/go/internal/dimensions"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
 // MillisecondsPerTimestep is the duration of a timestep.
-const MillisecondsPerTimestep = 10
+const MillisecondsPerTimestep = dimensions.MillisecondsPerTimestep
 
 // Neural presentation: 260 ms, off at 100 ms.
 const (

@@ -126,7 +126,7 @@ func (e *extractCommand) prepare(cmd *cobra.Command, args []string, p *extractPl
 	}
 	if !e.dryRun && !e.forceSize && !p.resuming && format != features.Zarr { // which looks itself
 		if err := extraction.CheckSpace(e.out, draft.Size()); err != nil {
-			return nil, spaceRemedy(err)
+			return nil, e.remedy(p, err)
 		}
 	}
 	return draft, nil
@@ -173,16 +173,14 @@ func (e *extractCommand) remedy(p *extractPlan, err error) error {
 	switch {
 	case errors.As(err, &other):
 		return fmt.Errorf("%w; go on with it (%s extract work --plan %s), choose another --out, or discard it with --force", err, program, other.Plan)
+	case errors.Is(err, features.ErrNoSpace):
+		return fmt.Errorf("%w; choose another disk, fewer layers or --reduce, or --force-size", err)
 	case errors.Is(err, extraction.ErrPlan) && p.resuming:
 		return fmt.Errorf("%w; start anew with --force", err)
 	case errors.Is(err, fs.ErrExist) && !errors.Is(err, features.ErrExists):
 		return fmt.Errorf("%s: %w; choose another name, or replace it with --force", e.out, features.ErrExists)
 	}
 	return resumeRemedy(err)
-}
-
-func spaceRemedy(err error) error {
-	return fmt.Errorf("%w; choose another disk, fewer layers or --reduce, or --force-size", err)
 }
 
 // plan checks the flags.
@@ -336,6 +334,9 @@ func unreadableRemedy(err error) error {
 func keptMessage(err error) string {
 	if stimuli.IsStimulusFault(err) && exitCode(context.Background(), err) == exitInput {
 		return "what is finished is kept; mend or remove the stimulus, or add --on-error skip, and go on with --resume"
+	}
+	if errors.Is(err, features.ErrNoSpace) {
+		return "what is finished is kept; make room, and go on with --resume"
 	}
 	return "what is finished is kept; go on with --resume"
 }

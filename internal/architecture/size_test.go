@@ -72,7 +72,6 @@ var long = map[string]string{
 	"internal/images/convert.go convertColours":        "a table of colour types",
 	"internal/plotting/dynamics.go Dynamics":           "one figure",
 	"internal/plotting/probabilities.go Probabilities": "one figure",
-	"internal/plotting/rdm.go rdms":                    "one figure",
 	"tfconvrnn/extract.go":                             "one run, from the request to its results",
 	"tfconvrnn/extract.go arrange":                     "one arrangement of a batch",
 }

@@ -9,20 +9,7 @@ import (
 	"hash"
 	"io"
 	"os"
-	"runtime"
 )
-
-// SyncFolder makes what was made, renamed or removed in a folder lasting, where the system can.
-func SyncFolder(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
-}
 
 // copyBuffer is how much is read at once.
 const copyBuffer = 1 << 20

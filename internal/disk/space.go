@@ -10,18 +10,18 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// ErrFull is wrapped by the errors of Check.
-var ErrFull = errors.New("not enough disk space")
+// ErrNoSpace is wrapped by errors about a disk that is too full.
+var ErrNoSpace = errors.New("not enough disk space")
 
-// Check returns an error that wraps ErrFull if fewer than need bytes can be written
+// Check returns an error that wraps ErrNoSpace if fewer than need bytes can be written
 // below the directory dir, which need not exist yet.
 func Check(dir string, need int64) error {
 	free := Free(existing(dir))
 	if free < 0 || free >= need {
 		return nil
 	}
-	return fmt.Errorf("%w in %s: %s are needed and %s are free; make room, or choose another disk",
-		ErrFull, dir, humanize.Bytes(uint64(need)), humanize.Bytes(uint64(free)))
+	return fmt.Errorf("%w in %s: %s are needed and %s are free",
+		ErrNoSpace, dir, humanize.Bytes(uint64(need)), humanize.Bytes(uint64(free)))
 }
 
 // existing returns the nearest directory above dir that exists.

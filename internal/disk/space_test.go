@@ -16,6 +16,6 @@ func TestCheck(t *testing.T) {
 		t.Skip("free space is not known here")
 	}
 	err := Check(dir, math.MaxInt64)
-	assert.ErrorIs(t, err, ErrFull)
+	assert.ErrorIs(t, err, ErrNoSpace)
 	assert.ErrorContains(t, err, dir)
 }

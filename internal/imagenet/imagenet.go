@@ -12,13 +12,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/tfconvrnn/go/internal/dimensions"
 )
 
 //go:embed classes.tsv
 var table string
 
 // Classes is the number of classes.
-const Classes = 1000
+const Classes = dimensions.Classes
 
 // Class is a class of the ImageNet challenge.
 type Class struct {

@@ -7,10 +7,12 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/tfconvrnn/go/internal/dimensions"
 )
 
 // Size is the width and height of the models' input, in pixels.
-const Size = 224
+const Size = dimensions.ImageSize
 
 // Gray is the channel value of the field around a stimulus that is placed by
 // visual degrees: Pillow's colour "gray", which Brain-Score uses.

@@ -2,6 +2,7 @@
 package parallel
 
 import (
+	"context"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -30,4 +31,25 @@ func For(n, group int, work func(i int)) {
 		})
 	}
 	running.Wait()
+}
+
+// Each calls work for 0 … n-1, several at once, which may wait for files or a network. The first
+// error ends it, and the context of what is still at work. The error is that, or ctx's.
+func Each(ctx context.Context, atOnce, n int, work func(ctx context.Context, i int) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var running sync.WaitGroup
+	var next atomic.Int64
+	for range min(atOnce, n) {
+		running.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				if err := work(ctx, i); err != nil {
+					cancel(err)
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
+	return context.Cause(ctx)
 }

@@ -1,6 +1,8 @@
 package parallel_test
 
 import (
+	"context"
+	"errors"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -23,4 +25,30 @@ func TestEveryNumberOnce(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestEachEndsWithTheFirstError(t *testing.T) {
+	counts := make([]atomic.Int64, 100)
+	assert.NoError(t, parallel.Each(t.Context(), 7, len(counts), func(_ context.Context, i int) error { counts[i].Add(1); return nil }))
+	for i := range counts {
+		assert.Equal(t, int64(1), counts[i].Load(), "%d", i)
+	}
+	failed := errors.New("failed")
+	var begun atomic.Int64
+	err := parallel.Each(t.Context(), 2, 1000, func(ctx context.Context, i int) error {
+		begun.Add(1)
+		if i == 3 {
+			return failed
+		}
+		if i > 3 {
+			<-ctx.Done() // would wait for ever if the error did not end it
+		}
+		return nil
+	})
+	assert.ErrorIs(t, err, failed)
+	assert.LessOrEqual(t, begun.Load(), int64(5))
+	assert.NoError(t, parallel.Each(t.Context(), 2, 0, nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorIs(t, parallel.Each(ctx, 2, 10, func(context.Context, int) error { panic("it is too late") }), context.Canceled)
 }

@@ -6,9 +6,10 @@ import (
 	"image"
 	"math"
 	"strings"
-	"sync"
 
 	"gonum.org/v1/gonum/blas/blas32"
+
+	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 // rdmBlockBytes bounds the standardized features that are in memory at a time,
@@ -142,23 +143,20 @@ func (s *Source) rdms(ctx context.Context, l *Layer, columns []column, stimuli [
 	// compare fills in the dissimilarities of stimulus a, standardized in x, and
 	// the first count of those held, which begin with stimulus first.
 	compare := func(a int, x []float32, xDefined []bool, first, count int) {
-		var wait sync.WaitGroup
-		for i, k := range at { // each has its own matrix
-			wait.Go(func() {
-				for b := range count {
-					d := math.NaN()
-					if xDefined[i] && heldDefined[b*len(times)+i] {
-						d = 0
-						if a != first+b {
-							y := held[b*width+i*size : b*width+(i+1)*size]
-							d = max(0, 1-blas32.DDot(vector(x[i*size:(i+1)*size]), vector(y)))
-						}
+		parallel.For(len(at), 1, func(i int) { // each has its own matrix
+			matrix := matrices[at[i]]
+			for b := range count {
+				d := math.NaN()
+				if xDefined[i] && heldDefined[b*len(times)+i] {
+					d = 0
+					if a != first+b {
+						y := held[b*width+i*size : b*width+(i+1)*size]
+						d = max(0, 1-blas32.DDot(vector(x[i*size:(i+1)*size]), vector(y)))
 					}
-					matrices[k][a*n+first+b], matrices[k][(first+b)*n+a] = d, d
 				}
-			})
-		}
-		wait.Wait()
+				matrix[a*n+first+b], matrix[(first+b)*n+a] = d, d
+			}
+		})
 	}
 	for first := 0; first < n; first += block {
 		in := min(block, n-first)

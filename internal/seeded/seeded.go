@@ -17,9 +17,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
-	"runtime"
 	"strings"
-	"sync"
+
+	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 const gamma = 0x9E3779B97F4A7C15 // SplitMix64's increment: 2^64 divided by the golden ratio
@@ -117,18 +117,10 @@ func Fill(dst []float32, name string, shape []int, trainable bool, seed uint64) 
 	state := mix(h.Sum64() + seed*gamma)
 	centre, half := Range(name, shape, trainable)
 
-	if len(dst) <= chunk {
-		fill(dst, state, centre, half)
-		return
-	}
-	workers := min(runtime.GOMAXPROCS(0), (len(dst)+chunk-1)/chunk)
-	part := (len(dst) + workers - 1) / workers
-	var wg sync.WaitGroup
-	for from := 0; from < len(dst); from += part {
-		to := min(from+part, len(dst))
-		wg.Go(func() { fill(dst[from:to], state+uint64(from)*gamma, centre, half) })
-	}
-	wg.Wait()
+	parallel.For((len(dst)+chunk-1)/chunk, 1, func(i int) {
+		from := i * chunk
+		fill(dst[from:min(from+chunk, len(dst))], state+uint64(from)*gamma, centre, half)
+	})
 }
 
 func fill(dst []float32, state uint64, centre, half float64) {

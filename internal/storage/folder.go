@@ -13,7 +13,6 @@ import (
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/disk"
-	"github.com/tfconvrnn/go/internal/pagecache"
 )
 
 // Folder is a Store in a folder, which must exist for something to be written: a
@@ -69,7 +68,7 @@ func (f *Folder) write(ctx context.Context, name string, fill func(io.Writer) er
 	if err := file.Sync(); err != nil {
 		return err
 	}
-	pagecache.Drop(file)
+	disk.DropCache(file)
 	if err := file.Close(); err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (c *Cache) Read(key string, names []string, allocate func(name string, shap
 }
 
 // Write puts a set in place of what there is under the key, and removes sets that are
-// too many. Errors wrap disk.ErrFull or come from the file system.
+// too many. Errors wrap disk.ErrNoSpace or come from the file system.
 func (c *Cache) Write(key string, tensors []Tensor) error {
 	if err := os.MkdirAll(c.dir, 0o777); err != nil {
 		return err

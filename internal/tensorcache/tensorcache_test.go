@@ -128,7 +128,7 @@ func TestNotElsewhere(t *testing.T) {
 func TestNoRoom(t *testing.T) {
 	c := testCache(t, 2)
 	c.spare = math.MaxInt64 - 8
-	require.ErrorIs(t, c.Write(Key("a"), []Tensor{pair("x", 1, 2)}), disk.ErrFull)
+	require.ErrorIs(t, c.Write(Key("a"), []Tensor{pair("x", 1, 2)}), disk.ErrNoSpace)
 	_, err := get(c, Key("a"), "x")
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	c = New(filepath.Join(t.TempDir(), "file"), 1)

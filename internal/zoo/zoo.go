@@ -6,22 +6,23 @@
 // implemented.
 package zoo
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/tfconvrnn/go/internal/dimensions"
+)
 
 // ImageSize is the height and width of the images all models read, in pixels.
-const ImageSize = 224
+const ImageSize = dimensions.ImageSize
 
 // Classes is the number of outputs of the readout layer.
-const Classes = 1000
+const Classes = dimensions.Classes
 
 // Readout is the name of the last layer of every model.
 const Readout = "imnetds"
 
 // FirstDecodedTimestep is where max_conf and thresh begin to look at the readout.
 const FirstDecodedTimestep = 11
-
-// MillisecondsPerTimestep is the duration of one timestep.
-const MillisecondsPerTimestep = 10
 
 // Depth is the number of convolutional layers a model has, by its published name.
 type Depth string

@@ -1,5 +1,4 @@
-// Package pagecache keeps what is written once out of the system's cache.
-package pagecache
+package disk
 
 import (
 	"os"
@@ -7,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Drop takes what of a file is on disk out of the system's cache. An output is not
+// DropCache takes what of a file is on disk out of the system's cache. An output is not
 // read again soon: left there it drives out what is, such as the pictures to come,
 // and the system has to find new memory for all that is written.
-func Drop(file *os.File) {
+func DropCache(file *os.File) {
 	_ = unix.Fadvise(int(file.Fd()), 0, 0, unix.FADV_DONTNEED) // advice
 }
