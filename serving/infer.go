@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tfconvrnn/go/extraction"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/imagenet"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -257,7 +258,7 @@ func (a *answering) rows(of func(r *result) []float32, size int) (parts [][]floa
 func (a *answering) logits(stimulus int) []float32 {
 	for _, g := range a.in.groups {
 		if k := slices.Index(g.members, stimulus); k >= 0 {
-			return g.result.logits[k*extraction.Classes : (k+1)*extraction.Classes]
+			return g.result.logits[k*tfconvrnn.Classes : (k+1)*tfconvrnn.Classes]
 		}
 	}
 	return nil
@@ -267,8 +268,8 @@ func (a *answering) output(name string) (*output, error) {
 	n := len(a.in.stimuli)
 	switch name {
 	case outputLogits:
-		return &output{name: name, datatype: "FP32", shape: newShape(n, extraction.Classes),
-			floats: a.rows(func(r *result) []float32 { return r.logits }, extraction.Classes)}, nil
+		return &output{name: name, datatype: "FP32", shape: newShape(n, tfconvrnn.Classes),
+			floats: a.rows(func(r *result) []float32 { return r.logits }, tfconvrnn.Classes)}, nil
 	case outputProvenance:
 		return a.provenance()
 	case outputClasses, outputProbabilities, outputWordNetIDs, outputNames:
@@ -340,7 +341,7 @@ func (a *answering) provenance() (*output, error) {
 }
 
 func (a *answering) about() *extraction.Provenance {
-	about := &extraction.Provenance{Provenance: a.plan.asked.Provenance(), DataType: "float32", Reductions: map[string]string{}}
+	about := &extraction.Provenance{Provenance: a.plan.asked.Provenance(), DataType: features.Float32, Reductions: map[string]string{}}
 	about.Preprocessing = a.set.wish.preprocessing
 	about.BatchSize = 0
 	for _, g := range a.in.groups {

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/internal/imagenet"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -51,7 +50,7 @@ func (s *served) metadata() *modelMetadata {
 			tensorMetadata{l.Name + "/" + partDriven, "BOOL", []int64{-1}})
 	}
 	m.Outputs = append(m.Outputs,
-		tensorMetadata{outputLogits, "FP32", []int64{-1, extraction.Classes}},
+		tensorMetadata{outputLogits, "FP32", []int64{-1, tfconvrnn.Classes}},
 		tensorMetadata{outputClasses, "INT32", []int64{-1, -1}},
 		tensorMetadata{outputProbabilities, "FP32", []int64{-1, -1}},
 		tensorMetadata{outputWordNetIDs, "BYTES", []int64{-1, -1}},

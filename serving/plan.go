@@ -177,7 +177,7 @@ func (p *plan) resultBytes(stimuli int) int64 {
 		values += l.size
 	}
 	if p.wish.logits {
-		values += extraction.Classes
+		values += tfconvrnn.Classes
 	}
 	return 4 * int64(values) * int64(stimuli)
 }
@@ -198,7 +198,7 @@ func (p *plan) newResult(stimuli int) *result {
 		r.layers[i] = make([]float32, stimuli*l.size)
 	}
 	if p.wish.logits {
-		r.logits = make([]float32, stimuli*extraction.Classes)
+		r.logits = make([]float32, stimuli*tfconvrnn.Classes)
 	}
 	return r
 }
@@ -225,7 +225,7 @@ func (r *result) take(b *tfconvrnn.Batch, item, stimulus int, buffer []float32) 
 		if err != nil {
 			return buffer, err
 		}
-		copy(r.logits[stimulus*extraction.Classes:], values)
+		copy(r.logits[stimulus*tfconvrnn.Classes:], values)
 	}
 	return buffer, nil
 }

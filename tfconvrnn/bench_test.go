@@ -72,7 +72,7 @@ func TestCostOfVariants(t *testing.T) {
 		f, err := x.Extract(t.Context(), pictures)
 		require.NoError(t, err)
 		assert.Empty(t, f.Layers)
-		require.Len(t, f.Logits, classes)
+		require.Len(t, f.Logits, Classes)
 		logits = append(logits, f.Logits)
 		s := x.Statistics()
 		assert.Positive(t, s.InSession)

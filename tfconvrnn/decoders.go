@@ -32,19 +32,19 @@ const FirstDecodedTimestep = 11
 var ErrTrajectory = errors.New("unusable readout trajectory")
 
 func timestepsOf(readout []float32) (int, error) {
-	if len(readout) == 0 || len(readout)%classes != 0 {
-		return 0, fmt.Errorf("%w: %d values are not [timesteps, %d]", ErrTrajectory, len(readout), classes)
+	if len(readout) == 0 || len(readout)%Classes != 0 {
+		return 0, fmt.Errorf("%w: %d values are not [timesteps, %d]", ErrTrajectory, len(readout), Classes)
 	}
 	for i, v := range readout {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return 0, fmt.Errorf("%w: class %d at its timestep %d is %g", ErrTrajectory, i%classes, i/classes, v)
+			return 0, fmt.Errorf("%w: class %d at its timestep %d is %g", ErrTrajectory, i%Classes, i/Classes, v)
 		}
 	}
-	return len(readout) / classes, nil
+	return len(readout) / Classes, nil
 }
 
 func at(readout []float32, timestep int) []float32 {
-	return readout[timestep*classes : (timestep+1)*classes]
+	return readout[timestep*Classes : (timestep+1)*Classes]
 }
 
 // DecodeLast returns the readout at the last timestep T-1 (published name: simple):
@@ -186,16 +186,16 @@ func DecodeSoftmaxAverage(readout []float32, beta float32) ([]float32, error) {
 	if err := checkBeta(beta); err != nil {
 		return nil, err
 	}
-	logits := make([]float32, classes)
+	logits := make([]float32, Classes)
 	weights := make([]float64, times)
 	for c := range logits {
 		for t := range weights {
-			weights[t] = float64(beta) * float64(readout[t*classes+c])
+			weights[t] = float64(beta) * float64(readout[t*Classes+c])
 		}
 		softmax(weights)
 		var sum float64
 		for t, w := range weights {
-			sum += w * float64(readout[t*classes+c])
+			sum += w * float64(readout[t*Classes+c])
 		}
 		logits[c] = float32(sum)
 	}
@@ -219,11 +219,11 @@ func softmax(values []float64) {
 }
 
 func average(readout []float32, weights []float64) []float32 {
-	logits := make([]float32, classes)
+	logits := make([]float32, Classes)
 	for c := range logits {
 		var sum float64
 		for t, w := range weights {
-			sum += w * float64(readout[t*classes+c])
+			sum += w * float64(readout[t*Classes+c])
 		}
 		logits[c] = float32(sum)
 	}

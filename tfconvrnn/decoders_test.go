@@ -16,9 +16,9 @@ import (
 // trajectory returns [timesteps, 1000] with the given values of the first classes
 // and -100 for the others.
 func trajectory(rows ...[]float32) []float32 {
-	data := make([]float32, 0, len(rows)*classes)
+	data := make([]float32, 0, len(rows)*Classes)
 	for _, row := range rows {
-		full := make([]float32, classes)
+		full := make([]float32, Classes)
 		for i := range full {
 			full[i] = -100
 		}
@@ -32,7 +32,7 @@ func TestDecoders(t *testing.T) {
 	z := trajectory([]float32{1, 0}, []float32{3, 0}, []float32{0, 5}, []float32{5, 0}, []float32{2, 2})
 	before := slices.Clone(z)
 	first := func(logits []float32, n int) []float32 {
-		require.Len(t, logits, classes)
+		require.Len(t, logits, Classes)
 		return logits[:n]
 	}
 	last, err := DecodeLast(z)
@@ -68,7 +68,7 @@ func TestDecoders(t *testing.T) {
 	for i, d := range []float64{1, 3, 5, 5, 0} {
 		w := math.Exp(1 / (1 + math.Exp(-d)))
 		sum += w
-		weighted += w * float64(z[i*classes])
+		weighted += w * float64(z[i*Classes])
 	}
 	assert.InDelta(t, weighted/sum, logits[0], 1e-5)
 
@@ -144,8 +144,8 @@ func TestDecodersAgreeWithGraphs(t *testing.T) {
 				require.NoError(t, err)
 				at := map[int]bool{}
 				for i := range stimuli {
-					readout := features.Layers[0].Data[i*n*classes : (i+1)*n*classes]
-					decoded := readout[min(FirstDecodedTimestep, n-1)*classes:]
+					readout := features.Layers[0].Data[i*n*Classes : (i+1)*n*Classes]
+					decoded := readout[min(FirstDecodedTimestep, n-1)*Classes:]
 					var got []float32
 					var timestep int
 					switch parameters.Decoder {
@@ -159,7 +159,7 @@ func TestDecodersAgreeWithGraphs(t *testing.T) {
 						got, timestep, err = DecodeThreshold(decoded, parameters.Beta, parameters.Threshold)
 					}
 					require.NoError(t, err)
-					require.Equal(t, features.Logits[i*classes:(i+1)*classes], got, "stimulus %d of %d timesteps, decoded at %d", i, n, timestep)
+					require.Equal(t, features.Logits[i*Classes:(i+1)*Classes], got, "stimulus %d of %d timesteps, decoded at %d", i, n, timestep)
 					at[timestep] = true
 				}
 				t.Logf("%s of %d timesteps: decoded at %d different ones", parameters.Decoder, n, len(at))

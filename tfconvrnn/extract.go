@@ -261,10 +261,11 @@ func (b *Batch) Logits(stimulus int) ([]float32, error) {
 	if b.items[stimulus] < 0 || !b.extraction.options.logits {
 		return nil, nil
 	}
-	return b.result.logits(b.items[stimulus], classes)
+	return b.result.logits(b.items[stimulus], Classes)
 }
 
-const classes = dimensions.Classes
+// Classes is the number of outputs of the readout: the classes of ImageNet.
+const Classes = dimensions.Classes
 
 // Stream extracts features of any number of stimuli in constant memory: it passes
 // batches, in order, to sink. Reading the next stimuli, computing and sink overlap;

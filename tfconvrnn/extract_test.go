@@ -141,7 +141,7 @@ func TestBatchesAreInOrder(t *testing.T) {
 				}
 				logits, err := b.Logits(i)
 				require.NoError(t, err)
-				requireClose(t, want.Logits[(next+i)*classes:(next+i+1)*classes], logits, 1e-5)
+				requireClose(t, want.Logits[(next+i)*Classes:(next+i+1)*Classes], logits, 1e-5)
 			}
 			next += len(b.Stimuli)
 			batches++
@@ -197,12 +197,12 @@ func TestOnError(t *testing.T) {
 			if !slices.Contains(failed, i) {
 				assert.NoError(t, f.Failed[i])
 				requireClose(t, alone.Layers[0].At(at, 5), f.Layers[0].At(i, 5), 1e-5)
-				requireClose(t, alone.Logits[at*classes:(at+1)*classes], f.Logits[i*classes:(i+1)*classes], 1e-5)
+				requireClose(t, alone.Logits[at*Classes:(at+1)*Classes], f.Logits[i*Classes:(i+1)*Classes], 1e-5)
 				at++
 				continue
 			}
 			assert.Error(t, f.Failed[i])
-			for _, v := range append(slices.Clone(f.Layers[0].At(i, 5)), f.Logits[i*classes:(i+1)*classes]...) {
+			for _, v := range append(slices.Clone(f.Layers[0].At(i, 5)), f.Logits[i*Classes:(i+1)*Classes]...) {
 				require.True(t, v != v, "%v is no NaN", v)
 			}
 		}

@@ -81,7 +81,7 @@ func (x *Extraction) collect(ctx context.Context, stimuli []Stimulus) (*Features
 		f.Layers[i] = LayerFeatures{LayerOutput: l, Data: make([]float32, 0, len(stimuli)*len(l.Timesteps)*l.Size())}
 	}
 	if x.options.logits {
-		f.Logits = make([]float32, 0, len(stimuli)*classes)
+		f.Logits = make([]float32, 0, len(stimuli)*Classes)
 	}
 	err := x.Stream(ctx, slices.Values(stimuli), func(b *Batch) error {
 		for i, s := range b.Stimuli {
@@ -99,7 +99,7 @@ func (x *Extraction) collect(ctx context.Context, stimuli []Stimulus) (*Features
 					return err
 				}
 				if values == nil {
-					f.Logits = appendNaN(f.Logits, classes)
+					f.Logits = appendNaN(f.Logits, Classes)
 				}
 				f.Logits = append(f.Logits, values...)
 			}

@@ -193,11 +193,11 @@ func compareGolden(t *testing.T, g goldenFile, extracted *Features) (worst float
 	require.Len(t, extracted.Logits, len(want))
 	for n := range 2 {
 		var squares, largest float64
-		for i := n * classes; i < (n+1)*classes; i++ {
+		for i := n * Classes; i < (n+1)*Classes; i++ {
 			squares += want[i] * want[i]
 			largest = max(largest, math.Abs(float64(extracted.Logits[i])-want[i]))
 		}
-		logits = max(logits, largest/math.Sqrt(squares/classes))
+		logits = max(logits, largest/math.Sqrt(squares/Classes))
 	}
 	return worst, where, logits
 }

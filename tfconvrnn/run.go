@@ -425,8 +425,8 @@ func (r *result) logits(stimulus, classes int) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(data) < (stimulus+1)*classes {
+	if len(data) < (stimulus+1)*Classes {
 		return nil, fmt.Errorf("%w: the logits have %d values", ErrModified, len(data))
 	}
-	return data[stimulus*classes : (stimulus+1)*classes], nil
+	return data[stimulus*Classes : (stimulus+1)*Classes], nil
 }

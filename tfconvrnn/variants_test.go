@@ -128,7 +128,7 @@ func TestVariantsAgree(t *testing.T) {
 				}
 				if want.Logits != nil {
 					for n := range stimuli {
-						e := relativeError(want.Logits[n*classes:(n+1)*classes], got.Logits[n*classes:(n+1)*classes])
+						e := relativeError(want.Logits[n*Classes:(n+1)*Classes], got.Logits[n*Classes:(n+1)*Classes])
 						if !(e <= tolerance) {
 							t.Fatalf("the logits of stimulus %d differ by %.2e of their RMS: %s", n, e, p)
 						}
