@@ -80,7 +80,7 @@ func (r *run) command(layers []string) (string, error) {
 	words = append(words, shown...)
 	words = append(words, "--batch", "1", "--threads", strconv.Itoa(p.Threads))
 	if p.Precision != tfconvrnn.Float32 {
-		words = append(words, "--precision", p.Precision)
+		words = append(words, "--precision", p.Precision.String())
 	}
 	if p.Device != string(tfconvrnn.CPU) && p.Device != "" {
 		words = append(words, "--device", "gpu")
