@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -162,27 +163,28 @@ func (r *Result) tableColumns() []resultColumn {
 	}
 }
 
+// Table is the table that WriteTable writes, with a heading.
+func (r *Result) Table() [][]string {
+	columns := r.shown(r.tableColumns())
+	rows := make([][]string, len(r.Scores)+1)
+	for _, c := range columns {
+		rows[0] = append(rows[0], c.name)
+		for i := range r.Scores {
+			rows[i+1] = append(rows[i+1], c.value(&r.Scores[i]))
+		}
+	}
+	return rows
+}
+
 // WriteTable writes a table for people, and below it what the numbers are.
 func (r *Result) WriteTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	columns := r.shown(r.tableColumns())
-	for i, c := range columns {
-		if i > 0 {
-			fmt.Fprint(table, "\t")
-		}
-		fmt.Fprint(table, c.name)
+	for _, row := range r.Table() {
+		fmt.Fprintln(table, strings.Join(row, "\t"))
 	}
-	fmt.Fprintln(table)
 	normalisation, above := "", false
 	for k := range r.Scores {
 		s := &r.Scores[k]
-		for i, c := range columns {
-			if i > 0 {
-				fmt.Fprint(table, "\t")
-			}
-			fmt.Fprint(table, c.value(s))
-		}
-		fmt.Fprintln(table)
 		if s.Normalisation != "" {
 			normalisation = s.Normalisation
 		}

@@ -27,16 +27,19 @@ type plotCommand struct {
 	options                  plotting.Options
 }
 
-// plotKinds are the kinds of figures, in the order of an HTML page.
+// plotKinds are the kinds of figures of features, in the order of an HTML page.
 var plotKinds = []string{"probabilities", "dynamics", "rdm", "mosaic", "animation"}
+
+// allPlotKinds are also those of results.
+func allPlotKinds() []string { return append(slices.Clone(plotKinds), plotting.ComparisonKinds()...) }
 
 var plotFormats = []string{"png", "svg", "html", "gif"}
 
 func newPlot() *cobra.Command {
 	p := &plotCommand{}
 	cmd := &cobra.Command{
-		Use:   "plot FEATURES --out FILE [flags]",
-		Short: "Draw extracted features",
+		Use:   "plot FILE --out FILE [flags]",
+		Short: "Draw extracted features, or what compare found",
 		Long: `Draw the features in an output of extract, of any format, as PNG, SVG, an HTML page
 or an animated GIF. The kinds of figures:
 
@@ -48,19 +51,28 @@ or an animated GIF. The kinds of figures:
   mosaic         feature maps of a stimulus, by layer and time
   animation      the same, moving (.gif, .html)
 
-A PNG or SVG shows one kind (dynamics unless --kind says another), a GIF the
-animation, an HTML page all that the output allows. A bar shows when the image is;
-there is none for sequences, since outputs do not tell how long each is.`,
+A bar shows when the image is; there is none for sequences, since outputs do not tell
+how long each is. Of a result of compare (.nc, .zarr or .json):
+
+  best           what "compare best" chose for each region, and how well it does
+  scores         scores over time, or of each layer, with the ceiling
+  layers         layers × time
+  matrix         time of features × time of responses
+  points         predicted and measured solution times, or d'
+
+A PNG or SVG shows one kind (unless --kind says another, dynamics or the first that is
+possible), a GIF the animation, an HTML page all that the file allows.`,
 		Example: `  ` + program + ` plot features.npz --out features.html
   ` + program + ` plot features.npz --kind rdm --layers conv8,conv10 --out rdm.svg
-  ` + program + ` plot features.npz --stimuli cat.jpg --out cat.gif`,
+  ` + program + ` plot features.npz --stimuli cat.jpg --out cat.gif
+  ` + program + ` plot scores.nc --out report.html`,
 		Args: p.args,
 		RunE: p.run,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&p.out, "out", "o", "", "`FILE` to write: .png, .svg, .html or .gif")
 	flags.StringVar(&p.format, "format", "", "its `FORMAT`, if the name does not tell it: "+strings.Join(plotFormats, ", "))
-	flags.StringArrayVar(&p.kinds, "kind", nil, "comma-separated `KINDS` of figures: "+strings.Join(plotKinds, ", "))
+	flags.StringArrayVar(&p.kinds, "kind", nil, "comma-separated `KINDS` of figures: "+strings.Join(allPlotKinds(), ", "))
 	flags.StringArrayVar(&p.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
 	flags.StringArrayVar(&p.stimuli, "stimuli", nil, "`STIMULUS` by name or number; repeat it for several (default: all, or the first ones)")
 	flags.StringArrayVar(&p.timesteps, "timesteps", nil, "comma-separated `TIMESTEPS` of matrices and feature maps (default: eight)")
@@ -71,7 +83,7 @@ there is none for sequences, since outputs do not tell how long each is.`,
 	flags.BoolVar(&p.force, "force", false, "replace an existing file")
 	addQuiet(cmd, &p.quiet)
 	addJSON(cmd, &p.asJSON)
-	complete(cmd, "kind", plotKinds...)
+	complete(cmd, "kind", allPlotKinds()...)
 	complete(cmd, "format", plotFormats...)
 	return cmd
 }
@@ -81,7 +93,7 @@ func (p *plotCommand) args(_ *cobra.Command, args []string) error {
 	case 1:
 		return nil
 	case 0:
-		return usagef("which features? name an output that extract wrote")
+		return usagef("which features? name an output that extract wrote, or a result of compare")
 	}
 	return usagef("one output at a time; %d arguments are too many", len(args))
 }
@@ -108,13 +120,7 @@ func (p *plotCommand) run(cmd *cobra.Command, args []string) error {
 	if err := checkOutput(p.out, p.force); err != nil {
 		return err
 	}
-	source, err := plotting.Open(args[0])
-	if err != nil {
-		return inputError{err}
-	}
-	defer source.Close()
-	c := commandConsole(cmd, p.quiet)
-	data, report, err := p.render(cmd.Context(), c, source)
+	data, report, err := p.drawn(cmd, args[0])
 	if err != nil {
 		return plotError(err)
 	}
@@ -127,6 +133,31 @@ func (p *plotCommand) run(cmd *cobra.Command, args []string) error {
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", p.out, strings.Join(report.Figures, ", "))
 	return nil
+}
+
+// drawn draws a file of features, or of a result.
+func (p *plotCommand) drawn(cmd *cobra.Command, name string) ([]byte, *plotReport, error) {
+	result, err := resultOf(name)
+	if err != nil {
+		return nil, nil, inputError{err}
+	}
+	if result != nil {
+		return p.comparison(cmd, name, result)
+	}
+	for _, kind := range p.selected {
+		if slices.Contains(plotting.ComparisonKinds(), kind) {
+			return nil, nil, inputError{fmt.Errorf("%s is no result of compare, which %s draws", name, kind)}
+		}
+	}
+	if p.format != "html" && len(p.selected) == 0 {
+		p.selected = []string{"dynamics"}
+	}
+	source, err := plotting.Open(name)
+	if err != nil {
+		return nil, nil, inputError{err}
+	}
+	defer source.Close()
+	return p.render(cmd.Context(), commandConsole(cmd, p.quiet), source)
 }
 
 // plotError tells faults of the command line from those of the input.
@@ -161,8 +192,8 @@ func (p *plotCommand) parse() error {
 	}
 	p.selected = splitList(p.kinds)
 	for _, kind := range p.selected {
-		if !slices.Contains(plotKinds, kind) {
-			return usagef("unknown kind %q; there are %s", kind, strings.Join(plotKinds, ", "))
+		if !slices.Contains(allPlotKinds(), kind) {
+			return usagef("unknown kind %q; there are %s", kind, strings.Join(allPlotKinds(), ", "))
 		}
 	}
 	moving := slices.Contains(p.selected, "animation")
@@ -178,9 +209,6 @@ func (p *plotCommand) parse() error {
 		}
 		if len(p.selected) > 1 {
 			return usagef("a %s holds one kind of figure; for several choose .html", strings.ToUpper(p.format))
-		}
-		if len(p.selected) == 0 {
-			p.selected = []string{"dynamics"}
 		}
 	}
 	for _, v := range []struct {

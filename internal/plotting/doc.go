@@ -1,11 +1,13 @@
-// Package plotting draws the features that extract has written: class
+// Package plotting draws the features that extract has written, class
 // probabilities over time, response dynamics, dissimilarity matrices and feature
-// maps, as PNG, SVG, GIF or one HTML page.
+// maps, and what compare found, as PNG, SVG, GIF or one HTML page.
 //
 //	source, err := plotting.Open("features.npz")
 //	defer source.Close()
 //	figure, err := plotting.Dynamics(ctx, source, plotting.Options{})
 //	err = figure.WritePNG(file, 144)
+//
+// Comparison draws results of compare.
 //
 // Features are read a stimulus at a time, so memory does not grow with the number
 // of stimuli. The same input gives the same bytes.

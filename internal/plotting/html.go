@@ -7,18 +7,39 @@ import (
 	"html/template"
 	"io"
 	"path/filepath"
+	"strings"
+
+	"github.com/tfconvrnn/go/compare"
 )
 
 // A Page is an HTML page of figures. All is within the one file; it loads nothing.
 type Page struct {
-	source     *Source
+	title      string
+	about      []pageFact
 	figures    []*Figure
 	animations []*Animation
+	table      [][]string
 }
 
 // NewPage returns a page about s with figures in the given order, then animations.
 func NewPage(s *Source, figures []*Figure, animations []*Animation) *Page {
-	return &Page{s, figures, animations}
+	weights := ""
+	if s.about.Untrained {
+		weights = "untrained"
+	}
+	return &Page{title: filepath.Base(s.path), figures: figures, animations: animations, about: []pageFact{
+		{"model", s.about.Model}, {"weights", weights}, {"presentation", s.about.Presentation}, {"preprocessing", s.about.Preprocessing},
+		{"stimuli", plural(len(s.stimuli), "stimulus")}, {"made by", s.about.Software},
+	}}
+}
+
+// NewComparisonPage returns a page about a result of compare with figures in the given order, and its table.
+func NewComparisonPage(name string, r *compare.Result, figures []*Figure) *Page {
+	return &Page{title: filepath.Base(name), figures: figures, table: r.Table(), about: []pageFact{
+		{"analysis", r.Analysis}, {"metric", r.Metric}, {"splits", r.Splits}, {"features", r.Features}, {"features' SHA-256", r.FeaturesSHA256},
+		{"features' provenance", string(r.FeaturesProvenance)}, {"data", r.Data}, {"data's SHA-256", r.DataSHA256},
+		{"left out", strings.Join(r.LeftOut, "; ")}, {"notes", strings.Join(r.Notes, "; ")}, {"made by", r.Software},
+	}}
 }
 
 // The figures have their titles and captions within.
@@ -36,6 +57,7 @@ dt { color: #666; } dd { margin: 0; overflow-wrap: anywhere; }
 nav { margin: 1em 0; } nav a { color: #0072B2; margin-right: 1em; }
 figure { margin: 1.5em 0; padding-top: 1em; border-top: 1px solid #e4e4e4; overflow-x: auto; }
 img { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-size: .85em; } th, td { text-align: left; padding: .15em .8em; border-bottom: 1px solid #e4e4e4; }
 </style>
 </head>
 <body>
@@ -44,6 +66,9 @@ img { max-width: 100%; height: auto; }
 {{end}}</dl>
 <nav>{{range .Figures}}<a href="#{{.Name}}">{{.Title}}</a>{{end}}</nav>
 {{range .Figures}}<figure id="{{.Name}}"><img src="{{.Data}}" alt="{{.Title}}. {{.Caption}}"></figure>
+{{end}}{{if .Table}}<table>
+{{range $i, $row := .Table}}<tr>{{range $row}}{{if $i}}<td>{{.}}</td>{{else}}<th>{{.}}</th>{{end}}{{end}}</tr>
+{{end}}</table>
 {{end}}</body>
 </html>
 `))
@@ -62,16 +87,9 @@ func (p *Page) Write(ctx context.Context, w io.Writer, dpi int) error {
 		Title   string
 		About   []pageFact
 		Figures []pageFigure
-	}{Title: filepath.Base(p.source.path)}
-	about := p.source.about
-	weights := ""
-	if about.Untrained {
-		weights = "untrained"
-	}
-	for _, f := range []pageFact{
-		{"model", about.Model}, {"weights", weights}, {"presentation", about.Presentation}, {"preprocessing", about.Preprocessing},
-		{"stimuli", plural(len(p.source.stimuli), "stimulus")}, {"made by", about.Software},
-	} {
+		Table   [][]string
+	}{Title: p.title, Table: p.table}
+	for _, f := range p.about {
 		if f.Value != "" {
 			page.About = append(page.About, f)
 		}
