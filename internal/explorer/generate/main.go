@@ -3,21 +3,16 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
-	"crypto/sha512"
-	"encoding/base64"
-	"errors"
-	"fmt"
+	"context"
 	"image"
 	"image/png"
-	"io"
 	"log"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strings"
 
+	"github.com/tfconvrnn/go/internal/explorer/npm"
 	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/internal/thirdparty"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -40,90 +35,31 @@ func main() {
 }
 
 // uplot is the package of the charts.
-var uplot = thirdparty.UPlot.Name + "@" + thirdparty.UPlot.Version
-
-// uplotIntegrity is the SHA-512 of its archive that the npm registry gives.
-const uplotIntegrity = "KIMVnG68zvu5XXUbC4LQEPnhwOxBuLyW1AHtpm6IKTXImkbLgkMy+jabjLgSLMasNuGGzQm/ep3tOkyTxpiQIw=="
-
-// taken are the files that the page needs, and their licence.
-var taken = map[string]string{
-	"package/dist/uPlot.esm.js":  "uPlot.esm.js",
-	"package/dist/uPlot.d.ts":    "uPlot.d.ts",
-	"package/dist/uPlot.min.css": "uPlot.min.css",
-	"package/LICENSE":            "LICENSE",
+var uplot = npm.Package{
+	Name:      thirdparty.UPlot.Name + "@" + thirdparty.UPlot.Version,
+	Integrity: "KIMVnG68zvu5XXUbC4LQEPnhwOxBuLyW1AHtpm6IKTXImkbLgkMy+jabjLgSLMasNuGGzQm/ep3tOkyTxpiQIw==",
 }
 
 // generate returns the files below the directory of package explorer, by name.
 func generate(dir string) (map[string][]byte, error) {
-	archive, err := fetch(uplot)
+	names := []string{"uplot.js", "uplot.d.ts", "uplot.css", "LICENSE"}
+	contents, err := uplot.Files(context.Background(), "dist/uPlot.esm.js", "dist/uPlot.d.ts", "dist/uPlot.min.css", "LICENSE")
 	if err != nil {
 		return nil, err
 	}
-	if sum := sha512.Sum512(archive); base64.StdEncoding.EncodeToString(sum[:]) != uplotIntegrity {
-		return nil, fmt.Errorf("%s is not the package that was pinned", uplot)
-	}
-	found, err := extract(archive)
-	if err != nil {
-		return nil, err
+	files := map[string][]byte{}
+	for i, name := range names {
+		files[filepath.Join(dir, "page/vendor/uplot", name)] = contents[i]
 	}
 	for _, photograph := range []string{"chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg"} {
 		content, err := seen(filepath.Join(dir, "../../testdata/pictures", photograph))
 		if err != nil {
 			return nil, err
 		}
-		stem := photograph[:len(photograph)-len(filepath.Ext(photograph))]
-		found[filepath.Join("pictures", stem+".png")] = content
+		stem := strings.TrimSuffix(photograph, filepath.Ext(photograph))
+		files[filepath.Join(dir, "pictures", stem+".png")] = content
 	}
-	placed := map[string][]byte{}
-	for name, content := range found {
-		placed[filepath.Join(dir, name)] = content
-	}
-	return placed, nil
-}
-
-// fetch returns the archive of an npm package.
-func fetch(name string) ([]byte, error) {
-	dir, err := os.MkdirTemp("", "")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	command := exec.Command("npm", "pack", "--silent", name)
-	command.Dir, command.Stderr = dir, os.Stderr
-	if err := command.Run(); err != nil {
-		return nil, fmt.Errorf("npm pack %s: %w", name, err)
-	}
-	archives, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
-	if err != nil || len(archives) != 1 {
-		return nil, fmt.Errorf("npm pack %s made %d archives", name, len(archives))
-	}
-	return os.ReadFile(archives[0])
-}
-
-// extract returns the files that are taken, by their paths here.
-func extract(archive []byte) (map[string][]byte, error) {
-	unpacked, err := gzip.NewReader(bytes.NewReader(archive))
-	if err != nil {
-		return nil, err
-	}
-	found := map[string][]byte{}
-	for entries := tar.NewReader(unpacked); ; {
-		entry, err := entries.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return nil, err
-		}
-		if name, ok := taken[entry.Name]; ok {
-			if found[filepath.Join("page/vendor/uplot", name)], err = io.ReadAll(entries); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if len(found) != len(taken) {
-		return nil, fmt.Errorf("%s holds %d of the %d files that are taken", uplot, len(found), len(taken))
-	}
-	return found, nil
+	return files, nil
 }
 
 // seen returns what models see of a picture, as a PNG.
@@ -141,7 +77,7 @@ func seen(path string) ([]byte, error) {
 		return nil, err
 	}
 	img := image.NewNRGBA(image.Rect(0, 0, tfconvrnn.ImageSize, tfconvrnn.ImageSize))
-	for i := 0; i < len(pixels)/3; i++ {
+	for i := range len(pixels) / 3 {
 		copy(img.Pix[4*i:], []uint8{pixels[3*i], pixels[3*i+1], pixels[3*i+2], 255})
 	}
 	var out bytes.Buffer

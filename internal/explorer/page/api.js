@@ -53,7 +53,7 @@ async function ask(path, options) {
 
 /** @param {string} text */
 export function sentence(text) {
-  const s = text.charAt(0).toUpperCase() + text.slice(1);
+  const s = /^[a-z]+[ ,]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text; // names of files stay as they are
   return /[.!?]$/.test(s) ? s : s + '.';
 }
 

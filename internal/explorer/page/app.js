@@ -43,7 +43,7 @@ class TakeAway {
         return h('div', { class: 'panel' },
           runs.length > 1 && h('h3', {}, h('span', { class: `chip chip-${'AB'[i]}` }, 'AB'[i]), ` ${r.plan.model}`),
           h('p', {}, h('a', { class: 'button', href: api.npzAddress(r.id), download: '' }, 'Features of all layers (.npz)')),
-          h('div', { class: 'code' }, h('div', { class: 'panel-head' }, h('h4', {}, 'The command'), copy(command)), h('pre', { tabindex: 0, 'aria-label': 'Command' }, command)),
+          h('div', { class: 'code' }, h('div', { class: 'panel-head' }, h(runs.length > 1 ? 'h4' : 'h3', { class: 'code-title' }, 'The command'), copy(command)), h('pre', { tabindex: 0, 'aria-label': 'Command' }, command)),
           h('details', {}, h('summary', {}, 'The Go program'), h('div', { class: 'code' },
             h('div', { class: 'panel-head' }, h('button', { type: 'button', class: 'small', onclick: () => save('main.go', new Blob([program], { type: 'text/plain' })) }, 'Save main.go'), copy(program)),
             h('pre', { tabindex: 0, 'aria-label': 'Go program' }, program))));
@@ -144,9 +144,14 @@ async function main() {
     try {
       localStorage.setItem('theme', theme);
     } catch { /* a browser that keeps nothing */ }
-    draw();
+    turn();
   });
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
+  byId('theme').textContent = isDark() ? 'Light' : 'Dark';
+  const turn = () => {
+    byId('theme').textContent = isDark() ? 'Light' : 'Dark';
+    draw();
+  };
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', turn);
   /** @type {HTMLDialogElement} */
   const keys = byId('keys');
   byId('help').addEventListener('click', () => keys.showModal());

@@ -1,6 +1,6 @@
 // Curves over time, by uPlot, with a playhead that moves without drawing them again.
 
-import uPlot from './vendor/uplot/uPlot.esm.js';
+import uPlot from './vendor/uplot/uplot.js';
 import { colour, h, number } from './dom.js';
 
 const ms = 10;
@@ -54,7 +54,7 @@ export class LineChart {
     const axis = { stroke: ink, font: '11px system-ui, sans-serif', grid: { stroke: grid, width: 1 }, ticks: { show: false } };
     /** @type {uPlot.Options} */
     const settings = {
-      width: this.width, height: options.height, legend: { show: false }, padding: [8, 8, options.small ? 0 : 4, 0],
+      width: this.width, height: options.height, legend: { show: false }, padding: [8, options.small ? 10 : 20, options.small ? 0 : 4, 0],
       cursor: { show: false },
       scales: {
         x: { time: false, range: [0, figure.times * ms] },
@@ -86,6 +86,11 @@ export class LineChart {
             u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
             u.ctx.stroke();
             u.ctx.setLineDash([]);
+            if (options.small) continue;
+            u.ctx.fillStyle = mark.stroke;
+            u.ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+            u.ctx.textAlign = x > u.bbox.left + u.bbox.width * 0.8 ? 'right' : 'left';
+            u.ctx.fillText(mark.label, x + (u.ctx.textAlign === 'left' ? 4 : -4) * devicePixelRatio, u.bbox.top + 10 * devicePixelRatio);
           }
         }],
       },
@@ -119,7 +124,7 @@ export class LineChart {
 
   place() {
     if (!this.plot || !this.figure) return;
-    const width = this.plot.over.clientWidth || this.plot.bbox.width / devicePixelRatio;
+    const width = this.plot.bbox.width / devicePixelRatio; // known without a layout
     this.head.style.transform = `translateX(${width * this.time / this.figure.times}px)`;
     this.head.hidden = this.time >= this.figure.times;
   }

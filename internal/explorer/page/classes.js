@@ -43,6 +43,7 @@ class Panel {
     this.run = null;
     /** @type {import('./charts.js').LineFigure|null} */
     this.figure = null;
+    this.greatest = 1;
     this.name = 'AB'[index];
     this.title = h('h3', {});
     const host = h('div', {});
@@ -82,14 +83,16 @@ class Panel {
     }
     const colours = curveColours(dark);
     this.colours = new Map(run.classes.curves.slice(0, drawn).map((c, i) => [c.index, colours[i]]));
+    this.greatest = Math.max(...run.classes.curves.flatMap((c) => c.probabilities));
     this.names = new Map(run.classes.curves.map((c) => [c.index, c]));
     const driven = run.plan.layers[run.plan.layers.length - 1]?.driven_from;
     const d = run.decision;
     this.figure = {
       title: `Class probabilities of ${run.plan.model}`, unit: 'probability', times: this.clock.times, low: 0,
       curves: run.classes.curves.slice(0, drawn).map((c, i) => ({ label: c.name, values: c.probabilities, stroke: colours[i] })),
-      spans: [...spans(run.plan.schedule, colour('--on')), ...(driven === null || driven === undefined ? [] : [])],
-      marks: d && d.timestep !== null ? [{ time: d.timestep, label: 'decoder', stroke: colour('--ink') }] : [],
+      spans: spans(run.plan.schedule, colour('--on')),
+      marks: [...(typeof driven === 'number' && driven > 0 ? [{ time: driven, label: 'driven', stroke: colour('--quiet') }] : []),
+        ...(d && d.timestep !== null ? [{ time: d.timestep, label: 'decoder', stroke: colour('--ink') }] : [])],
     };
     this.chart.set(this.figure);
     this.describe(d, driven ?? null);
@@ -132,7 +135,7 @@ class Panel {
       name.textContent = known?.name ?? `class ${c.index}`;
       name.title = known?.names ?? '';
       share.textContent = percent(c.probability);
-      bar.style.transform = `scaleX(${c.probability})`;
+      bar.style.transform = `scaleX(${c.probability / this.greatest})`;
       bar.style.backgroundColor = this.colours?.get(c.index) ?? 'var(--quiet)';
     });
   }

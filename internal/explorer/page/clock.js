@@ -19,7 +19,9 @@ export class Clock {
     this.pending = false;
 
     this.play = h('button', { type: 'button', class: 'play', 'aria-label': 'Play', title: 'Play and pause (space)', onclick: () => this.toggle() });
-    this.readout = h('output', { class: 'readout', 'aria-hidden': 'true' });
+    this.milliseconds = h('strong');
+    this.step = h('small');
+    this.readout = h('output', { class: 'readout', 'aria-hidden': 'true' }, this.milliseconds, ' ms', this.step);
     this.head = h('div', { class: 'playhead' });
     this.bands = h('div', { class: 'bands' });
     this.track = h('div', {
@@ -96,9 +98,10 @@ export class Clock {
   }
 
   draw() {
-    this.head.style.left = `${100 * this.time / this.times}%`;
     this.head.style.width = `${100 / this.times}%`;
-    this.readout.replaceChildren(h('strong', {}, String(this.time * ms)), ' ms', h('small', {}, `timestep ${this.time}`));
+    this.head.style.transform = `translateX(${100 * this.time}%)`; // of its own width
+    this.milliseconds.textContent = String(this.time * ms);
+    this.step.textContent = `timestep ${this.time}`;
     const shown = this.strips.map(({ label, schedule }) => `${this.strips.length > 1 ? label + ': ' : ''}${schedule[this.time] === undefined ? 'over' : schedule[this.time] >= 0 ? 'picture on' : 'blank'}`).join(', ');
     this.track.setAttribute('aria-valuemax', String((this.times - 1) * ms));
     this.track.setAttribute('aria-valuenow', String(this.time * ms));

@@ -1,5 +1,7 @@
 // Colours of feature maps. Zero has the colour of the page's ground, in light and dark.
 
+import { h } from './dom.js';
+
 /** @typedef {[number, number, number]} RGB */
 
 /** @type {Record<string, {ground: RGB, above: RGB[], below: RGB[]}>} */
@@ -49,4 +51,20 @@ export function correlationColour(value, dark) {
 export function curveColours(dark) {
   return dark ? ['#6cb6ff', '#ffb454', '#56d4a0', '#f78fb3', '#c4a7f7', '#e8e36c', '#9fb3c8', '#ff8f73']
     : ['#0b62c4', '#b35900', '#00795a', '#b0246e', '#6a45b8', '#6f6a00', '#51606f', '#a63a1e'];
+}
+
+/** A bar of colours for a legend. @param {(share: number) => string} colour of the share of the bar, from 0 to 1 */
+export function scaleBar(colour) {
+  const bar = h('i', { class: 'scale-bar' });
+  bar.style.backgroundImage = `linear-gradient(to right, ${Array.from({ length: 17 }, (_, i) => colour(i / 16)).join(', ')})`;
+  return bar;
+}
+
+/** A bar of the colours of maps. @param {number} zero @param {boolean} dark @param {boolean} difference */
+export function mapBar(zero, dark, difference) {
+  const table = lookup(zero, dark, difference);
+  return scaleBar((share) => {
+    const pixel = table[Math.round(zero > 0 ? share * 254 : share * 255)];
+    return `rgb(${pixel & 255}, ${pixel >> 8 & 255}, ${pixel >> 16 & 255})`;
+  });
 }

@@ -3,8 +3,8 @@
 import * as api from './api.js';
 import { LineChart } from './charts.js';
 import { spans } from './classes.js';
-import { curveColours } from './colours.js';
-import { byId, colour, h, number } from './dom.js';
+import { curveColours, mapBar } from './colours.js';
+import { byId, colour, debounce, h, number } from './dom.js';
 import * as figures from './figures.js';
 import { MapStrip } from './maps.js';
 
@@ -13,6 +13,7 @@ const partLabels = ['A', 'B', 'A − B'];
 const partNames = ['this', 'other', 'difference'];
 
 /**
+ * @typedef {import('./maps.js').Place} Place
  * @typedef {import('./state.js').State} State
  * @typedef {import('./clock.js').Clock} Clock
  * @typedef {import('./api.js').Run} Run
@@ -29,8 +30,9 @@ class Row {
     this.visible = false;
     /** @type {AbortController|null} */
     this.loading = null;
-    /** @type {api.Maps|null} */
-    this.maps = null;
+    /** @type {(api.Maps|null)[]} */
+    this.maps = [];
+    this.said = '';
     /** @type {import('./charts.js').LineFigure|null} */
     this.figure = null;
     this.driven = h('p', { class: 'driven' });
@@ -65,7 +67,7 @@ class Row {
     const t = this.layers.clock.time;
     const shown = this.strips.filter((s) => s.part);
     return figures.pictures(`${this.name} at ${t * ms} ms`, shown.map((s) => ({ label: shown.length > 1 ? s.label.textContent ?? '' : '', address: s.picture(3), width: s.canvas.width, height: s.canvas.height })),
-      `channels ${this.maps?.channels.join(', ')}`);
+      shown.map((s, i) => i < (this.maps.length || 1) ? `${this.maps.length > 1 ? s.label.textContent + ': ' : ''}channels ${s.maps?.channels.join(', ')}` : '').filter(Boolean).join('; '));
   }
 
   /** Draws the curve again. @param {boolean} dark */
@@ -99,10 +101,11 @@ class Row {
     });
     const line = [...new Set(text.map((s, i) => s.slice(names[i]?.length ?? 0)))].length === 1 ? text[0].slice(names[0].length) : text.join(', ');
     if (this.driven.textContent !== line) this.driven.textContent = line;
-    this.value.textContent = runs.map((r, i) => {
+    const values = runs.map((r, i) => {
       const v = r?.layers.get(this.name)?.mean[time];
       return v === undefined ? '' : `${names[i]}${number(v)}`;
     }).filter(Boolean).join('  ');
+    if (this.value.textContent !== values) this.value.textContent = values;
     if (this.visible) for (const s of this.strips) s.draw(time);
   }
 
@@ -112,58 +115,60 @@ class Row {
     this.loading?.abort();
     const { wanted } = this;
     if (!wanted) {
-      this.show(null, '');
+      this.show([], '');
       return;
     }
-    const { a, b, how } = JSON.parse(wanted);
+    const { a, b, apart, how } = JSON.parse(wanted);
     const abort = this.loading = new AbortController();
     try {
-      let maps;
-      let note = '';
-      try {
-        maps = await api.maps(a, b, this.name, how, abort.signal);
-      } catch (error) {
-        // Layers of two models may differ in shape; then each is shown by itself as far as there is one.
-        if (!(error instanceof api.Refusal) || error.status !== 409) throw error;
-        note = error.message + ' A is shown.';
-        maps = await api.maps(a, null, this.name, how, abort.signal);
-      }
-      if (this.wanted === wanted) this.show(maps, note);
+      const maps = await Promise.all(apart ? [a, b].map((id) => id && api.maps(id, null, this.name, how, abort.signal)) : [api.maps(a, b, this.name, how, abort.signal)]);
+      if (this.wanted === wanted) this.show(maps, apart && a && b ? 'Channels of two models do not correspond: each shows its own, and there is no difference.' : '');
       this.loaded = wanted;
     } catch (error) {
-      if (error instanceof api.Refusal && error.status === 410) this.layers.state.gone(a), b && this.layers.state.gone(b);
+      if (error instanceof api.Refusal && error.status === 410) for (const id of [a, b]) id && this.layers.state.gone(id);
       else if (/** @type {Error} */ (error).name !== 'AbortError') this.note.textContent = /** @type {Error} */ (error).message;
     }
   }
 
-  /** @param {api.Maps|null} maps @param {string} note */
+  /**
+   * Shows maps: of the conditions together, or of each by itself, null where it has none.
+   * @param {(api.Maps|null)[]} maps @param {string} note
+   */
   show(maps, note) {
     this.maps = maps;
-    this.strips.forEach((s, i) => {
-      const part = maps?.parts.find((p) => p.part === partNames[i]) ?? null;
-      s.element.hidden = !part;
-      s.element.classList.toggle('single', maps?.parts.length === 1);
-      s.set(maps, part, this.layers.dark);
-      s.canvas.setAttribute('aria-label', maps ? `Feature maps of ${this.name}, ${partLabels[i]}: ${maps.channels.length} of ${maps.of} channels` : '');
+    this.said = note;
+    const shown = this.strips.map((_, i) => {
+      const of = maps.length > 1 ? maps[i] ?? null : maps[0] ?? null;
+      return { maps: of, part: of?.parts.find((p) => p.part === (maps.length > 1 ? 'this' : partNames[i])) ?? null };
     });
-    this.scaleNote(note);
+    this.strips.forEach((s, i) => {
+      const { maps: of, part } = shown[i];
+      s.element.hidden = !part;
+      s.element.classList.toggle('single', this.layers.state.now.conditions.length === 1);
+      s.set(part && of, part, this.layers.dark);
+      s.canvas.setAttribute('aria-label', of ? `Feature maps of ${this.name}, ${partLabels[i]}: ${of.channels.length} of ${of.of} channels` : '');
+    });
+    this.legends(shown);
     this.mark();
     if (this.visible) for (const s of this.strips) s.draw(this.layers.clock.time);
   }
 
-  /** @param {string} note */
-  scaleNote(note) {
-    const { maps } = this;
-    if (!maps) {
-      this.note.textContent = note;
-      return;
-    }
-    const [part] = maps.parts;
-    const highest = Math.max(...part.steps) * (part.zero > 0 ? 127 : 255);
-    const parts = [`${maps.channels.length} of ${maps.of} channels`, this.layers.how.scale === 'channel' ? 'each on a scale of its own' : `colours up to ${part.zero > 0 ? '±' : ''}${number(highest)}`];
-    const difference = maps.parts.find((p) => p.part === 'difference');
-    if (difference) parts.push(`differences up to ±${number(Math.max(...difference.steps) * 127)}`);
-    this.note.textContent = [parts.join(', '), note].filter(Boolean).join('. ');
+  /** Says how many channels there are, and what the colours stand for. @param {{maps: api.Maps|null, part: api.MapPart|null}[]} shown */
+  legends(shown) {
+    const own = this.layers.how.scale === 'channel';
+    const comparing = this.layers.state.now.conditions.length > 1;
+    /** @type {(Node|string)[]} */
+    const parts = [];
+    shown.forEach(({ maps, part }, i) => {
+      if (!maps || !part) return;
+      const together = this.maps.length === 1;
+      if (i === 0 || !together) parts.push(`${together ? '' : partLabels[i] + ': '}${maps.channels.length} of ${maps.of} channels${own ? ', each on a scale of its own' : ''}`);
+      if (i === 1 && together) return; // it has the scale of A
+      const highest = Math.max(...part.steps) * (part.zero > 0 ? 127 : 255);
+      parts.push(h('span', { class: 'legend' }, comparing && together ? (i === 2 ? 'A − B ' : 'A and B ') : '', part.zero > 0 ? (own ? '−' : number(-highest)) : '0',
+        mapBar(part.zero, this.layers.dark, part.part === 'difference'), own ? '+' : number(highest)));
+    });
+    this.note.replaceChildren(...parts, this.said);
   }
 
   mark() {
@@ -179,11 +184,15 @@ export class Layers {
     this.state = state;
     this.clock = clock;
     this.dark = false;
-    this.how = { count: 12, order: 'strongest', scale: 'layer' };
+    /** Count is −1 for as many as stand in a line, 0 for all. */
+    this.how = { count: -1, order: 'strongest', scale: 'layer' };
     /** @type {Row[]} */
     this.rows = [];
     this.names = '';
     this.tip = byId('tip');
+    this.large = h('canvas', { width: 168, height: 168 });
+    this.said = h('p');
+    this.tip.append(this.large, this.said);
     /** @type {Map<string, Promise<number[]>>} */
     this.exact = new Map();
     /** @type {string} */
@@ -204,14 +213,16 @@ export class Layers {
       },
     }, ...choices.map(([value, text]) => h('option', { value, selected: String(this.how[name]) === value }, text))));
     byId('map-controls').append(
-      select('Channels', 'count', [['6', '6'], ['12', '12'], ['24', '24'], ['64', '64'], ['0', 'all']]),
+      select('Channels', 'count', [['-1', 'a line'], ['16', '16'], ['32', '32'], ['64', '64'], ['0', 'all']]),
       select('by', 'order', [['strongest', 'response'], ['changing', 'change over time'], ['different', 'difference of A and B'], ['number', 'number']]),
       select('Colours', 'scale', [['layer', 'one scale a layer'], ['channel', 'a scale for each channel']]));
+    this.fetchSoon = debounce(() => this.fetch(), 250);
     let width = 0;
     new ResizeObserver(() => {
       const now = byId('layer-rows').clientWidth;
       if (now === width) return;
       width = now;
+      this.fetchSoon();
       for (const r of this.rows) {
         for (const s of r.strips) {
           s.layout();
@@ -255,7 +266,7 @@ export class Layers {
     for (const r of this.rows) {
       r.element.classList.toggle('stale', this.state.now.conditions.some((_, i) => live[i]?.run && !live[i].complete && live[i].stage !== '' && !live[i].run?.layers.has(r.name)));
       r.set(dark);
-      if (turned && r.maps) r.show(r.maps, '');
+      if (turned && r.maps.length) r.show(r.maps, r.said);
     }
     this.fetch();
   }
@@ -269,10 +280,14 @@ export class Layers {
       // What is being computed again stays in sight until the new maps are there.
       if (!ready) continue;
       const of = (/** @type {Run|null} */ run) => run?.plan.layers.some((l) => l.name === r.name);
-      const how = b ? this.how : { ...this.how, order: this.how.order === 'different' ? 'strongest' : this.how.order };
-      const first = of(complete[0]) ? a : b;
-      const second = of(complete[0]) && complete[1] && of(complete[1]) ? b : null;
-      r.wanted = JSON.stringify({ a: first, b: second, how });
+      const how = { ...this.how };
+      if (how.count < 0) how.count = r.strips[0]?.room(!!b) ?? 1;
+      if (!b && how.order === 'different') how.order = 'strongest';
+      const first = of(complete[0]) ? a : null;
+      const second = complete[1] && of(complete[1]) ? b : null;
+      const apart = complete.length > 1 && complete[0]?.plan.model !== complete[1]?.plan.model;
+      if (apart && how.order === 'different') how.order = 'strongest';
+      r.wanted = JSON.stringify({ a: first, b: second, apart, how });
     }
     if (!this.state.now.conditions[0]?.picture) for (const r of this.rows) r.wanted = '';
     const queue = [...this.rows].sort((x, y) => Number(y.visible) - Number(x.visible));
@@ -282,7 +297,7 @@ export class Layers {
     document.body.dataset.maps = this.rows.every((r) => !r.strips.length || (r.loaded === r.wanted && r.wanted)) ? 'there' : 'coming';
   }
 
-  /** @param {Row} row @param {MapStrip} strip @param {import('./maps.js').Place|null} place @param {PointerEvent|null} event */
+  /** @param {Row} row @param {MapStrip} strip @param {Place|null} place @param {PointerEvent|null} event */
   hover(row, strip, place, event) {
     if (!place || !event) {
       this.tip.hidden = true;
@@ -292,7 +307,7 @@ export class Layers {
     this.pointed = { row, strip, place };
     this.tip.hidden = false;
     const left = Math.min(event.clientX + 14, innerWidth - this.tip.offsetWidth - 8);
-    this.tip.style.transform = `translate(${left}px, ${event.clientY + (event.clientY > innerHeight - 110 ? -76 : 16)}px)`;
+    this.tip.style.transform = `translate(${left}px, ${event.clientY + (event.clientY > innerHeight - 270 ? -256 : 16)}px)`;
     this.tell();
     const id = `${row.name} ${place.channel} ${place.row} ${place.column}`;
     if (id === this.hovered) return;
@@ -310,7 +325,10 @@ export class Layers {
     const unit = { layer: row.name, channel: place.channel, row: place.row, column: place.column };
     const [a, b] = this.state.complete();
     const runs = (index === 0 ? [a ?? b] : index === 1 ? [b] : [a, b]);
-    const write = (/** @type {string} */ value) => this.tip.replaceChildren(h('strong', {}, value), h('br'), `${row.name} channel ${place.channel}`, h('br'), `row ${place.row}, column ${place.column}, ${t * ms} ms`);
+    const write = (/** @type {string} */ value) => {
+      strip.enlarge(this.large, place);
+      this.said.replaceChildren(h('strong', {}, value), h('br'), `${row.name} channel ${place.channel}`, h('br'), `row ${place.row}, column ${place.column}, ${t * ms} ms`);
+    };
     const keys = runs.map((r) => `${r?.id} ${JSON.stringify(unit)}`);
     if (ask) {
       runs.forEach((r, i) => {

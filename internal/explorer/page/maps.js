@@ -5,6 +5,7 @@ import { lookup } from './colours.js';
 
 /** @typedef {import('./api.js').Maps} Maps */
 /** @typedef {import('./api.js').MapPart} MapPart */
+/** @typedef {{channel: number, row: number, column: number, index: number}} Place a unit, and the map it is in */
 
 const side = 56; // pixels of a map on the page: every layer's size divides it
 const gap = 4;
@@ -39,7 +40,6 @@ export class MapStrip {
   /**
    * @param {string} label
    * @param {{hover: (strip: MapStrip, place: Place|null, event: PointerEvent|null) => void, pin: (strip: MapStrip, place: Place) => void}} on
-   * @typedef {{channel: number, row: number, column: number, index: number}} Place
    */
   constructor(label, on) {
     this.canvas = h('canvas', { class: 'maps', role: 'img' });
@@ -74,6 +74,27 @@ export class MapStrip {
     if (part) this.table = lookup(part.zero, dark, part.part === 'difference');
     this.image = null;
     this.layout();
+  }
+
+  /** How many maps stand in a line, beside a label or without one. @param {boolean} labelled */
+  room(labelled) {
+    const width = (this.element.parentElement?.clientWidth ?? 800) - (labelled ? 40 : 0);
+    return Math.max(1, Math.floor((width + gap) / (side + gap)));
+  }
+
+  /** Draws one map, large. @param {HTMLCanvasElement} canvas @param {Place} place */
+  enlarge(canvas, place) {
+    const { image, maps } = this;
+    if (!image || !maps) return;
+    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.canvas, (place.index % this.columns) * (side + gap), Math.floor(place.index / this.columns) * (side + gap), side, side, 0, 0, canvas.width, canvas.height);
+    const size = canvas.width / maps.width;
+    context.strokeStyle = '#fff';
+    context.lineWidth = 1;
+    context.globalCompositeOperation = 'difference';
+    context.strokeRect(place.column * size + 0.5, place.row * size + 0.5, Math.max(size - 1, 3), Math.max(size - 1, 3));
+    context.globalCompositeOperation = 'source-over';
   }
 
   /** Fits the columns to the width that there is. */

@@ -1,7 +1,7 @@
 // How alike the responses to two conditions are, layer by layer, over time.
 
 import * as api from './api.js';
-import { correlationColour } from './colours.js';
+import { correlationColour, scaleBar } from './colours.js';
 import { byId, h, number } from './dom.js';
 import * as figures from './figures.js';
 
@@ -28,7 +28,8 @@ export class Similarity {
     this.choice = h('select', { onchange: () => { this.kind = /** @type {any} */ (this.choice.value); this.fill(); } },
       h('option', { value: 'correlation' }, 'correlation'), h('option', { value: 'difference' }, 'relative difference'));
     this.save = figures.buttons('Similarity', { name: () => `similarity-${this.kind}`, svg: () => this.svg(), csv: () => this.csv() });
-    byId('similarity-figure').append(h('div', { class: 'controls' }, h('label', {}, 'Show ', this.choice), this.save), this.host);
+    this.legend = h('span', { class: 'legend' });
+    byId('similarity-figure').append(h('div', { class: 'controls' }, h('label', {}, 'Show ', this.choice), this.legend, this.save), this.host);
     clock.listeners.add((t) => this.go(t));
     this.table.addEventListener('click', (e) => {
       const t = /** @type {HTMLElement} */ (e.target).dataset?.time;
@@ -93,7 +94,8 @@ export class Similarity {
       ? 'Pearson’s correlation of the two responses at each timestep; empty where one of them does not vary.'
       : 'The RMS of A − B over that of both: 0 where they are equal, 1 where they are unrelated.')
       + (maps ? ' Channels of two models do not correspond, so the means over channels are compared, place by place.' : '');
-    const head = h('tr', {}, h('th', { scope: 'col' }, 'ms'), ...Array.from({ length: result.times }, (_, t) => h('th', { scope: 'col', 'data-time': t }, t % 5 ? '' : String(t * ms))));
+    this.legend.replaceChildren(...(this.kind === 'correlation' ? ['−1', scaleBar((x) => correlationColour(2 * x - 1, this.dark)), '1'] : ['0', scaleBar((x) => correlationColour(-x, this.dark)), '1']));
+    const head = h('tr', {}, h('th', { scope: 'col' }, 'ms'), ...Array.from({ length: result.times }, (_, t) => h('th', { scope: 'col', 'data-time': t }, t % 5 ? h('span', { class: 'unseen' }, String(t * ms)) : String(t * ms))));
     this.table.replaceChildren(h('thead', {}, head), h('tbody', {}, ...result.layers.map((l) => h('tr', {}, h('th', { scope: 'row' }, l.layer),
       ...(l.of ? Array.from({ length: result.times }, (_, t) => {
         const v = l[this.kind][t];

@@ -76,7 +76,9 @@ export class Units {
     const curves = [];
     for (const [k, u] of units.entries()) {
       for (const [i, r] of runs.entries()) {
-        if (!r) continue;
+        const shape = r?.plan.layers.find((l) => l.name === u.layer)?.shape;
+        const limits = shape?.length === 1 ? [1, 1, shape[0]] : shape;
+        if (!r || !limits || u.row >= limits[0] || u.column >= limits[1] || u.channel >= limits[2]) continue; // the other model has no such unit
         const key = `${r.id} ${JSON.stringify(u)}`;
         let values = this.values.get(key);
         if (!values) {
