@@ -37,7 +37,7 @@ type IncompleteError struct {
 	Missing, Corrupt []int
 }
 
-// Error says what to do.
+// Error lists them.
 func (e *IncompleteError) Error() string {
 	var parts []string
 	if len(e.Missing) > 0 {
@@ -46,7 +46,7 @@ func (e *IncompleteError) Error() string {
 	if len(e.Corrupt) > 0 {
 		parts = append(parts, fmt.Sprintf("%d are damaged and count as missing from now on (%s)", len(e.Corrupt), ranges(e.Corrupt)))
 	}
-	return fmt.Sprintf("%s: of %d chunks %s; run extract work --plan %s, then finish again", e.Plan, e.Chunks, strings.Join(parts, " and "), e.Plan)
+	return fmt.Sprintf("%s: of %d chunks %s", e.Plan, e.Chunks, strings.Join(parts, " and "))
 }
 
 // Unwrap returns ErrIncomplete.

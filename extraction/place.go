@@ -338,7 +338,7 @@ func (p *place) publish(ctx context.Context, replace bool) error {
 	moved := false
 	if _, err := os.Lstat(p.output); err == nil {
 		if !replace {
-			return fmt.Errorf("%s: %w; move it away, or plan with --force", p.output, fs.ErrExist)
+			return fmt.Errorf("%s: %w", p.output, fs.ErrExist)
 		}
 		if err := os.RemoveAll(old); err != nil {
 			return err

@@ -249,7 +249,7 @@ func (p *Plan) Ready(ctx context.Context) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return fmt.Errorf("%s: %w; plan anew with --force", p.place.chunks, ErrNotBegun)
+	return fmt.Errorf("%s: %w", p.place.chunks, ErrNotBegun)
 }
 
 // explain says what it means that folders have gone.

@@ -99,7 +99,7 @@ func newEngine(path string, t target, s *fixedSink, layout *Layout, identity jso
 		}
 	}
 	if out.partialGone {
-		return nil, fmt.Errorf("%s: %w: %s is gone; start anew with force", path, ErrJournal, partialPath(path))
+		return nil, fmt.Errorf("%s: %w: %s is gone", path, ErrJournal, partialPath(path))
 	}
 	if err = w.start(entries, header); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, diskError(err))

@@ -34,6 +34,9 @@ var (
 	ErrTooLarge = errors.New("too large for the output format")
 	// ErrExists: the output exists and Options.Force is not set.
 	ErrExists = errors.New("output exists")
+	// ErrForeign: what is in the way is no output of the format, so that it is never replaced.
+	// Errors that wrap it wrap ErrExists too.
+	ErrForeign = errors.New("is not an output of this format")
 	// ErrUnfinished: an interrupted run with a journal is there, and neither
 	// Options.Resume nor Options.Force is set.
 	ErrUnfinished = errors.New("an interrupted run is there")

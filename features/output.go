@@ -40,17 +40,17 @@ func openOutput(path string, folder bool, marker string, options Options) (_ *ou
 	partialThere := exists(partialPath(path))
 	resume := options.Resume && journalThere
 	if journalThere && !resume && !options.Force {
-		return nil, fmt.Errorf("%s: %w (%s); resume it, or discard it with force", path, ErrUnfinished, journalPath(path))
+		return nil, fmt.Errorf("%s: %w (%s)", path, ErrUnfinished, journalPath(path))
 	}
 	if info, err := os.Lstat(path); err == nil {
 		rollForward := resume && !partialThere // its last act was the renaming
 		switch {
 		case !options.Force && !rollForward:
-			return nil, fmt.Errorf("%s: %w; choose another name, or replace it with force", path, ErrExists)
+			return nil, fmt.Errorf("%s: %w", path, ErrExists)
 		case !folder && info.IsDir():
 			return nil, fmt.Errorf("%s: %w and is a folder, which is not replaced by a file", path, ErrExists)
 		case folder && !rollForward && !replaceable(path, info, marker):
-			return nil, fmt.Errorf("%s: %w and is not a folder of this format (no %s), so it is not replaced even with force", path, ErrExists, marker)
+			return nil, fmt.Errorf("%s: %w and %w (no %s), so it is not replaced", path, ErrExists, ErrForeign, marker)
 		}
 	}
 
@@ -144,11 +144,11 @@ func checkJournal(path string, j *journal, now journalHeader) ([]journalEntry, e
 	}
 	before, entries, err := readJournal(j.file)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; start anew with force", j.path, err)
+		return nil, fmt.Errorf("%s: %w", j.path, err)
 	}
 	differences, err := compareIdentities(before.Identity, now.Identity)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; start anew with force", j.path, err)
+		return nil, fmt.Errorf("%s: %w", j.path, err)
 	}
 	quote := func(s string) string {
 		text, _ := json.Marshal(s)

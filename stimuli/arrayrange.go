@@ -152,7 +152,7 @@ func (a *arraySource) scan(ctx context.Context, s *session) (name string, clampe
 		name, clamped = Range255, below+above255
 	}
 	if s.options.ArrayRange != name {
-		s.note("%s: the values, %g … %g, are taken as %s; --array-range states another range", a.file, least.value, most.value, name)
+		s.note("%s: the values, %g … %g, are taken as %s", a.file, least.value, most.value, name)
 	}
 	if clamped > 0 {
 		s.warn("%s: %d values, of %g … %g, lie outside of %s and are clamped", a.file, clamped, least.value, most.value, name)
@@ -170,7 +170,7 @@ func (a *arraySource) decide(stated string, least, most extreme) (scale bool, er
 	case least.value < -overshoot && most.value < least255:
 		return false, fmt.Errorf("%v; %s; if they are normalized already, undo that (a * std + mean), since the models do it", least, what)
 	case most.value > 1+overshoot && most.value < least255:
-		return false, fmt.Errorf("%v, the largest; %s, and this may be either: say --array-range 0-1, which clamps what is beyond, or 0-255", most, what)
+		return false, mend("ArrayRange", "", "%v, the largest; %s, and this may be either", most, what)
 	default:
 		if scale = most.value >= least255; scale {
 			allowed = overshoot255

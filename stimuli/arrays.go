@@ -64,7 +64,7 @@ func (f *finder) array(ctx context.Context, name string) (input Input, err error
 	array, err := file.Array(wanted)
 	if err != nil {
 		if wanted == "" {
-			err = fmt.Errorf("%w; choose one with --array", err)
+			err = &OptionError{Option: "Array", Err: err}
 		}
 		return input, err
 	}

@@ -24,6 +24,25 @@ var (
 	ErrChanged = errors.New("file has changed since the run began")
 )
 
+// OptionError is an error that another value of an option would mend. It is around the error
+// that says what is wrong.
+type OptionError struct {
+	// Option is the field of Options, Value one that may be meant, or "".
+	Option, Value string
+	Err           error
+}
+
+// Error is that of Err.
+func (e *OptionError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// mend returns an error that says that an option would mend it.
+func mend(option, value, format string, args ...any) error {
+	return &OptionError{Option: option, Value: value, Err: fmt.Errorf(format, args...)}
+}
+
 // inputError is an error about an input; its text needs no prefix.
 type inputError struct{ error }
 

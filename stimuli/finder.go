@@ -106,7 +106,7 @@ func (f *finder) all(ctx context.Context) error {
 	}
 	for _, name := range f.session.options.Columns {
 		if !slices.Contains(f.named, name) {
-			return inputf("no table has a column %q, which --columns names; there are: %s", name, strings.Join(f.named, ", "))
+			return inputf("no table has a column %q; there are: %s", name, strings.Join(f.named, ", "))
 		}
 	}
 	f.columns.warn(f.session)

@@ -74,11 +74,9 @@ func (h *hiddenImages) add(s *session, f *found) {
 	}
 }
 
-const moreTime = "a longer presentation (--total-ms), other episodes, or a smaller --frames-per-image shows more"
-
 func (h *hiddenImages) warn(s *session) {
 	if h.sequences > 0 {
-		s.warn("%d of the sequences have images that the presentation never shows, first %s: %d of %d are shown; %s", h.sequences, h.id, h.shown, h.images, moreTime)
+		s.warn("%d of the sequences have images that the presentation never shows, first %s: %d of %d are shown", h.sequences, h.id, h.shown, h.images)
 	}
 }
 

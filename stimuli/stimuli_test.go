@@ -218,12 +218,12 @@ func TestTableErrors(t *testing.T) {
 		"not text":        {"path,label\none.png,K\xc3\xa4se\xff\n", "line 2: unusable stimulus table: column 2 is not UTF-8 text", ErrTable},
 		"not Windows":     {"path,label\none.png,\xff\x81\n", "line 2", ErrTable},
 		"zero byte":       {"path,label\none.png,a\x00b\n", "line 2", ErrTable},
-		"long cell":       {"path,label\none.png," + strings.Repeat("x", 1<<20) + "\n", "--columns", ErrTable},
+		"long cell":       {"path,label\none.png," + strings.Repeat("x", 1<<20) + "\n", "a cell of 1048576 characters", ErrTable},
 		"no separator":    {"sep=\npath\none.png\n", "line 1", ErrTable},
 		"after sep":       {"sep=;\npath;x\none.png\n", "line 3", ErrTable},
 		"no header":       {"one.png,1\ntwo.png,2\n", "\"one.png\" looks like a path", ErrTable},
-		"capital":         {"Path,x\none.png,2\n", `--path-column "Path"`, ErrTable},
-		"other name":      {"onset,stim_file\n1.2,one.png\n", `--path-column "stim_file"`, ErrTable},
+		"capital":         {"Path,x\none.png,2\n", `"Path" looks like it`, ErrTable},
+		"other name":      {"onset,stim_file\n1.2,one.png\n", `"stim_file" looks like it`, ErrTable},
 		"many columns":    {"path" + strings.Repeat(",x", 5000) + "\n", "columns", ErrTable},
 		"timestep, no id": {"path,timestep\none.png,0\n", "stimulus_id", ErrTable},
 		"timestep":        {"path,stimulus_id,timestep\none.png,a,soon\n", "line 2", ErrTable},
@@ -529,7 +529,9 @@ func TestTablesStayInTheirFolder(t *testing.T) {
 			err := open(path, "", header)
 			require.ErrorIs(t, err, ErrInput, path)
 			assert.ErrorContains(t, err, "table.csv, line 2")
-			assert.ErrorContains(t, err, "--table-root")
+			var option *OptionError
+			require.ErrorAs(t, err, &option)
+			assert.Equal(t, "TableRoot", option.Option)
 		}
 		for _, path := range []string{"a.png", inside, "./a.png", "../set/a.png", "x/../a.png"} {
 			assert.NoError(t, open(path, "", header), path)

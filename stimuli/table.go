@@ -149,7 +149,7 @@ func (f *finder) resolve(table, name string, line int) (string, error) {
 			return file, nil
 		}
 	}
-	return "", inputf("%s: %s is not in the folder of the table; name a folder that it may be in with --table-root (/ for any)", tablePlace(table, line), name)
+	return "", inputError{mend("TableRoot", "", "%s: %s is not in the folder of the table", tablePlace(table, line), name)}
 }
 
 // below says whether a file's name leads into a folder, or to it.
@@ -181,7 +181,7 @@ func (f *finder) resolveRemote(table, name string, line int) (string, error) {
 			return url, nil
 		}
 	}
-	return "", inputf("%s: %s is not in the folder of the table; name one that it may be in with --table-root, such as s3://bucket/pictures (/ for any)", tablePlace(table, line), name)
+	return "", inputError{mend("TableRoot", "s3://bucket/pictures", "%s: %s is not in the folder of the table", tablePlace(table, line), name)}
 }
 
 func (f *finder) plainRow(name string, columns *tableColumns, row tableRow) error {

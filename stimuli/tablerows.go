@@ -241,10 +241,10 @@ func noPathColumn(header, first []string, options *Options) error {
 	for i, name := range header {
 		known := strings.EqualFold(name, shortPath) || strings.EqualFold(name, pathColumn)
 		if name = strings.TrimSpace(name); name != "" && (known || i < len(first) && looksLikePath(first[i])) {
-			return fmt.Errorf("%s, but %q looks like it: --path-column %q (it has: %s)", what, name, name, strings.Join(header, ", "))
+			return mend("PathColumn", name, "%s, but %q looks like it (it has: %s)", what, name, strings.Join(header, ", "))
 		}
 	}
-	return fmt.Errorf("%s; name the one that holds paths with --path-column (it has: %s)", what, strings.Join(header, ", "))
+	return mend("PathColumn", "", "%s (it has: %s)", what, strings.Join(header, ", "))
 }
 
 // row checks and copies what of a row is used.
@@ -255,7 +255,7 @@ func (c *tableColumns) row(record []string, line int, shared map[string]string) 
 			continue
 		}
 		if cell := record[i]; len(cell) > maxCellCharacters && utf8.RuneCountInString(cell) > maxCellCharacters {
-			return row, fmt.Errorf("a cell of %d characters in column %d; %d are the most; leave the column out by choosing the others with --columns",
+			return row, mend("Columns", "", "a cell of %d characters in column %d; %d are the most",
 				utf8.RuneCountInString(cell), i+1, maxCellCharacters)
 		}
 		if !validText(record[i]) {

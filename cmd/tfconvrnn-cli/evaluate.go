@@ -143,8 +143,8 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	predictor.Notices.Warn = func(message string) { con.warn("%s", message) }
-	predictor.Notices.Note = func(message string) { con.note("%s", message) }
+	predictor.Notices.Warn = con.warnNotice
+	predictor.Notices.Note = con.noteNotice
 	defer predictor.Notices.Close()
 	progress := con.start("evaluating", unitImages, int64(len(p.set.Pictures)))
 	defer progress.end()

@@ -145,7 +145,7 @@ func (e *extractCommand) create(ctx context.Context, c *console, p *extractPlan,
 	}
 	if err := plan.Start(ctx, extraction.RunOptions{
 		Replace: e.force, ForceSize: e.forceSize,
-		Warn: func(message string) { c.warn("%s", message) }, Note: func(message string) { c.note("%s", message) },
+		Warn: c.warnNotice, Note: c.noteNotice,
 	}); err != nil {
 		plan.Close()
 		return nil, e.remedy(p, err)

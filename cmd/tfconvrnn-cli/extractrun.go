@@ -140,7 +140,7 @@ func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *ext
 	skipped := 0
 	options := extraction.RunOptions{
 		Replace: e.force, Resume: e.resume, ForceSize: e.forceSize, Stage: trace.start,
-		Warn: func(message string) { c.warn("%s", message) }, Note: func(message string) { c.note("%s", message) },
+		Warn: c.warnNotice, Note: c.noteNotice,
 		Skipped: func(f extraction.FailedStimulus) { warnSkipped(c, []extraction.FailedStimulus{f}, &skipped) },
 		Progress: func(n int) {
 			if progress == nil {
@@ -172,13 +172,13 @@ func (e *extractCommand) remedy(p *extractPlan, err error) error {
 	var other *extraction.OtherPlanError
 	switch {
 	case errors.As(err, &other):
-		return fmt.Errorf("%w; go on with it (%s extract work --plan %s), choose another --out, or discard it with --force", err, program, other.Plan)
+		return advise(err, "go on with it (%s extract work --plan %s), choose another --out, or discard it with --force", program, other.Plan)
 	case errors.Is(err, features.ErrNoSpace):
-		return fmt.Errorf("%w; choose another disk, fewer layers or --reduce, or --force-size", err)
+		return advise(err, "choose another disk, fewer layers or --reduce, or --force-size")
 	case errors.Is(err, extraction.ErrPlan) && p.resuming:
-		return fmt.Errorf("%w; start anew with --force", err)
+		return advise(err, "start anew with --force")
 	case errors.Is(err, fs.ErrExist) && !errors.Is(err, features.ErrExists):
-		return fmt.Errorf("%s: %w; choose another name, or replace it with --force", e.out, features.ErrExists)
+		return fmt.Errorf("%s: %w", e.out, features.ErrExists)
 	}
 	return resumeRemedy(err)
 }
@@ -253,7 +253,7 @@ func (e *extractCommand) checkOutput(ctx context.Context, p *extractPlan) (err e
 	}
 	if err = checkOutput(e.out, e.force); e.resume && errors.Is(err, features.ErrExists) {
 		// Outputs get their name when they are complete.
-		return fmt.Errorf("%s is complete: %w, and nothing is left to resume; choose another name, or replace it with --force", e.out, features.ErrExists)
+		return fmt.Errorf("%s is complete: %w, and nothing is left to resume", e.out, features.ErrExists)
 	}
 	return err
 }
@@ -324,8 +324,8 @@ func blankHash(blank string) string {
 // unreadableRemedy adds to an error about a stimulus, found before anything is computed,
 // what to do.
 func unreadableRemedy(err error) error {
-	if stimuli.IsStimulusFault(err) && exitCode(context.Background(), err) == exitInput {
-		return fmt.Errorf("%w; mend or remove it, or add --on-error skip", err)
+	if stimuli.IsStimulusFault(err) && exitCode(context.Background(), err) == exitInput && remedy(err) == "" {
+		return advise(err, "mend or remove it, or add --on-error skip")
 	}
 	return err
 }

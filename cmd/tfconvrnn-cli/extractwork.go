@@ -172,7 +172,7 @@ func (w *extractWork) work(cmd *cobra.Command, c *console, plan *extraction.Plan
 	}
 	defer model.Close()
 	worker, err := plan.NewWorker(ctx, model, extraction.WorkerOptions{
-		Warn: func(message string) { c.warn("%s", message) }, Note: func(message string) { c.note("%s", message) },
+		Warn: c.warnNotice, Note: c.noteNotice,
 	})
 	if err != nil {
 		return err

@@ -98,7 +98,7 @@ func (f *inputFlags) options(args []string, o stimulusOptions, c *console) (stim
 		PathColumn:      f.pathColumn,
 		ArrayRange:      f.arrayRange,
 		Columns:         f.columns,
-		Warn:            func(message string) { c.warn("%s", message) },
-		Note:            func(message string) { c.note("%s", message) },
+		Warn:            c.warnNotice,
+		Note:            c.noteNotice,
 	}, nil
 }

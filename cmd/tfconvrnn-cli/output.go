@@ -44,7 +44,7 @@ func outputFormat(file, name string) (features.Format, error) {
 // written.
 func checkOutput(file string, force bool) error {
 	if _, err := os.Lstat(file); err == nil && !force {
-		return fmt.Errorf("%s: %w; choose another name, or replace it with --force", file, features.ErrExists)
+		return fmt.Errorf("%s: %w", file, features.ErrExists)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -67,10 +67,10 @@ func (e *extractCommand) checkUnfinished(ctx context.Context) (resuming bool, er
 	case e.resume || e.force:
 		return e.resume, nil
 	case e.planFile != "": // extract plan cannot go on with it
-		return false, fmt.Errorf("%s: %w, of \"extract\": go on with that by \"%s extract --resume\" and its flags, choose another --out, or discard it with --force",
-			e.out, features.ErrUnfinished, program)
+		return false, advise(fmt.Errorf("%s: %w, of \"extract\"", e.out, features.ErrUnfinished),
+			"go on with that by \"%s extract --resume\" and its flags, choose another --out, or discard it with --force", program)
 	}
-	return false, fmt.Errorf("%s: %w; go on with --resume, or start anew with --force", e.out, features.ErrUnfinished)
+	return false, fmt.Errorf("%s: %w", e.out, features.ErrUnfinished)
 }
 
 // checkFolder finds out whether files can be made in a folder.

@@ -40,8 +40,13 @@ const (
 	unitFits       = terminal.UnitFits
 )
 
-func (c *console) warn(format string, args ...any)         { c.Warn(format, args...) }
-func (c *console) note(format string, args ...any)         { c.Note(format, args...) }
+func (c *console) warn(format string, args ...any) { c.Warn(format, args...) }
+func (c *console) note(format string, args ...any) { c.Note(format, args...) }
+
+// warnNotice and noteNotice pass on what packages give notice of, with the flags that change it.
+func (c *console) warnNotice(message string) { c.Warn("%s", notice(message)) }
+func (c *console) noteNotice(message string) { c.Note("%s", notice(message)) }
+
 func (c *console) debug(message string, attributes ...any) { c.Debug(message, attributes...) }
 
 func (c *console) start(label string, u terminal.Unit, total int64) *task {

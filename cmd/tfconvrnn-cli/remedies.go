@@ -3,9 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/tfconvrnn/go/extraction"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
 	"github.com/tfconvrnn/go/savedmodels"
+	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -15,6 +19,11 @@ var remedies = []struct {
 	cause error
 	what  string
 }{
+	{features.ErrForeign, "choose another name"},
+	{features.ErrExists, "choose another name, or replace it with --force"},
+	{features.ErrUnfinished, "go on with --resume, or start anew with --force"},
+	{features.ErrJournal, "start anew with --force"},
+	{extraction.ErrNotBegun, "plan anew with --force"},
 	{savedmodels.ErrUnknownModel, `"` + program + ` models" lists all`},
 	{savedmodels.ErrWeights, "--weights says which"},
 	{savedmodels.ErrLocked, "if the new weights are the ones you want, remove these lines or use --update-lock"},
@@ -29,14 +38,73 @@ var remedies = []struct {
 	{runtimeinstall.ErrPip, "--file and --url name a wheel or C tarball"},
 }
 
+// optionRemedies are those of stimuli.OptionError, by the option. %s is a value that may be meant.
+var optionRemedies = map[string]struct{ what, otherwise string }{
+	"PathColumn": {"--path-column %q takes it", "name the one that holds paths with --path-column"},
+	"Columns":    {otherwise: "leave the column out by choosing the others with --columns"},
+	"Array":      {otherwise: "choose one with --array"},
+	"ArrayRange": {otherwise: "say --array-range 0-1, which clamps what is beyond, or 0-255"},
+	"TableRoot":  {"name one that it may be in with --table-root, such as %s (/ for any)", "name a folder that it may be in with --table-root (/ for any)"},
+}
+
+const moreTime = "a longer presentation (--total-ms), other episodes, or a smaller --frames-per-image shows more"
+
+// noticeRemedies say what changes that of which the packages only give notice, by words of theirs.
+var noticeRemedies = []struct{ notice, what string }{
+	{"have images that the presentation never shows", moreTime},
+	{"of which the presentation shows", moreTime},
+	{"that the presentation has time for", moreTime},
+	{"that is not applied, and perhaps others have", "--exif-orientation apply turns them upright"},
+	{"their alpha is dropped", "--alpha composite:white puts them on white"},
+	{"is animated; its first frame is taken", "of GIFs, --animation frames shows all"},
+	{"is 224×224 already and is taken as it is", "--resize resize256-crop224 resizes and crops such pictures too"},
+	{", are taken as ", "--array-range states another range"},
+}
+
+// notice returns what the packages give notice of, with the remedy.
+func notice(message string) string {
+	for _, r := range noticeRemedies {
+		if strings.Contains(message, r.notice) {
+			return message + "; " + r.what
+		}
+	}
+	return message
+}
+
+// advised is an error with what helps in the command that met it.
+type advised struct {
+	error
+	what string
+}
+
+func (e advised) Unwrap() error { return e.error }
+
+// advise returns an error with what helps against it in this command, whatever its causes.
+func advise(err error, format string, args ...any) error {
+	return advised{err, fmt.Sprintf(format, args...)}
+}
+
 // remedy returns what helps against an error, or "".
 func remedy(err error) string {
+	var here advised
+	var option *stimuli.OptionError
+	var missing *extraction.IncompleteError
 	var timestep *tfconvrnn.TimestepError
 	var weights *savedmodels.NoWeightsError
 	var incomplete *runtimeinstall.IncompleteError
 	switch {
+	case errors.As(err, &here):
+		return here.what
 	case errors.As(err, &incomplete):
 		return `what has arrived is kept; copy the others and run "` + program + ` runtime unpack" again`
+	case errors.As(err, &option):
+		r := optionRemedies[option.Option]
+		if option.Value == "" || r.what == "" {
+			return r.otherwise
+		}
+		return fmt.Sprintf(r.what, option.Value)
+	case errors.As(err, &missing):
+		return fmt.Sprintf("run %s extract work --plan %s, then finish again", program, missing.Plan)
 	case errors.As(err, &timestep):
 		return "or round to it with --round-ms"
 	case errors.As(err, &weights):

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -15,7 +16,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/savedmodels"
+	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -37,16 +40,45 @@ func TestRemedies(t *testing.T) {
 			assert.True(t, known[flag], "there is no %s", flag)
 		}
 	}
+	flags := regexp.MustCompile(`--[a-z][a-z0-9-]*`)
+	for option, r := range optionRemedies {
+		_, there := reflect.TypeFor[stimuli.Options]().FieldByName(option)
+		assert.True(t, there, "stimuli.Options has no %s", option)
+		for _, flag := range flags.FindAllString(r.what+r.otherwise, -1) {
+			assert.True(t, known[flag], "there is no %s", flag)
+		}
+		assert.Equal(t, "it; "+r.otherwise, describe(fmt.Errorf("%w", &stimuli.OptionError{Option: option, Err: errors.New("it")})))
+	}
+	var sources strings.Builder
+	for _, pattern := range []string{"../../stimuli/*.go", "../../internal/images/notices.go"} {
+		paths, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			sources.Write(text)
+		}
+	}
+	for _, r := range noticeRemedies {
+		assert.Contains(t, sources.String(), r.notice, "no package says so")
+		for _, flag := range flags.FindAllString(r.what, -1) {
+			assert.True(t, known[strings.Replace(flag, "--resize", "--preprocess", 1)], "there is no %s", flag)
+		}
+		assert.Equal(t, "a: "+r.notice+"; "+r.what, notice("a: "+r.notice))
+	}
+	assert.Equal(t, `a; --path-column "x" takes it`, describe(&stimuli.OptionError{Option: "PathColumn", Value: "x", Err: errors.New("a")}))
+	assert.Equal(t, "output exists; here", describe(fmt.Errorf("%w", advise(features.ErrExists, "here"))))
 	assert.Contains(t, describe(&savedmodels.NoWeightsError{Model: "gru_shallow"}), `"tfconvrnn-cli download gru_shallow"`)
 	assert.Contains(t, describe(&tfconvrnn.TimestepError{Of: "on", Given: 15, Nearest: 20}), "write 20; or round to it with --round-ms")
 	assert.Equal(t, "whatever", describe(errors.New("whatever")))
 }
 
 // flagless are the packages whose messages name no flags: flags are the command's.
-var flagless = []string{"tfconvrnn", "savedmodels", "convert", "internal/evaluation", "internal/runtimeinstall", "internal/trust", "convert/manifest"}
+var flagless = []string{"tfconvrnn", "savedmodels", "convert", "internal/evaluation", "internal/runtimeinstall", "internal/trust", "convert/manifest",
+	"stimuli", "extraction", "features", "internal/images", "internal/plotting", "compare", "recordings"}
 
 func TestPackagesNameNoFlags(t *testing.T) {
-	flag := regexp.MustCompile("\"[^\"`]*(^|[ (])--[a-z]|tfconvrnn-cli [a-z]")
+	flag := regexp.MustCompile("\"[^\"`]*(^|[ (])--[a-z]|tfconvrnn-cli [a-z]|\\bwith force\\b")
 	for _, dir := range flagless {
 		checked := 0
 		require.NoError(t, filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, entry fs.DirEntry, err error) error {

@@ -34,8 +34,7 @@ const maxNoticed = 1 << 20
 func (n *Notices) Picture(name string, picture *Picture, p Preprocessing) {
 	if picture.Transparent && p.Background == nil {
 		n.add(n.Warn, "transparent", name, "have pixels that are not opaque, whose alpha was dropped",
-			"%s has pixels that are not opaque; their alpha is dropped, so that the colours that the file hides there are seen "+
-				"(--alpha composite:white puts them on white)", name)
+			"%s has pixels that are not opaque; their alpha is dropped, so that the colours that the file hides there are seen", name)
 	}
 	if c := p.Background; picture.Transparent && c != nil {
 		n.add(n.Note, "composited", name, "have pixels that are not opaque and were composited",
@@ -59,12 +58,12 @@ func (n *Notices) Picture(name string, picture *Picture, p Preprocessing) {
 			tell = n.Warn
 		}
 		n.add(tell, "animated", name, "are animated, of which the first frame was taken",
-			"%s is animated; its first frame is taken (of GIFs, --animation frames shows all)", name)
+			"%s is animated; its first frame is taken", name)
 	}
 	exempt, resized := p.Exempts(picture.Width, picture.Height)
 	if exempt {
 		n.add(n.Note, "kept_224", name, "were 224×224 already and were taken as they are",
-			"%s is 224×224 already and is taken as it is (--resize resize256-crop224 resizes and crops such pictures too)", name)
+			"%s is 224×224 already and is taken as it is", name)
 	}
 	if resized {
 		n.add(n.Warn, "resized_224", name, "were 224×224 already and were resized and cropped all the same",

@@ -33,7 +33,7 @@ func Probabilities(ctx context.Context, s *Source, o Options) (*Figure, error) {
 	}
 	i := slices.IndexFunc(s.layers, func(l *Layer) bool { return l.Name == readout })
 	if i < 0 {
-		return nil, fmt.Errorf("%s: %w: class probabilities need the layer %s; extract with --layers …,%s", s.path, ErrImpossible, readout, readout)
+		return nil, fmt.Errorf("%s: %w: class probabilities need the layer %s, which is not there", s.path, ErrImpossible, readout)
 	}
 	l := s.layers[i]
 	if r := s.about.projection(readout); r != "" {
