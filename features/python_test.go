@@ -44,7 +44,7 @@ func pythons(t *testing.T) map[string]string {
 }
 
 // outputNames is where each format's output goes in tests.
-var outputNames = map[Format]string{NPZ: "features.npz", NPYFolder: "npy", NetCDF: "features.nc", Zarr: "features.zarr", MATLAB: "mat"}
+var outputNames = map[Format]string{NPZ: "features.npz", NPYFolder: "npy", NetCDF: "features.nc", Zarr: "features.zarr", MATLAB: "mat", HDF5: "features.h5"}
 
 func TestPythonReadsEveryFormat(t *testing.T) {
 	interpreters := pythons(t)
@@ -55,6 +55,7 @@ func TestPythonReadsEveryFormat(t *testing.T) {
 		dir := t.TempDir()
 		layout := sample(6)
 		for format, output := range outputNames {
+			require.NoError(t, writable(format))
 			writeAll(t, filepath.Join(dir, output), format, layout, 5, options)
 		}
 		wide := sample(6)

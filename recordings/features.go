@@ -61,18 +61,20 @@ func (f *FeatureFile) Close() error { return f.close() }
 // OpenFeatures opens a file of features. The error wraps ErrFormat, ErrLayout or
 // ErrDuplicate, or is of the file system.
 func OpenFeatures(name string) (*FeatureFile, error) {
-	if file, err := os.Open(name); err == nil { // a folder opens too, and is not HDF5
-		isHDF5 := hdf5.Is(file)
-		file.Close()
-		if isHDF5 {
-			return openFeatureAssembly(name)
+	store, err := features.Open(name)
+	if errors.Is(err, features.ErrFormat) {
+		if file, openErr := os.Open(name); openErr == nil { // a folder opens too, and is not HDF5
+			isHDF5 := hdf5.Is(file)
+			file.Close()
+			if isHDF5 { // of another program
+				return openFeatureAssembly(name)
+			}
 		}
 	}
-	store, err := features.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
 	if err != nil {
+		if errors.Is(err, ErrNoLibrary) || errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	f := &FeatureFile{close: store.Close, provenance: store.Provenance()}

@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 go run ./cmd/tfconvrnn-cli runtime install --quiet ${TFCONVRNN_CPU_WHEEL:+--file="$TFCONVRNN_CPU_WHEEL"}
+# HDF5 outputs, and most recordings.
+go run ./cmd/tfconvrnn-cli runtime install --hdf5 --quiet
 # With this, tests fail instead of skipping where the runtime is missing.
 export TFCONVRNN_REQUIRE_RUNTIME=1
 

@@ -121,8 +121,6 @@ func dataError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, recordings.ErrNoLibrary):
-		return fmt.Errorf("%w; install it with %q, or the system's (on Debian apt-get install libhdf5-103-1)", err, program+" runtime install --hdf5")
 	case errors.Is(err, recordings.ErrSelection), errors.Is(err, compare.ErrSplits), errors.Is(err, compare.ErrNoLayer), errors.Is(err, compare.ErrOptions):
 		return usage(err)
 	}

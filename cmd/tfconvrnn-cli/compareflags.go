@@ -69,7 +69,7 @@ type featureFlags struct {
 }
 
 func (f *featureFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.features, "features", "", "`FILE` of features: .npz, .zarr or .nc of extract, or BrainIO's netCDF-4")
+	cmd.Flags().StringVar(&f.features, "features", "", "`FILE` of features: an output of extract, or BrainIO's netCDF-4")
 	cmd.Flags().StringArrayVar(&f.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
 }
 

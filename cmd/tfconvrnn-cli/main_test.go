@@ -68,6 +68,8 @@ func TestScripts(t *testing.T) {
 				"CI":                    "", // it would install the runtime
 				"STORE":                 store,
 				"LIBTENSORFLOW":         library,
+				"LIBHDF5":               hdf5Library(),
+				hdf5.Env:                hdf5Library(),
 				"BIN":                   bin,
 				"PICTURES":              filepath.Join(repository, "testdata/pictures"),
 				"GOLDEN":                filepath.Join(repository, "testdata/golden"),
@@ -103,6 +105,15 @@ func TestScripts(t *testing.T) {
 			"sameArray": sameArray,
 		},
 	})
+}
+
+// hdf5Library is what commands with a cache of their own load too, "" if there is none.
+func hdf5Library() string {
+	if hdf5.Load("") != nil {
+		return ""
+	}
+	path, _ := hdf5.Loaded()
+	return path
 }
 
 // exits CODE COMMAND ARG… runs a command and demands its exit code.

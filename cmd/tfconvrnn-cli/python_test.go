@@ -72,7 +72,7 @@ func TestPythonPage(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
 	outputs := sync.OnceValues(func() (page, store string) { return makePageOutputs(t) })
-	const readers = "numpy, scipy, xarray, netCDF4, h5netcdf, zarr"
+	const readers = "numpy, scipy, xarray, netCDF4, h5netcdf, h5py, zarr"
 	t.Run("readers", func(t *testing.T) {
 		pythons := append(filepath.SplitList(os.Getenv("TFCONVRNN_OLD_PYTHONS")),
 			interpreter(t, "TFCONVRNN_PYTHON", "python3", readers, "scripts/python-requirements.txt"))

@@ -54,7 +54,7 @@ func TestSelectedUnits(t *testing.T) {
 	}
 	shapes := map[string][]int{"conv5": {2}, "imnetds": {1}, "conv4": {7, 7, 2}}
 	selections := []string{"--select", "conv5=center+channels(7,3)", "--select", "conv4=channels(0,5)", "--select", "imnetds=channels(999)"}
-	for _, suffix := range []string{".npz", ".zarr", ".nc", ".mat", ".npy"} {
+	for _, suffix := range []string{".npz", ".zarr", ".nc", ".mat", ".npy", ".h5"} {
 		out := extract("some"+suffix, selections...)
 		for layer, values := range want {
 			got, shape := read(out, layer)

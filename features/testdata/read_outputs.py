@@ -2,7 +2,7 @@
 compares it with the .npz to the last bit.
 
 usage: read_outputs.py FOLDER, which holds features.npz, features.nc,
-features.logits.nc, features.zarr, npy and mat, all of the same layout, and wide.nc.
+features.logits.nc, features.zarr, features.h5, npy and mat, all of the same layout, and wide.nc.
 """
 
 import csv
@@ -10,6 +10,7 @@ import json
 import pathlib
 import sys
 
+import h5py
 import numpy as np
 import scipy.io
 import xarray as xr
@@ -128,6 +129,41 @@ for consolidated in [True, False]:
         same("zarr xarray selection", dataset["conv9"].sel(timestep=2).values, npz["conv9"][:, 2])
         assert dataset.attrs["provenance"] == provenance
         assert dataset["conv9"].attrs["region"] == "IT"
+
+# HDF5 with h5py, and as netCDF-4 with xarray.
+with h5py.File(folder / "features.h5") as file:
+    assert list(file)[0] == "stimulus_id" and file.attrs["layers"] == "conv9 imnetds", (list(file), dict(file.attrs))
+    for layer in layers + ["logits"]:
+        data = file[layer]
+        same(f"h5 {layer}", data[...], npz[layer])
+        assert data.chunks[1:] == data.shape[1:] and data.compression is None, data.chunks
+    conv9 = file["conv9"]
+    scales = [conv9.dims[i][0] for i in range(5)]
+    assert [d.name for d in scales] == ["/presentation", "/timestep", "/conv9_height", "/conv9_width", "/conv9_channel"]
+    assert [d.is_scale for d in scales] == [True] * 5
+    same("h5 timesteps", scales[1][...], npz["conv9/timesteps"])
+    same("h5 ms", file["ms"][...], npz["conv9/ms"])
+    assert conv9.attrs["layer"] == "conv9" and conv9.attrs["region"] == "IT"
+    same("h5 ids", file["stimulus_id"].asstr()[...], ids)
+    same("h5 weight", file["weight"][...], npz["weight"])
+    same("h5 count", file["count"][...], npz["count"])
+    for name in ["flag", "valid", "conv9_driven"]:
+        same(f"h5 {name}", file[name][...].astype(bool), npz[name.replace("_", "/")])
+        assert file[name].attrs["dtype"] == "bool"
+    same("h5 class names", file["class_name"].asstr()[...], npz["class_name"])
+    same("h5 constant", file["projection_indices"][...], npz["projection/indices"])
+    assert file.attrs["provenance"] == provenance
+for engine in ["h5netcdf", "netcdf4"]:
+    with xr.open_dataset(folder / "features.h5", engine=engine) as dataset:
+        for layer in layers + ["logits"]:
+            same(f"h5 {engine} {layer}", dataset[layer].values, npz[layer])
+        assert dataset["conv9"].dims == ("presentation", "timestep", "conv9_height", "conv9_width", "conv9_channel")
+        assert set(dataset["conv9"].coords) >= {"stimulus_id", "weight", "timestep", "ms", "conv9_driven", "valid"}, dataset["conv9"]
+        same(f"h5 {engine} ids", dataset["stimulus_id"].values, ids)
+        same(f"h5 {engine} flag", dataset["flag"].values, npz["flag"])
+        same(f"h5 {engine} driven", dataset["conv9_driven"].values, npz["conv9/driven"])
+        same(f"h5 {engine} selection", dataset["conv9"].sel(timestep=2).values, npz["conv9"][:, 2])
+        assert dataset.attrs["provenance"] == provenance
 
 # MATLAB files.
 assert sorted(p.name for p in (folder / "mat").iterdir()) == ["conv9.mat", "imnetds.mat", "layers.txt", "logits.mat"]

@@ -70,13 +70,36 @@ typedef struct {  // H5G_info_t
   X(hid_t, H5Aget_type, (hid_t))                                                           \
   X(hid_t, H5Aget_space, (hid_t))                                                          \
   X(herr_t, H5Aread, (hid_t, hid_t, void*))                                                \
-  X(herr_t, H5Aclose, (hid_t))
+  X(herr_t, H5Aclose, (hid_t))                                                             \
+  X(hid_t, H5Acreate2, (hid_t, const char*, hid_t, hid_t, hid_t, hid_t))                   \
+  X(herr_t, H5Awrite, (hid_t, hid_t, const void*))                                         \
+  X(hid_t, H5Dcreate2, (hid_t, const char*, hid_t, hid_t, hid_t, hid_t, hid_t))            \
+  X(herr_t, H5Dwrite, (hid_t, hid_t, hid_t, hid_t, hid_t, const void*))                    \
+  X(hid_t, H5Fcreate, (const char*, unsigned, hid_t, hid_t))                               \
+  X(hid_t, H5Pcreate, (hid_t))                                                             \
+  X(herr_t, H5Pset_alloc_time, (hid_t, int))                                               \
+  X(herr_t, H5Pset_chunk, (hid_t, int, const hsize_t*))                                    \
+  X(herr_t, H5Pset_fill_time, (hid_t, int))                                                \
+  X(herr_t, H5Pset_libver_bounds, (hid_t, int, int))                                       \
+  X(herr_t, H5Pset_link_creation_order, (hid_t, unsigned))                                 \
+  X(herr_t, H5Pset_meta_block_size, (hid_t, hsize_t))                                      \
+  X(herr_t, H5Pset_obj_track_times, (hid_t, bool))                                         \
+  X(herr_t, H5Rcreate, (void*, hid_t, const char*, int, hid_t))                            \
+  X(hid_t, H5Screate, (int))                                                               \
+  X(hid_t, H5Tcreate, (int, size_t))                                                       \
+  X(herr_t, H5Tinsert, (hid_t, const char*, size_t, hid_t))                                \
+  X(herr_t, H5Tset_ebias, (hid_t, size_t))                                                 \
+  X(herr_t, H5Tset_fields, (hid_t, size_t, size_t, size_t, size_t, size_t))
 
 static struct {
 #define MEMBER(result, name, parameters) result(*name) parameters;
   FUNCTIONS(MEMBER)
 #undef MEMBER
-  hid_t *native_double, *native_int64, *c_string, *object_reference;
+  // Since 1.10.5: without it nothing can be written.
+  herr_t (*H5Dget_chunk_info_by_coord)(hid_t, const hsize_t*, unsigned*, uint64_t*, hsize_t*);
+  hid_t *native_double, *native_float, *native_int, *native_int64, *c_string, *object_reference;
+  hid_t *float32, *float64, *int8, *uint8, *int32, *int64;  // little-endian
+  hid_t *file_access, *file_create, *dataset_create;         // classes of property lists
 } api;
 
 enum { index_by_name = 0, index_by_creation = 1, increasing = 0, whole_file = 0, defaults = 0, scalar_rank = 0 };
@@ -99,6 +122,17 @@ int hdf5_open_library(const char* path, char* text, size_t size) {
       FUNCTIONS(SYMBOL)
 #undef SYMBOL
           {"H5T_NATIVE_DOUBLE_g", (void**)&api.native_double},
+      {"H5T_NATIVE_FLOAT_g", (void**)&api.native_float},
+      {"H5T_NATIVE_INT_g", (void**)&api.native_int},
+      {"H5T_IEEE_F32LE_g", (void**)&api.float32},
+      {"H5T_IEEE_F64LE_g", (void**)&api.float64},
+      {"H5T_STD_I8LE_g", (void**)&api.int8},
+      {"H5T_STD_U8LE_g", (void**)&api.uint8},
+      {"H5T_STD_I32LE_g", (void**)&api.int32},
+      {"H5T_STD_I64LE_g", (void**)&api.int64},
+      {"H5P_CLS_FILE_ACCESS_ID_g", (void**)&api.file_access},
+      {"H5P_CLS_FILE_CREATE_ID_g", (void**)&api.file_create},
+      {"H5P_CLS_DATASET_CREATE_ID_g", (void**)&api.dataset_create},
       {"H5T_NATIVE_INT64_g", (void**)&api.native_int64},
       {"H5T_C_S1_g", (void**)&api.c_string},
       {"H5T_STD_REF_OBJ_g", (void**)&api.object_reference},
@@ -113,11 +147,16 @@ int hdf5_open_library(const char* path, char* text, size_t size) {
     snprintf(text, size, "H5open failed");
     return -3;
   }
-  api.H5Eset_auto2(0, NULL, NULL);  // errors are not printed
+  *(void**)&api.H5Dget_chunk_info_by_coord = dlsym(library, "H5Dget_chunk_info_by_coord");
+  hdf5_quiet();
   Dl_info info;
   text[0] = 0;
   if (dladdr((void*)api.H5open, &info) != 0 && info.dli_fname != NULL) snprintf(text, size, "%s", info.dli_fname);
   return 0;
+}
+
+void hdf5_quiet(void) {
+  if (api.H5Eset_auto2 != NULL) api.H5Eset_auto2(0, NULL, NULL);
 }
 
 void hdf5_version(unsigned* major, unsigned* minor, unsigned* release) { api.H5get_libversion(major, minor, release); }
@@ -248,6 +287,10 @@ int hdf5_read_doubles(int64_t dataset, const uint64_t* start, const uint64_t* co
   return read_as(dataset, start, count, *api.native_double, values);
 }
 
+int hdf5_read_floats(int64_t dataset, const uint64_t* start, const uint64_t* count, float* values) {
+  return read_as(dataset, start, count, *api.native_float, values);
+}
+
 int hdf5_read_integers(int64_t dataset, const uint64_t* start, const uint64_t* count, int64_t* values) {
   hid_t type = api.H5Dget_type(dataset);
   if (type < 0) return -1;
@@ -365,11 +408,11 @@ int hdf5_attribute(int64_t dataset, const char* name, char* text, size_t size, d
     char* value = NULL;
     memory = string_type(VARIABLE, shape.utf8);
     if (memory < 0 || api.H5Aread(attribute, memory, &value) < 0) goto end;
+    result = 1;
     if (value != NULL) {
-      snprintf(text, size, "%s", value);
+      if ((size_t)snprintf(text, size, "%s", value) >= size) result = -1;
       api.H5free_memory(value);
     }
-    result = 1;
   } else if (shape.class == HDF5_STRING) {
     if (shape.size >= size) goto end;
     if (api.H5Aread(attribute, type, text) < 0) goto end;
@@ -386,5 +429,140 @@ end:
   if (space >= 0) api.H5Sclose(space);
   if (type >= 0) api.H5Tclose(type);
   api.H5Aclose(attribute);
+  return result;
+}
+
+int64_t hdf5_open_object(int64_t file, const char* name) { return api.H5Oopen(file, name, defaults); }
+void hdf5_close_object(int64_t object) { api.H5Oclose(object); }
+
+enum { truncate_file = 2, version_earliest = 0, version_18 = 1, by_creation = 3 };
+enum { space_scalar = 0, allocate_early = 1, never_fill = 1, class_compound = 6 };
+
+int64_t hdf5_create_file(const char* name, uint64_t meta) {
+  hid_t file = -1, access = api.H5Pcreate(*api.file_access), create = api.H5Pcreate(*api.file_create);
+  if (access >= 0 && create >= 0 && api.H5Pset_meta_block_size(access, meta) >= 0 &&
+      api.H5Pset_libver_bounds(access, version_earliest, version_18) >= 0 &&
+      api.H5Pset_link_creation_order(create, by_creation) >= 0 && api.H5Pset_obj_track_times(create, false) >= 0) {
+    file = api.H5Fcreate(name, truncate_file, create, access);
+  }
+  if (create >= 0) api.H5Pclose(create);
+  if (access >= 0) api.H5Pclose(access);
+  return file;
+}
+
+// stored returns a type that the caller closes.
+static hid_t stored(int element) {
+  switch (element) {
+    case HDF5_F32: return api.H5Tcopy(*api.float32);
+    case HDF5_F64: return api.H5Tcopy(*api.float64);
+    case HDF5_I8: return api.H5Tcopy(*api.int8);
+    case HDF5_U8: return api.H5Tcopy(*api.uint8);
+    case HDF5_I32: return api.H5Tcopy(*api.int32);
+    case HDF5_I64: return api.H5Tcopy(*api.int64);
+    case HDF5_TEXT: return string_type(VARIABLE, 1);
+  }
+  hid_t half = api.H5Tcopy(*api.float32);  // IEEE 754's binary16
+  if (half >= 0 && (api.H5Tset_fields(half, 15, 10, 5, 0, 10) < 0 || api.H5Tset_size(half, 2) < 0 || api.H5Tset_ebias(half, 15) < 0)) {
+    api.H5Tclose(half);
+    return -1;
+  }
+  return half;
+}
+
+int64_t hdf5_create_dataset(int64_t file, const char* name, int element, int rank, const uint64_t* dims, const uint64_t* chunk) {
+  hid_t dataset = -1, type = stored(element), list = api.H5Pcreate(*api.dataset_create);
+  hid_t space = rank == 0 ? api.H5Screate(space_scalar) : api.H5Screate_simple(rank, dims, NULL);
+  if (type < 0 || list < 0 || space < 0 || api.H5Pset_obj_track_times(list, false) < 0) goto end;
+  if (chunk != NULL && (api.H5Pset_chunk(list, rank, chunk) < 0 || api.H5Pset_alloc_time(list, allocate_early) < 0 ||
+                        api.H5Pset_fill_time(list, never_fill) < 0)) {
+    goto end;
+  }
+  dataset = api.H5Dcreate2(file, name, type, space, defaults, list, defaults);
+end:
+  if (space >= 0) api.H5Sclose(space);
+  if (list >= 0) api.H5Pclose(list);
+  if (type >= 0) api.H5Tclose(type);
+  return dataset;
+}
+
+int hdf5_write(int64_t dataset, int element, const void* values) {
+  hid_t type = stored(element);
+  if (type < 0) return -1;
+  int result = api.H5Dwrite(dataset, type, whole_file, whole_file, defaults, values);
+  api.H5Tclose(type);
+  return result;
+}
+
+int hdf5_knows_places(void) { return api.H5Dget_chunk_info_by_coord != NULL; }
+
+int hdf5_chunk_place(int64_t dataset, const uint64_t* start, uint64_t* offset, uint64_t* size) {
+  unsigned mask = 0;
+  return api.H5Dget_chunk_info_by_coord(dataset, start, &mask, offset, size);
+}
+
+// write_attribute closes the type and the space, which may have failed.
+static int write_attribute(hid_t object, const char* name, hid_t type, hid_t space, const void* values) {
+  int result = -1;
+  if (type >= 0 && space >= 0) {
+    hid_t attribute = api.H5Acreate2(object, name, type, space, defaults, defaults);
+    if (attribute >= 0) {
+      result = api.H5Awrite(attribute, type, values);
+      api.H5Aclose(attribute);
+    }
+  }
+  if (space >= 0) api.H5Sclose(space);
+  if (type >= 0) api.H5Tclose(type);
+  return result;
+}
+
+int hdf5_write_text_attribute(int64_t object, const char* name, const char* value) {
+  return write_attribute(object, name, string_type(VARIABLE, 1), api.H5Screate(space_scalar), &value);
+}
+
+int hdf5_write_integer_attribute(int64_t object, const char* name, uint64_t count, const int64_t* values) {
+  return write_attribute(object, name, api.H5Tcopy(*api.int64), api.H5Screate_simple(1, &count, NULL), values);
+}
+
+// fixed_text writes an attribute as HDF5's specification of dimension scales has it.
+static int fixed_text(hid_t object, const char* name, const char* value) {
+  return write_attribute(object, name, string_type(strlen(value) + 1, 0), api.H5Screate(space_scalar), value);
+}
+
+int hdf5_make_scale(int64_t dataset, const char* name) {
+  return fixed_text(dataset, "CLASS", "DIMENSION_SCALE") < 0 ? -1 : fixed_text(dataset, "NAME", name);
+}
+
+int hdf5_write_dimensions(int64_t file, int64_t dataset, int rank, const char* const* scales) {
+  uint64_t references[HDF5_MOST_DIMS], dims[1] = {rank};
+  variable_length lists[HDF5_MOST_DIMS];
+  if (rank < 1 || rank > HDF5_MOST_DIMS) return -1;
+  for (int i = 0; i < rank; i++) {
+    if (api.H5Rcreate(&references[i], file, scales[i], reference_object, -1) < 0) return -1;
+    lists[i] = (variable_length){1, &references[i]};
+  }
+  return write_attribute(dataset, "DIMENSION_LIST", api.H5Tvlen_create(*api.object_reference), api.H5Screate_simple(1, dims, NULL), lists);
+}
+
+int hdf5_write_scale_users(int64_t file, int64_t scale, uint64_t count, const char* const* datasets, const int* axes) {
+  typedef struct {
+    uint64_t dataset;
+    int32_t axis, unused;
+  } user;
+  user* users = calloc(count > 0 ? count : 1, sizeof *users);
+  hid_t type = api.H5Tcreate(class_compound, sizeof(user));
+  int result = -1;
+  if (users == NULL || type < 0 || api.H5Tinsert(type, "dataset", offsetof(user, dataset), *api.object_reference) < 0 ||
+      api.H5Tinsert(type, "dimension", offsetof(user, axis), *api.int32) < 0) {
+    goto end;
+  }
+  for (uint64_t i = 0; i < count; i++) {
+    if (api.H5Rcreate(&users[i].dataset, file, datasets[i], reference_object, -1) < 0) goto end;
+    users[i].axis = axes[i];
+  }
+  result = write_attribute(scale, "REFERENCE_LIST", type, api.H5Screate_simple(1, &count, NULL), users);
+  type = -1;  // closed
+end:
+  if (type >= 0) api.H5Tclose(type);
+  free(users);
   return result;
 }

@@ -26,6 +26,8 @@ func openLibrary(path string) (text string, ok bool) {
 	return C.GoString(&buffer[0]), result == 0
 }
 
+func quiet() { C.hdf5_quiet() }
+
 func version() (major, minor, release int) {
 	var a, b, c C.uint
 	C.hdf5_version(&a, &b, &c)
@@ -54,6 +56,14 @@ func openDataset(file int64, path string) int64 {
 	defer free()
 	return int64(C.hdf5_open_dataset(C.int64_t(file), name))
 }
+
+func openObject(file int64, path string) int64 {
+	name, free := cName(path)
+	defer free()
+	return int64(C.hdf5_open_object(C.int64_t(file), name))
+}
+
+func closeObject(object int64) { C.hdf5_close_object(C.int64_t(object)) }
 
 func closeDataset(dataset int64) { C.hdf5_close_dataset(C.int64_t(dataset)) }
 
@@ -120,6 +130,10 @@ func readDoubles(dataset int64, start, count []uint64, values []float64) bool {
 	return C.hdf5_read_doubles(C.int64_t(dataset), first(start), first(count), (*C.double)(unsafe.Pointer(&values[0]))) >= 0
 }
 
+func readFloats(dataset int64, start, count []uint64, values []float32) bool {
+	return C.hdf5_read_floats(C.int64_t(dataset), first(start), first(count), (*C.float)(unsafe.Pointer(&values[0]))) >= 0
+}
+
 func readIntegers(dataset int64, start, count []uint64, values []int64) bool {
 	return C.hdf5_read_integers(C.int64_t(dataset), first(start), first(count), (*C.int64_t)(unsafe.Pointer(&values[0]))) >= 0
 }
@@ -164,7 +178,7 @@ func readReference(dataset int64, at []uint64) (string, bool) {
 func attribute(dataset int64, key string) (any, bool) {
 	name, free := cName(key)
 	defer free()
-	buffer := make([]byte, mostName)
+	buffer := make([]byte, mostAttribute)
 	var number C.double
 	switch C.hdf5_attribute(C.int64_t(dataset), name, (*C.char)(unsafe.Pointer(&buffer[0])), C.size_t(len(buffer)), &number) {
 	case 0:
@@ -184,4 +198,82 @@ func dimension(dataset int64, axis int) (string, bool) {
 		return "", false
 	}
 	return string(buffer[:n]), true
+}
+
+func createFile(path string, meta uint64) int64 {
+	name, free := cName(path)
+	defer free()
+	return int64(C.hdf5_create_file(name, C.uint64_t(meta)))
+}
+
+func createDataset(file int64, path string, element Element, dims, chunk []uint64) int64 {
+	name, free := cName(path)
+	defer free()
+	return int64(C.hdf5_create_dataset(C.int64_t(file), name, C.int(element), C.int(len(dims)), first(dims), first(chunk)))
+}
+
+// writeNumbers writes values, a slice of the element's type that is not empty.
+func writeNumbers[T any](dataset int64, element Element, values []T) bool {
+	return C.hdf5_write(C.int64_t(dataset), C.int(element), unsafe.Pointer(unsafe.SliceData(values))) >= 0
+}
+
+// cNames returns strings in C's memory.
+func cNames(names []string) (list **C.char, free func()) {
+	memory := C.malloc(C.size_t(max(len(names), 1)) * C.size_t(unsafe.Sizeof(uintptr(0))))
+	all := unsafe.Slice((**C.char)(memory), len(names))
+	for i, name := range names {
+		all[i] = C.CString(name)
+	}
+	return (**C.char)(memory), func() {
+		for _, name := range all {
+			C.free(unsafe.Pointer(name))
+		}
+		C.free(memory)
+	}
+}
+
+func writeTexts(dataset int64, values []string) bool {
+	list, free := cNames(values)
+	defer free()
+	return C.hdf5_write(C.int64_t(dataset), C.int(text), unsafe.Pointer(list)) >= 0
+}
+
+func knowsPlaces() bool { return C.hdf5_knows_places() != 0 }
+
+func chunkPlace(dataset int64, start []uint64) (offset, size uint64, ok bool) {
+	var at, bytes C.uint64_t
+	ok = C.hdf5_chunk_place(C.int64_t(dataset), first(start), &at, &bytes) >= 0
+	return uint64(at), uint64(bytes), ok
+}
+
+func writeTextAttribute(object int64, key, value string) bool {
+	name, free := cName(key)
+	defer free()
+	content, freeContent := cName(value)
+	defer freeContent()
+	return C.hdf5_write_text_attribute(C.int64_t(object), name, content) >= 0
+}
+
+func writeIntegerAttribute(object int64, key string, values []int64) bool {
+	name, free := cName(key)
+	defer free()
+	return C.hdf5_write_integer_attribute(C.int64_t(object), name, C.uint64_t(len(values)), (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(values)))) >= 0
+}
+
+func makeScale(dataset int64, scale string) bool {
+	name, free := cName(scale)
+	defer free()
+	return C.hdf5_make_scale(C.int64_t(dataset), name) >= 0
+}
+
+func writeDimensions(file, dataset int64, scales []string) bool {
+	list, free := cNames(scales)
+	defer free()
+	return C.hdf5_write_dimensions(C.int64_t(file), C.int64_t(dataset), C.int(len(scales)), list) >= 0
+}
+
+func writeScaleUsers(file, scale int64, datasets []string, axes []int32) bool {
+	list, free := cNames(datasets)
+	defer free()
+	return C.hdf5_write_scale_users(C.int64_t(file), C.int64_t(scale), C.uint64_t(len(datasets)), list, (*C.int)(unsafe.Pointer(unsafe.SliceData(axes)))) >= 0
 }

@@ -1,4 +1,4 @@
-// Package hdf5 reads HDF5 files through the HDF Group's own library, which is loaded
+// Package hdf5 reads and lays out HDF5 files through the HDF Group's own library, which is loaded
 // when it is needed: that of a Python environment with h5py, or the system's. No other
 // reader is as complete, and Go has none.
 //
@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 )
@@ -31,16 +32,32 @@ const (
 	mostChunkBytes = 1 << 30
 	mostMembers    = 1 << 20
 	mostName       = 1 << 16
+	mostAttribute  = 1 << 24
 )
 
-// library is held by whoever calls into the library.
-var library sync.Mutex
+// library is held by whoever calls into the library. HDF5 keeps its last error for each thread, and
+// prints it unless that thread has asked it not to.
+var library threadMutex
+
+type threadMutex struct{ mutex sync.Mutex }
+
+func (m *threadMutex) Lock() {
+	m.mutex.Lock()
+	runtime.LockOSThread()
+	quiet()
+}
+
+func (m *threadMutex) Unlock() {
+	runtime.UnlockOSThread()
+	m.mutex.Unlock()
+}
 
 // File is an open file. It is safe for concurrent use. The caller closes it.
 type File struct {
 	name   string
 	handle int64
 	closed bool
+	open   map[*Dataset]bool // a file stays open in the library as long as they do
 }
 
 // signature is at the beginning of a file, or after a user block of 512 bytes, or twice, four times … that.
@@ -81,14 +98,17 @@ func Open(name string) (*File, error) {
 	if handle < 0 {
 		return nil, fmt.Errorf("%s: %w: %s", name, ErrFormat, message())
 	}
-	return &File{name: name, handle: handle}, nil
+	return &File{name: name, handle: handle, open: map[*Dataset]bool{}}, nil
 }
 
-// Close closes the file. It is idempotent. Datasets of it must not be used any more.
+// Close closes the file and its datasets. It is idempotent.
 func (f *File) Close() error {
 	library.Lock()
 	defer library.Unlock()
 	if !f.closed {
+		for d := range f.open {
+			closeDataset(d.handle)
+		}
 		closeFile(f.handle)
 		f.closed = true
 	}
@@ -200,6 +220,7 @@ func (f *File) Dataset(path string) (*Dataset, error) {
 		closeDataset(handle)
 		return nil, f.bad(path, "chunks of %d bytes are more than the %d that are read", shape.chunk, int64(mostChunkBytes))
 	}
+	f.open[d] = true
 	return d, nil
 }
 
@@ -209,6 +230,7 @@ func (d *Dataset) Close() error {
 	defer library.Unlock()
 	if !d.closed && !d.file.closed {
 		closeDataset(d.handle)
+		delete(d.file.open, d)
 	}
 	d.closed = true
 	return nil
@@ -253,6 +275,24 @@ func (d *Dataset) Float64s(start, count []int) ([]float64, error) {
 	}
 	values := make([]float64, n)
 	if n > 0 && !readDoubles(d.handle, from, size, values) {
+		return nil, d.file.bad(d.Path, "%s", message())
+	}
+	return values, nil
+}
+
+// Float32s reads a part of a dataset of numbers, rounded, as Float64s does.
+func (d *Dataset) Float32s(start, count []int) ([]float32, error) {
+	library.Lock()
+	defer library.Unlock()
+	from, size, n, err := d.part(start, count, 4)
+	if err != nil {
+		return nil, err
+	}
+	if d.Type != Integer && d.Type != Float {
+		return nil, d.file.bad(d.Path, "numbers are needed, and it holds %s", d.Type)
+	}
+	values := make([]float32, n)
+	if n > 0 && !readFloats(d.handle, from, size, values) {
 		return nil, d.file.bad(d.Path, "%s", message())
 	}
 	return values, nil
@@ -347,6 +387,25 @@ func (d *Dataset) Attribute(name string) (any, error) {
 	value, ok := attribute(d.handle, name)
 	if !ok {
 		return nil, d.file.bad(d.Path, "attribute %s: %s", name, message())
+	}
+	return value, nil
+}
+
+// Attribute is Dataset.Attribute of a group.
+func (f *File) Attribute(group, name string) (any, error) {
+	library.Lock()
+	defer library.Unlock()
+	if f.closed {
+		return nil, f.bad(group, "the file is closed")
+	}
+	object := openObject(f.handle, group)
+	if object < 0 {
+		return nil, f.bad(group, "%s", message())
+	}
+	defer closeObject(object)
+	value, ok := attribute(object, name)
+	if !ok {
+		return nil, f.bad(group, "attribute %s: %s", name, message())
 	}
 	return value, nil
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/hdf5"
 )
 
 // hostileName is a stimulus whose name must not leave its place in a file.
@@ -166,6 +167,9 @@ func TestEveryFormatIsDrawnAlike(t *testing.T) {
 	layout.Streamed[0].Layer.Timesteps = []int{0, 1, 2, 3, 4}
 	figures := map[string]features.Format{}
 	for _, format := range features.Formats() {
+		if format == features.HDF5 && hdf5.Load("") != nil {
+			continue // internal/hdf5's tests say that the library is missing
+		}
 		s := open(t, write(t, filepath.Join(t.TempDir(), "x"), format, layout, features.Options{ChunkRows: 3}, nil))
 		figure, err := FeatureMaps(t.Context(), s, Options{Stimuli: []string{"2"}})
 		require.NoError(t, err, format)
