@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/internal/reduce"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -74,6 +75,7 @@ const (
 	failureNotReady
 	failureDeadline
 	failureCancelled
+	failureSpace
 )
 
 // kind tells what sort of failure an error is.
@@ -98,6 +100,8 @@ func kind(err error) failure {
 		return failureUnsupported
 	case is(ErrNotReady, ErrStopping, tfconvrnn.ErrClosed):
 		return failureNotReady
+	case is(features.ErrNoSpace):
+		return failureSpace
 	case is(tfconvrnn.ErrUnknownModel):
 		return failureUnknown
 	case is(context.DeadlineExceeded):

@@ -52,7 +52,7 @@ func (s *Service) grpcServer(certificate *tls.Config) *grpc.Server {
 var codesOf = map[failure]codes.Code{
 	failureInternal: codes.Internal, failureRequest: codes.InvalidArgument, failureUnknown: codes.NotFound, failureUnsupported: codes.Unimplemented,
 	failureTooLarge: codes.InvalidArgument, failureBusy: codes.ResourceExhausted, failureNotReady: codes.Unavailable,
-	failureDeadline: codes.DeadlineExceeded, failureCancelled: codes.Canceled,
+	failureDeadline: codes.DeadlineExceeded, failureCancelled: codes.Canceled, failureSpace: codes.ResourceExhausted,
 }
 
 // grpcError makes an error a status, which says when to try again.

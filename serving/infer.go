@@ -3,7 +3,6 @@ package serving
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -69,6 +68,15 @@ func (s *Service) infer(ctx context.Context, t *ticket, model *served, r *inferR
 	if err != nil {
 		return nil, err
 	}
+	in, err := s.results(ctx, t, model, set, r, response)
+	if err != nil {
+		return nil, err
+	}
+	return response, s.answer(response, model, set, in, wanted)
+}
+
+// results computes what a request with these settings shows.
+func (s *Service) results(ctx context.Context, t *ticket, model *served, set *settings, r *inferRequest, response *inferResponse) (*shown, error) {
 	in, err := s.arrange(set, r, response)
 	if err != nil {
 		return nil, err
@@ -79,10 +87,7 @@ func (s *Service) infer(ctx context.Context, t *ticket, model *served, r *inferR
 	if err := s.load(ctx, set, r, in); err != nil {
 		return nil, err
 	}
-	if err := s.computeGroups(ctx, t, in); err != nil {
-		return nil, err
-	}
-	return response, s.answer(response, model, set, in, wanted)
+	return in, s.computeGroups(ctx, t, in)
 }
 
 // computeGroups computes all groups of a request.
@@ -208,7 +213,7 @@ func (s *Service) answer(response *inferResponse, model *served, set *settings, 
 	a := &answering{set: set, in: in, plan: in.groups[0].plan}
 	if set.logits && slices.ContainsFunc(wanted, func(name string) bool { return slices.Contains(classOutputs, name) }) {
 		for i := range in.stimuli {
-			a.classes = append(a.classes, imagenet.Top(a.logits(i), set.top))
+			a.top = append(a.top, imagenet.Top(a.logits(i), set.top))
 		}
 	}
 	for _, name := range wanted {
@@ -226,18 +231,19 @@ func (s *Service) answer(response *inferResponse, model *served, set *settings, 
 	if model.model.Untrained() {
 		response.parameters["untrained"] = true
 	}
-	for _, r := range set.rounded {
-		response.parameters[r.Of+"_ms_rounded"] = fmt.Sprintf("%v is rounded to %d ms", r.Given, r.Milliseconds)
+	if rounded := set.roundings(); rounded != nil {
+		response.parameters["rounded"] = strings.Join(rounded, "; ")
 	}
 	return nil
 }
 
 // answering makes outputs of results.
 type answering struct {
-	set     *settings
-	in      *shown
-	plan    *plan
-	classes [][]imagenet.Probability
+	set  *settings
+	in   *shown
+	plan *plan
+	// top has the likeliest classes of each stimulus.
+	top [][]imagenet.Probability
 }
 
 // rows passes the values of each stimulus, in their order; of one group, all at once.
@@ -308,8 +314,8 @@ func (a *answering) output(name string) (*output, error) {
 func (a *answering) classOutput(name string) *output {
 	o := &output{name: name, datatype: "BYTES", shape: newShape(len(a.in.stimuli), a.set.top)}
 	var probabilities []float32
-	for _, classes := range a.classes {
-		for _, c := range classes {
+	for _, likeliest := range a.top {
+		for _, c := range likeliest {
 			switch name {
 			case outputClasses:
 				o.ints = append(o.ints, int32(c.Index))
@@ -355,7 +361,7 @@ func (a *answering) about() *extraction.Provenance {
 	return about
 }
 
-// deadlineOr is how long a response may take to be written.
+// writeTime is how long a response may take to be written.
 func writeTime(bytes int64) time.Duration {
 	const slowest = 1 << 20 // bytes a second
 	return 30*time.Second + time.Duration(bytes/slowest)*time.Second

@@ -240,21 +240,12 @@ func (e *engine) schedule() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		e.sessions <- struct{}{}
-		var parts []part
-		var q *queue
-		for {
-			var wait time.Duration
-			var left bool
-			q, parts, wait, left = e.next(time.Now())
-			if q != nil {
-				break
-			}
+		q, _, wait, left := e.next(time.Now(), false)
+		if q == nil {
 			stop := e.stop
 			if left {
 				stop = nil // there is something to do still
 			} else if e.ended() {
-				<-e.sessions
 				return
 			}
 			timer.Reset(wait)
@@ -263,6 +254,14 @@ func (e *engine) schedule() {
 			case <-timer.C:
 			case <-stop:
 			}
+			continue
+		}
+		e.sessions <- struct{}{}
+		// Others may have come, or all have left, meanwhile.
+		q, parts, _, _ := e.next(time.Now(), true)
+		if q == nil {
+			<-e.sessions
+			continue
 		}
 		e.group.Go(func() { e.run(q, parts) })
 	}
@@ -277,9 +276,9 @@ func (e *engine) ended() bool {
 	}
 }
 
-// next takes the parts of the run whose turn it is. Without one it says how long to wait for
-// one at most, and whether anything is left.
-func (e *engine) next(now time.Time) (_ *queue, parts []part, wait time.Duration, left bool) {
+// next finds the queue whose turn it is, and takes the parts of its run if take is set. Without
+// one it says how long to wait for one at most, and whether anything is left.
+func (e *engine) next(now time.Time, take bool) (_ *queue, parts []part, wait time.Duration, left bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var best *queue
@@ -304,7 +303,10 @@ func (e *engine) next(now time.Time) (_ *queue, parts []part, wait time.Duration
 	if best == nil {
 		return nil, nil, wait, left
 	}
-	return best, e.take(best, now), 0, true
+	if take {
+		parts = e.take(best, now)
+	}
+	return best, parts, 0, true
 }
 
 func later(a, b time.Time) time.Time {

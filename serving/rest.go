@@ -1,7 +1,6 @@
 package serving
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 func (s *Service) routes() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern, name string, handler func(http.ResponseWriter, *http.Request) error) {
+		s.patterns = append(s.patterns, pattern)
 		mux.Handle(pattern, s.measured(name, handler))
 	}
 	handle("GET /v2", "server_metadata", s.serverMetadata)
@@ -32,6 +32,9 @@ func (s *Service) routes() http.Handler {
 		handle("POST "+path+"/infer", "infer", s.inferREST)
 	}
 	handle("/v2/", "unsupported", refuseREST)
+	handle("POST /v1/classify", "classify", s.classify)
+	handle("POST /v1/extract", "extract", s.extract)
+	handle("GET /openapi.json", "openapi", openAPI)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	if s.options.Page != nil {
 		mux.Handle("/", s.measured("page", func(w http.ResponseWriter, r *http.Request) error {
@@ -95,11 +98,14 @@ func (w *statusRecorder) status() int {
 	return w.written
 }
 
-// statuses are those of failures. 499 is what other servers note where the client has left.
+// statusLeft is what other servers note, too, where the client has left.
+const statusLeft = 499
+
+// statuses are those of failures.
 var statuses = map[failure]int{
 	failureInternal: http.StatusInternalServerError, failureRequest: http.StatusBadRequest, failureUnknown: http.StatusNotFound,
 	failureUnsupported: http.StatusNotImplemented, failureTooLarge: http.StatusRequestEntityTooLarge, failureBusy: http.StatusTooManyRequests,
-	failureNotReady: http.StatusServiceUnavailable, failureDeadline: http.StatusGatewayTimeout, failureCancelled: 499,
+	failureNotReady: http.StatusServiceUnavailable, failureDeadline: http.StatusGatewayTimeout, failureCancelled: statusLeft, failureSpace: http.StatusInsufficientStorage,
 }
 
 // fail answers with an error. Where the answer has begun already the connection is cut, so
@@ -406,12 +412,12 @@ func (s *Service) writeREST(w http.ResponseWriter, response *inferResponse) erro
 		return err
 	}
 	if err := write(head); err != nil {
-		return fmt.Errorf("%w: %w", context.Canceled, err)
+		return cut(err)
 	}
 	for _, o := range response.outputs {
 		if o.binary {
 			if err := o.writeRaw(write); err != nil {
-				return fmt.Errorf("%w: %w", context.Canceled, err)
+				return cut(err)
 			}
 		}
 	}

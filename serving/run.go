@@ -34,11 +34,11 @@ func (e *engine) run(q *queue, parts []part) {
 	e.number += len(stimuli)
 	e.mu.Unlock()
 	err := e.stream(parts, stimuli, first, func() {
-		e.ended1(q, parts, len(stimuli), time.Since(begin))
+		e.over(q, parts, len(stimuli), time.Since(begin))
 		free()
 	})
 	if err != nil {
-		e.ended1(q, parts, 0, time.Since(begin))
+		e.over(q, parts, 0, time.Since(begin))
 	}
 	free()
 	e.finish(q, parts, len(stimuli), err)
@@ -83,8 +83,8 @@ func (e *engine) stream(parts []part, stimuli []tfconvrnn.Stimulus, first int, c
 	})
 }
 
-// ended1 notes that a run is over and what may come again.
-func (e *engine) ended1(q *queue, parts []part, images int, took time.Duration) {
+// over notes that a run is over and what may come again.
+func (e *engine) over(q *queue, parts []part, images int, took time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	q.ended = time.Now()

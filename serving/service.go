@@ -18,6 +18,7 @@ import (
 type Service struct {
 	options  Options
 	names    []string
+	patterns []string // of all routes
 	engine   *engine
 	metrics  *metrics
 	decoders chan struct{}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/png"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -161,4 +163,15 @@ func TestInferEqualsExtract(t *testing.T) {
 		}
 		assert.Equal(t, best, classes[2*i])
 	}
+}
+
+// pngOf encodes the first image.
+func pngOf(t testing.TB, pixels []uint8) []byte {
+	picture := image.NewNRGBA(image.Rect(0, 0, tfconvrnn.ImageSize, tfconvrnn.ImageSize))
+	for i := range tfconvrnn.ImageSize * tfconvrnn.ImageSize {
+		copy(picture.Pix[4*i:], []uint8{pixels[3*i], pixels[3*i+1], pixels[3*i+2], 255})
+	}
+	var buffer bytes.Buffer
+	require.NoError(t, png.Encode(&buffer, picture))
+	return buffer.Bytes()
 }

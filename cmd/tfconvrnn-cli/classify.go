@@ -50,25 +50,6 @@ that of the sorted WordNet ids.`,
 	return cmd
 }
 
-// classification is the classes of an image, the likeliest first.
-type classification struct {
-	Stimulus string `json:"stimulus"`
-	// Driven says whether the image can have reached the timestep of the readout that
-	// the decoder took.
-	Driven  bool                   `json:"driven"`
-	Classes []imagenet.Probability `json:"classes"`
-	// OverTime is the same for the readout at every timestep.
-	OverTime []timestepClasses `json:"over_time,omitempty"`
-}
-
-type timestepClasses struct {
-	Timestep     int `json:"timestep"`
-	Milliseconds int `json:"milliseconds"`
-	// Driven says whether the image can have reached the readout.
-	Driven  bool                   `json:"driven"`
-	Classes []imagenet.Probability `json:"classes"`
-}
-
 func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 	info, err := c.lookup()
 	if err != nil {
@@ -139,10 +120,10 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 
 // classifyAll runs the model over all stimuli.
 func (c *classifyCommand) classifyAll(ctx context.Context, con *console, model *tfconvrnn.Model, reader *stimuli.Reader, records []*stimuli.Record,
-	options []tfconvrnn.ExtractOption, info savedmodels.Model, readout tfconvrnn.LayerOutput) ([]classification, error) {
+	options []tfconvrnn.ExtractOption, info savedmodels.Model, readout tfconvrnn.LayerOutput) ([]evaluation.Classification, error) {
 	progress := con.start("classifying", unitImages, int64(len(records)))
 	defer progress.end()
-	results := []classification{}
+	results := []evaluation.Classification{}
 	err := model.Stream(ctx, reader.Stimuli(slices.Values(records)), func(b *tfconvrnn.Batch) error {
 		for i, s := range b.Stimuli {
 			one, err := c.classify(b, i, info, readout)
@@ -159,32 +140,19 @@ func (c *classifyCommand) classifyAll(ctx context.Context, con *console, model *
 
 // classify returns the classes of a stimulus of a batch, and those at every timestep if
 // they are asked for.
-func (c *classifyCommand) classify(b *tfconvrnn.Batch, stimulus int, info savedmodels.Model, output tfconvrnn.LayerOutput) (classification, error) {
-	one := classification{Stimulus: b.Stimuli[stimulus].ID}
+func (c *classifyCommand) classify(b *tfconvrnn.Batch, stimulus int, info savedmodels.Model, output tfconvrnn.LayerOutput) (evaluation.Classification, error) {
 	logits, err := b.Logits(stimulus)
 	if err != nil {
-		return one, err
+		return evaluation.Classification{}, err
 	}
 	readout, err := b.AppendFeatures(nil, 0, stimulus)
 	if err != nil {
-		return one, err
+		return evaluation.Classification{}, err
 	}
-	if err := evaluation.CheckFinite(logits, readout); err != nil {
-		return one, err
-	}
-	timesteps := evaluation.Timesteps(output)
-	one.Driven = evaluation.DecodedDriven(info.Decoder, timesteps, readout, logits)
-	one.Classes = imagenet.Top(logits, c.top)
-	for i, t := range timesteps {
-		if c.overTime {
-			classes := imagenet.Top(readout[i*imagenet.Classes:(i+1)*imagenet.Classes], c.top)
-			one.OverTime = append(one.OverTime, timestepClasses{t.Timestep, t.Milliseconds, t.Driven, classes})
-		}
-	}
-	return one, nil
+	return evaluation.Classify(info, output, b.Stimuli[stimulus].ID, logits, readout, c.top, c.overTime)
 }
 
-func printClasses(out io.Writer, results []classification) error {
+func printClasses(out io.Writer, results []evaluation.Classification) error {
 	for _, r := range results {
 		fmt.Fprintln(out, r.Stimulus)
 		if !r.Driven {
