@@ -13,6 +13,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tfconvrnn/go/internal/inferencepb"
+	"github.com/tfconvrnn/go/savedmodels"
 )
 
 func newReader(body []byte) io.Reader { return bytes.NewReader(body) }
@@ -103,4 +109,51 @@ func (l *logRecorder) attribute(message, name string) (value string) {
 		}
 	}
 	return value
+}
+
+// recordBody posts a body to a handler.
+func recordBody(handler http.Handler, path, contentType, header string, body []byte) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", path, bytes.NewReader(body))
+	r.Host = "localhost"
+	r.Header.Set("Content-Type", contentType)
+	if header != "" {
+		r.Header.Set(binaryHeader, header)
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	return w
+}
+
+func marshalled(t testing.TB, m proto.Message) []byte {
+	wire, err := proto.Marshal(m)
+	require.NoError(t, err)
+	return wire
+}
+
+func unmarshal(wire []byte, m proto.Message) error { return proto.Unmarshal(wire, m) }
+
+func cloned(m *inferencepb.ModelInferRequest) *inferencepb.ModelInferRequest { return proto.CloneOf(m) }
+
+func lookedUp(t testing.TB) savedmodels.Model {
+	model, err := savedmodels.Lookup(testModel)
+	require.NoError(t, err)
+	return model
+}
+
+// grpcClient is a client of a service.
+func grpcClient(t testing.TB, s *Service, options ...grpc.DialOption) inferencepb.GRPCInferenceServiceClient {
+	return inferencepb.NewGRPCInferenceServiceClient(grpcConnection(t, s, options...))
+}
+
+func grpcConnection(t testing.TB, s *Service, options ...grpc.DialOption) *grpc.ClientConn {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := s.GRPC()
+	go server.Serve(listener) // ends with Stop
+	t.Cleanup(server.Stop)
+	connection, err := grpc.NewClient(listener.Addr().String(), append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)))...)
+	require.NoError(t, err)
+	t.Cleanup(func() { connection.Close() })
+	return connection
 }

@@ -47,7 +47,7 @@ func computing(ctx context.Context, t testing.TB, s *Service, p *plan, pixels []
 // held keeps the engine from beginning runs until the returned function is called.
 func held(s *Service) (free func()) {
 	s.engine.sessions <- struct{}{}
-	return func() { <-s.engine.sessions }
+	return sync.OnceFunc(func() { <-s.engine.sessions })
 }
 
 // eventually waits until images wait in the engine.
@@ -55,7 +55,11 @@ func eventuallyWaiting(t testing.TB, s *Service, images int) {
 	require.Eventually(t, func() bool {
 		s.engine.mu.Lock()
 		defer s.engine.mu.Unlock()
-		return s.engine.places == images
+		waiting := 0
+		for _, q := range s.engine.queues {
+			waiting += q.images()
+		}
+		return waiting == images
 	}, 20*time.Second, time.Millisecond)
 }
 
@@ -109,11 +113,7 @@ func TestLeavesTheQueue(t *testing.T) {
 	s, _ := newTestService(t, Options{MaxQueue: 2})
 	p := readoutPlan(t, s, "imnetds")
 	free := held(s)
-	defer func() {
-		if free != nil {
-			free()
-		}
-	}()
+	defer free()
 	ctx, cancel := context.WithCancel(t.Context())
 	leaving := computing(ctx, t, s, p, randomPixels(1, 2))
 	staying := computing(t.Context(), t, s, p, randomPixels(1, 3))
@@ -129,7 +129,6 @@ func TestLeavesTheQueue(t *testing.T) {
 	require.NoError(t, s.engine.full())
 	before := s.engine.number
 	free()
-	free = nil
 	r, err := staying()
 	require.NoError(t, err)
 	assert.Equal(t, []int{1}, r.batches)

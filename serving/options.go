@@ -2,7 +2,6 @@ package serving
 
 import (
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -36,8 +35,8 @@ type Options struct {
 	// called, so that a web page elsewhere cannot reach it by a name of its own. "*.example.org"
 	// stands for the names below, "*" for all. Where there is a Token any name is good.
 	Hosts []string
-	// Page, if not nil, is served at / and below /explorer/.
-	Page http.Handler
+	// NoPage leaves out the page at / and what it uses below /explorer/.
+	NoPage bool
 	// Log is where failures and panics are reported; slog.Default() if it is nil.
 	Log *slog.Logger
 	// Trace, if not nil, is called at the end of every stage of every run, with images

@@ -115,16 +115,16 @@ type personal struct {
 	shown *shown
 }
 
-// compute reads a form and computes what complete makes of its settings. The caller calls done
+// personal reads a form and computes what complete makes of its settings. The caller calls done
 // when the answer is written.
 func (s *Service) personal(w http.ResponseWriter, r *http.Request, complete func(*form, *served, *settings) error, copies int64) (_ *personal, done func(), err error) {
-	t, done, err := s.begin(w, r)
+	t, end, err := s.begin(w, r)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
-			done()
+			end()
 		}
 	}()
 	t.copies = copies
@@ -172,7 +172,7 @@ func (s *Service) personal(w http.ResponseWriter, r *http.Request, complete func
 	}
 	request := &inferRequest{inputs: []*tensor{{name: inputPictures, datatype: "BYTES", shape: newShape(len(f.pictures)), items: f.pictures}}}
 	p.shown, err = s.results(ctx, t, p.model, p.set, request, &inferResponse{parameters: map[string]any{}})
-	return p, done, err
+	return p, end, err
 }
 
 // classification is the answer of /v1/classify.

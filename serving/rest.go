@@ -36,11 +36,8 @@ func (s *Service) routes() http.Handler {
 	handle("POST /v1/extract", "extract", s.extract)
 	handle("GET /openapi.json", "openapi", openAPI)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
-	if s.options.Page != nil {
-		mux.Handle("/", s.measured("page", func(w http.ResponseWriter, r *http.Request) error {
-			s.options.Page.ServeHTTP(w, r)
-			return nil
-		}))
+	if !s.options.NoPage {
+		mux.Handle("/", s.measured("page", s.servePage))
 	}
 	return s.secured(mux)
 }

@@ -127,6 +127,7 @@ func (s *Service) httpServer(certificate *tls.Config) *http.Server {
 	return &http.Server{
 		Handler: s, TLSConfig: certificate,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 3 * time.Minute, MaxHeaderBytes: 32 << 10,
+		ReadTimeout: 2 * time.Minute,
 		// What a handler sets lasts longer or shorter.
 		WriteTimeout: 10 * time.Minute,
 		ErrorLog:     slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug),

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/tfconvrnn/go/internal/explorer"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -26,6 +27,7 @@ type Service struct {
 
 	mu       sync.RWMutex
 	models   map[string]*served
+	page     *explorer.Explorer // when all models are loaded
 	stopping bool
 	requests sync.WaitGroup // accepted ones
 }
@@ -76,7 +78,10 @@ func (s *Service) Add(ctx context.Context, model *tfconvrnn.Model) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.models[name] = &served{name: name, model: model, combinations: map[string]bool{}}
-	return nil
+	if s.page == nil && len(s.models) == len(s.names) && !s.options.NoPage {
+		s.page, err = s.newPage()
+	}
+	return err
 }
 
 // Ready returns nil if all models are added and requests are accepted; otherwise an error that
@@ -149,6 +154,11 @@ func (s *Service) Stop(ctx context.Context) error {
 func (s *Service) Close() error {
 	err := s.Stop(context.Background())
 	s.engine.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.page != nil {
+		s.page.Close()
+	}
 	return err
 }
 

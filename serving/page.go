@@ -1,0 +1,103 @@
+package serving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/tfconvrnn/go/internal/explorer"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+// pageEngine computes for the page, in the service's queue.
+type pageEngine struct {
+	service *Service
+	models  []explorer.Model
+}
+
+// newPage returns the page of the service's models, all of which are loaded. The caller holds
+// the lock.
+func (s *Service) newPage() (*explorer.Explorer, error) {
+	engine := &pageEngine{service: s}
+	for _, name := range s.names {
+		model := s.models[name].model
+		x, err := model.Plan(tfconvrnn.OnlyLogits())
+		if err != nil {
+			return nil, err
+		}
+		weights := ""
+		if w := x.Provenance().Weights; w.Seed != nil {
+			weights = fmt.Sprintf("seeded:%d", *w.Seed)
+		}
+		described, err := explorer.DescribeModel(model, weights)
+		if err != nil {
+			return nil, err
+		}
+		engine.models = append(engine.models, described)
+	}
+	return explorer.New(engine, explorer.Options{Logger: s.options.Log}), nil
+}
+
+// Models implements explorer.Engine.
+func (e *pageEngine) Models() []explorer.Model { return e.models }
+
+// Extract implements explorer.Engine.
+func (e *pageEngine) Extract(ctx context.Context, r explorer.Request) (*tfconvrnn.Features, error) {
+	f, err := e.extract(ctx, r)
+	if errors.Is(err, ErrBusy) {
+		err = fmt.Errorf("%w: %w", explorer.ErrBusy, err)
+	}
+	return f, err
+}
+
+func (e *pageEngine) extract(ctx context.Context, r explorer.Request) (*tfconvrnn.Features, error) {
+	s := e.service
+	model, err := s.model(r.Model, "")
+	if err != nil {
+		return nil, err
+	}
+	done, err := s.accept()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	t := &ticket{engine: s.engine, copies: 1}
+	defer t.release()
+	preprocessing := tfconvrnn.Preprocessing{}.String()
+	p, err := model.plan(wish{presentation: r.Presentation, layers: r.Layers, allTimesteps: true, logits: r.Logits, preprocessing: preprocessing}, s.options.MaxBatch)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.reserve(p.resultBytes(1)); err != nil {
+		return nil, err
+	}
+	if err := t.enter(1); err != nil {
+		return nil, err
+	}
+	result, err := s.engine.compute(ctx, t, p, []tfconvrnn.Stimulus{r.Stimulus})
+	if err != nil {
+		return nil, err
+	}
+	f := &tfconvrnn.Features{Stimuli: []string{r.Stimulus.ID}, Failed: []error{nil}, Logits: result.logits, Provenance: p.asked.Provenance()}
+	f.Provenance.BatchSize, f.Provenance.Preprocessing = result.batches[0], preprocessing
+	for i, l := range p.layers {
+		f.Layers = append(f.Layers, tfconvrnn.LayerFeatures{LayerOutput: l.LayerOutput, Data: result.layers[i]})
+	}
+	return f, nil
+}
+
+// servePage serves the page when all models are loaded; before that browsers are told to come
+// again.
+func (s *Service) servePage(w http.ResponseWriter, r *http.Request) error {
+	s.mu.RLock()
+	page := s.page
+	s.mu.RUnlock()
+	if page == nil {
+		w.Header().Set("Refresh", "2")
+		return fmt.Errorf("%w: models are being loaded", ErrNotReady)
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, s.options.MaxBody)
+	page.ServeHTTP(w, r)
+	return nil
+}
