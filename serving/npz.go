@@ -11,12 +11,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 const (
-	classes = extraction.Classes
 	npzType = "application/x-npz"
 )
 
@@ -82,7 +81,7 @@ func (p *personal) layout(a *answering) (*features.Layout, error) {
 		})
 	}
 	if a.plan.wish.logits {
-		layout.Streamed = append(layout.Streamed, features.Streamed{Name: outputLogits, DataType: features.Float32, RowShape: []int{classes}, Dimensions: []string{"logit"}})
+		layout.Streamed = append(layout.Streamed, features.Streamed{Name: outputLogits, DataType: features.Float32, RowShape: []int{tfconvrnn.Classes}, Dimensions: []string{"logit"}})
 	}
 	return layout, nil
 }

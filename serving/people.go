@@ -13,6 +13,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/evaluation"
 	"github.com/tfconvrnn/go/savedmodels"
+	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // maxFields is the most fields of a form beside pictures, and maxField the bytes of each.
@@ -206,7 +207,7 @@ func (s *Service) classify(w http.ResponseWriter, r *http.Request) error {
 	g := &p.shown.groups[0]
 	l := &g.plan.layers[0]
 	for i, name := range p.form.names {
-		logits, readout := g.result.logits[i*classes:(i+1)*classes], g.result.layers[0][i*l.size:(i+1)*l.size]
+		logits, readout := g.result.logits[i*tfconvrnn.Classes:(i+1)*tfconvrnn.Classes], g.result.layers[0][i*l.size:(i+1)*l.size]
 		one, err := evaluation.Classify(p.model.model.Info(), l.LayerOutput, name, logits, readout, p.set.top, overTime)
 		if err != nil {
 			return err
@@ -286,7 +287,7 @@ func (s *Service) extract(w http.ResponseWriter, r *http.Request) error {
 			return fmt.Errorf("%w: as .npz", err)
 		}
 	}
-	for row := range slices.Chunk(g.result.logits, classes) {
+	for row := range slices.Chunk(g.result.logits, tfconvrnn.Classes) {
 		answer.Logits = append(answer.Logits, row)
 	}
 	defer s.metrics.time("encode")()
