@@ -42,6 +42,8 @@ type FitOptions struct {
 	// those of the neuroids, for OverSubjects.
 	Bootstrap []Resample
 	Subjects  []string
+	// Cache keeps Gram matrices; nil for none.
+	Cache *GramCache
 	// Progress is called after each fit, if it is not nil.
 	Progress func(done, of int64)
 }
@@ -345,7 +347,7 @@ func (c *fitting) layer(ctx context.Context, at int) error {
 		var grams []*Gram
 		if last > first {
 			var err error
-			if grams, err = Grams(ctx, c.f, at, c.at, weights[first:last]); err != nil {
+			if grams, err = c.o.Cache.Grams(ctx, c.f, at, c.at, weights[first:last]); err != nil {
 				return err
 			}
 		}

@@ -40,12 +40,13 @@ type AlignmentOptions struct {
 	// Inference, if not nil, is over subjects, for RSA: scores are means over subjects of the similarity with each
 	// one's dissimilarities, and have errors, intervals and probabilities; the noise ceiling is rsatoolbox's.
 	Inference *InferenceOptions
-	// Layers, Offsets, Matrix, Missing, Shared and Progress are those of FitOptions.
+	// Layers, Offsets, Matrix, Missing, Shared, Cache and Progress are those of FitOptions.
 	Layers   []string
 	Offsets  []float64
 	Matrix   bool
 	Missing  Missing
 	Shared   bool
+	Cache    *GramCache
 	Progress func(done, of int64)
 }
 
@@ -67,7 +68,7 @@ func SimilarityOverTime(ctx context.Context, f Features, r Responses, o Alignmen
 	if err := o.check(r); err != nil {
 		return nil, err
 	}
-	c, layers, err := newFitting(ctx, f, r, FitOptions{Layers: o.Layers, Offsets: o.Offsets, Matrix: o.Matrix, Missing: o.Missing, Shared: o.Shared, Subjects: o.Subjects, Progress: o.Progress})
+	c, layers, err := newFitting(ctx, f, r, FitOptions{Layers: o.Layers, Offsets: o.Offsets, Matrix: o.Matrix, Missing: o.Missing, Shared: o.Shared, Subjects: o.Subjects, Cache: o.Cache, Progress: o.Progress})
 	if err != nil {
 		return nil, err
 	}

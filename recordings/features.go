@@ -24,6 +24,7 @@ type FeatureFile struct {
 	labels  map[string][]string
 
 	provenance string
+	identity   string
 }
 
 // Stimuli are the stimuli's ids.
@@ -55,12 +56,25 @@ func (f *FeatureFile) LabelsByStimulus(names ...string) map[string]string {
 // Provenance is the JSON text that says how extract made the features, "" of others'.
 func (f *FeatureFile) Provenance() string { return f.provenance }
 
+// Identity is a hash of what made computed features, or of where a file is, how large, and when it
+// was changed last; "" of features that are read in no time.
+func (f *FeatureFile) Identity() string { return f.identity }
+
 // Close closes the file. It is idempotent.
 func (f *FeatureFile) Close() error { return f.close() }
 
 // OpenFeatures opens a file of features. The error wraps ErrFormat, ErrLayout or
 // ErrDuplicate, or is of the file system.
 func OpenFeatures(name string) (*FeatureFile, error) {
+	f, err := openFeatures(name)
+	const readAtOnce = 1 << 18 // features of all stimuli
+	if err == nil && slices.ContainsFunc(f.layers, func(l compare.FeatureLayer) bool { return l.Size*len(f.stimuli) >= readAtOnce }) {
+		f.identity = stateOf(name)
+	}
+	return f, err
+}
+
+func openFeatures(name string) (*FeatureFile, error) {
 	store, err := features.Open(name)
 	if errors.Is(err, features.ErrFormat) {
 		if file, openErr := os.Open(name); openErr == nil { // a folder opens too, and is not HDF5

@@ -34,6 +34,7 @@ func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command)
 	cmd.Flags().StringVar(&a.stratify, "stratify", "object_name", "`COORDINATE` of stimuli that all splits have in the same proportions; none for none")
 	cmd.Flags().Uint32Var(&a.seed, "seed", 1, "seed of the splits")
 	a.resultFlags.register(cmd)
+	a.featureFlags.registerGrams(cmd)
 	sections(cmd, featureSection, dataSection, formatSection, timeSection,
 		flagSection{"Dissimilarities", []string{"rdm", "features-rdm", "similarity"}}, flagSection{"Alignment", []string{"biased"}}, splitSection,
 		flagSection{"Inference", []string{"inference", "samples", "inference-seed"}}, resultSection)
@@ -147,7 +148,7 @@ func (a *alignCommand) run(cmd *cobra.Command, _ []string) error {
 			o.Stratify = c.strata(a.stratify)
 		}
 		return c.progress("comparing", func(report func(done, of int64)) error {
-			o.Progress = report
+			o.Progress, o.Layers, o.Cache = report, c.layers, c.grams
 			fits, err := compare.SimilarityOverTime(cmd.Context(), c.features, c.responses, o)
 			if err == nil {
 				c.result.Add(fits, !o.Matrix)

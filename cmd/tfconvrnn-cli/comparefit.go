@@ -93,6 +93,7 @@ What ceiled is, of the score r and the ceiling ρ:
   corrected, corrected-squared          r/√(ρ_xx ρ_yy) and its square: the predictions'
                                         reliability ρ_xx counts too (10 --halvings)`,
 		Example: `  ` + program + ` compare fit --features features.zarr --data it.nc --region IT
+  ` + program + ` compare fit --model ugrnn_intermediate --areas IT --data it.nc --region IT stimuli.csv
   ` + program + ` compare fit --features features.zarr --data it.nc --offset-ms 0,10,20 --out scores.nc
   ` + program + ` compare fit --features features.npz --data psth.npy \
       --data-axes stimulus,repetition,time_bin,neuroid --data-bins 70:10 \
@@ -111,6 +112,7 @@ What ceiled is, of the score r and the ceiling ρ:
 	flags.StringArrayVar(&f.bootstrap, "bootstrap", nil, "comma-separated `NAMES` of what is drawn 1,000 times for the error, instead of the deviation over splits: "+strings.Join(bootstraps, ", "))
 	flags.IntVar(&f.halvings, "halvings", 10, "halvings of the repetitions of --normalisation corrected and corrected-squared")
 	f.resultFlags.register(cmd)
+	f.featureFlags.registerGrams(cmd)
 	sections(cmd, featureSection, dataSection, formatSection, timeSection,
 		flagSection{"Fit", []string{"metric", "components", "alphas", "per-neuroid", "folds", "reverse"}}, splitSection,
 		flagSection{"Score", []string{"normalisation", "halvings", "bootstrap"}}, resultSection)
@@ -149,7 +151,7 @@ func (f *fitCommand) run(cmd *cobra.Command, _ []string) error {
 	return overTime(cmd, &f.featureFlags, &f.dataFlags, &f.resultFlags, func(c *comparison) error {
 		f.describe(c, &o)
 		return c.progress("fitting", func(report func(done, of int64)) error {
-			o.Progress = report
+			o.Progress, o.Layers, o.Cache = report, c.layers, c.grams
 			fits, err := compare.FitOverTime(cmd.Context(), c.features, c.responses, o)
 			if err == nil {
 				c.result.Add(fits, !o.Matrix)
@@ -208,6 +210,7 @@ With --matrix or several --offset-ms the time of the features is chosen too, wit
 	cmd.Flags().BoolVar(&b.notNested, "not-nested", false, "choose by the scores themselves, which are too high then")
 	cmd.Flags().BoolVar(&b.eachBin, "each-bin", false, "choose for each bin of the responses")
 	b.resultFlags.register(cmd)
+	b.featureFlags.registerGrams(cmd)
 	b.halvings = 1 // no flag
 	sections(cmd, featureSection, dataSection, formatSection, timeSection,
 		flagSection{"Fit", []string{"metric", "components", "alphas", "per-neuroid", "folds", "normalisation"}}, splitSection,
@@ -236,7 +239,7 @@ func (b *bestCommand) run(cmd *cobra.Command, _ []string) error {
 			return err
 		}
 		return c.progress("fitting", func(report func(done, of int64)) error {
-			o.Progress = report
+			o.Progress, o.Layers, o.Cache = report, c.layers, c.grams
 			return recordings.EachRegion(c.assembly, selection, func(region string, responses *recordings.Recording) error {
 				o.Subjects = nil
 				best, fits, err := compare.BestOverTime(cmd.Context(), c.features, responses, o)

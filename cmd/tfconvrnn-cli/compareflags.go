@@ -19,7 +19,7 @@ type flagSection struct {
 }
 
 var (
-	featureSection = flagSection{"Features", []string{"features", "layers"}}
+	featureSection = flagSection{"Features", []string{"features", "layers", "model", "areas", "gram-cache", "gram-cache-size"}}
 	dataSection    = flagSection{"Recordings", []string{"data", "region", "subject", "reliability", "time", "average-time", "where", "missing", "shared-stimuli"}}
 	formatSection  = flagSection{"Recordings that do not say what they are", []string{"data-array", "data-axes", "data-bins", "data-coordinate", "stimulus-coordinate", "ignore"}}
 	timeSection    = flagSection{"Times of features", []string{"offset-ms", "matrix", "span-time"}}
@@ -66,6 +66,8 @@ func sections(cmd *cobra.Command, list ...flagSection) {
 type featureFlags struct {
 	features string
 	layers   []string
+	grams    gramFlags
+	computed *computedFlags // nil where features must be in a file
 }
 
 func (f *featureFlags) register(cmd *cobra.Command) {

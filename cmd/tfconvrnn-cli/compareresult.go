@@ -49,6 +49,8 @@ type comparison struct {
 	to        *resultFlags
 	console   *console
 	features  *recordings.FeatureFile
+	layers    []string           // to compare; nil for all
+	grams     *compare.GramCache // nil for none
 	assembly  *recordings.Assembly
 	responses *recordings.Recording
 	result    *compare.Result
@@ -87,10 +89,21 @@ func (c *comparison) progress(doing string, work func(report func(done, of int64
 }
 
 // overTime opens features and responses, compares them, and puts out the result.
-func overTime(cmd *cobra.Command, from *featureFlags, with *dataFlags, to *resultFlags, work func(c *comparison) error) error {
+func overTime(cmd *cobra.Command, from *featureFlags, with *dataFlags, to *resultFlags, work func(c *comparison) error) (err error) {
 	c := newComparison(cmd, to, from.features, with.data)
-	var err error
-	if c.features, err = from.open(); err != nil {
+	c.layers = splitList(from.layers)
+	if c.grams, err = from.grams.open(); err != nil {
+		return err
+	}
+	if from.computed.asked() {
+		c.layers = nil // only these are computed
+		c.result.Features = from.computed.String()
+		var done func(compared bool)
+		if c.features, done, err = from.computed.open(cmd, from, c.console); err != nil {
+			return err
+		}
+		defer func() { done(err == nil) }()
+	} else if c.features, err = from.open(); err != nil {
 		return err
 	}
 	defer c.features.Close()
@@ -101,6 +114,9 @@ func overTime(cmd *cobra.Command, from *featureFlags, with *dataFlags, to *resul
 	c.responses.Said(c.result)
 	if err := work(c); err != nil {
 		return hinted(err)
+	}
+	if text := c.grams.String(); text != "" {
+		c.console.note("%s", text)
 	}
 	return c.emit()
 }

@@ -76,6 +76,16 @@ func HDF5() (string, error) {
 	return filepath.Join(root, "hdf5"), nil
 }
 
+// Grams returns <root>/grams, where Gram matrices of features are kept, and the features that they are
+// being made of.
+func Grams() (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(root, "grams"), nil
+}
+
 // Store returns <root>/savedmodels, where converted SavedModels live.
 func Store() (string, error) {
 	root, err := Root()

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/extraction"
+	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/atomicfile"
+	"github.com/tfconvrnn/go/internal/cachedir"
+	"github.com/tfconvrnn/go/recordings"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+// gramFlags say where Gram matrices are kept.
+type gramFlags struct{ folder, size string }
+
+// folderOf is the cache's, "" for none.
+func (f *gramFlags) place() (string, error) {
+	switch f.folder {
+	case "none":
+		return "", nil
+	case "":
+		return cachedir.Grams()
+	}
+	return f.folder, nil
+}
+
+func (f *gramFlags) open() (*compare.GramCache, error) {
+	folder, err := f.place()
+	if err != nil || folder == "" {
+		return nil, err
+	}
+	size, err := humanize.ParseBytes(f.size)
+	if err != nil || size > 1<<62 {
+		return nil, usagef("--gram-cache-size %q is not a size such as 8GB", f.size)
+	}
+	return compare.NewGramCache(folder, int64(size)), nil
+}
+
+// registerGrams adds the flags of commands that compare by Gram matrices, which can also compute the
+// features themselves. Those of the same names are registered before.
+func (f *featureFlags) registerGrams(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.grams.folder, "gram-cache", "", "`DIR` to keep products of features in, from which the same features are compared again without being read or computed; none for none (default: in the user's cache)")
+	flags.StringVar(&f.grams.size, "gram-cache-size", "8GB", "most that is kept; what was not used for longest goes first")
+	f.computed = &computedFlags{}
+	e, others := &f.computed.extract, &cobra.Command{}
+	e.modelFlags.register(others)
+	e.presentationFlags.register(others)
+	e.inputFlags.register(others)
+	others.Flags().StringArrayVar(&e.areas, "areas", nil, "brain `AREAS` whose best-matching layers to compute: V4, pIT, cIT, aIT, IT")
+	others.Flags().StringArrayVar(&e.selected, "select", nil, "`UNITS` of a layer to take, as extract has it")
+	others.Flags().StringArrayVar(&e.reduce, "reduce", nil, "`REDUCTION` of the features, as extract has it")
+	others.Flags().VisitAll(func(flag *pflag.Flag) {
+		if flags.Lookup(flag.Name) == nil {
+			if flag.Shorthand != "" && flags.ShorthandLookup(flag.Shorthand) != nil {
+				flag.Shorthand = ""
+			}
+			flags.AddFlag(flag)
+			f.computed.names = append(f.computed.names, flag.Name)
+		}
+	})
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		switch f.computed.stimuli = args; {
+		case f.computed.asked() && f.features != "":
+			return usagef("--features are in a file already; leave out --model, or --features")
+		case f.computed.asked() && len(splitList(f.layers))+len(splitList(e.areas)) == 0:
+			return usagef("which layers? give --layers conv9,conv10, --layers all, or --areas IT")
+		case f.computed.asked():
+			return nil
+		}
+		for _, name := range f.computed.names {
+			if flags.Changed(name) {
+				return usagef("--%s is for features that are computed, with --model", name)
+			}
+		}
+		return noArguments(cmd, args)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("model", completeModels)
+}
+
+// computedFlags name features that a model computes when they are needed.
+type computedFlags struct {
+	extract extractCommand
+	stimuli []string
+	names   []string // of the flags
+}
+
+func (f *computedFlags) asked() bool { return f != nil && f.extract.model != "" }
+
+// String says what the features are, for results.
+func (f *computedFlags) String() string { return f.extract.model }
+
+// computedFeatures is an extraction that runs when features are needed.
+type computedFeatures struct {
+	extract *extractCommand
+	plan    *extractPlan
+	draft   *extraction.Draft
+	model   *tfconvrnn.Model
+	key     string // of what decides the features
+	cmd     *cobra.Command
+	console *console
+}
+
+// open returns the features, which are extracted into a folder beside the cache as soon as one is asked for
+// whose Gram matrix is not kept. After an interruption the same command goes on there. done closes the model, and
+// removes the folder once all is compared.
+func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console) (file *recordings.FeatureFile, done func(compared bool), err error) {
+	e := &f.extract
+	folder, err := from.grams.place()
+	if err == nil && folder == "" {
+		folder, err = cachedir.Grams()
+	}
+	if err == nil {
+		err = os.MkdirAll(folder, 0o755)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	e.layers, e.allTimes, e.onError, e.dataType, e.format, e.resume = from.layers, true, "fail", features.Float32, string(features.Zarr), true
+	out := filepath.Join(folder, f.name(cmd)+".zarr")
+	e.out = out
+	if _, err := os.Lstat(out); err == nil {
+		e.out = filepath.Join(folder, "unused.zarr") // extract would refuse to replace it
+	}
+	x := &computedFeatures{extract: e, cmd: cmd, console: c}
+	if x.plan, err = e.plan(cmd); err != nil {
+		return nil, nil, err
+	}
+	e.out = out
+	if x.draft, err = e.prepare(cmd, f.stimuli, x.plan, &extractTrace{console: c}, c); err != nil {
+		return nil, nil, err
+	}
+	if x.model, err = loadModel(cmd, c, &e.modelFlags, x.plan.times); err == nil {
+		file, err = x.describe()
+	}
+	if err != nil {
+		x.close(false)
+		return nil, nil, err
+	}
+	return file, x.close, nil
+}
+
+// describe returns the features before they are computed.
+func (x *computedFeatures) describe() (_ *recordings.FeatureFile, err error) {
+	if x.key, err = x.draft.Key(x.model); err != nil {
+		return nil, err
+	}
+	ids, err := x.draft.StimulusIDs()
+	if err != nil {
+		return nil, err
+	}
+	var layers []compare.FeatureLayer
+	for _, s := range x.draft.Layout().Streamed {
+		l := compare.FeatureLayer{Name: s.Name, Bins: compare.TimestepBins(s.Layer.Timesteps...), Driven: s.Layer.Driven, Size: 1}
+		for _, n := range s.RowShape[1:] {
+			l.Size *= n
+		}
+		layers = append(layers, l)
+	}
+	return recordings.ComputedFeatures(ids, layers, x.key, x.compute)
+}
+
+// complete is a file that says of which key the features are, when all are there.
+func (x *computedFeatures) complete() string { return x.extract.out + ".key" }
+
+func (x *computedFeatures) compute() (*recordings.FeatureFile, error) {
+	out := x.extract.out
+	if text, err := os.ReadFile(x.complete()); err == nil && string(text) == x.key {
+		if made, err := recordings.OpenFeatures(out); err == nil {
+			return made, nil
+		}
+	}
+	if err := os.RemoveAll(out); err != nil {
+		return nil, err
+	}
+	_, err := x.extract.extract(x.cmd.Context(), x.plan, x.draft, x.model, &extractTrace{console: x.console}, x.console)
+	var mismatch *features.ResumeMismatchError
+	if errors.As(err, &mismatch) {
+		return nil, fmt.Errorf("%w; remove %s", err, extraction.PlanOf(out))
+	}
+	if err == nil {
+		err = atomicfile.Write(x.complete(), []byte(x.key))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return recordings.OpenFeatures(out)
+}
+
+func (x *computedFeatures) close(compared bool) {
+	x.draft.Close()
+	if x.model != nil {
+		x.model.Close()
+	}
+	if compared {
+		os.Remove(x.complete())
+		os.RemoveAll(x.extract.out)
+	}
+}
+
+// name is the same for the same command in the same folder.
+func (f *computedFlags) name(cmd *cobra.Command) string {
+	h := sha256.New()
+	folder, _ := os.Getwd()
+	said := []string{folder, strings.Join(f.extract.layers, ",")}
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		if slices.Contains(f.names, flag.Name) {
+			said = append(said, flag.Name+"="+flag.Value.String())
+		}
+	})
+	fmt.Fprintf(h, "%q %q", said, f.stimuli)
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}

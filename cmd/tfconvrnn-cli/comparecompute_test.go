@@ -1,0 +1,87 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Features that are computed for a comparison give the scores of those that extract wrote, are computed once, and
+// leave nothing but their Gram matrices.
+func TestCompareComputesFeatures(t *testing.T) {
+	if _, err := runtimePath(); err != nil {
+		require.NotEqual(t, "1", os.Getenv(requireEnv), "%v", err)
+		t.Skip("needs libtensorflow:", err)
+	}
+	dir := t.TempDir()
+	pictures, table := filepath.Join(dir, "pictures"), "stimulus_id,neuroid_id,rate\n"
+	require.NoError(t, os.Mkdir(pictures, 0o755))
+	const n = 20
+	for i := range n {
+		name := fmt.Sprintf("p%02d.png", i)
+		picture := image.NewNRGBA(image.Rect(0, 0, 224, 224))
+		for at := range 224 * 224 {
+			x, y := at%224, at/224
+			picture.SetNRGBA(x, y, color.NRGBA{uint8(x * (i + 1)), uint8(y * (n - i)), uint8((x ^ y) * i), 255})
+		}
+		file, err := os.Create(filepath.Join(pictures, name))
+		require.NoError(t, err)
+		require.NoError(t, png.Encode(file, picture))
+		require.NoError(t, file.Close())
+		for j := range 3 {
+			table += fmt.Sprintf("%s,n%d,%d\n", name, j, (i*i*(j+2))%11+i*j)
+		}
+	}
+	data, store, cache := filepath.Join(dir, "data.csv"), filepath.Join(dir, "features.npz"), filepath.Join(dir, "cache")
+	require.NoError(t, os.WriteFile(data, []byte(table), 0o600))
+	model := []string{"--model", "timedecay_shallow", "--weights", "seeded:1", "--layers", "conv4,imnetds"}
+	scores := func(args ...string) (list []any, stderr string) {
+		t.Helper()
+		code, stdout, stderr := run(t.Context(), append([]string{"compare", "fit", "--data", data, "--metric", "ridge", "--splits", "3", "--json"}, args...)...)
+		require.Equal(t, exitOK, code, "%s", stderr)
+		var report struct {
+			Scores []any `json:"scores"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+		return report.Scores, stderr
+	}
+	code, _, stderr := run(t.Context(), append([]string{"extract", "--include-all-times", "--times", "6", "--out", store, pictures}, model...)...)
+	require.Equal(t, exitOK, code, "%s", stderr)
+	computed := append([]string{"--gram-cache", cache, "--times", "6", pictures}, model...)
+	code, _, stderr = run(t.Context(), append([]string{"compare", "fit", "--data", data}, computed...)...)
+	assert.Equal(t, exitInput, code)
+	assert.Contains(t, stderr, "the responses have no time")
+	kept, err := filepath.Glob(filepath.Join(cache, "*"))
+	require.NoError(t, err)
+	assert.Empty(t, kept, "nothing was computed")
+
+	want, _ := scores("--features", store, "--matrix")
+	got, stderr := scores(append(computed, "--matrix")...)
+	assert.Equal(t, want, got)
+	assert.Contains(t, stderr, "0 of 4 were kept")
+	again, stderr := scores(append(computed, "--matrix")...)
+	assert.Equal(t, want, again)
+	assert.Contains(t, stderr, "4 of 4 were kept")
+	kept, err = filepath.Glob(filepath.Join(cache, "*"))
+	require.NoError(t, err)
+	assert.Len(t, kept, 4) // of the timesteps that are driven
+	for _, file := range kept {
+		assert.Equal(t, ".gram", filepath.Ext(file))
+	}
+
+	for _, args := range [][]string{
+		append([]string{"--features", store}, computed...), {"--features", store, "--weights", "seeded:1"}, {"--features", store, pictures},
+		{"--model", "timedecay_shallow", pictures}, append([]string{"--gram-cache-size", "much"}, computed...),
+	} {
+		code, _, _ := run(t.Context(), append([]string{"compare", "rsa", "--data", data}, args...)...)
+		assert.Equal(t, exitUsage, code, "%q", args)
+	}
+}

@@ -1,0 +1,268 @@
+package compare
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tfconvrnn/go/internal/atomicfile"
+)
+
+// Identified are Features that say what made them, so that their Gram matrices may be kept.
+type Identified interface {
+	Features
+	// Identity is equal only for equal features of all layers; "" if that cannot be known.
+	Identity() string
+}
+
+// GramCache keeps Gram matrices in a folder, so that the same features are read, or computed,
+// once for all responses, splits and metrics, and an interrupted comparison goes on where it
+// was. Each is kept under a hash of the identity of the features, the layer, the weights of its bins and the stimuli,
+// as soon as it is complete, with a checksum: what is damaged is made again. It is safe for concurrent use, also by
+// several processes.
+type GramCache struct {
+	folder string
+	limit  int64
+
+	mu           sync.Mutex
+	found, added int
+	size         int64 // of what was found or added
+}
+
+// gramSuffix is that of the files of a cache; nothing else in its folder is touched.
+const gramSuffix = ".gram"
+
+// NewGramCache returns a cache of a folder, which is made when it is needed, of at most limit bytes:
+// those that were not used for longest go first.
+func NewGramCache(folder string, limit int64) *GramCache {
+	return &GramCache{folder: folder, limit: limit}
+}
+
+// String says what the cache was used for; "" if it was not.
+func (c *GramCache) String() string {
+	if c == nil {
+		return ""
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.found+c.added == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Gram matrices: %d of %d were kept from before, in %s (%d MB)", c.found, c.found+c.added, c.folder, (c.size+500_000)/1_000_000)
+}
+
+// Clear removes all that is kept.
+func (c *GramCache) Clear() error { return c.shrink(0) }
+
+// Grams is Grams, from the cache where they are there. A nil cache keeps nothing, nor
+// are matrices of features of no Identity kept. An error to write is no error: it is made again next time.
+func (c *GramCache) Grams(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64) ([]*Gram, error) {
+	// In the order of the features they are read fastest, and serve all orders.
+	sorted := slices.Sorted(slices.Values(stimuli))
+	grams := make([]*Gram, len(weights))
+	keys := make([]string, len(weights))
+	var missing []int
+	about := f.Layers()[layer]
+	identified, _ := f.(Identified)
+	for i, w := range weights {
+		if c != nil && identified != nil {
+			if identity := identified.Identity(); identity != "" {
+				keys[i] = gramKey(identity, about.Name, w, pick(f.Stimuli(), sorted))
+				grams[i] = c.read(keys[i], len(stimuli), about.Size)
+			}
+		}
+		if grams[i] == nil {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) > 0 {
+		made, err := Grams(ctx, f, layer, sorted, pick(weights, missing))
+		if err != nil {
+			return nil, err
+		}
+		for i, at := range missing {
+			grams[at] = made[i]
+			if keys[at] != "" {
+				c.write(keys[at], made[i])
+			}
+		}
+	}
+	place := make([]int, len(stimuli))
+	for i, at := range stimuli {
+		place[i], _ = slices.BinarySearch(sorted, at)
+	}
+	if !slices.IsSorted(place) {
+		for i := range grams {
+			grams[i].reorder(place)
+		}
+	}
+	return grams, nil
+}
+
+func gramKey(identity, layer string, weights []float64, stimuli []string) string {
+	h := sha256.New()
+	_ = json.NewEncoder(h).Encode([]any{"gram 1", identity, layer, weights, stimuli})
+	return hex.EncodeToString(h.Sum(nil))[:40]
+}
+
+// reorder makes stimulus i the one that was at place[i].
+func (g *Gram) reorder(place []int) {
+	k := make([]float64, len(g.k))
+	from := g.matrix()
+	for i, at := range place {
+		row := k[i*g.n:][:g.n]
+		for j, other := range place {
+			row[j] = from[at*g.n+other]
+		}
+	}
+	g.k, g.sums = k, pick(g.sums, place)
+}
+
+// gramHeader is followed by the sums and the lower triangle, float64, little-endian, and the SHA-256 of it
+// all.
+type gramHeader struct {
+	Magic             [8]byte
+	Stimuli, Features int64
+	Varies            int64
+}
+
+var gramMagic = [8]byte{'G', 'R', 'A', 'M', 0, 0, 0, 1}
+
+func (c *GramCache) file(key string) string { return filepath.Join(c.folder, key+gramSuffix) }
+
+// read returns what is kept under a key, or nil.
+func (c *GramCache) read(key string, n, features int) *Gram {
+	name := c.file(key)
+	file, err := os.Open(name)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	h := sha256.New()
+	in := io.TeeReader(file, h)
+	var header gramHeader
+	if binary.Read(in, binary.LittleEndian, &header) != nil || header != (gramHeader{gramMagic, int64(n), int64(features), header.Varies}) {
+		return nil
+	}
+	g := NewGram(n)
+	g.features, g.varies = features, header.Varies == 1
+	buffer := make([]byte, 8*n)
+	values := func(to []float64) bool {
+		part := buffer[:8*len(to)]
+		if _, err := io.ReadFull(in, part); err != nil {
+			return false
+		}
+		for i := range to {
+			to[i] = math.Float64frombits(binary.LittleEndian.Uint64(part[8*i:]))
+		}
+		return true
+	}
+	ok := values(g.sums)
+	for i := 0; i < n && ok; i++ {
+		ok = values(g.k[i*n : i*n+i+1])
+	}
+	sum := h.Sum(nil)
+	stored, err := io.ReadAll(io.LimitReader(file, sha256.Size+1))
+	if !ok || err != nil || !bytes.Equal(sum, stored) {
+		return nil
+	}
+	now := time.Now()
+	_ = os.Chtimes(name, now, now) // those not used for longest go first
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.found++
+	c.size += gramBytes(n)
+	return g
+}
+
+func gramBytes(n int) int64 { return int64(binary.Size(gramHeader{})+8*n+4*n*(n+1)) + sha256.Size }
+
+// write keeps a matrix if there is room for it.
+func (c *GramCache) write(key string, g *Gram) {
+	size := gramBytes(g.n)
+	if size > c.limit || os.MkdirAll(c.folder, 0o755) != nil || c.shrink(c.limit-size) != nil {
+		return
+	}
+	file, err := atomicfile.Create(c.file(key))
+	if err != nil {
+		return
+	}
+	defer file.Abort()
+	h := sha256.New()
+	out := io.MultiWriter(file, h)
+	header := gramHeader{Magic: gramMagic, Stimuli: int64(g.n), Features: int64(g.features)}
+	if g.varies {
+		header.Varies = 1
+	}
+	err = binary.Write(out, binary.LittleEndian, &header)
+	buffer := make([]byte, 0, 8*g.n)
+	values := func(from []float64) {
+		buffer = buffer[:0]
+		for _, v := range from {
+			buffer = binary.LittleEndian.AppendUint64(buffer, math.Float64bits(v))
+		}
+		if err == nil {
+			_, err = out.Write(buffer)
+		}
+	}
+	values(g.sums)
+	for i := range g.n {
+		values(g.k[i*g.n : i*g.n+i+1])
+	}
+	if err == nil {
+		_, err = file.Write(h.Sum(nil))
+	}
+	if err != nil || file.Commit() != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.added++
+	c.size += size
+}
+
+// shrink removes what was not used for longest until at most so many bytes are left.
+func (c *GramCache) shrink(most int64) error {
+	entries, err := os.ReadDir(c.folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var files []fs.FileInfo
+	total := int64(0)
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() || !strings.HasSuffix(info.Name(), gramSuffix) {
+			continue
+		}
+		files = append(files, info)
+		total += info.Size()
+	}
+	slices.SortFunc(files, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
+	for _, info := range files {
+		if total <= most {
+			break
+		}
+		if err := os.Remove(filepath.Join(c.folder, info.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		total -= info.Size()
+	}
+	return nil
+}
