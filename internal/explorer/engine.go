@@ -83,7 +83,7 @@ func (m *Model) layerNames() []string {
 }
 
 // early returns the first of the layers, which are computed in a fraction of the time, and come before the others.
-func (m *Model) early() []string { return m.layerNames()[:max(1, len(m.Layers)/4)] }
+func (m *Model) early() []string { return m.layerNames()[:max(1, len(m.Layers)/3)] }
 
 // featureBytes is the memory that the features of one stimulus take.
 func (m *Model) featureBytes(times int) int64 {

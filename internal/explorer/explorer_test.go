@@ -204,7 +204,7 @@ func TestRunEqualsExtract(t *testing.T) {
 	for _, e := range a.events {
 		names = append(names, e.name)
 	}
-	assert.Equal(t, []string{"run", "stage", "layer", "stage", "layer", "layer", "layer", "layer", "layer", "classes", "decision", "done"}, names)
+	assert.Equal(t, []string{"run", "stage", "layer", "layer", "stage", "layer", "layer", "layer", "layer", "classes", "decision", "done"}, names)
 	var plan struct {
 		Untrained bool
 		Schedule  []int

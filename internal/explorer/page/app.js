@@ -88,12 +88,19 @@ async function main() {
   const cards = [0, 1].map((i) => new Card(state, i));
   byId('cards').append(...cards.map((c) => c.element));
 
+  let looked = false;
   const draw = () => {
     const dark = isDark();
     const runs = layers.runs();
     const strips = state.now.conditions.map((c, i) => ({ label: 'AB'[i], schedule: runs[i]?.plan.schedule ?? [] })).filter((s) => s.schedule.length);
     const drawn = state.now.conditions.map((c) => c.presentation.times);
     clock.set(Math.max(1, ...(strips.length ? strips.map((s) => s.schedule.length) : drawn)), strips);
+    const [first] = state.complete();
+    if (first && !looked) {
+      // The first look is at a time at which every layer responds.
+      looked = true;
+      if (clock.time === 0) clock.go(first.plan.layers[first.plan.layers.length - 1].driven_from ?? 0);
+    }
     classes.draw(dark);
     layers.draw(dark);
     similarity.draw(dark);

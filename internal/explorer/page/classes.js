@@ -78,6 +78,7 @@ class Panel {
       this.chart.set(null);
       this.figure = null;
       this.now.replaceChildren();
+      this.now.classList.remove('before');
       this.decision.textContent = live?.abort ? 'The readout comes last.' : '';
       return;
     }

@@ -61,7 +61,7 @@ export function lines(figure) {
     `<text transform="translate(14 ${top + plot / 2}) rotate(-90)" text-anchor="middle">${escape(figure.unit)}</text>`);
   for (const m of figure.marks ?? []) {
     parts.push(`<line x1="${x(m.time)}" x2="${x(m.time)}" y1="${top}" y2="${top + plot}" stroke="#444" stroke-dasharray="3 3"/>`,
-      `<text x="${x(m.time) + 4}" y="${top + 12}">${escape(m.label)}</text>`);
+      m.time > figure.times * 0.8 ? `<text x="${x(m.time) - 4}" y="${top + 12}" text-anchor="end">${escape(m.label)}</text>` : `<text x="${x(m.time) + 4}" y="${top + 12}">${escape(m.label)}</text>`);
   }
   figure.curves.forEach((c, i) => {
     const stroke = printed[i % printed.length];
@@ -84,8 +84,8 @@ export function lines(figure) {
   return svg(width, height, figure.title, parts.join(''));
 }
 
-/** Pictures below each other, as SVG. @param {string} title @param {{label: string, address: string, width: number, height: number}[]} strips @param {string} note */
-export function pictures(title, strips, note) {
+/** Pictures below each other, as SVG. @param {string} title @param {{label: string, address: string, width: number, height: number}[]} strips @param {string[]} notes */
+export function pictures(title, strips, notes) {
   const width = Math.max(320, ...strips.map((s) => s.width)) + 32;
   let y = 34;
   const parts = [`<text x="16" y="22" font-size="14" font-weight="bold">${escape(title)}</text>`];
@@ -95,8 +95,11 @@ export function pictures(title, strips, note) {
     parts.push(`<image x="16" y="${y}" width="${s.width}" height="${s.height}" href="${s.address}" image-rendering="pixelated"/>`);
     y += s.height + 12;
   }
-  parts.push(`<text x="16" y="${y + 8}" fill="#555">${escape(note)}</text>`);
-  return svg(width, y + 20, title, parts.join(''));
+  for (const note of notes) {
+    parts.push(`<text x="16" y="${y + 8}" fill="#555">${escape(note)}</text>`);
+    y += 16;
+  }
+  return svg(width, y + 6, title, parts.join(''));
 }
 
 /**

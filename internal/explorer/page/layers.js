@@ -67,7 +67,14 @@ class Row {
     const t = this.layers.clock.time;
     const shown = this.strips.filter((s) => s.part);
     return figures.pictures(`${this.name} at ${t * ms} ms`, shown.map((s) => ({ label: shown.length > 1 ? s.label.textContent ?? '' : '', address: s.picture(3), width: s.canvas.width, height: s.canvas.height })),
-      shown.map((s, i) => i < (this.maps.length || 1) ? `${this.maps.length > 1 ? s.label.textContent + ': ' : ''}channels ${s.maps?.channels.join(', ')}` : '').filter(Boolean).join('; '));
+      shown.flatMap((s, i) => {
+        const { maps, part } = s;
+        if (!maps || !part) return [];
+        const label = this.layers.state.now.conditions.length > 1 ? `${s.label.textContent}: ` : '';
+        const limit = Math.max(...part.steps) * (part.zero > 0 ? 127 : 255);
+        const scale = this.layers.how.scale === 'channel' ? 'each channel on a scale of its own' : `colours from ${part.zero > 0 ? number(-limit) : 0} to ${number(limit)}`;
+        return i > 0 && this.maps.length === 1 ? [`${label}${scale}`] : [`${label}channels ${maps.channels.join(', ')}`, `${label}${scale}`];
+      }));
   }
 
   /** Draws the curve again. @param {boolean} dark */
@@ -125,8 +132,10 @@ class Row {
       if (this.wanted === wanted) this.show(maps, apart && a && b ? 'Channels of two models do not correspond: each shows its own, and there is no difference.' : '');
       this.loaded = wanted;
     } catch (error) {
-      if (error instanceof api.Refusal && error.status === 410) for (const id of [a, b]) id && this.layers.state.gone(id);
-      else if (/** @type {Error} */ (error).name !== 'AbortError') this.note.textContent = /** @type {Error} */ (error).message;
+      if (error instanceof api.Refusal && error.status === 410) {
+        for (const r of this.layers.rows) r.wanted = r.loaded; // nothing more of these runs
+        for (const id of [a, b]) id && this.layers.state.gone(id);
+      } else if (/** @type {Error} */ (error).name !== 'AbortError') this.note.textContent = /** @type {Error} */ (error).message;
     }
   }
 
