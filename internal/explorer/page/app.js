@@ -112,6 +112,7 @@ async function main() {
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(draw);
     cards.forEach((c, i) => { if (i < state.now.conditions.length) c.drawStatus(); });
+    document.body.dataset.maps = 'coming';
     document.body.dataset.runs = state.live.length && state.live.every((l) => l.complete) ? 'there' : 'coming';
   };
   const compare = byId('compare');

@@ -111,7 +111,7 @@ class Row {
     const values = runs.map((r, i) => {
       const v = r?.layers.get(this.name)?.mean[time];
       return v === undefined ? '' : `${names[i]}${number(v)}`;
-    }).filter(Boolean).join('  ');
+    }).filter(Boolean).join('\n');
     if (this.value.textContent !== values) this.value.textContent = values;
     if (this.visible) for (const s of this.strips) s.draw(time);
   }

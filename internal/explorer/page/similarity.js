@@ -91,18 +91,22 @@ export class Similarity {
     if (!result) return;
     const maps = result.layers.some((l) => l.of === 'maps');
     byId('similarity-about').textContent = (this.kind === 'correlation'
-      ? 'Pearson’s correlation of the two responses at each timestep; empty where one of them does not vary.'
+      ? 'Pearson’s correlation of the two responses at each timestep; pale before a picture has reached the layer.'
       : 'The RMS of A − B over that of both: 0 where they are equal, 1 where they are unrelated.')
       + (maps ? ' Channels of two models do not correspond, so the means over channels are compared, place by place.' : '');
     this.legend.replaceChildren(...(this.kind === 'correlation' ? ['−1', scaleBar((x) => correlationColour(2 * x - 1, this.dark)), '1'] : ['0', scaleBar((x) => correlationColour(-x, this.dark)), '1']));
     const head = h('tr', {}, h('th', { scope: 'col' }, 'ms'), ...Array.from({ length: result.times }, (_, t) => h('th', { scope: 'col', 'data-time': t }, t % 5 ? h('span', { class: 'unseen' }, String(t * ms)) : String(t * ms))));
-    this.table.replaceChildren(h('thead', {}, head), h('tbody', {}, ...result.layers.map((l) => h('tr', {}, h('th', { scope: 'row' }, l.layer),
+    this.table.replaceChildren(h('thead', {}, head), h('tbody', {}, ...result.layers.map((l) => {
+      const froms = this.state.complete().map((r) => r?.plan.layers.find((p) => p.name === l.layer)?.driven_from ?? null);
+      return h('tr', {}, h('th', { scope: 'row' }, l.layer),
       ...(l.of ? Array.from({ length: result.times }, (_, t) => {
         const v = l[this.kind][t];
-        const cell = h('td', { 'data-time': t, title: `${l.layer} at ${t * ms} ms: ${v === null ? 'not defined' : number(v)}` }, h('span', { class: 'unseen' }, v === null ? 'none' : v.toFixed(2)));
+        const early = froms.every((from) => from === null || t < from);
+        const cell = h('td', { 'data-time': t, class: early && 'undriven', title: `${l.layer} at ${t * ms} ms: ${v === null ? 'not defined' : number(v)}${early ? ', before any picture has reached it' : ''}` }, h('span', { class: 'unseen' }, v === null ? 'none' : v.toFixed(2)));
         cell.style.backgroundColor = this.colour(v, this.dark);
         return cell;
-      }) : [h('td', { colspan: result.times, class: 'none' }, 'the shapes differ')])))));
+      }) : [h('td', { colspan: result.times, class: 'none' }, 'the shapes differ')]));
+    })));
     this.go(this.clock.time);
   }
 
