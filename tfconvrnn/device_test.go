@@ -256,6 +256,7 @@ func TestGPUGolden(t *testing.T) {
 			require.False(t, features.Provenance.TF32)
 			worst, where, logits := compareGolden(t, g, features)
 			t.Logf("worst %.1e at %s, logits %.1e", worst, where, logits)
+			reportGPU(t, "golden", map[string]any{"model": g.model, "file": filepath.Base(g.path), "worst": worst, "where": where, "logits": logits})
 			tolerance := max(gpuTolerance, g.tolerance(features.Provenance.Times))
 			require.LessOrEqual(t, worst, tolerance, where)
 			require.LessOrEqual(t, logits, tolerance)
@@ -419,12 +420,13 @@ func TestGPUTestsThemselves(t *testing.T) {
 	if os.Getenv(simulatedEnv) != "" {
 		t.Skip("this is the process that it starts")
 	}
-	command := exec.Command(os.Args[0], "-test.v", "-test.run=^TestGPU(Golden|AgreesWithCPU|Spread|Shared)$", "-test.bench=^BenchmarkGPU$", "-test.benchtime=1x")
+	command := exec.Command(os.Args[0], "-test.v", "-test.run=^TestGPU(Golden|AgreesWithCPU|Spread|Shared|Placement|Repeats)$", "-test.bench=^BenchmarkGPU$", "-test.benchtime=1x")
 	command.Env = append(os.Environ(), simulatedEnv+"=2", onlyEnv+"=timedecay_shallow", "TFCONVRNN_TEST_STORE="+testModels(t))
 	output, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", output)
 	assert.NotContains(t, string(output), "--- SKIP")
-	for _, name := range []string{"TestGPUGolden", "TestGPUGolden/timedecay_shallow.default", "TestGPUAgreesWithCPU", "TestGPUSpread", "TestGPUShared"} {
+	for _, name := range []string{"TestGPUGolden", "TestGPUGolden/timedecay_shallow.default", "TestGPUAgreesWithCPU", "TestGPUSpread", "TestGPUShared",
+		"TestGPUPlacement", "TestGPURepeats"} {
 		assert.Contains(t, string(output), "--- PASS: "+name+" (")
 	}
 	assert.Regexp(t, `BenchmarkGPU/timedecay_shallow/tf32=false/batch=8\S*\s+1\s.* images/s`, string(output))

@@ -33,6 +33,9 @@ var (
 	ErrPrecision = errors.New("precision is not available")
 	// ErrDevice means that the device asked for is not there.
 	ErrDevice = errors.New("device is not available")
+	// ErrMemory means that a batch does not fit into the memory of its device; the message says
+	// how many stimuli, where, and with which limit. A smaller batch may.
+	ErrMemory = errors.New("out of memory")
 	// ErrNoGPUBuild means that the runtime cannot use GPUs; errors that wrap it wrap
 	// ErrDevice too.
 	ErrNoGPUBuild = errors.New("is the CPU build of libtensorflow")

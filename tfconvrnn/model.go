@@ -115,6 +115,9 @@ type Model struct {
 	constants *constantCache
 	kept      keptConstants
 
+	// stepStats, if not nil, gets TensorFlow's RunMetadata of every run, for tests.
+	stepStats func(metadata []byte)
+
 	measuring      sync.Mutex
 	precisionError atomic.Pointer[PrecisionError]
 

@@ -2,11 +2,14 @@ package tfconvrnn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/libtf"
@@ -378,14 +381,33 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 		return nil, err
 	}
 	stop, stopTrace = r.inSession.start(), in.trace.start(StageSession)
-	res.tensors, err = m.saved.Session.Run(ctx, feeds, fetches, targets)
+	if m.stepStats == nil {
+		res.tensors, err = m.saved.Session.Run(ctx, feeds, fetches, targets)
+	} else {
+		var metadata []byte
+		if res.tensors, metadata, err = m.saved.Session.Trace(ctx, feeds, fetches, targets); err == nil {
+			m.stepStats(metadata)
+		}
+	}
 	stop()
 	stopTrace()
 	if err != nil {
-		return nil, closedError(err)
+		return nil, m.memoryError(closedError(err), stimuli)
 	}
 	m.constants.trim()
 	return res, nil
+}
+
+// memoryError says what a run that found no memory was: how many stimuli at once, where and with which limit.
+func (m *Model) memoryError(err error, stimuli int) error {
+	if !errors.Is(err, libtf.ErrResourceExhausted) {
+		return err
+	}
+	limit := "no limit of its own"
+	if m.gpu.limit > 0 {
+		limit = "a limit of " + humanize.IBytes(uint64(m.gpu.limit))
+	}
+	return fmt.Errorf("%w: %s cannot compute %d stimuli at once, with %s: %w", ErrMemory, m.session.device, stimuli, limit, err)
 }
 
 // feature returns a layer's output for a stimulus at a timestep, in memory of the

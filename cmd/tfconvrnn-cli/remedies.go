@@ -29,6 +29,7 @@ var remedies = []struct {
 	{savedmodels.ErrLocked, "if the new weights are the ones you want, remove these lines or use --update-lock"},
 	{savedmodels.ErrNotAtSource, "check --from"},
 	{features.ErrNoHDF5, "install it with \"" + program + " runtime install --hdf5\", or the system's (on Debian apt-get install libhdf5-103-1)"},
+	{tfconvrnn.ErrMemory, "compute fewer at once with --batch, fetch fewer layers, or raise --gpu-memory"},
 	{tfconvrnn.ErrUntrusted, "--trust opens it"},
 	{tfconvrnn.ErrNoGPUBuild, "\"" + program + " runtime install --gpu\" installs the GPU build"},
 	{runtimeinstall.ErrPlatform, "install a wheel or C tarball of your own with --file, and --sha256 or --skip-checksum"},

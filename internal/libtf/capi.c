@@ -172,14 +172,43 @@ TF_Session* libtf_load_saved_model(TF_Graph* g, const char* dir,
   return session;
 }
 
+static void run(TF_Session* session, const TF_Buffer* options,
+                const TF_Output* inputs, TF_Tensor* const* input_values,
+                int num_inputs, const TF_Output* outputs,
+                TF_Tensor** output_values, int num_outputs,
+                const TF_Operation* const* targets, int num_targets,
+                TF_Buffer* metadata, TF_Status* s) {
+  sigset_t before;
+  block_signals(&before);  // optimizers of graphs make threads in first runs
+  table.TF_SessionRun(session, options, inputs, input_values, num_inputs,
+                      outputs, output_values, num_outputs, targets, num_targets,
+                      metadata, s);
+  restore_signals(&before);
+}
+
 void libtf_run(TF_Session* session, const TF_Output* inputs,
                TF_Tensor* const* input_values, int num_inputs,
                const TF_Output* outputs, TF_Tensor** output_values,
                int num_outputs, const TF_Operation* const* targets,
                int num_targets, TF_Status* s) {
-  sigset_t before;
-  block_signals(&before);  // optimizers of graphs make threads in first runs
-  table.TF_SessionRun(session, NULL, inputs, input_values, num_inputs, outputs,
-                      output_values, num_outputs, targets, num_targets, NULL, s);
-  restore_signals(&before);
+  run(session, NULL, inputs, input_values, num_inputs, outputs, output_values,
+      num_outputs, targets, num_targets, NULL, s);
+}
+
+void libtf_trace(TF_Session* session, const TF_Output* inputs,
+                 TF_Tensor* const* input_values, int num_inputs,
+                 const TF_Output* outputs, TF_Tensor** output_values,
+                 int num_outputs, const TF_Operation* const* targets,
+                 int num_targets, TF_Buffer* metadata, TF_Status* s) {
+  static const char full_trace[] = {0x08, 3};  // RunOptions.trace_level
+  const TF_Buffer options = {full_trace, sizeof full_trace, NULL};
+  run(session, &options, inputs, input_values, num_inputs, outputs,
+      output_values, num_outputs, targets, num_targets, metadata, s);
+}
+
+void libtf_free_buffer(TF_Buffer* buffer) {
+  if (buffer->data != NULL && buffer->data_deallocator != NULL) {
+    buffer->data_deallocator((void*)buffer->data, buffer->length);
+  }
+  buffer->data = NULL;
 }

@@ -167,4 +167,14 @@ void libtf_run(TF_Session* session, const TF_Output* inputs,
                int num_outputs, const TF_Operation* const* targets,
                int num_targets, TF_Status* s);
 
+/* libtf_trace is libtf_run with RunOptions.trace_level FULL_TRACE. metadata gets a
+   serialized RunMetadata, which the caller frees with libtf_free_buffer. */
+void libtf_trace(TF_Session* session, const TF_Output* inputs,
+                 TF_Tensor* const* input_values, int num_inputs,
+                 const TF_Output* outputs, TF_Tensor** output_values,
+                 int num_outputs, const TF_Operation* const* targets,
+                 int num_targets, TF_Buffer* metadata, TF_Status* s);
+
+void libtf_free_buffer(TF_Buffer* buffer);
+
 #endif

@@ -186,6 +186,21 @@ func runSession(session unsafe.Pointer, inputs []cOutput, values []unsafe.Pointe
 	return results, err
 }
 
+func traceSession(session unsafe.Pointer, inputs []cOutput, values []unsafe.Pointer, outputs []cOutput, targets []unsafe.Pointer) ([]unsafe.Pointer, []byte, error) {
+	results := make([]unsafe.Pointer, len(outputs))
+	buffer := (*C.TF_Buffer)(C.calloc(1, C.sizeof_TF_Buffer))
+	defer C.free(unsafe.Pointer(buffer))
+	defer C.libtf_free_buffer(buffer)
+	err := withStatus("run a session", func(s *C.TF_Status) {
+		C.libtf_trace((*C.TF_Session)(session),
+			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(inputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(values))), C.int(len(inputs)),
+			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(results))), C.int(len(outputs)),
+			(**C.TF_Operation)(unsafe.Pointer(unsafe.SliceData(targets))), C.int(len(targets)), buffer, s)
+	})
+	metadata := append(make([]byte, 0, buffer.length), unsafe.Slice((*byte)(buffer.data), buffer.length)...)
+	return results, metadata, err
+}
+
 func registeredKernels(op string) (kernels []byte, err error) {
 	name := C.CString(op)
 	defer C.free(unsafe.Pointer(name))

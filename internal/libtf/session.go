@@ -149,6 +149,17 @@ type Feed struct {
 // of their type and shape; TensorFlow itself does not check the latter and may
 // abort.
 func (s *Session) Run(ctx context.Context, feeds []Feed, fetches []Output, targets []*Operation) ([]*Tensor, error) {
+	return s.run(ctx, feeds, fetches, targets, nil)
+}
+
+// Trace is Run, and returns TensorFlow's RunMetadata of the run, serialized: which operation ran
+// where and how long. It takes longer than Run.
+func (s *Session) Trace(ctx context.Context, feeds []Feed, fetches []Output, targets []*Operation) (results []*Tensor, metadata []byte, err error) {
+	results, err = s.run(ctx, feeds, fetches, targets, &metadata)
+	return results, metadata, err
+}
+
+func (s *Session) run(ctx context.Context, feeds []Feed, fetches []Output, targets []*Operation, metadata *[]byte) ([]*Tensor, error) {
 	const operation = "run a session"
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -192,7 +203,13 @@ func (s *Session) Run(ctx context.Context, feeds []Feed, fetches []Output, targe
 		}
 		nodes[i] = target.pointer
 	}
-	pointers, err := runSession(s.handle.pointer, inputs, values, outputs, nodes)
+	var pointers []unsafe.Pointer
+	var err error
+	if metadata == nil {
+		pointers, err = runSession(s.handle.pointer, inputs, values, outputs, nodes)
+	} else {
+		pointers, *metadata, err = traceSession(s.handle.pointer, inputs, values, outputs, nodes)
+	}
 	results := make([]*Tensor, len(pointers))
 	for i, pointer := range pointers {
 		if pointer != nil {

@@ -1,0 +1,249 @@
+package tfconvrnn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tfconvrnn/go/internal/libtf"
+)
+
+// reportGPU prints what scripts/gpu/prove.sh collects into its table.
+func reportGPU(t *testing.T, check string, values map[string]any) {
+	t.Helper()
+	values["check"] = check
+	text, err := json.Marshal(values)
+	require.NoError(t, err)
+	fmt.Printf("PROVE: %s\n", text)
+}
+
+// provedDevice is the GPU of the tests: the second where they are simulated, so that what is placed by accident shows.
+func provedDevice() Device {
+	if os.Getenv(simulatedEnv) != "" {
+		return GPU(1)
+	}
+	return GPU(0)
+}
+
+// provedModel is the model of the tests that take one.
+func provedModel() string {
+	if only := os.Getenv(onlyEnv); only != "" {
+		return only
+	}
+	return "rgc_intermediate"
+}
+
+// nodeRun is one run of an operation, from TensorFlow's step statistics.
+type nodeRun struct{ device, name, op string }
+
+var timelineLabel = regexp.MustCompile(`(?:^|\s)(\S+) = ([A-Za-z_][A-Za-z0-9_]*)\(`)
+
+// nodeRuns reads a serialized RunMetadata.
+func nodeRuns(metadata []byte) (runs []nodeRun, err error) {
+	err = eachField(metadata, 1, func(stepStats []byte) error { // RunMetadata.step_stats
+		return eachField(stepStats, 1, func(device []byte) error { // StepStats.dev_stats
+			var name string
+			if err := eachField(device, 1, func(text []byte) error { name = string(text); return nil }); err != nil {
+				return err
+			}
+			return eachField(device, 2, func(node []byte) error { // DeviceStepStats.node_stats
+				run := nodeRun{device: name}
+				err := errors.Join(
+					eachField(node, 1, func(text []byte) error { run.name = string(text); return nil }),
+					eachField(node, 8, func(text []byte) error { // timeline_label
+						if m := timelineLabel.FindStringSubmatch(string(text)); m != nil {
+							run.op = m[2]
+						}
+						return nil
+					}))
+				runs = append(runs, run)
+				return err
+			})
+		})
+	})
+	return runs, err
+}
+
+// eachField calls visit with every field of a number whose value is bytes.
+func eachField(message []byte, number protowire.Number, visit func(value []byte) error) error {
+	for len(message) > 0 {
+		n, kind, length := protowire.ConsumeTag(message)
+		if length < 0 {
+			return protowire.ParseError(length)
+		}
+		message = message[length:]
+		if n == number && kind == protowire.BytesType {
+			value, length := protowire.ConsumeBytes(message)
+			if length < 0 {
+				return protowire.ParseError(length)
+			}
+			if err := visit(value); err != nil {
+				return err
+			}
+			message = message[length:]
+			continue
+		}
+		if length = protowire.ConsumeFieldValue(n, kind, message); length < 0 {
+			return protowire.ParseError(length)
+		}
+		message = message[length:]
+	}
+	return nil
+}
+
+// onHost are operations that belong to the host: what is fed and fetched, and shapes.
+var onHost = []string{"", "_Arg", "_Retval", "_Send", "_Recv", "_HostSend", "_HostRecv", "Const", "NoOp", "Placeholder", "Shape", "StridedSlice", "Range", "Pack", "ConcatV2",
+	"VarHandleOp", "Identity", "Cast", "ReadVariableOp"}
+
+// TestGPUPlacement asks TensorFlow where it ran every operation.
+func TestGPUPlacement(t *testing.T) {
+	requireGPU(t)
+	model, err := Load(provedModel(), WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice(provedDevice()), WithConvolution(ConvolutionDirect))
+	require.NoError(t, err)
+	defer model.Close()
+	var runs []nodeRun
+	model.stepStats = func(metadata []byte) {
+		list, err := nodeRuns(metadata)
+		require.NoError(t, err)
+		runs = append(runs, list...)
+	}
+	_, err = model.Extract(context.Background(), goldenStimuli(t), Logits())
+	require.NoError(t, err)
+	require.NotEmpty(t, runs)
+	device := model.device
+	if device == "" {
+		device = "/device:GPU:0"
+	}
+	there, elsewhere := map[string]int{}, map[string]int{}
+	for _, run := range runs {
+		switch {
+		case strings.Contains(run.device, strings.TrimPrefix(device, "/")) || strings.Contains(strings.ToLower(run.device), strings.ToLower(strings.TrimPrefix(device, "/"))):
+			there[run.op]++
+		case !slices.Contains(onHost, run.op):
+			elsewhere[run.op]++
+		}
+	}
+	reportGPU(t, "placement", map[string]any{"model": provedModel(), "operations": len(runs), "kinds_on_device": len(there), "elsewhere": elsewhere})
+	assert.Empty(t, elsewhere, "operations that compute and ran elsewhere than on %s", device)
+	assert.Positive(t, there["Conv2D"]+there["_FusedConv2D"]+there["_MklNativeConv2D"]+there["_MklNativeFusedConv2D"], "%v", there)
+}
+
+// TestGPURepeats runs the same batch ten times.
+func TestGPURepeats(t *testing.T) {
+	requireGPU(t)
+	model, err := Load(provedModel(), WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice(provedDevice()))
+	require.NoError(t, err)
+	defer model.Close()
+	var want *Features
+	same, largest := 0, 0.0
+	const times = 10
+	for range times {
+		got, err := model.Extract(context.Background(), goldenStimuli(t), Logits())
+		require.NoError(t, err)
+		if want == nil {
+			want = got
+		}
+		if difference(want, got) == "" {
+			same++
+		}
+		for i := range want.Layers {
+			largest = max(largest, largestDifference(want.Layers[i].Data, got.Layers[i].Data))
+		}
+	}
+	reportGPU(t, "repeatability", map[string]any{"model": provedModel(), "runs": times, "same_bytes": same, "largest_difference_of_rms": largest})
+	assert.LessOrEqual(t, largest, 1e-5)
+}
+
+// largestDifference is max |a - b| / RMS of a.
+func largestDifference(a, b []float32) float64 {
+	sum, largest := 0.0, 0.0
+	for i := range a {
+		sum += float64(a[i]) * float64(a[i])
+		largest = max(largest, math.Abs(float64(a[i])-float64(b[i])))
+	}
+	if sum == 0 {
+		return largest
+	}
+	return largest / math.Sqrt(sum/float64(len(a)))
+}
+
+// TestGPUTF32 says how far features in TensorFloat-32 are off. It needs a process of its own.
+func TestGPUTF32(t *testing.T) {
+	requireGPU(t)
+	if used := &usedGPUs; used.fixed && !used.options.tf32 {
+		t.Skip("another test of this process has fixed that TensorFloat-32 is off")
+	}
+	store := testStore(t)
+	var results [2]*Features
+	for i, options := range [][]Option{{WithDevice(provedDevice()), WithTF32()}, {WithDevice(CPU)}} {
+		model, err := Load(provedModel(), append(options, WithWeights("seeded:1"), WithStore(store))...)
+		require.NoError(t, err)
+		results[i], err = model.Extract(context.Background(), goldenStimuli(t), Logits())
+		require.NoError(t, err)
+		require.NoError(t, model.Close())
+	}
+	largest, where := 0.0, ""
+	for i, l := range results[1].Layers {
+		if d := largestDifference(l.Data, results[0].Layers[i].Data); d > largest {
+			largest, where = d, l.Name
+		}
+	}
+	reportGPU(t, "tf32", map[string]any{"model": provedModel(), "largest_difference_of_rms": largest, "layer": where})
+	assert.Less(t, largest, 0.5)
+}
+
+// TestGPUMemory asks for more than a limit allows: an error, after which a smaller batch works. It needs a process of its own.
+func TestGPUMemory(t *testing.T) {
+	requireGPU(t)
+	if os.Getenv(simulatedEnv) != "" {
+		t.Skip("devices of the CPU have no limit of memory")
+	}
+	if usedGPUs.fixed {
+		t.Skip("another test of this process has fixed the limit")
+	}
+	model, err := Load(provedModel(), WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice("gpu"), WithGPUMemoryLimit(1<<30))
+	require.NoError(t, err)
+	defer model.Close()
+	_, err = model.Extract(context.Background(), testStimuli(t, 256), BatchSize(256))
+	require.ErrorIs(t, err, ErrMemory)
+	require.ErrorContains(t, err, "gpu:0 cannot compute 256 stimuli at once, with a limit of 1.0 GiB")
+	_, err = model.Extract(context.Background(), testStimuli(t, 1), BatchSize(1), Layers("imnetds"))
+	require.NoError(t, err)
+	reportGPU(t, "memory", map[string]any{"model": provedModel(), "limit": 1 << 30, "error": true, "goes_on": true})
+}
+
+func TestMemoryError(t *testing.T) {
+	m := &Model{session: sessionOptions{device: "gpu:1"}, gpu: gpuOptions{limit: 2 << 30}}
+	err := m.memoryError(fmt.Errorf("run: %w", libtf.ErrResourceExhausted), 64)
+	require.ErrorIs(t, err, ErrMemory)
+	require.ErrorIs(t, err, libtf.ErrResourceExhausted)
+	require.ErrorContains(t, err, "gpu:1 cannot compute 64 stimuli at once, with a limit of 2.0 GiB")
+	require.Equal(t, errTest, m.memoryError(errTest, 64))
+}
+
+// TestNodeRuns reads metadata that is damaged in every way: an error, never a panic.
+func TestNodeRuns(t *testing.T) {
+	field := func(number protowire.Number, value []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), value)
+	}
+	node := append(field(1, []byte("conv1/Conv2D")), field(8, []byte("[CPU] conv1/Conv2D = Conv2D(a, b)"))...)
+	whole := field(1, field(1, append(field(1, []byte("/device:GPU:0")), field(2, node)...)))
+	runs, err := nodeRuns(whole)
+	require.NoError(t, err)
+	require.Equal(t, []nodeRun{{"/device:GPU:0", "conv1/Conv2D", "Conv2D"}}, runs)
+	for n := 1; n < len(whole); n++ {
+		_, err := nodeRuns(whole[:n])
+		require.Error(t, err, n)
+	}
+}
