@@ -52,7 +52,7 @@ func upTo(n int) []int {
 
 func (t Trials) check() error {
 	if len(t) < 2 || len(t[0]) < 2 {
-		return fmt.Errorf("%w: a ceiling needs two stimuli and two repetitions", ErrData)
+		return fmt.Errorf("%w: two stimuli and two repetitions are needed", ErrData)
 	}
 	for i, stimulus := range t {
 		if len(stimulus) != len(t[0]) {

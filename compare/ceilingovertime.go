@@ -43,6 +43,9 @@ func CeilingOverTime(ctx context.Context, r Responses, noise bool) ([]TimeScore,
 				s.Undefined = append(s.Undefined, id)
 			}
 		}
+		if math.IsNaN(s.Ceiling.Center) {
+			s.Reason = noCeiling
+		}
 		scores = append(scores, s)
 	}
 	return scores, nil

@@ -17,7 +17,7 @@ import (
 // error wraps ErrData for fewer than 4 stimuli.
 func CKA(a, b *Gram) (float64, error) {
 	if a.n != b.n || a.n < 4 {
-		return 0, fmt.Errorf("%w: CKA of %d and %d stimuli", ErrData, a.n, b.n)
+		return 0, fmt.Errorf("%w: CKA of %d and %d stimuli; it needs as many of both, at least 4", ErrData, a.n, b.n)
 	}
 	return unbiasedCKA(a, b, upTo(a.n)), nil
 }

@@ -136,13 +136,34 @@ func Grams(ctx context.Context, f Features, layer int, stimuli []int, weights []
 		at := 0
 		for _, p := range parts[:count] {
 			if err := grams[p.window].Add(block[at:], p.to-p.from, columns); err != nil {
-				return nil, fmt.Errorf("layer %s: %w", about.Name, err)
+				return nil, named(err, f, layer, stimuli)
 			}
 			at += p.to - p.from
 		}
 		parts = parts[count:]
 	}
 	return grams, nil
+}
+
+// notFinite is a feature that is NaN or infinite. It is ErrData.
+type notFinite struct {
+	feature, stimulus int
+	value             float32
+}
+
+func (e *notFinite) Error() string {
+	return fmt.Sprintf("%v: feature %d of stimulus %d is %v", ErrData, e.feature, e.stimulus, e.value)
+}
+
+func (e *notFinite) Unwrap() error { return ErrData }
+
+// named names the layer and stimulus of an error of Gram.Add.
+func named(err error, f Features, layer int, stimuli []int) error {
+	var bad *notFinite
+	if errors.As(err, &bad) {
+		err = fmt.Errorf("%w: feature %d of stimulus %s is %v", ErrData, bad.feature, f.Stimuli()[stimuli[bad.stimulus%len(stimuli)]], bad.value)
+	}
+	return fmt.Errorf("layer %s: %w", f.Layers()[layer].Name, err)
 }
 
 // blended returns the weighted mean of some features over bins.
@@ -243,6 +264,9 @@ func (k *kept) among(f Features, shared bool) (at []int, err error) {
 	var missing *MissingFeaturesError
 	if errors.As(err, &missing) && shared {
 		k.stimuli = slices.DeleteFunc(k.stimuli, func(i int) bool { return slices.Contains(missing.Stimuli, k.Stimuli()[i]) })
+		if len(k.stimuli) == 0 {
+			return nil, fmt.Errorf("%w: there are features of none of the %d stimuli with responses: the ids are others, such as %s of the responses and %s of the features", ErrData, missing.Of, missing.Stimuli[0], f.Stimuli()[0])
+		}
 		k.notes = append(k.notes, fmt.Sprintf("%d of %d stimuli left out: there are no features of them, such as %s", len(missing.Stimuli), missing.Of, missing.Stimuli[0]))
 		at, unused, err = positions(f, pick(k.Stimuli(), k.stimuli))
 	}
@@ -296,7 +320,7 @@ func (k *kept) complete(ctx context.Context, policy Missing) error {
 			return false
 		})
 		if len(names) > 0 {
-			k.notes = append(k.notes, fmt.Sprintf("%d neuroids left out, %s: %s", len(names), why, shortList(names)))
+			k.notes = append(k.notes, fmt.Sprintf("%d of %d neuroids left out, %s: %s", len(names), len(k.neuroids)+len(names), why, shortList(names)))
 		}
 	}
 	switch policy {
@@ -319,10 +343,10 @@ func (k *kept) complete(ctx context.Context, policy Missing) error {
 				names = append(names, k.Neuroids()[j])
 			}
 		}
-		return fmt.Errorf("%w: %d neuroids have no response to some stimulus: %s", ErrMissing, len(names), shortList(names))
+		return fmt.Errorf("%w: %d of %d neuroids lack a finite response to some stimulus: %s", ErrMissing, len(names), len(k.neuroids), shortList(names))
 	}
 	if len(k.neuroids) == 0 || len(k.stimuli) == 0 {
-		return fmt.Errorf("%w: nothing is left with %s", ErrMissing, policy)
+		return fmt.Errorf("%w: of the responses nothing is left with %s", ErrData, policy)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 )
@@ -33,6 +34,9 @@ func (c *fitting) fit(layer string, g *Gram, p pair) (*TimeScore, error) {
 	}
 	switch c.o.Normalisation {
 	case Corrected, CorrectedSquared:
+		if s.Reason != "" {
+			break
+		}
 		err = c.correct(s, g, p, targets)
 	}
 	return s, err
@@ -41,6 +45,10 @@ func (c *fitting) fit(layer string, g *Gram, p pair) (*TimeScore, error) {
 // complete takes over what was fitted.
 func (c *fitting) complete(s *TimeScore, fit *Fit, targets Targets, ceiling *Score) error {
 	raw := inOrder(fit.Raw, c.order)
+	if ceiling != nil && math.IsNaN(ceiling.Center) {
+		ceiling, s.Ceiling = nil, Score{Center: math.NaN(), Error: math.NaN()}
+		c.noteOnce(fmt.Sprintf("no ceiling at %v ms: "+noCeiling, s.Bin))
+	}
 	for j, id := range s.NeuroidIDs {
 		undefined := nowhere(raw, j)
 		if ceiling != nil {
@@ -54,7 +62,10 @@ func (c *fitting) complete(s *TimeScore, fit *Fit, targets Targets, ceiling *Sco
 			values[j] = math.NaN()
 		}
 	}
-	s.Score = aggregate(raw)
+	if s.Score = aggregate(raw); math.IsNaN(s.Score.Center) {
+		s.Reason = "no neuroid has a score: responses or predictions are constant"
+		return nil
+	}
 	if ceiling != nil {
 		s.Ceiling = aggregate(s.Ceiling.Raw)
 		s.Ceiled = c.o.Normalisation.Apply(s.Score.Center, s.Ceiling.Center)
@@ -76,6 +87,16 @@ func (c *fitting) complete(s *TimeScore, fit *Fit, targets Targets, ceiling *Sco
 	c.takeAlphas(s, fit)
 	return nil
 }
+
+// noteOnce adds a note that layers may have in common.
+func (c *fitting) noteOnce(note string) {
+	if !slices.Contains(c.k.notes, note) {
+		c.k.notes = append(c.k.notes, note)
+	}
+}
+
+// noCeiling says why there is none though stimuli were repeated.
+const noCeiling = "each neuroid is constant, or has a stimulus without a repetition in a half"
 
 // ceiledPerNeuroid is the mean over neuroids of r²/ρ, each being the mean over splits.
 func ceiledPerNeuroid(raw, ceiling [][]float64) float64 {

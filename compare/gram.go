@@ -53,7 +53,7 @@ func (g *Gram) Add(features []float32, count, stride int) error {
 		row := features[i*stride:][:count]
 		for j, v := range row {
 			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return fmt.Errorf("%w: feature %d of stimulus %d is %v", ErrData, g.features+j, i, v)
+				return &notFinite{g.features + j, i, v}
 			}
 			g.sums[i] += float64(v)
 		}

@@ -181,6 +181,9 @@ func newFitting(ctx context.Context, f Features, r Responses, o FitOptions) (c *
 	if err := c.k.complete(ctx, o.Missing); err != nil {
 		return nil, nil, err
 	}
+	if len(c.k.stimuli) < 2 {
+		return nil, nil, fmt.Errorf("%w: responses to %d stimulus; at least 2 are compared", ErrData, len(c.k.stimuli))
+	}
 	if c.at, _, err = positions(f, pick(r.Stimuli(), c.k.stimuli)); err != nil {
 		return nil, nil, err
 	}
@@ -203,9 +206,24 @@ func (c *fitting) split(s Splits, stratify string) (err error) {
 		}
 		strata = pick(all, c.k.stimuli)
 	}
-	c.splits, err = s.Of(len(c.k.stimuli), strata)
-	return err
+	if c.splits, err = s.Of(len(c.k.stimuli), strata); err != nil {
+		return err
+	}
+	fewest := len(c.k.stimuli)
+	for _, split := range c.splits {
+		fewest = min(fewest, len(split.Test))
+	}
+	switch {
+	case fewest < 2:
+		return fmt.Errorf("%w: of %d stimuli a split tests on %d, and a correlation needs 2", ErrSplits, len(c.k.stimuli), fewest)
+	case fewest < fewTested:
+		c.k.notes = append(c.k.notes, fmt.Sprintf("splits test on %d stimuli only, of which a correlation says little", fewest))
+	}
+	return nil
 }
+
+// fewTested is the number of test stimuli below which it is said.
+const fewTested = 8
 
 // run scores all layers.
 func (c *fitting) run(ctx context.Context, layers []int) (*Fits, error) {
@@ -219,11 +237,28 @@ func (c *fitting) run(ctx context.Context, layers []int) (*Fits, error) {
 
 // finished returns the result, which must have a score.
 func (c *fitting) finished() (*Fits, error) {
+	c.noteUndefined()
 	c.result.Notes = c.k.notes
 	if !slices.ContainsFunc(c.result.Scores, func(s TimeScore) bool { return s.Reason == "" }) {
 		return c.result, fmt.Errorf("%w: no bin has a score: %s", ErrData, c.result.Scores[0].Reason)
 	}
 	return c.result, nil
+}
+
+// noteUndefined names the neuroids that some score leaves out.
+func (c *fitting) noteUndefined() {
+	var names []string
+	for _, s := range c.result.Scores {
+		for _, id := range s.Undefined {
+			if s.Reason == "" && !slices.Contains(names, id) {
+				names = append(names, id)
+			}
+		}
+	}
+	if len(names) > 0 {
+		c.k.notes = append(c.k.notes, fmt.Sprintf("%d of %d neuroids without a score or ceiling at some time, since their responses or predictions are constant or lack repetitions, are left out of both: %s",
+			len(names), max(len(c.k.neuroids), len(names)), shortList(names)))
+	}
 }
 
 // ErrNoLayer means a layer that the features do not have.

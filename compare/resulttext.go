@@ -182,13 +182,14 @@ func (r *Result) WriteTable(w io.Writer) error {
 	for _, row := range r.Table() {
 		fmt.Fprintln(table, strings.Join(row, "\t"))
 	}
-	normalisation, above := "", false
+	normalisation, above, squared := "", false, false
 	for k := range r.Scores {
 		s := &r.Scores[k]
 		if s.Normalisation != "" {
 			normalisation = s.Normalisation
 		}
 		above = above || s.Ceiled > 1
+		squared = squared || s.Score < 0 && s.Ceiled > 0
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -209,6 +210,9 @@ func (r *Result) WriteTable(w io.Writer) error {
 	}
 	if above {
 		line += "; above 1, the ceiling is lower than what was explained"
+	}
+	if squared {
+		line += "; where the score is negative, its square hides it"
 	}
 	_, err := fmt.Fprintln(w, line)
 	return err

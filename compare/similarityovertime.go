@@ -74,6 +74,9 @@ func SimilarityOverTime(ctx context.Context, f Features, r Responses, o Alignmen
 	}
 	a := &alignment{fitting: c, o: o, bins: map[int]*binRDMs{}, models: map[int][]modelRDM{}}
 	a.names = slices.Compact(slices.Sorted(slices.Values(c.subjects)))
+	if o.Alignment == RSA && len(c.at) < 3 {
+		return nil, fmt.Errorf("%w: dissimilarities of %d stimuli; at least 3 are compared", ErrData, len(c.at))
+	}
 	if o.Splits != nil {
 		if err := c.split(*o.Splits, o.Stratify); err != nil {
 			return nil, err
@@ -175,6 +178,9 @@ func (a *alignment) compare(layer string, g *Gram, p pair) (*TimeScore, error) {
 		a.k.notes = append(a.k.notes, fmt.Sprintf("pairs of stimuli without a dissimilarity are left out: %d of layer %s at %v ms", leftOut, layer, s.Bin))
 	}
 	s.LowerCeiling, s.Ceiling.Center = of.lower, of.upper
+	if math.IsNaN(s.Score.Center) {
+		s.Reason = "the dissimilarities of the responses or of the features are undefined or all the same"
+	}
 	if !math.IsNaN(s.Ceiling.Center) {
 		s.Normalisation = Ratio
 		s.Ceiled = Ratio.Apply(s.Score.Center, s.Ceiling.Center)

@@ -92,7 +92,7 @@ func spanningGram(ctx context.Context, f Features, at int, stimuli []int, weight
 			}
 		}
 		if err := g.Add(block, to-from, to-from); err != nil {
-			return nil, err
+			return nil, named(err, f, at, stimuli)
 		}
 	}
 	return g, nil

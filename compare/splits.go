@@ -37,6 +37,9 @@ type Splits struct {
 	InOrder bool
 }
 
+// mostSplits bounds splits × stimuli.
+const mostSplits = 1e8
+
 func (s Splits) seed() uint32 {
 	if s.Seed == nil {
 		return 1
@@ -55,6 +58,9 @@ func (s Splits) Of(n int, strata []string) ([]Split, error) {
 	}
 	if strata != nil && len(strata) != n {
 		return nil, fmt.Errorf("%w: %d labels of %d stimuli", ErrSplits, len(strata), n)
+	}
+	if float64(count)*float64(n) > mostSplits {
+		return nil, fmt.Errorf("%w: %d splits of %d stimuli are more than fit into memory", ErrSplits, count, n)
 	}
 	if count < 1 || s.Folds && (count < 2 || count > n) {
 		return nil, fmt.Errorf("%w: %d splits of %d stimuli", ErrSplits, count, n)

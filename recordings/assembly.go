@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tfconvrnn/go/compare"
 )
 
 // The standard names of axes.
@@ -32,6 +34,7 @@ type Assembly struct {
 	Notes []string
 
 	values source
+	span   compare.Bin // of all values, if there is no axis of time
 }
 
 // source is where the values of an assembly are.

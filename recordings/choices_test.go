@@ -1,6 +1,7 @@
 package recordings_test
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -213,4 +214,23 @@ func TestMeasuresAndInference(t *testing.T) {
 	}
 	_, err = compare.SimilarityOverTime(t.Context(), f, r, compare.AlignmentOptions{Inference: &compare.InferenceOptions{}})
 	assert.ErrorIs(t, err, compare.ErrData, "no subjects")
+}
+
+// Responses without an axis of time may be told theirs.
+func TestTimeOfResponsesWithoutTime(t *testing.T) {
+	needHDF5(t)
+	var ids []string
+	for i := range 40 {
+		ids = append(ids, fmt.Sprint("stimulus", i))
+	}
+	a, err := recordings.Open(data+"neural_kar.h5", recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition"}, FirstBin: 70, BinWidth: 100,
+		Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", Values: ids}}})
+	require.NoError(t, err)
+	defer a.Close()
+	r, err := recordings.Select(a, recordings.Selection{})
+	require.NoError(t, err)
+	assert.Equal(t, []compare.Bin{{Start: 70, End: 170}}, r.Bins())
+	trials, err := r.Trials(0)
+	require.NoError(t, err)
+	assert.Len(t, trials, 40)
 }

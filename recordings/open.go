@@ -26,7 +26,8 @@ type Layout struct {
 	Axes []string
 	// Coordinates are those along the axes.
 	Coordinates []CoordinateFrom
-	// FirstBin and BinWidth, in ms, are the time bins of an axis time_bin without coordinates.
+	// FirstBin and BinWidth, in ms, are the time bins of an axis time_bin without coordinates, or the time of
+	// the responses where there is no such axis.
 	FirstBin, BinWidth float64
 }
 
@@ -53,6 +54,14 @@ func ParseCoordinate(text string) (CoordinateFrom, error) {
 // MATLAB's and NWB, with a Layout; .npy and .npz with a Layout; MATLAB level 5 with a Layout; long
 // CSV and TSV tables. Errors wrap ErrFormat, ErrLayout, ErrNoLibrary, or are of the file system.
 func Open(name string, layout Layout) (*Assembly, error) {
+	a, err := open(name, layout)
+	if err == nil && layout.BinWidth > 0 && a.axis(TimeBin) < 0 {
+		a.span = compare.Bin{Start: layout.FirstBin, End: layout.FirstBin + layout.BinWidth}
+	}
+	return a, err
+}
+
+func open(name string, layout Layout) (*Assembly, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err

@@ -122,6 +122,9 @@ func (r *Recording) bad(kind error, format string, args ...any) error {
 func Select(a *Assembly, s Selection) (*Recording, error) {
 	r := &Recording{a: a, average: s.AverageTime, Notes: slices.Clone(a.Notes), labels: map[string][]string{}, along: map[string][]string{}}
 	c := everything(a)
+	if _, err := a.rowAxes(); err != nil {
+		return nil, err
+	}
 	if err := c.apply(s); err != nil {
 		return nil, err
 	}
@@ -215,6 +218,9 @@ func (r *Recording) selectTime(c *chosen, s Selection) error {
 	if at < 0 {
 		if s.From != nil || s.To != nil || s.AverageTime {
 			return r.bad(ErrSelection, "it has no axis %s to take times of", TimeBin)
+		}
+		if r.a.span != (compare.Bin{}) {
+			r.bins = []compare.Bin{r.a.span}
 		}
 		return nil
 	}

@@ -34,7 +34,7 @@ func (f *dataFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.data, "data", "", "`FILE` of recordings: BrainIO's netCDF-4, HDF5, NWB, MATLAB, .npy, .npz, a long .csv or .tsv")
 	flags.StringVar(&f.array, "data-array", "", "`NAME` of its array, dataset or column of responses, where it does not say so itself")
 	flags.StringVar(&f.axes, "data-axes", "", "comma-separated names of the array's `AXES`: presentation, or stimulus and repetition; neuroid; time_bin")
-	flags.StringVar(&f.bins, "data-bins", "", "`FIRST:WIDTH` in ms of the time bins, where the file does not tell")
+	flags.StringVar(&f.bins, "data-bins", "", "`FIRST:WIDTH` in ms of the time bins, or of all responses, where the file does not tell")
 	flags.StringArrayVar(&f.coordinates, "data-coordinate", nil, "`NAME@AXIS=WHERE` the values of a coordinate are: an array of the file, a .npy, a list, FILE.csv:COLUMN; repeat it for several")
 	flags.StringArrayVar(&f.regions, "region", nil, "comma-separated `REGIONS` of neuroids")
 	flags.StringArrayVar(&f.subjects, "subject", nil, "comma-separated `SUBJECTS`")
