@@ -10,7 +10,6 @@ import (
 
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/stimuli"
-	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // Plan is a plan file that is open. It is safe for concurrent use. The caller closes
@@ -94,9 +93,6 @@ func (p *Plan) Close() error {
 	return errors.Join(p.file.Close(), p.place.close())
 }
 
-// Name is the plan file's.
-func (p *Plan) Name() string { return p.name }
-
 // Hash identifies what the plan computes: plans of equal hashes give stores of equal
 // bytes, wherever the stimuli and the output lie.
 func (p *Plan) Hash() string { return p.hash }
@@ -117,15 +113,6 @@ func (p *Plan) Layers() []LayerReduction { return p.contents.Layers }
 
 // Layout describes the store.
 func (p *Plan) Layout() *features.Layout { return p.layout }
-
-// Shard returns the chunks of shard index of count: from the first to before end.
-func (p *Plan) Shard(index, count int) (first, end int, err error) {
-	if count < 1 || index < 0 || index >= count {
-		return 0, 0, fmt.Errorf("%w: shard %d/%d; the first of %d is 0/%d", tfconvrnn.ErrOption, index, count, max(count, 1), max(count, 1))
-	}
-	chunks := int64(p.Chunks())
-	return int(chunks * int64(index) / int64(count)), int(chunks * int64(index+1) / int64(count)), nil
-}
 
 // recordReader reads stimuli, and holds one frame of them. It must not be used
 // concurrently.

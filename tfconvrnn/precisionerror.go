@@ -29,6 +29,13 @@ func (e *PrecisionError) Largest() (layer string, relative float64) {
 	return layer, relative
 }
 
+// String says how much it is.
+func (e *PrecisionError) String() string {
+	layer, largest := e.Largest()
+	return fmt.Sprintf("%s instead of %s: features of a built-in picture differ by up to %.2g %% (%s, RMS of the difference relative to that in float32), logits by %.2g %%",
+		BFloat16, Float32, 100*largest, layer, 100*e.Logits)
+}
+
 // PrecisionError measures what the model's precision costs, once: later calls return
 // what the first one found, and Provenance holds it from then on. Extract calls it.
 // It is nil in float32. It loads the model in float32 meanwhile, which takes about a

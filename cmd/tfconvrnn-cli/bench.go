@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"strings"
-	"text/tabwriter"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -106,13 +102,6 @@ func setDefault(flags *pflag.FlagSet, name, value string) {
 	flag.DefValue = value
 }
 
-// benchReport is what bench prints of a model.
-type benchReport struct {
-	benchmark.Result
-	WeightsFrom tfconvrnn.Weights      `json:"weights"`
-	Photographs *benchmark.Photographs `json:"photographs,omitempty"`
-}
-
 func (b *benchCommand) run(cmd *cobra.Command, _ []string) error {
 	switch {
 	case b.runs < 1 || b.runs > 1000:
@@ -151,10 +140,10 @@ func (b *benchCommand) run(cmd *cobra.Command, _ []string) error {
 	if err := needRuntime(cmd, c, b.yes); err != nil {
 		return err
 	}
-	var reports []*benchReport
+	var reports []*benchmark.Report
 	var err error
 	for i, name := range names {
-		var r *benchReport
+		var r *benchmark.Report
 		if r, err = b.measure(cmd, c, name); err != nil {
 			break // what the models before gave is worth printing
 		}
@@ -163,14 +152,14 @@ func (b *benchCommand) run(cmd *cobra.Command, _ []string) error {
 		case b.asJSON:
 		case b.markdown:
 			if i == 0 {
-				printBenchHead(cmd.OutOrStdout(), r)
+				r.PrintHead(cmd.OutOrStdout())
 			}
-			r.printRow(cmd.OutOrStdout())
+			r.PrintRow(cmd.OutOrStdout())
 		default:
 			if i > 0 {
 				fmt.Fprintln(cmd.OutOrStdout())
 			}
-			r.print(cmd.OutOrStdout())
+			r.Print(cmd.OutOrStdout())
 		}
 	}
 	if !b.asJSON {
@@ -213,7 +202,7 @@ func (b *benchCommand) options(cmd *cobra.Command, name string) (benchmark.Optio
 	return o, err
 }
 
-func (b *benchCommand) measure(cmd *cobra.Command, c *console, name string) (_ *benchReport, err error) {
+func (b *benchCommand) measure(cmd *cobra.Command, c *console, name string) (_ *benchmark.Report, err error) {
 	ctx := cmd.Context()
 	store := b.store
 	if b.allModels && store == "" {
@@ -248,7 +237,7 @@ func (b *benchCommand) measure(cmd *cobra.Command, c *console, name string) (_ *
 	if err != nil {
 		return nil, err
 	}
-	r := &benchReport{Result: *result, WeightsFrom: b.weights}
+	r := &benchmark.Report{Result: *result, WeightsFrom: b.weights}
 	if b.photographs > 0 {
 		o.Note("extracting photographs")
 		if r.Photographs, err = benchmark.ExtractPhotographs(ctx, o, b.photographs); err != nil {
@@ -276,141 +265,4 @@ func (b *benchCommand) childArgs(cmd *cobra.Command, model, store, measurement s
 		args = append(args, "--"+f.Name+"="+f.Value.String())
 	})
 	return args
-}
-
-// contestantNames are what people read.
-var contestantNames = map[string]string{
-	benchmark.LightCone:       "light cone",
-	benchmark.LightConeDirect: "light cone, direct",
-	benchmark.PlainPruned:     "plain, pruned",
-	benchmark.PlainEveryLayer: "plain, every layer",
-}
-
-func (r *benchReport) fetches() string {
-	f := r.Fetches
-	if len(f.Layers) == 0 {
-		return "decoded logits"
-	}
-	text := strings.Join(f.Layers, ",")
-	if info, err := savedmodels.Lookup(r.Model); err == nil && len(f.Layers) == len(info.Layers) {
-		text = "all layers"
-	}
-	if f.AllTimesteps {
-		text += " at all timesteps"
-	}
-	if f.Logits {
-		text += " and logits"
-	}
-	return text
-}
-
-// about says what was measured, except the model.
-func (r *benchReport) about() string {
-	weights := "weights " + string(r.WeightsFrom)
-	if r.Untrained {
-		weights += " (untrained)"
-	}
-	return fmt.Sprintf("%s, %s, %s, batch %d, median of %s, %s", r.fetches(), r.Presentation, plural(r.Times, "timestep"), r.Batch, plural(r.Runs, "run"), weights)
-}
-
-func quartiles(s benchmark.Spread) string {
-	return fmt.Sprintf("%.2f (%.2f … %.2f)", s.Median, s.LowerQuartile, s.UpperQuartile)
-}
-
-func (r *benchReport) print(out io.Writer) {
-	fmt.Fprintf(out, "%s: %s\n%s\n", r.Model, r.about(), r.Machine)
-	fmt.Fprintf(out, "GEMM peak %.0f GFLOP/s (%s, median %.0f)", r.Peak.GFLOPS, shapeText(r.Peak.Shape[:]), r.Peak.MedianGFLOPS)
-	if r.Peak.GFLOPPerCPUSecond > 0 {
-		fmt.Fprintf(out, ", %.0f GFLOP per CPU second", r.Peak.GFLOPPerCPUSecond)
-	}
-	fmt.Fprintf(out, "\nmemory read at %.0f GB/s, ridge at %.0f FLOP per byte\n\n", r.Peak.MemoryGBPerSecond, r.Peak.Ridge)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	row := func(name string, value func(c *benchmark.Contestant) string) {
-		fmt.Fprint(table, name)
-		for i := range r.Contestants {
-			fmt.Fprint(table, "\t", value(&r.Contestants[i]))
-		}
-		fmt.Fprintln(table)
-	}
-	row("", func(c *benchmark.Contestant) string { return contestantNames[c.Name] })
-	row("images/s", func(c *benchmark.Contestant) string { return fmt.Sprintf("%.2f", c.ImagesPerSecond) })
-	row("seconds per image", func(c *benchmark.Contestant) string { return quartiles3(c.SecondsPerImage) })
-	row("CPU seconds per image", func(c *benchmark.Contestant) string { return quartiles3(c.CPUSecondsPerImage) })
-	row("GMAC per image", func(c *benchmark.Contestant) string { return fmt.Sprintf("%.2f", c.GMACPerImage) })
-	row("GMAC once", func(c *benchmark.Contestant) string { return fmt.Sprintf("%.2f", c.GMACOnce) })
-	row("GFLOP/s", func(c *benchmark.Contestant) string {
-		return fmt.Sprintf("%.0f, %.0f %% of peak", c.GFLOPS, 100*c.OfPeak)
-	})
-	if r.Peak.GFLOPPerCPUSecond > 0 {
-		row("GFLOP per CPU second", func(c *benchmark.Contestant) string {
-			return fmt.Sprintf("%.0f, %.0f %% of peak", c.GFLOPPerCPUSecond, 100*c.OfCPUPeak)
-		})
-	}
-	measured := func(seconds func(f *benchmark.FirstResult) float64) func(c *benchmark.Contestant) string {
-		return func(c *benchmark.Contestant) string {
-			if c.FirstResult == nil {
-				return "-"
-			}
-			return fmt.Sprintf("%.2f s", seconds(c.FirstResult))
-		}
-	}
-	row("first result", measured(func(f *benchmark.FirstResult) float64 { return f.FromProcessStart }))
-	row("first ever", measured(func(f *benchmark.FirstResult) float64 { return f.WithoutKept }))
-	row("other fetches", measured(func(f *benchmark.FirstResult) float64 { return f.OtherFetches }))
-	row("peak memory", func(c *benchmark.Contestant) string { return memory(c.PeakRSSBytes) })
-	table.Flush()
-	fmt.Fprintln(out)
-	for _, line := range []struct{ name, against string }{
-		{benchmark.PlainEveryLayer, "every layer at every timestep, as published"},
-		{benchmark.PlainPruned, "pruned to what the fetches need"},
-	} {
-		if ratio := r.Ratio(line.name); ratio != nil {
-			fmt.Fprintf(out, "ratio to the plain variant, %s: %s; in CPU seconds %s\n", line.against, quartiles(ratio.Seconds), quartiles(ratio.CPU))
-		}
-	}
-	if ratio := r.Ratio(benchmark.LightConeDirect); ratio != nil {
-		fmt.Fprintf(out, "ratio to direct convolutions (--convolution direct): %s; in CPU seconds %s\n", quartiles(ratio.Seconds), quartiles(ratio.CPU))
-	}
-	fmt.Fprintf(out, "largest difference between the variants' features: %.1e of a layer's RMS\n", r.Difference)
-	if r.PrecisionError != nil {
-		fmt.Fprintln(out, precisionLine(r.PrecisionError))
-	}
-	if p := r.Photographs; p != nil {
-		fmt.Fprintf(out, "%d JPEG photographs to npz (%s): %.1f s, TensorFlow was not running for %.1f %% of it\n",
-			p.Count, humanize.Bytes(uint64(p.OutputBytes)), p.Seconds, 100*p.OutsideSession)
-	}
-}
-
-func quartiles3(s benchmark.Spread) string {
-	return fmt.Sprintf("%.3f (%.3f … %.3f)", s.Median, s.LowerQuartile, s.UpperQuartile)
-}
-
-func memory(bytes int64) string {
-	if bytes == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f GB", float64(bytes)/1e9)
-}
-
-func printBenchHead(out io.Writer, r *benchReport) {
-	fmt.Fprintf(out, "%s. %s.\n\n", capitalized(r.about()), r.Machine)
-	fmt.Fprintln(out, "| model | plain, s/image | light cone, s/image | ratio (quartiles) | to the pruned plain variant | GMAC/image, plain → light cone | GFLOP/s, of peak | first result | peak memory, plain → light cone |")
-	fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-}
-
-func capitalized(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
-
-func (r *benchReport) printRow(out io.Writer) {
-	ours, plain := r.Contestant(benchmark.LightCone), r.Contestant(benchmark.PlainEveryLayer)
-	every, pruned := r.Ratio(benchmark.PlainEveryLayer), r.Ratio(benchmark.PlainPruned)
-	if ours == nil || plain == nil || every == nil || pruned == nil {
-		return
-	}
-	first := "-"
-	if ours.FirstResult != nil {
-		first = fmt.Sprintf("%.1f s", ours.FirstResult.FromProcessStart)
-	}
-	fmt.Fprintf(out, "| %s | %.3f | %.3f | %s | %s | %.1f → %.1f | %.0f, %.0f %% | %s | %s → %s |\n",
-		r.Model, plain.SecondsPerImage.Median, ours.SecondsPerImage.Median, quartiles(every.Seconds), quartiles(pruned.Seconds),
-		plain.GMACPerImage, ours.GMACPerImage, ours.GFLOPS, 100*ours.OfPeak, first, memory(plain.PeakRSSBytes), memory(ours.PeakRSSBytes))
 }

@@ -163,13 +163,13 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	how := evaluation.How{Model: p.info, Presentation: p.presentation, Preprocessing: p.preprocessing, Untrained: model.Untrained()}
-	report := newEvaluationReport(how, p.set, result)
+	report := evaluation.NewReport(how, p.set, result)
 	report.Source = predictor.Provenance()
 	return c.finish(cmd, report, result, len(p.set.Pictures))
 }
 
 // finish writes and prints the results.
-func (c *evaluateCommand) finish(cmd *cobra.Command, report *evaluationReport, result *evaluation.Result, pictures int) (err error) {
+func (c *evaluateCommand) finish(cmd *cobra.Command, report *evaluation.Report, result *evaluation.Result, pictures int) (err error) {
 	if result.Images > 0 {
 		if err := c.writeFiles(report); err != nil {
 			return err
@@ -178,7 +178,9 @@ func (c *evaluateCommand) finish(cmd *cobra.Command, report *evaluationReport, r
 	if c.asJSON {
 		err = printJSON(cmd.OutOrStdout(), report)
 	} else {
-		err = report.print(cmd.OutOrStdout())
+		err = report.Print(cmd.OutOrStdout(), evaluation.Advice{
+			ListAll: "--json lists all", OtherOrder: "--class-order names another", Present: "--classes present chooses",
+		})
 	}
 	if err == nil && result.Images == 0 {
 		return inputf("none of %s could be read; the first: %s", plural(pictures, "picture"), result.Failed[0].Error)
@@ -254,8 +256,8 @@ func (c *evaluateCommand) choose(set *evaluation.Set) (*evaluation.Set, error) {
 	return set.ChooseAmong(outputs)
 }
 
-func (c *evaluateCommand) writeFiles(report *evaluationReport) error {
-	var published publishedAccuracy
+func (c *evaluateCommand) writeFiles(report *evaluation.Report) error {
+	var published evaluation.PublishedAccuracy
 	if report.Published != nil {
 		published = *report.Published
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -96,7 +95,10 @@ Finishing twice is harmless.`,
 			}
 			defer plan.Close()
 			if wait {
-				if err := waitForChunks(cmd.Context(), c, plan); err != nil {
+				waiting := c.start("waiting for", unitChunks, int64(plan.Chunks()))
+				err := plan.Wait(cmd.Context(), func(n int) { waiting.set(int64(n), int64(plan.Chunks())) })
+				waiting.end()
+				if err != nil {
 					return err
 				}
 			}
@@ -127,31 +129,4 @@ Finishing twice is harmless.`,
 	addQuiet(cmd, &quiet)
 	addJSON(cmd, &asJSON)
 	return cmd
-}
-
-// pollInterval is how often finish --wait looks.
-const pollInterval = 10 * time.Second
-
-// waitForChunks returns when workers have written all chunks, or the store is sealed.
-func waitForChunks(ctx context.Context, c *console, plan *extraction.Plan) error {
-	progress := c.start("waiting for", unitChunks, int64(plan.Chunks()))
-	defer progress.end()
-	for {
-		if _, err := plan.Sealed(ctx); err == nil {
-			return nil
-		}
-		if err := plan.Ready(ctx); err != nil {
-			return err
-		}
-		missing, err := plan.Missing(ctx, 0, plan.Chunks())
-		if err != nil || len(missing) == 0 {
-			return err
-		}
-		progress.set(int64(plan.Chunks()-len(missing)), int64(plan.Chunks()))
-		select {
-		case <-time.After(pollInterval):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }

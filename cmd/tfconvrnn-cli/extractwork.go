@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,39 +64,10 @@ A worker without --shard begins somewhere in the plan and takes what is missing.
 	return cmd
 }
 
-// indexVariables hold a worker's number, from 0, where a cluster starts many of them.
-var indexVariables = []string{"JOB_COMPLETION_INDEX", "SLURM_ARRAY_TASK_ID"}
-
-// parseShard reads I/N. The index may be "auto": that which a cluster gives.
-func parseShard(s string) (index, count int, err error) {
-	if s == "" {
-		return 0, 1, nil
-	}
-	i, n, ok := strings.Cut(s, "/")
-	if i == "auto" && ok {
-		given := false
-		for _, name := range indexVariables {
-			if i, given = os.LookupEnv(name); given {
-				break
-			}
-		}
-		if !given {
-			return 0, 0, usagef("--shard %s: neither %s is set; a Kubernetes Job with completionMode Indexed or a Slurm array does that", s, strings.Join(indexVariables, " nor "))
-		}
-		s = i + "/" + n
-	}
-	index, err1 := strconv.Atoi(i)
-	count, err2 := strconv.Atoi(n)
-	if !ok || err1 != nil || err2 != nil {
-		return 0, 0, usagef("--shard %s: it must be like 0/4, the first of four, or auto/4", s)
-	}
-	return index, count, nil
-}
-
 func (w *extractWork) run(cmd *cobra.Command, _ []string) error {
 	ctx := cmd.Context()
 	c := commandConsole(cmd, w.quiet)
-	index, count, err := parseShard(w.shard)
+	index, count, err := extraction.ParseShard(w.shard)
 	if err != nil {
 		return err
 	}

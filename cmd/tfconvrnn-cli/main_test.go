@@ -11,7 +11,6 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
-	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -378,20 +377,6 @@ func TestTopClasses(t *testing.T) {
 	assert.InDelta(t, e/(e+2), top[0].Probability, 1e-12)
 	assert.InDelta(t, 1/(e+2), top[2].Probability, 1e-12)
 	assert.Equal(t, "toilet tissue", top[0].Name())
-}
-
-func TestReadAnswer(t *testing.T) {
-	for answer, want := range map[string]bool{"\n": true, "y\n": true, "Yes\n": true, "n\n": false, "no\n": false, "": false, "what\n": false} {
-		got, err := readAnswer(t.Context(), strings.NewReader(answer))
-		require.NoError(t, err)
-		assert.Equal(t, want, got, "%q", answer)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	silent, closer := io.Pipe()
-	defer closer.Close()
-	_, err := readAnswer(ctx, silent)
-	assert.ErrorIs(t, err, context.Canceled)
 }
 
 func TestOutputsEqualPlan(t *testing.T) {

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +31,7 @@ func needRuntime(cmd *cobra.Command, c *console, yes bool) error {
 			return err
 		}
 		c.Print("The TensorFlow runtime (libtensorflow " + runtimeinstall.Version + ") is not installed. Install it now? [Y/n] ")
-		agreed, askErr := readAnswer(cmd.Context(), cmd.InOrStdin())
+		agreed, askErr := terminal.ReadAnswer(cmd.Context(), cmd.InOrStdin())
 		if askErr != nil {
 			return askErr
 		}
@@ -46,25 +43,6 @@ func needRuntime(cmd *cobra.Command, c *console, yes bool) error {
 		return err
 	}
 	return tfconvrnn.RuntimeError()
-}
-
-// readAnswer reads yes, no, or an empty line for yes.
-func readAnswer(ctx context.Context, in io.Reader) (bool, error) {
-	line := make(chan string, 1)
-	go func() {
-		text, _ := bufio.NewReader(in).ReadString('\n')
-		line <- text
-	}()
-	select {
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
-	case text := <-line:
-		if text == "" { // end of input
-			return false, nil
-		}
-		answer := strings.ToLower(strings.TrimSpace(text))
-		return answer == "" || answer == "y" || answer == "yes", nil
-	}
 }
 
 // installRuntime installs the runtime and shows its progress.
@@ -99,7 +77,7 @@ func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further
 		return nil, err
 	}
 	if measured != nil {
-		c.note("%s", precisionLine(measured))
+		c.note("%v", measured)
 	}
 	return model, nil
 }
@@ -148,10 +126,4 @@ func untrainedWarning(model string, weights tfconvrnn.Weights) string {
 		asked = "the checkpoint holds values that a seed makes, as \"" + program + " checkpoint seed\" writes them"
 	}
 	return fmt.Sprintf("%s has untrained weights (%s): good for trying things out, not for science", model, asked)
-}
-
-func precisionLine(e *tfconvrnn.PrecisionError) string {
-	layer, largest := e.Largest()
-	return fmt.Sprintf("%s instead of %s: features of a built-in picture differ by up to %.2g %% (%s, RMS of the difference relative to that in float32), logits by %.2g %%",
-		tfconvrnn.BFloat16, tfconvrnn.Float32, 100*largest, layer, 100*e.Logits)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/cluster"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
@@ -24,6 +25,7 @@ var remedies = []struct {
 	{features.ErrUnfinished, "go on with --resume, or start anew with --force"},
 	{features.ErrJournal, "start anew with --force"},
 	{extraction.ErrNotBegun, "plan anew with --force"},
+	{cluster.ErrNoSlurm, "or look at the scripts with --dry-run"},
 	{savedmodels.ErrUnknownModel, `"` + program + ` models" lists all`},
 	{savedmodels.ErrWeights, "--weights says which"},
 	{savedmodels.ErrLocked, "if the new weights are the ones you want, remove these lines or use --update-lock"},

@@ -1,25 +1,15 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/cluster"
 )
-
-// errNoSlurm is the error where Slurm's commands are not installed.
-var errNoSlurm = errors.New("sbatch is not installed here; run this where jobs are submitted, or look at the scripts with --dry-run")
 
 type slurmSubmitCommand struct {
 	clusterFlags
@@ -107,7 +97,7 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 				return err
 			}
 		}
-		s.Binds = append(foldersOf(s.Plan, output), s.Binds...)
+		s.Binds = append(cluster.FoldersOf(s.Plan, output), s.Binds...)
 	} else if s.Binds != nil {
 		return usagef("--bind is for an image; give --apptainer too")
 	}
@@ -128,27 +118,11 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 	if s.dryRun {
 		return r.printScripts(cmd.OutOrStdout(), scripts, s.asJSON)
 	}
-	sbatch, err := exec.LookPath("sbatch")
-	if err != nil {
-		return errNoSlurm
-	}
 	if err := checkFolderName("--folder", s.Logs, "set.plan.slurm"); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.Logs, 0o777); err != nil {
+	if r.WorkJob, r.FinishJob, err = scripts.Submit(cmd.Context(), r.WorkScript, r.FinishScript); err != nil {
 		return err
-	}
-	for path, text := range map[string]string{r.WorkScript: scripts.Work, r.FinishScript: scripts.Finish} {
-		if err := atomicfile.Write(path, []byte(text)); err != nil {
-			return err
-		}
-	}
-	if r.WorkJob, err = submit(cmd.Context(), sbatch, r.WorkScript); err != nil {
-		return err
-	}
-	if r.FinishJob, err = submit(cmd.Context(), sbatch, "--dependency=afterany:"+r.WorkJob, r.FinishScript); err != nil {
-		return fmt.Errorf("the workers are submitted as job %s, but the job after them is not (sbatch --dependency=afterany:%s %s): %w",
-			r.WorkJob, r.WorkJob, r.FinishScript, err)
 	}
 	if s.asJSON {
 		return printJSON(cmd.OutOrStdout(), r)
@@ -180,17 +154,6 @@ func (s *slurmSubmitCommand) readPlan(cmd *cobra.Command) (output string, err er
 	return plan.Output, nil
 }
 
-// foldersOf returns the folders in which files lie, without those in object stores.
-func foldersOf(files ...string) []string {
-	var folders []string
-	for _, file := range files {
-		if folder := filepath.Dir(file); !cluster.IsURL(file) && !slices.Contains(folders, folder) {
-			folders = append(folders, folder)
-		}
-	}
-	return folders
-}
-
 // printScripts prints what would be submitted.
 func (r *slurmReport) printScripts(out io.Writer, scripts *cluster.SlurmScripts, asJSON bool) error {
 	if asJSON {
@@ -205,19 +168,4 @@ func (r *slurmReport) printScripts(out io.Writer, scripts *cluster.SlurmScripts,
 		}
 	}
 	return nil
-}
-
-// submit runs sbatch and returns the job's id.
-func submit(ctx context.Context, sbatch string, args ...string) (string, error) {
-	var stdout, stderr bytes.Buffer
-	command := exec.CommandContext(ctx, sbatch, append([]string{"--parsable"}, args...)...)
-	command.Stdout, command.Stderr = &stdout, &stderr
-	if err := command.Run(); err != nil {
-		return "", fmt.Errorf("sbatch %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
-	}
-	id, _, _ := strings.Cut(strings.TrimSpace(stdout.String()), ";") // with a cluster's name behind it
-	if id == "" || strings.Trim(id, "0123456789") != "" {
-		return "", fmt.Errorf("sbatch %s: answered %q, which is no job id", strings.Join(args, " "), stdout.String())
-	}
-	return id, nil
 }

@@ -1,4 +1,4 @@
-package main
+package evaluation
 
 import (
 	"fmt"
@@ -6,76 +6,83 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/tfconvrnn/go/internal/evaluation"
+	"github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/internal/imagenet"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
-// evaluationReport is what evaluate prints as JSON.
-type evaluationReport struct {
+// Report is what an evaluation found, for people and, as JSON, for machines.
+type Report struct {
 	Model     string `json:"model"`
 	Untrained bool   `json:"untrained,omitempty"`
 	Decoder   string `json:"decoder"`
 	// Published is left out where it is of something else, for the reasons of
 	// Differences.
-	Published   *publishedAccuracy   `json:"published,omitempty"`
+	Published   *PublishedAccuracy   `json:"published,omitempty"`
 	Differences []string             `json:"published_left_out,omitempty"`
 	Shown       string               `json:"presentation"`
 	Notes       []string             `json:"notes,omitempty"`
-	Result      *evaluation.Result   `json:"result"`
+	Result      *Result              `json:"result"`
 	Verdict     string               `json:"verdict,omitempty"`
 	Source      tfconvrnn.Provenance `json:"provenance"`
 }
 
-type publishedAccuracy struct {
+// PublishedAccuracy is what the authors state.
+type PublishedAccuracy struct {
 	Top1   float64 `json:"top1_percent"`
 	Top5   float64 `json:"top5_percent"`
 	Images int     `json:"images"`
 }
 
-func newEvaluationReport(how evaluation.How, set *evaluation.Set, result *evaluation.Result) *evaluationReport {
-	r := &evaluationReport{
+// NewReport describes the result of an evaluation.
+func NewReport(how How, set *Set, result *Result) *Report {
+	r := &Report{
 		Model: how.Model.Name, Untrained: how.Untrained, Decoder: how.Model.Decoder, Shown: how.Presentation.String(),
 		Notes: set.Notes, Result: result, Verdict: result.Verdict(), Differences: how.Differences(set),
 	}
 	if len(r.Differences) == 0 {
-		r.Published = &publishedAccuracy{how.Model.Top1, how.Model.Top5, evaluation.ValidationImages}
+		r.Published = &PublishedAccuracy{how.Model.Top1, how.Model.Top5, ValidationImages}
 	}
 	if result.Among <= 5 {
 		r.Notes = append(r.Notes, fmt.Sprintf("with %d classes to choose from, top-5 is always right", result.Among))
 	}
 	if result.Undriven > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("for %d of %s the decoder took a timestep of the readout that no image had reached: what it says then, the blank says",
-			result.Undriven, plural(result.Images, "image")))
+			result.Undriven, console.Plural(result.Images, "image")))
 	}
 	return r
 }
 
-// listed is how many pictures that could not be read are printed.
-const listed = 20
+// mostListed is how many pictures that could not be read are printed.
+const mostListed = 20
 
-func (r *evaluationReport) print(out io.Writer) error {
-	fmt.Fprintf(out, "%s on %s, presentation %s\n", r.Model, plural(r.Result.Images, "image"), r.Shown)
-	fmt.Fprintln(out, r.choice())
+// Advice says, in the words of who prints a report, how to list all pictures, to name another order
+// of classes, and to choose among those that there are pictures of.
+type Advice struct{ ListAll, OtherOrder, Present string }
+
+// Print writes it for people to read.
+func (r *Report) Print(out io.Writer, advice Advice) error {
+	fmt.Fprintf(out, "%s on %s, presentation %s\n", r.Model, console.Plural(r.Result.Images, "image"), r.Shown)
+	fmt.Fprintln(out, r.choice(advice))
 	if r.Result.Resumed > 0 {
-		fmt.Fprintf(out, "%s had been done before\n", plural(r.Result.Resumed, "image"))
+		fmt.Fprintf(out, "%s had been done before\n", console.Plural(r.Result.Resumed, "image"))
 	}
 	if r.Result.Changed > 0 {
-		fmt.Fprintf(out, "%s had other contents before: done again\n", plural(r.Result.Changed, "image"))
+		fmt.Fprintf(out, "%s had other contents before: done again\n", console.Plural(r.Result.Changed, "image"))
 	}
 	if r.Result.Retried > 0 {
-		fmt.Fprintf(out, "%s could not be read before: tried again\n", plural(r.Result.Retried, "image"))
+		fmt.Fprintf(out, "%s could not be read before: tried again\n", console.Plural(r.Result.Retried, "image"))
 	}
 	if r.Result.Images > 0 {
 		if err := r.table(out); err != nil {
 			return err
 		}
 	}
-	for _, f := range r.Result.Failed[:min(listed, len(r.Result.Failed))] {
+	for _, f := range r.Result.Failed[:min(mostListed, len(r.Result.Failed))] {
 		fmt.Fprintf(out, "not read: %s: %s\n", f.ID, f.Error)
 	}
-	if n := len(r.Result.Failed); n > listed {
-		fmt.Fprintf(out, "not read: %d more; --json lists all\n", n-listed)
+	if n := len(r.Result.Failed); n > mostListed {
+		fmt.Fprintf(out, "not read: %d more; %s\n", n-mostListed, advice.ListAll)
 	}
 	if r.Untrained {
 		fmt.Fprintln(out, "The weights are untrained, so the figures mean nothing.")
@@ -89,7 +96,7 @@ func (r *evaluationReport) print(out io.Writer) error {
 	if r.Verdict != "" {
 		verdict := r.Verdict
 		if r.Result.OrderDoubtful() {
-			verdict += "; --class-order names another"
+			verdict += "; " + advice.OtherOrder
 		}
 		fmt.Fprintf(out, "NOTE: %s.\n", verdict)
 	}
@@ -97,7 +104,7 @@ func (r *evaluationReport) print(out io.Writer) error {
 }
 
 // choice says among which classes the likeliest is chosen.
-func (r *evaluationReport) choice() string {
+func (r *Report) choice(advice Advice) string {
 	present, among := r.Result.Present, r.Result.Among
 	switch {
 	case among < imagenet.Classes && among == present:
@@ -105,14 +112,14 @@ func (r *evaluationReport) choice() string {
 	case among < imagenet.Classes:
 		return fmt.Sprintf("the likeliest class is chosen among %d; the pictures are of %d of them", among, present)
 	case present > 1 && present < imagenet.Classes:
-		return fmt.Sprintf("the likeliest class is chosen among all %d; the pictures are of %d of them, among which --classes present chooses", among, present)
+		return fmt.Sprintf("the likeliest class is chosen among all %d; the pictures are of %d of them, among which %s", among, present, advice.Present)
 	case present < imagenet.Classes:
 		return fmt.Sprintf("the likeliest class is chosen among all %d; the pictures are of %d of them", among, present)
 	}
 	return fmt.Sprintf("the likeliest class is chosen among all %d", among)
 }
 
-func (r *evaluationReport) table(out io.Writer) error {
+func (r *Report) table(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	heading := "\tMEASURED %\t95 % INTERVAL\t"
 	if r.Published != nil {
@@ -124,7 +131,7 @@ func (r *evaluationReport) table(out io.Writer) error {
 	fmt.Fprintln(table, heading)
 	for i, row := range []struct {
 		name     string
-		measured evaluation.Proportion
+		measured Proportion
 	}{{"top-1", r.Result.Decoded.Top1}, {"top-5", r.Result.Decoded.Top5}} {
 		fmt.Fprintf(table, "%s\t%.2f\t%.2f … %.2f\t", row.name, row.measured.Percent, row.measured.Low, row.measured.High)
 		if r.Published != nil {
