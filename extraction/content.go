@@ -77,10 +77,12 @@ func blockDigest(ids, hashes []string) string {
 	return hex.EncodeToString(sum.Sum(nil)[:12])
 }
 
-// Errors about reductions: that there is none of the name, or that one is impossible for a layer.
+// Errors about reductions: that there is none of the name, that one is impossible for a layer, or that
+// a file of principal components cannot be used.
 var (
 	ErrReduction      = reduce.ErrReduction
 	ErrReductionShape = reduce.ErrShape
+	ErrComponents     = reduce.ErrPCA
 )
 
 // LayerReduction is a layer of an output.
@@ -96,7 +98,7 @@ type LayerReduction struct {
 }
 
 // ReduceLayers returns how the layers of an extraction are reduced by reductions such as
-// Recipe.Reductions holds; without any, not at all. It is an error if a reduction cannot be
+// Recipe.Reductions holds, but for those of files; without any, not at all. It is an error if a reduction cannot be
 // understood, or does not fit a layer that it names, or is meant for all layers and fits none.
 func ReduceLayers(layers []tfconvrnn.LayerOutput, reductions []string) ([]LayerReduction, error) {
 	if len(reductions) == 0 {

@@ -144,7 +144,7 @@ func (r *Recipe) checkChoices() error {
 
 // specification returns the reductions.
 func (r *Recipe) specification() (*reduce.Specification, error) {
-	return reduce.ParseSpecification(r.Reductions)
+	return reduce.OpenSpecification(r.Reductions)
 }
 
 // extractOptions are the library's options for the recipe.
@@ -223,6 +223,13 @@ func (r *Recipe) content() (*outputContent, error) {
 	}
 	if c.Layers, err = reduceLayers(outputs, specification); err != nil {
 		return nil, err
+	}
+	if r.Provenance != nil && r.Provenance.Reductions != nil {
+		for name, reduction := range reductionNames(c.Layers) { // of principal components, the file's hash
+			if planned := r.Provenance.Reductions[name]; planned != reduction {
+				return nil, fmt.Errorf("%w: the reduction of layer %s is %s, and was %s", ErrModel, name, reduction, planned)
+			}
+		}
 	}
 	for _, column := range r.Columns {
 		c.Columns = append(c.Columns, stimuli.Column{Name: column.Name, Values: column.columnType()})

@@ -79,7 +79,7 @@ var (
 	usageCauses = []error{
 		respond.ErrRequest,
 		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrWeights, tfconvrnn.ErrPresentation,
-		tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, extraction.ErrReduction, extraction.ErrReductionShape, convert.ErrUnknownModel, convert.ErrTimes, convert.ErrVariant,
+		tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, extraction.ErrReduction, extraction.ErrReductionShape, extraction.ErrComponents, convert.ErrUnknownModel, convert.ErrTimes, convert.ErrVariant,
 		features.ErrExists, extraction.ErrExists, fs.ErrExist, runtimeinstall.ErrComponent,
 	}
 	inputCauses = []error{

@@ -55,8 +55,9 @@ convN is reported from timestep N on, imnetds from the number of layers, unless
 default or neural, --times and --image-off change only what they name.
 
 --reduce makes layers smaller: gap (mean over space), pool(k) (k×k means, each over
-its part of the map) or sparse(d,seed) (random projection to d dimensions), for all
-layers or, as in conv5=gap, for one. A layer that a reduction for all does not fit,
+its part of the map), sparse(d,seed) (random projection to d dimensions) or pca(FILE)
+(principal components, which the command pca fits; pca(FILE,100) takes the first 100),
+for all layers or, as in conv5=gap, for one. A layer that a reduction for all does not fit,
 such as the readout, which has no space, stays as it is; that is said.
 
 --select takes only some units of a layer: conv8=center (row height/2, column width/2,

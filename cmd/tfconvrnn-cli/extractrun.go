@@ -297,7 +297,7 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 			Output: strings.TrimSuffix(e.out, "/"), Format: p.format, Replace: e.force,
 			Weights: weights, Model: p.info.Name, Devices: devices, Precision: e.precision, Convolution: e.convolution, TF32: e.gpuFlags.tf32,
 			Layers: p.layers, AllTimesteps: e.allTimes, Logits: e.logits, Presentation: p.presentation, Preprocessing: p.preprocessing,
-			Selections: e.selected, Reductions: e.reduce, DataType: e.dataType, OnError: e.onError, BatchSize: e.batch,
+			Selections: e.selected, Reductions: absoluteComponents(e.reduce), DataType: e.dataType, OnError: e.onError, BatchSize: e.batch,
 			MaxFrames: inputs.MaxFrames, FramesPerSecond: inputs.FramesPerSecond,
 		},
 		Inputs: inputs, Orientation: e.orientation, BlankSHA256: blankHash(e.blank), ChunkStimuli: e.chunk, Sketch: e.dryRun,
@@ -307,6 +307,22 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 			return err
 		},
 	}, nil
+}
+
+// absoluteComponents makes the names of files in reductions such as conv5=pca(FILE) good in other folders.
+func absoluteComponents(reductions []string) []string {
+	var list []string
+	for _, text := range reductions {
+		if before, file, ok := strings.Cut(text, "pca("); ok && (before == "" || strings.HasSuffix(before, "=")) && !filepath.IsAbs(file) {
+			if name, _, _ := strings.Cut(file, ","); strings.Trim(name, "0123456789)") != "" {
+				if dir, err := os.Getwd(); err == nil {
+					text = before + "pca(" + filepath.Join(dir, file)
+				}
+			}
+		}
+		list = append(list, text)
+	}
+	return list
 }
 
 // blankHash returns the SHA-256 of the file that a blank names, or "".

@@ -88,7 +88,7 @@ Start with "` + program + ` models", "` + program + ` doctor" and "` + program +
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.SetGlobalNormalizationFunc(normalizeFlag)
 	root.AddCommand(
-		newModels(), newInfo(), newConvert(), newExtract(), newClassify(), newPlot(), newCompare(), newPresentation(),
+		newModels(), newInfo(), newConvert(), newExtract(), newPCA(), newClassify(), newPlot(), newCompare(), newPresentation(),
 		newDownload(), newVerify(), newRemove(), newCollectGarbage(), newEvaluate(),
 		newRespond(), newSlurm(), newKubernetes(), newServe(), newBench(), newRuntime(), newDoctor(), newCheckpoint(), newVersion(), newExitCodes(),
 	)

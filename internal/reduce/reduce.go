@@ -3,6 +3,7 @@
 //	gap             the mean over all positions: [height, width, channels] → [channels]
 //	pool(k)         means over the fields of a grid of k×k: → [k, k, channels]
 //	sparse(d,seed)  a sparse random projection: → [d]
+//	pca(FILE)       principal components that FitPCA found and WritePCA saved; pca(FILE,k) the first k
 //
 // The projection is y = R·x, where x are the n features in C order and R is d×n.
 // Each row of R has m = ⌈√n⌉ entries ±√(n/(m·d)), at places drawn with replacement
@@ -30,6 +31,7 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/parallel"
+	"github.com/tfconvrnn/go/internal/products"
 )
 
 var (
@@ -46,6 +48,7 @@ const (
 	gap
 	pool
 	sparse
+	principal
 )
 
 // maxDraws bounds the memory of a projection: eight bytes for each.
@@ -57,19 +60,35 @@ type Reduction struct {
 	kind kind
 	size int // of pool and sparse
 	seed uint64
+	file *pcaFile
+	// layer is whose components are taken.
+	layer string
 }
 
-var pattern = regexp.MustCompile(`^(pool|sparse)\(([0-9]{1,9})(?:,([0-9]{1,20}))?\)$`)
+var (
+	pcaPattern = regexp.MustCompile(`^pca\(([^,()]*[^,()0-9][^,()]*)(?:,([0-9]{1,6}))?\)$`)
+	pattern    = regexp.MustCompile(`^(pool|sparse)\(([0-9]{1,9})(?:,([0-9]{1,20}))?\)$`)
+)
 
-// Parse reads "none", "gap", "pool(k)" or "sparse(d,seed)". The error wraps
-// ErrReduction.
-func Parse(text string) (Reduction, error) {
+// Parse reads "none", "gap", "pool(k)" or "sparse(d,seed)", and opens no file: texts may come from
+// strangers. The error wraps ErrReduction.
+func Parse(text string) (Reduction, error) { return parseOne(text, false) }
+
+func parseOne(text string, files bool) (Reduction, error) {
 	compact := strings.Join(strings.Fields(text), "")
 	switch compact {
 	case "", "none":
 		return Reduction{}, nil
 	case "gap":
 		return Reduction{kind: gap}, nil
+	}
+	if match := pcaPattern.FindStringSubmatch(strings.TrimSpace(text)); match != nil && files {
+		count, _ := strconv.Atoi(match[2]) // 0 for none
+		file, err := openPCA(strings.TrimSpace(match[1]), count)
+		return Reduction{kind: principal, file: file}, err
+	}
+	if strings.HasPrefix(compact, "pca") && files {
+		return Reduction{}, fmt.Errorf("%w %q: principal components are those of a file, as in pca(components.npz) or pca(components.npz,100)", ErrReduction, text)
 	}
 	match := pattern.FindStringSubmatch(compact)
 	if match != nil {
@@ -84,7 +103,7 @@ func Parse(text string) (Reduction, error) {
 			}
 		}
 	}
-	return Reduction{}, fmt.Errorf("%w %q; there are gap, pool(k) such as pool(3), and sparse(d,seed) such as sparse(1000,1)", ErrReduction, text)
+	return Reduction{}, fmt.Errorf("%w %q; there are gap, pool(k) such as pool(3), and sparse(d,seed) such as sparse(1000,1)%s", ErrReduction, text, map[bool]string{true: "; and pca(FILE), with the components of a file"}[files])
 }
 
 // String returns what Parse reads.
@@ -96,6 +115,8 @@ func (r Reduction) String() string {
 		return fmt.Sprintf("pool(%d)", r.size)
 	case sparse:
 		return fmt.Sprintf("sparse(%d,%d)", r.size, r.seed)
+	case principal:
+		return r.file.String()
 	}
 	return "none"
 }
@@ -111,8 +132,18 @@ type Specification struct {
 
 // ParseSpecification reads reductions such as "gap", for all layers that it can make
 // smaller, and "conv5=pool(3)" or "conv4,conv5=gap", for these layers. A reduction that
-// names a layer takes precedence over one for all layers. Errors wrap ErrReduction.
+// names a layer takes precedence over one for all layers. It opens no file, as Parse. Errors wrap ErrReduction.
 func ParseSpecification(texts []string) (*Specification, error) {
+	return parseSpecification(texts, false)
+}
+
+// OpenSpecification is ParseSpecification that also reads "pca(FILE)" and "pca(FILE,k)", and the files.
+// Errors wrap ErrReduction or ErrPCA.
+func OpenSpecification(texts []string) (*Specification, error) {
+	return parseSpecification(texts, true)
+}
+
+func parseSpecification(texts []string, files bool) (*Specification, error) {
 	s := &Specification{ofLayer: map[string]Reduction{}}
 	given := false
 	for _, text := range texts {
@@ -120,7 +151,7 @@ func ParseSpecification(texts []string) (*Specification, error) {
 		if !named {
 			reduction = text
 		}
-		r, err := Parse(reduction)
+		r, err := parseOne(reduction, files)
 		if err != nil {
 			return nil, err
 		}
@@ -159,8 +190,14 @@ func (s *Specification) Kept(layer string, shape []int) error {
 	if _, named := s.ofLayer[layer]; named || s.general.IsNone() {
 		return nil
 	}
-	_, err := s.general.OutputShape(shape)
+	_, err := s.general.of(layer).OutputShape(shape)
 	return err
+}
+
+// of is the reduction for a layer.
+func (r Reduction) of(layer string) Reduction {
+	r.layer = layer
+	return r
 }
 
 // For returns the reduction of a layer whose features have a shape. A reduction that is
@@ -168,15 +205,17 @@ func (s *Specification) Kept(layer string, shape []int) error {
 // wraps ErrShape.
 func (s *Specification) For(layer string, shape []int) (Reduction, error) {
 	if r, ok := s.ofLayer[layer]; ok {
+		r = r.of(layer)
 		if _, err := r.OutputShape(shape); err != nil {
 			return r, fmt.Errorf("layer %s: %w", layer, err)
 		}
 		return r, nil
 	}
-	if _, err := s.general.OutputShape(shape); err != nil {
+	general := s.general.of(layer)
+	if _, err := general.OutputShape(shape); err != nil {
 		return Reduction{}, nil
 	}
-	return s.general, nil
+	return general, nil
 }
 
 // OutputShape returns the shape of reduced features. The error wraps ErrShape:
@@ -207,6 +246,8 @@ func (r Reduction) OutputShape(shape []int) ([]int, error) {
 				ErrShape, r, n, r.size, draws(n), maxDraws)
 		}
 		return []int{r.size}, nil
+	case principal:
+		return r.file.shape(r.layer, shape)
 	}
 	return slices.Clone(shape), nil
 }
@@ -214,7 +255,7 @@ func (r Reduction) OutputShape(shape []int) ([]int, error) {
 // Dimensions names the dimensions of OutputShape.
 func (r Reduction) Dimensions(shape []int) []string {
 	switch {
-	case r.kind == sparse:
+	case r.kind == sparse || r.kind == principal:
 		return []string{"component"}
 	case r.kind == gap:
 		return []string{"channel"}
@@ -233,6 +274,9 @@ type Reducer struct {
 	// A projection: the columns of each row's entries, the sign in bit 0.
 	entries []uint32
 	scale   float64
+	// Principal components, and what they make of the mean.
+	pca    *PCA
+	offset []float64
 }
 
 // New prepares a reduction of features of a shape. The error wraps ErrShape.
@@ -248,8 +292,14 @@ func New(r Reduction, shape []int) (*Reducer, error) {
 	for _, n := range output {
 		d.out *= n
 	}
-	if r.kind == sparse {
+	switch r.kind {
+	case sparse:
 		d.project()
+	case principal:
+		d.pca = &PCA{Components: r.file.layers[r.layer].Components[:d.out*d.in]}
+		d.offset = make([]float64, d.out)
+		products.AddProduct(d.offset, d.out, products.Rows[float32]{Data: r.file.layers[r.layer].Mean, Count: 1, Columns: d.in, Stride: d.in},
+			products.Rows[float32]{Data: d.pca.Components, Count: d.out, Columns: d.in, Stride: d.in})
 	}
 	return d, nil
 }
@@ -320,6 +370,8 @@ func (d *Reducer) Apply(dst, src []float32) {
 			}
 			dst[row] = float32(d.scale * sum)
 		}
+	case principal:
+		d.projectPCA(dst, src)
 	default:
 		copy(dst, src)
 	}
@@ -344,6 +396,10 @@ func mean(dst, src []float32, shape []int, top, bottom, left, right int) {
 
 // ApplyAll reduces consecutive features, several at a time.
 func (d *Reducer) ApplyAll(dst, src []float32) {
+	if d.reduction.kind == principal {
+		d.projectPCA(dst, src)
+		return
+	}
 	parallel.For(len(src)/d.in, 1, func(i int) {
 		d.Apply(dst[i*d.out:(i+1)*d.out], src[i*d.in:(i+1)*d.in])
 	})
