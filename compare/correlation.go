@@ -3,6 +3,8 @@ package compare
 import (
 	"math"
 	"slices"
+
+	"github.com/tfconvrnn/go/internal/parallel"
 )
 
 // Pearson returns the correlation of two equally long vectors; NaN where one of them
@@ -47,18 +49,58 @@ func Spearman(a, b []float64) float64 { return Pearson(Ranks(a), Ranks(b)) }
 // Ranks returns the ranks of values, from 1; equal values have the mean of theirs. The
 // rank of NaN is NaN.
 func Ranks(v []float64) []float64 {
+	ranks := make([]float64, len(v))
+	low, high, missing := math.Inf(1), math.Inf(-1), 0
+	for i, x := range v {
+		if math.IsNaN(x) {
+			ranks[i] = x
+			missing++
+			continue
+		}
+		low, high = min(low, x), max(high, x)
+	}
+	// Many values are parted by size first: then each part stays in the cache while it is sorted, and all
+	// cores sort.
+	const inPart = 1024
+	parts := min(len(v)/inPart, 1<<16)
+	scale := float64(parts) / (high - low)
+	if parts < 2 || !(scale > 0) || math.IsInf(scale, 0) {
+		parts, scale = 1, 0
+	}
+	part := func(x float64) int { return min(int((x-low)*scale), parts-1) }
+	if parts == 1 {
+		part = func(float64) int { return 0 } // also of infinities
+	}
+	ends := make([]int, parts+1)
+	for _, x := range v {
+		if !math.IsNaN(x) {
+			ends[part(x)+1]++
+		}
+	}
+	for i := range parts {
+		ends[i+1] += ends[i]
+	}
+	places, next := make([]int32, len(v)-missing), slices.Clone(ends)
+	for i, x := range v {
+		if !math.IsNaN(x) {
+			p := part(x)
+			places[next[p]] = int32(i)
+			next[p]++
+		}
+	}
+	parallel.For(parts, 16, func(p int) { rankPart(ranks, v, places[ends[p]:ends[p+1]], ends[p]) })
+	return ranks
+}
+
+// rankPart ranks the values at some places, before which so many come.
+func rankPart(ranks, v []float64, places []int32, before int) {
 	type entry struct {
 		value float64
 		at    int32
 	}
-	sorted := make([]entry, 0, len(v))
-	ranks := make([]float64, len(v))
-	for i, x := range v {
-		if math.IsNaN(x) {
-			ranks[i] = math.NaN()
-		} else {
-			sorted = append(sorted, entry{x, int32(i)})
-		}
+	sorted := make([]entry, len(places))
+	for i, at := range places {
+		sorted[i] = entry{v[at], at}
 	}
 	slices.SortFunc(sorted, func(a, b entry) int {
 		switch {
@@ -75,11 +117,10 @@ func Ranks(v []float64) []float64 {
 			to++
 		}
 		for _, e := range sorted[from:to] {
-			ranks[e.at] = float64(from+to+1) / 2
+			ranks[e.at] = float64(2*before+from+to+1) / 2
 		}
 		from = to
 	}
-	return ranks
 }
 
 // SpearmanBrown is the reliability of twice as much data as r is of: 2r/(1+r).

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 )
 
 // Similarity is a way to compare two dissimilarity matrices.
@@ -46,10 +45,13 @@ func CompareRDMs(a, b RDM, s Similarity) (similarity float64, leftOut int, err e
 	if !slices.Contains(Similarities(), s) {
 		return 0, 0, fmt.Errorf("%w: there is no similarity %q; there are %v", ErrData, s, Similarities())
 	}
-	x, y := make([]float64, 0, len(a.Values)), make([]float64, 0, len(a.Values))
-	for i, v := range a.Values {
-		if !math.IsNaN(v) && !math.IsNaN(b.Values[i]) {
-			x, y = append(x, v), append(y, b.Values[i])
+	x, y := a.Values, b.Values
+	if slices.ContainsFunc(x, math.IsNaN) || slices.ContainsFunc(y, math.IsNaN) {
+		x, y = nil, nil
+		for i, v := range a.Values {
+			if !math.IsNaN(v) && !math.IsNaN(b.Values[i]) {
+				x, y = append(x, v), append(y, b.Values[i])
+			}
 		}
 	}
 	if leftOut = len(a.Values) - len(x); leftOut > 0 && (s == WhitenedCosine || s == WhitenedCorrelation) {
@@ -65,11 +67,7 @@ func similar(x, y []float64, n int, s Similarity) float64 {
 	case Correlation:
 		return Pearson(x, y)
 	case RankCorrelation, RhoA:
-		var rx, ry []float64
-		var group sync.WaitGroup
-		group.Go(func() { rx = Ranks(x) })
-		ry = Ranks(y)
-		group.Wait()
+		rx, ry := Ranks(x), Ranks(y)
 		if s == RankCorrelation {
 			return Pearson(rx, ry)
 		}
