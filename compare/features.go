@@ -19,6 +19,13 @@ type Features interface {
 	Row(layer, stimulus int) ([]float32, error)
 }
 
+// Selective are Features of which some bins are read without the others.
+type Selective interface {
+	Features
+	// RowAt is Row of some bins, [len(bins)][Size].
+	RowAt(layer, stimulus int, bins []int) ([]float32, error)
+}
+
 // FeatureLayer describes the features of a layer.
 type FeatureLayer struct {
 	Name string
@@ -117,20 +124,23 @@ func Grams(ctx context.Context, f Features, layer int, stimuli []int, weights []
 			count++
 		}
 		block := make([]float32, n*columns)
+		var wanted []int // bins
+		for b := range bins {
+			if slices.ContainsFunc(parts[:count], func(p part) bool { return weights[p.window][b] != 0 }) {
+				wanted = append(wanted, b)
+			}
+		}
 		for i, stimulus := range stimuli {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			row, err := f.Row(layer, stimulus)
+			row, err := rowAt(f, layer, stimulus, wanted)
 			if err != nil {
 				return nil, err
 			}
-			if len(row) != bins*size {
-				return nil, fmt.Errorf("%w: %d values of layer %s for %d bins of %d features", ErrData, len(row), about.Name, bins, size)
-			}
 			at := i * columns
 			for _, p := range parts[:count] {
-				at += copy(block[at:], blended(row, size, weights[p.window], p.from, p.to))
+				at += copy(block[at:], blended(row, size, pick(weights[p.window], wanted), p.from, p.to))
 			}
 		}
 		at := 0
@@ -164,6 +174,32 @@ func named(err error, f Features, layer int, stimuli []int) error {
 		err = fmt.Errorf("%w: feature %d of stimulus %s is %v", ErrData, bad.feature, f.Stimuli()[stimuli[bad.stimulus%len(stimuli)]], bad.value)
 	}
 	return fmt.Errorf("layer %s: %w", f.Layers()[layer].Name, err)
+}
+
+// rowAt reads some bins of a stimulus's features.
+func rowAt(f Features, layer, stimulus int, bins []int) (row []float32, err error) {
+	about := f.Layers()[layer]
+	count := max(len(about.Bins), 1)
+	if s, ok := f.(Selective); ok && len(bins) < count {
+		if row, err = s.RowAt(layer, stimulus, bins); err == nil && len(row) != len(bins)*about.Size {
+			err = fmt.Errorf("%w: %d values of layer %s for %d bins of %d features", ErrData, len(row), about.Name, len(bins), about.Size)
+		}
+		return row, err
+	}
+	if row, err = f.Row(layer, stimulus); err != nil {
+		return nil, err
+	}
+	if len(row) != count*about.Size {
+		return nil, fmt.Errorf("%w: %d values of layer %s for %d bins of %d features", ErrData, len(row), about.Name, count, about.Size)
+	}
+	if len(bins) == count {
+		return row, nil
+	}
+	var some []float32
+	for _, b := range bins {
+		some = append(some, row[b*about.Size:(b+1)*about.Size]...)
+	}
+	return some, nil
 }
 
 // blended returns the weighted mean of some features over bins.

@@ -17,7 +17,7 @@ import (
 func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity string, open func() (*FeatureFile, error)) (*FeatureFile, error) {
 	var made *FeatureFile
 	f := &FeatureFile{stimuli: stimuli, layers: layers, identity: identity}
-	f.rows = func(layer, stimulus int) (_ []float32, err error) {
+	f.rows = func(layer, stimulus int, bins []int) (_ []float32, err error) {
 		if made == nil {
 			if made, err = open(); err != nil {
 				return nil, err
@@ -27,7 +27,7 @@ func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity 
 				return nil, fmt.Errorf("%w: the features are not those that were to be computed", ErrFormat)
 			}
 		}
-		return made.Row(layer, stimulus)
+		return made.rows(layer, stimulus, bins)
 	}
 	f.close = func() error {
 		if made == nil {

@@ -19,7 +19,7 @@ import (
 type FeatureFile struct {
 	stimuli []string
 	layers  []compare.FeatureLayer
-	rows    func(layer, stimulus int) ([]float32, error)
+	rows    func(layer, stimulus int, bins []int) ([]float32, error) // of all bins if nil
 	close   func() error
 	labels  map[string][]string
 
@@ -34,7 +34,14 @@ func (f *FeatureFile) Stimuli() []string { return f.stimuli }
 func (f *FeatureFile) Layers() []compare.FeatureLayer { return f.layers }
 
 // Row returns the features of a stimulus, [bins][features], valid until the next call.
-func (f *FeatureFile) Row(layer, stimulus int) ([]float32, error) { return f.rows(layer, stimulus) }
+func (f *FeatureFile) Row(layer, stimulus int) ([]float32, error) {
+	return f.rows(layer, stimulus, nil)
+}
+
+// RowAt is Row of some bins.
+func (f *FeatureFile) RowAt(layer, stimulus int, bins []int) ([]float32, error) {
+	return f.rows(layer, stimulus, bins)
+}
 
 // Labels are the values of a coordinate of the stimuli, nil if there is none.
 func (f *FeatureFile) Labels(name string) []string { return f.labels[name] }
@@ -110,8 +117,12 @@ func openFeatures(name string) (*FeatureFile, error) {
 	for _, l := range layers {
 		f.layers = append(f.layers, compare.FeatureLayer{Name: l.Name, Bins: compare.TimestepBins(l.Timesteps...), Driven: l.Driven, Size: l.Units()})
 	}
-	f.rows = func(layer, stimulus int) ([]float32, error) {
-		return store.Read(context.Background(), layers[layer].Name, at[stimulus], 1, nil)
+	f.rows = func(layer, stimulus int, bins []int) ([]float32, error) {
+		var timesteps []int
+		for _, b := range bins {
+			timesteps = append(timesteps, layers[layer].Timesteps[b])
+		}
+		return store.Read(context.Background(), layers[layer].Name, at[stimulus], 1, timesteps)
 	}
 	return f, f.check(name)
 }
@@ -218,7 +229,7 @@ type assemblyRows struct {
 	out         []float32
 }
 
-func (r *assemblyRows) row(layer, stimulus int) ([]float32, error) {
+func (r *assemblyRows) row(layer, stimulus int, some []int) ([]float32, error) {
 	start, count := make([]int, len(r.a.Shape)), slices.Clone(r.a.Shape)
 	if stimulus < r.first || stimulus >= r.last {
 		perRow := 1
@@ -241,12 +252,14 @@ func (r *assemblyRows) row(layer, stimulus int) ([]float32, error) {
 	for i := len(count) - 1; i >= 0; i-- {
 		strides[i], n = n, n*count[i]
 	}
-	bins := 1
-	if r.t >= 0 {
-		bins = r.a.Shape[r.t]
+	if some == nil {
+		some = []int{0}
+		for b := 1; r.t >= 0 && b < r.a.Shape[r.t]; b++ {
+			some = append(some, b)
+		}
 	}
 	r.out = r.out[:0]
-	for b := range bins {
+	for _, b := range some {
 		at := (stimulus - r.first) * strides[r.p]
 		if r.t >= 0 {
 			at += b * strides[r.t]

@@ -69,3 +69,31 @@ func TestOwnOutputs(t *testing.T) {
 		require.NoError(t, f.Close())
 	}
 }
+
+// Some bins are read by themselves, and give the Gram matrices that all do.
+func TestSomeBinsOfFeatures(t *testing.T) {
+	npz := filepath.Join(t.TempDir(), "features.npz")
+	writeFeatures(t, npz, features.NPZ)
+	for _, name := range []string{npz, "../testdata/comparison/features.nc"} {
+		f, err := recordings.OpenFeatures(name)
+		require.NoError(t, err)
+		layer := f.Layers()[0]
+		row, err := f.Row(0, 3)
+		require.NoError(t, err)
+		want := append(append([]float32{}, row[7*layer.Size:8*layer.Size]...), row[2*layer.Size:3*layer.Size]...)
+		some, err := f.RowAt(0, 3, []int{7, 2})
+		require.NoError(t, err)
+		assert.Equal(t, want, some)
+		weights := [][]float64{make([]float64, len(layer.Bins)), make([]float64, len(layer.Bins))}
+		weights[0][7], weights[1][2], weights[1][3] = 1, 1, 0.5
+		stimuli := []int{4, 1, 3, 0}
+		whole, err := compare.Grams(t.Context(), struct{ compare.Features }{f}, 0, stimuli, weights)
+		require.NoError(t, err)
+		parts, err := compare.Grams(t.Context(), f, 0, stimuli, weights)
+		require.NoError(t, err)
+		for i := range whole {
+			assert.Equal(t, compare.EuclideanRDM(whole[i]), compare.EuclideanRDM(parts[i]))
+		}
+		require.NoError(t, f.Close())
+	}
+}

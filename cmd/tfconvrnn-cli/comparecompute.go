@@ -129,12 +129,13 @@ func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console)
 	if err != nil {
 		return nil, nil, err
 	}
-	e.layers, e.allTimes, e.onError, e.dataType, e.format, e.resume = from.layers, true, "fail", features.Float32, string(features.Zarr), true
-	out := filepath.Join(folder, f.name(cmd)+".zarr")
+	e.layers, e.allTimes, e.onError, e.dataType, e.format, e.resume = from.layers, true, "fail", features.Float32, string(features.NPZ), true
+	out := filepath.Join(folder, f.name(cmd)+features.NPZ.Suffix()) // of which single timesteps are read fast
 	e.out = out
 	if _, err := os.Lstat(out); err == nil {
-		e.out = filepath.Join(folder, "unused.zarr") // extract would refuse to replace it
+		e.out = filepath.Join(folder, "unused"+features.NPZ.Suffix()) // extract would refuse to replace it
 	}
+	e.compares = true
 	x := &computedFeatures{extract: e, cmd: cmd, console: c}
 	if x.plan, err = e.plan(cmd); err != nil {
 		return nil, nil, err
@@ -189,7 +190,7 @@ func (x *computedFeatures) compute() (*recordings.FeatureFile, error) {
 	_, err := x.extract.extract(x.cmd.Context(), x.plan, x.draft, x.model, &extractTrace{console: x.console}, x.console)
 	var mismatch *features.ResumeMismatchError
 	if errors.As(err, &mismatch) {
-		return nil, fmt.Errorf("%w; remove %s", err, extraction.PlanOf(out))
+		return nil, fmt.Errorf("%w; remove %s*", err, out)
 	}
 	if err == nil {
 		err = atomicfile.Write(x.complete(), []byte(x.key))

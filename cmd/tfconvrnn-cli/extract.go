@@ -25,6 +25,7 @@ type extractCommand struct {
 	planFile                 string // of extract plan
 	onError                  extraction.OnError
 	trace                    string
+	compares                 bool // for a comparison, which has no --resume
 	asJSON                   bool
 }
 

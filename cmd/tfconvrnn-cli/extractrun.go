@@ -161,7 +161,11 @@ func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *ext
 	c.debug("plan", "batch_size", r.BatchSize, "timesteps", p.times, "presentation", r.Presentation.String())
 	var kept *extraction.KeptError
 	if errors.As(err, &kept) {
-		c.Log().Error(e.out + ": " + keptMessage(kept.Err))
+		message := keptMessage(kept.Err)
+		if e.compares {
+			message = strings.NewReplacer("go on with --resume", "the same command goes on", ", or add --on-error skip", "").Replace(message)
+		}
+		c.Log().Error(e.out + ": " + message)
 		return nil, kept.Err
 	}
 	return result, e.remedy(p, err)
