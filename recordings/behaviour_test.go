@@ -1,6 +1,11 @@
 package recordings_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -69,14 +74,63 @@ func TestBehaviourOverTime(t *testing.T) {
 }
 
 func readBehaviour(t *testing.T, kind string, score, ceiling *float64) {
-	var golden struct {
-		I1  struct{ Score, Ceiling float64 } `json:"i1"`
-		I2n struct{ Score, Ceiling float64 } `json:"i2n"`
-	}
+	var golden map[string]json.RawMessage
 	readGolden(t, "behaviour.json", &golden)
-	chosen := golden.I1
-	if kind == "i2n" {
-		chosen = golden.I2n
-	}
+	var chosen struct{ Score, Ceiling float64 }
+	require.NoError(t, json.Unmarshal(golden[kind], &chosen))
 	*score, *ceiling = chosen.Score, chosen.Ceiling
+}
+
+// Brain-Score's probabilities, as logits of classes, give its consistencies without a readout of our own.
+func TestBehaviourOfLogits(t *testing.T) {
+	file, err := features.OpenArrays(data + "behaviour_arrays.npz")
+	require.NoError(t, err)
+	defer file.Close()
+	read := func(name string) *features.Array {
+		a, err := file.Array(name)
+		require.NoError(t, err)
+		return a
+	}
+	ids, err := read("test_stimulus_id").Strings(0, 64)
+	require.NoError(t, err)
+	objects, err := read("classes").Strings(0, 8)
+	require.NoError(t, err)
+	m, classes := &inMemory{ids: ids}, "class,label\n"
+	for i := range ids {
+		row, err := read("probabilities").Float32s(i, 1)
+		require.NoError(t, err)
+		logits := make([]float32, 16) // two classes of each object
+		for k, p := range row {
+			logits[k], logits[8+k] = float32(math.Log(float64(p))), float32(math.Log(float64(p)))
+		}
+		m.rows = append(m.rows, logits)
+	}
+	for k, object := range objects {
+		classes += fmt.Sprintf("%d,%s\n%d,%s\n", k, object, 8+k, object)
+	}
+	table := filepath.Join(t.TempDir(), "classes.csv")
+	require.NoError(t, os.WriteFile(table, []byte(classes), 0o666))
+	of, err := recordings.ReadClasses(table)
+	require.NoError(t, err)
+	assert.Equal(t, []int{0, 8}, of[objects[0]])
+	trials, err := recordings.ReadTrials(data + "behaviour.csv")
+	require.NoError(t, err)
+	kinds := []compare.Consistency{compare.I1, compare.I1n, compare.I2, compare.I2n}
+	scores, err := compare.BehaviourOverTime(t.Context(), m, trials, compare.BehaviourOptions{Consistencies: kinds, Classes: of})
+	require.NoError(t, err)
+	require.Len(t, scores, 4)
+	for i, kind := range kinds {
+		var want struct{ Score, Ceiling float64 }
+		readBehaviour(t, string(kind), &want.Score, &want.Ceiling)
+		assert.InDelta(t, want.Score, scores[i].Score, 1e-6, kind)
+		assert.Equal(t, kind, scores[i].Consistency)
+		assert.Len(t, scores[i].Points.Measured, len(scores[i].Points.IDs))
+	}
+	assert.InDelta(t, 0.55, scores[0].Correct, 0.05)
+
+	for text, kind := range map[string]error{"class,label\n1000,dog\n": recordings.ErrFormat, "class,label\nn01440764,dog\n0,cat\n": recordings.ErrDuplicate, "class,name\n1,dog\n": recordings.ErrLayout} {
+		require.NoError(t, os.WriteFile(table, []byte(text), 0o666))
+		_, err := recordings.ReadClasses(table)
+		assert.ErrorIs(t, err, kind, text)
+	}
 }

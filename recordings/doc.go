@@ -9,6 +9,8 @@
 // BrainIO netCDF files and long tables say themselves what their axes are; for .npy, .npz,
 // HDF5 and MATLAB files a Layout does. Values are read one block of time bins at a time.
 //
+// WriteResult writes what package compare finds, for people, programs and xarray.
+//
 // What is dropped is counted and named (Recording.Dropped), what was assumed is said
 // (Recording.Notes). Errors wrap ErrFormat, ErrLayout, ErrSelection, ErrDuplicate,
 // ErrMissing, or those of the file system.
