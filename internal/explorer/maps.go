@@ -252,25 +252,20 @@ func (d *drawing) scale(parts []*drawnPart) (zero int, limits []float64) {
 	return zero, limits
 }
 
-// quantile returns the value below which a share of the magnitudes lies, to within a thousandth of the largest, and the
-// largest where all others would be zero.
+// quantile returns the value below which about a share of the magnitudes lies, from an even sample of them, and the largest
+// where that would be zero.
 func quantile(magnitudes []float32, share float64) float64 {
-	const bins = 1024
-	largest := float64(slices.Max(magnitudes))
-	if largest == 0 {
-		return 0
+	const most = 1 << 16
+	stride := (len(magnitudes) + most - 1) / most
+	var sample []float32
+	for i := 0; i < len(magnitudes); i += stride {
+		sample = append(sample, magnitudes[i])
 	}
-	var counts [bins + 1]int
-	for _, v := range magnitudes {
-		counts[int(float64(v)/largest*bins)]++
+	slices.Sort(sample)
+	if v := sample[int(share*float64(len(sample)-1))]; v > 0 {
+		return float64(v)
 	}
-	need, below := int(share*float64(len(magnitudes))), 0
-	for i, n := range counts {
-		if below += n; below >= need {
-			return largest * float64(min(i+1, bins)) / bins
-		}
-	}
-	return largest
+	return float64(slices.Max(magnitudes))
 }
 
 // quantize fills the bytes of all parts.

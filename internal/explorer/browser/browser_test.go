@@ -54,7 +54,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 	"form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
 // newPage serves models with seeded weights and returns the address, and the engine.
-func newPage(t testing.TB, names ...string) (string, *engine) {
+func newPage(t testing.TB, options explorer.Options, names ...string) (string, *engine) {
 	t.Helper()
 	if err := tfconvrnn.RuntimeError(); err != nil {
 		require.Empty(t, os.Getenv("TFCONVRNN_REQUIRE_RUNTIME"), "%v", err)
@@ -71,7 +71,7 @@ func newPage(t testing.TB, names ...string) (string, *engine) {
 		require.NoError(t, err)
 		e.models, e.loaded[name] = append(e.models, described), m
 	}
-	x := explorer.New(e, explorer.Options{})
+	x := explorer.New(e, options)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", policy)
 		w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/explorer"
 	"github.com/tfconvrnn/go/internal/explorer/npm"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -100,7 +101,7 @@ func (b *tab) episodes(condition string) []int {
 
 // What a scientist does on the page from beginning to end, with the values of the library.
 func TestPage(t *testing.T) {
-	address, e := newPage(t, model, "simplernn_shallow")
+	address, e := newPage(t, explorer.Options{}, model, "simplernn_shallow")
 	b := openTab(t, address)
 	b.settle()
 	require.Empty(t, b.complaints())
@@ -232,6 +233,27 @@ func TestPage(t *testing.T) {
 		b.keep("phone")
 	})
 	assert.Empty(t, b.complaints())
+}
+
+// What the server has forgotten is computed again, unless that would make it forget another thing that is looked at.
+func TestForgottenRuns(t *testing.T) {
+	const timestep = 4 * (56*56*64 + 28*28*128 + 14*14*256 + 7*7*256 + 4*4*512 + 1000)
+	address, _ := newPage(t, explorer.Options{Memory: 17 * timestep}, model) // one run of 16 timesteps
+	b := openTab(t, address)
+	b.settle()
+	b.do(chromedp.Click(`[data-condition=A] [data-picture="coffee.png"]`)) // the server forgets chelsea
+	b.settle()
+	b.do(chromedp.Click("#undo"))
+	b.settle()
+	b.choose("[data-how=count]", "32")
+	b.wait(`document.querySelector("[data-layer=conv5] .note").innerText.startsWith("32 of 512")`)
+	b.complaints() // Chromium logs what is gone
+	b.do(chromedp.Click("#compare"))
+	b.wait(`document.querySelector(".status .error") !== null`)
+	assert.Contains(t, evaluate[string](b, `document.querySelector(".status .error").innerText`), "no memory for all that is looked at")
+	asked := len(b.complaints())
+	time.Sleep(time.Second)
+	assert.LessOrEqual(t, len(b.complaints()), 10, "it goes on asking, after %d times", asked)
 }
 
 func (b *tab) hoverAndPin(t *testing.T, want *tfconvrnn.Features) {

@@ -30,6 +30,8 @@ class Row {
     this.visible = false;
     /** @type {AbortController|null} */
     this.loading = null;
+    /** What is being fetched. @type {{wanted: string, done: Promise<void>}|null} */
+    this.coming = null;
     /** @type {(api.Maps|null)[]} */
     this.maps = [];
     this.said = '';
@@ -117,10 +119,17 @@ class Row {
   }
 
   /** Fetches the maps that are wanted, unless they are there. */
-  async load() {
+  load() {
     if (!this.strips.length || this.loaded === this.wanted) return;
-    this.loading?.abort();
+    if (this.coming?.wanted === this.wanted) return this.coming.done;
     const { wanted } = this;
+    const coming = this.coming = { wanted, done: this.bring(wanted).finally(() => { if (this.coming === coming) this.coming = null; }) };
+    return coming.done;
+  }
+
+  /** @param {string} wanted */
+  async bring(wanted) {
+    this.loading?.abort();
     if (!wanted) {
       this.show([], '');
       return;

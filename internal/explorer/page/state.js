@@ -36,6 +36,8 @@ export class State {
     this.runs = new Map();
     /** @type {Record<string, Set<() => void>>} */
     this.listeners = { change: new Set(), runs: new Set(), units: new Set() };
+    /** When a run was forgotten. @type {Map<string, number>} */
+    this.forgotten = new Map();
     this.startSoon = debounce(() => this.start(), 180);
   }
 
@@ -180,10 +182,20 @@ export class State {
 
   /** Forgets a run that the server has forgotten, and computes it again. @param {string} id */
   gone(id) {
-    this.live.forEach((live, i) => {
-      if (live.complete && live.run?.id === id) this.again(i);
-    });
     for (const [k, run] of this.runs) if (run.id === id) this.runs.delete(k);
+    this.live.forEach((live, i) => {
+      if (!live.complete || live.run?.id !== id) return;
+      const before = this.forgotten.get(live.key);
+      this.forgotten.set(live.key, performance.now());
+      if (before !== undefined && performance.now() - before < 60_000) {
+        // Computing it again would make the server forget another, and so on.
+        live.complete = false;
+        live.error = 'The server has no memory for all that is looked at, here or on other pages. Choose shorter presentations, or compare less.';
+        this.emit('runs');
+      } else {
+        this.again(i);
+      }
+    });
   }
 
   /** The complete runs of the conditions, null where there is none. @returns {(Run|null)[]} */
