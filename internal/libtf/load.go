@@ -60,7 +60,7 @@ var (
 
 // Try is one place where [Load] looked.
 type Try struct {
-	Source string // who named the place: "option", Env, "cache" or "system"
+	Source string // who named the place: "option", Env, "Python environment", "cache" or "system"
 	Path   string // a file, a directory, or a name for the system's loader
 	Err    error  // wraps one of the causes
 }
@@ -139,9 +139,9 @@ func Loaded() *Runtime { return current.Load() }
 
 // Load opens libtensorflow, once for the process. If path is not empty, it is
 // the library or its directory. Else the environment variable
-// TFCONVRNN_LIBTENSORFLOW says so in the same way. Else the project's cache
-// directory is searched, and then the loader's path. Somebody's explicit
-// choice is never replaced by another library.
+// TFCONVRNN_LIBTENSORFLOW says so in the same way. Else the Python environment that
+// the project's wheel is in, the project's cache directory, and then the loader's path
+// are searched. Somebody's explicit choice is never replaced by another library.
 //
 // Once loaded, Load returns the same Runtime again, or ErrAlreadyLoaded if
 // path means another file. All other errors are a *LoadError. A library that
@@ -197,7 +197,7 @@ func places(option string) []place {
 	if path := os.Getenv(Env); path != "" {
 		return []place{{source: Env, path: path}}
 	}
-	var found []place
+	found := environmentPlaces()
 	for _, dir := range cached() {
 		found = append(found, place{source: "cache", path: dir})
 	}
@@ -383,11 +383,14 @@ func (p place) load() (r *Runtime, final bool, err error) {
 	}
 	name := version()
 	numbers, ok := parseVersion(name)
-	if !ok || numbers[0] != 2 || numbers[1] < minMinor {
+	if !ok || !usable(numbers) {
 		return nil, true, fmt.Errorf("%w: it is TensorFlow %q, at least 2.%d and below 3 is needed", ErrVersion, name, minMinor)
 	}
 	return &Runtime{version: name, path: file}, false, nil
 }
+
+// usable says whether a version has the C API that is called here.
+func usable(version []int) bool { return version[0] == 2 && version[1] >= minMinor }
 
 func systemDirs() []string {
 	var dirs []string

@@ -1,0 +1,413 @@
+"""A model that stays loaded, for closed loops."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import html
+import json
+import mmap
+import os
+import struct
+import subprocess
+import tempfile
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _catalogue, _flags, _program, _stimuli
+from .errors import InputError, ProgramDied, TfconvrnnError, UsageError, of_exit_code
+
+PROTOCOL = 1
+_PREFIX = struct.Struct("<IQ")
+_PIPE_BYTES = 1 << 20
+_F_ADD_SEALS, _F_SEAL_SHRINK = 1033, 2
+_NO_SHARED_MEMORY = "TFCONVRNN_NO_SHARED_MEMORY"
+
+# What one request may ask for at once; more images are several requests.
+_IMAGES = 512
+_RESPONSE_BYTES = 256 << 20
+
+Position = tuple[int, int]
+
+
+class _SharedMemory:
+    """Memory in which the program finds images, so that they need not go through a pipe. Linux has it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._map: mmap.mmap | None = None
+
+    @staticmethod
+    def new() -> _SharedMemory | None:
+        if not hasattr(os, "memfd_create") or _NO_SHARED_MEMORY in os.environ:
+            return None
+        try:
+            descriptor = os.memfd_create("tfconvrnn", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            fcntl.fcntl(descriptor, _F_ADD_SEALS, _F_SEAL_SHRINK)
+        except OSError:
+            return None
+        return _SharedMemory(descriptor)
+
+    def put(self, images: npt.NDArray[Any]) -> None:
+        """Lay images at the beginning."""
+        if self._map is None or len(self._map) < images.nbytes:
+            os.ftruncate(self.descriptor, images.nbytes)
+            self._map = mmap.mmap(self.descriptor, images.nbytes)
+        np.copyto(np.frombuffer(self._map, images.dtype, images.size).reshape(images.shape), images)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._map = None
+        with contextlib.suppress(OSError):
+            os.close(self.descriptor)
+
+
+class Model:
+    """A loaded model: a program behind it keeps the weights and computes. Close it, or use it in a ``with``.
+
+    Several models, and several processes with models, work at once; each has a program of its own. Calls of one model
+    from several threads are answered one after the other.
+    """
+
+    def __init__(self, name: str, flags: Sequence[str], progress: bool) -> None:
+        self._flags, self._name = list(flags), name
+        self._lock = threading.Lock()
+        self._requests = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: _program.Log | None = None
+        self._hello: dict[str, Any] = {}
+        with _program.progress_bar(progress) as show:
+            self._start(show)
+        self.info = _catalogue.from_json(self._hello["model"])
+
+    def _start(self, show: _program.Progress | None = None) -> None:
+        self._shared = _SharedMemory.new()
+        flags = self._flags
+        descriptors: tuple[int, ...] = ()
+        if self._shared is not None:
+            descriptors = (self._shared.descriptor,)
+            flags = [*flags, f"--shared-memory={self._shared.descriptor}"]
+        process, log = _program.start(
+            ["respond", "--stdio", *flags], show, stdin=subprocess.PIPE, bufsize=0, pass_fds=descriptors
+        )
+        self._process, self._log = process, log
+        self._end = weakref.finalize(self, _end, process, self._shared)
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(AttributeError, OSError):  # Linux only, and limited for users
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # type: ignore[arg-type]
+        try:
+            self._hello, _ = self._receive(process.stdout)  # type: ignore[arg-type]
+        except BaseException:
+            self._stop()
+            raise
+        log.warn()
+        if self._hello.get("protocol") != PROTOCOL:
+            self._stop()
+            raise ProgramDied(
+                f"the program speaks protocol {self._hello.get('protocol')}, this package {PROTOCOL}; "
+                "install the same version of both"
+            )
+
+    @property
+    def presentation(self) -> str:
+        """How images are shown."""
+        return str(self._hello["presentation"])
+
+    @property
+    def times(self) -> int:
+        """The number of timesteps of 10 ms."""
+        return int(self._hello["times"])
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the weights come from a seed, not from training."""
+        return bool(self._hello["untrained"])
+
+    def __repr__(self) -> str:
+        state = "" if self._process else ", closed"
+        return f"<tfconvrnn.Model {self._name}, {'untrained, ' if self.untrained else ''}{self.presentation}{state}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{layer.name}</td><td>{'×'.join(map(str, layer.shape))}</td><td>{layer.driven_from * 10} ms</td>"
+            f"<td>{html.escape(', '.join(layer.areas))}</td></tr>"
+            for layer in self.info.layers
+        )
+        head = "<tr><th>layer</th><th>shape</th><th>driven from</th><th>areas</th></tr>"
+        return f"<p>{html.escape(repr(self))}</p><table>{head}{rows}</table>"
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the program. Closing again does nothing."""
+        with self._lock:
+            self._stop()
+            self._flags = []
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._end()
+            self._process = None
+        if self._log is not None:
+            with contextlib.suppress(Exception):
+                self._log.close()
+            self._log = None
+
+    def respond(
+        self,
+        images: Any,
+        layer: str,
+        channels: int | Sequence[int] | None = None,
+        unit: str | Position = "center",
+        window: tuple[int, int] | None = None,
+        average: bool | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Return the responses of a layer's units to any number of images.
+
+        ``images`` are an array [n, 224, 224, 3] of uint8 or of floating-point 0 … 1, a torch tensor [n, 3, 224, 224],
+        pictures of Pillow, or paths. ``unit`` is "center" (row height/2, column width/2, rounded down), a
+        (row, column), "all" positions, or their "mean". ``channels`` are one channel, several, or None for all.
+        ``window`` is a time in milliseconds such as (100, 150); its mean is returned unless ``average=False``.
+
+        The result is [images, timesteps, channels], [images, channels] for the mean of a window, and with "all"
+        [images, timesteps, height, width, channels]. The timesteps are all of the presentation, or those in the window.
+        """
+        values, _ = self._respond(images, layer, channels, unit, window, average)
+        return values
+
+    def _respond(
+        self,
+        images: Any,
+        layer: str,
+        channels: int | Sequence[int] | None,
+        unit: str | Position,
+        window: tuple[int, int] | None,
+        average: bool | None,
+    ) -> tuple[npt.NDArray[np.float32], list[int]]:
+        request: dict[str, Any] = {"outputs": [self._output(layer, channels, unit)]}
+        if window is not None:
+            request["window_ms"] = [_whole(edge, "window") for edge in window]
+        request["average"] = window is not None if average is None else average
+        with _images(images) as (array, paths):
+            number = len(array) if array is not None else len(paths)
+            parts, timesteps, done = [], [], 0
+            step = self._step(layer, unit, channels, request, number)
+            while done < number:
+                of_these = {**request, "images": min(step, number - done)}
+                if array is None:
+                    of_these["paths"] = paths[done : done + step]
+                else:
+                    of_these["dtype"] = str(array.dtype)
+                answer, values = self._ask(of_these, None if array is None else array[done : done + step])
+                output = answer["outputs"][0]
+                parts.append(np.frombuffer(values, np.dtype("<f4")).reshape(output["shape"]))
+                timesteps = output["timesteps"]
+                done += step
+        return parts[0] if len(parts) == 1 else np.concatenate(parts), timesteps
+
+    def _step(
+        self,
+        layer: str,
+        unit: str | Position,
+        channels: int | Sequence[int] | None,
+        request: dict[str, Any],
+        number: int,
+    ) -> int:
+        """Return how many images one request asks for, so that its answer stays small."""
+        shape = self.info.layer(layer).shape
+        size = (
+            4
+            * (1 if request["average"] else self.times)
+            * (1 if channels is None or isinstance(channels, int) else max(len(channels), 1))
+        )
+        if channels is None:
+            size *= shape[-1]
+        if unit == "all" and len(shape) == 3:
+            size *= shape[0] * shape[1]
+        return max(1, min(_IMAGES, number, _RESPONSE_BYTES // size))
+
+    def _output(self, layer: str, channels: int | Sequence[int] | None, unit: str | Position) -> dict[str, Any]:
+        output: dict[str, Any] = {"layer": layer}
+        units = []
+        if len(self.info.layer(layer).shape) == 1:
+            if unit not in ("center", "all"):
+                raise UsageError(f"unit={unit!r}: {layer} has no positions")
+        elif isinstance(unit, str):
+            if unit not in ("center", "all", "mean"):
+                raise UsageError(f"unit={unit!r}; it is 'center', a (row, column), 'all' or 'mean'")
+            output["mean"] = unit == "mean"
+            if unit == "center":
+                units.append("center")
+        else:
+            row, column = (_whole(at, "unit") for at in unit)
+            units.append(f"({row},{column})")
+        if channels is not None:
+            listed = [channels] if isinstance(channels, (int, np.integer)) else list(channels)
+            if not listed:
+                raise UsageError("channels=[]: there is no channel in it")
+            units.append("channels(" + ",".join(str(_whole(channel, "channels")) for channel in listed) + ")")
+        if units:
+            output["units"] = "+".join(units)
+        return output
+
+    def _ask(self, request: dict[str, Any], images: npt.NDArray[Any] | None) -> tuple[dict[str, Any], bytearray]:
+        with self._lock:
+            if not self._flags:
+                raise UsageError(f"{self._name} is closed")
+            if self._process is None:  # it was interrupted
+                self._start()
+            assert self._process is not None
+            self._requests += 1
+            try:
+                payload = None
+                if images is not None and self._shared is not None:
+                    self._shared.put(images)
+                    request["shared"] = True
+                elif images is not None:
+                    payload = memoryview(np.ascontiguousarray(images)).cast("B")
+                self._send(self._process.stdin, {"id": self._requests, **request}, payload)  # type: ignore[arg-type]
+                answer, values = self._receive(self._process.stdout)  # type: ignore[arg-type]
+            except BaseException:
+                # Ctrl-C, or a program that died: nobody knows what comes next over the pipe.
+                self._stop()
+                raise
+        if error := answer.get("error"):
+            raise of_exit_code(int(error["exit_code"]), str(error["message"]))
+        if answer.get("id") != self._requests:
+            self._stop()
+            raise ProgramDied(f"the program answered request {answer.get('id')}, not {self._requests}")
+        return answer, values
+
+    def _send(self, pipe: BinaryIO, header: dict[str, Any], payload: memoryview | None) -> None:
+        text = json.dumps(header).encode()
+        try:
+            _write(pipe, memoryview(_PREFIX.pack(len(text), 0 if payload is None else payload.nbytes) + text))
+            if payload is not None:
+                _write(pipe, payload)
+        except BrokenPipeError:
+            raise self._died() from None
+
+    def _receive(self, pipe: BinaryIO) -> tuple[dict[str, Any], bytearray]:
+        header_bytes, payload_bytes = _PREFIX.unpack(self._read(pipe, _PREFIX.size))
+        answer = json.loads(self._read(pipe, header_bytes))
+        return answer, self._read(pipe, payload_bytes)
+
+    def _read(self, pipe: BinaryIO, size: int) -> bytearray:
+        buffer = bytearray(size)
+        view, done = memoryview(buffer), 0
+        while done < size:
+            count = pipe.readinto(view[done:])  # type: ignore[attr-defined]
+            if not count:
+                raise self._died()
+            done += count
+        return buffer
+
+    def _died(self) -> TfconvrnnError:
+        assert self._process is not None
+        assert self._log is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        self._log.close()
+        code = self._process.returncode
+        error = self._log.failure(code if code is not None else -9)
+        return error if code in (2, 3, 4) else ProgramDied(str(error), code)
+
+
+def load(
+    model: str,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    presentation: str | None = None,
+    on_ms: _flags.Numbers | None = None,
+    off_ms: _flags.Numbers | None = None,
+    total_ms: float | None = None,
+    blank: str | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Model:
+    """Load a model that stays loaded and answers again and again; see :meth:`Model.respond`.
+
+    The parameters are those of :func:`extract`; ``options`` are flags of ``tfconvrnn-cli respond``, such as
+    ``threads=4``.
+    """
+    flags = {
+        **_flags.presentation(presentation, on_ms, off_ms, total_ms, blank),
+        **_flags.model(model, weights, options),
+    }
+    return Model(model, _program.arguments(flags), progress)
+
+
+def _end(process: subprocess.Popen[bytes], shared: _SharedMemory | None) -> None:
+    """End the program behind a model: it ends with its standard input."""
+    if shared is not None:
+        shared.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    try:
+        process.wait(2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _write(pipe: BinaryIO, data: memoryview) -> None:
+    while data:
+        data = data[pipe.write(data) :]
+
+
+def _whole(value: Any, name: str) -> int:
+    number = int(value)
+    if number != value:
+        raise UsageError(f"{name}: {value!r} is no whole number")
+    return number
+
+
+@contextlib.contextmanager
+def _images(images: Any) -> Any:
+    """Give images as an array of 224×224, or as paths."""
+    if _stimuli.is_picture(images) or isinstance(images, (str, os.PathLike)):
+        images = [images]
+    array = _stimuli.as_array(images)
+    if array is None:
+        items = _stimuli.sequence(images)
+        if not items:
+            raise InputError("there are no images")
+        if all(isinstance(item, (str, os.PathLike)) for item in items):
+            yield None, [os.path.abspath(os.fspath(item)) for item in items]
+            return
+        if all(_stimuli.is_picture(item) for item in items):
+            with tempfile.TemporaryDirectory(prefix="tfconvrnn-") as folder:
+                paths = [os.path.join(folder, f"{i:06d}.png") for i in range(len(items))]
+                for item, path in zip(items, paths, strict=True):
+                    item.convert("RGB").save(path)
+                yield None, paths
+            return
+        arrays = [_stimuli.as_array(item) for item in items]
+        if any(part is None for part in arrays):
+            raise InputError(
+                f"images that are {sorted({type(item).__name__ for item in items})} together; they are all of one kind"
+            )
+        try:
+            array = np.concatenate([part for part in arrays if part is not None])
+        except ValueError as error:
+            raise InputError(f"images of different shapes: {error}") from error
+    size = (_stimuli.IMAGE_SIZE, _stimuli.IMAGE_SIZE, 3)
+    if array.shape[1:] != size:
+        raise InputError(
+            f"images of {array.shape[1:]}; arrays are {size} here; "
+            "pictures of other sizes can be given as files or with Pillow"
+        )
+    if array.dtype == np.float64:
+        array = array.astype(np.float32)
+    yield array, []
