@@ -181,38 +181,35 @@ class Model:
         The result is [images, timesteps, channels], [images, channels] for the mean of a window, and with "all"
         [images, timesteps, height, width, channels]. The timesteps are all of the presentation, or those in the window.
         """
-        values, _ = self._respond(images, layer, channels, unit, window, average)
-        return values
-
-    def _respond(
-        self,
-        images: Any,
-        layer: str,
-        channels: int | Sequence[int] | None,
-        unit: str | Position,
-        window: tuple[int, int] | None,
-        average: bool | None,
-    ) -> tuple[npt.NDArray[np.float32], list[int]]:
         request: dict[str, Any] = {"outputs": [self._output(layer, channels, unit)]}
         if window is not None:
             request["window_ms"] = [_whole(edge, "window") for edge in window]
         request["average"] = window is not None if average is None else average
+        values, _ = self._all(images, request, self._step(layer, unit, channels, request))
+        return values[0]
+
+    def _all(
+        self, images: Any, request: dict[str, Any], step: int
+    ) -> tuple[list[npt.NDArray[np.float32]], list[dict[str, Any]]]:
+        """Ask for the outputs of a request, a few images at a time, and return them with their descriptions."""
+        parts: list[list[npt.NDArray[np.float32]]] = []
         with _images(images) as (array, paths):
             number = len(array) if array is not None else len(paths)
-            parts, timesteps, done = [], [], 0
-            step = self._step(layer, unit, channels, request, number)
-            while done < number:
+            for done in range(0, number, step):
                 of_these = {**request, "images": min(step, number - done)}
                 if array is None:
                     of_these["paths"] = paths[done : done + step]
                 else:
                     of_these["dtype"] = str(array.dtype)
-                answer, values = self._ask(of_these, None if array is None else array[done : done + step])
-                output = answer["outputs"][0]
-                parts.append(np.frombuffer(values, np.dtype("<f4")).reshape(output["shape"]))
-                timesteps = output["timesteps"]
-                done += step
-        return parts[0] if len(parts) == 1 else np.concatenate(parts), timesteps
+                answer, data = self._ask(of_these, None if array is None else array[done : done + step])
+                outputs, at = answer["outputs"], 0
+                parts.append([])
+                for output in outputs:
+                    size = int(np.prod(output["shape"]))
+                    parts[-1].append(np.frombuffer(data, np.dtype("<f4"), size, 4 * at).reshape(output["shape"]))
+                    at += size
+        together = [of[0] if len(parts) == 1 else np.concatenate(of) for of in zip(*parts, strict=True)]
+        return together, outputs
 
     def _step(
         self,
@@ -220,7 +217,6 @@ class Model:
         unit: str | Position,
         channels: int | Sequence[int] | None,
         request: dict[str, Any],
-        number: int,
     ) -> int:
         """Return how many images one request asks for, so that its answer stays small."""
         shape = self.info.layer(layer).shape
@@ -233,7 +229,7 @@ class Model:
             size *= shape[-1]
         if unit == "all" and len(shape) == 3:
             size *= shape[0] * shape[1]
-        return max(1, min(_IMAGES, number, _RESPONSE_BYTES // size))
+        return max(1, min(_IMAGES, _RESPONSE_BYTES // size))
 
     def _output(self, layer: str, channels: int | Sequence[int] | None, unit: str | Position) -> dict[str, Any]:
         output: dict[str, Any] = {"layer": layer}

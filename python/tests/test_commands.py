@@ -1,0 +1,214 @@
+"""extract, classify, compare and the catalogue."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import xarray as xr
+from conftest import COMPARISON, MODEL, PICTURES, WEIGHTS
+from PIL import Image
+
+import tfconvrnn
+from tfconvrnn import _program
+
+Array = npt.NDArray[Any]
+
+
+def extract(stimuli: Any, **options: Any) -> xr.Dataset:
+    return tfconvrnn.extract(
+        MODEL, stimuli, "conv5", weights=WEIGHTS, progress=False, select={"conv5": "center"}, **options
+    )
+
+
+def test_catalogue() -> None:
+    models = tfconvrnn.models()
+    assert len(models) == 20
+    assert models["rgc_intermediate"].layer("conv8").shape[2] == 256
+    assert models[MODEL].areas["pIT"] == ("conv4",)
+    assert "rgc_intermediate" in repr(models)
+    assert models._repr_html_().count("<tr>") == 21
+    with pytest.raises(tfconvrnn.UsageError, match="no model vgg"):
+        models["vgg"]
+    assert tfconvrnn.__version__ == _program.run_json(["version"])["version"]
+
+
+def test_kinds_of_stimuli_are_one(images: Array, tmp_path: Path) -> None:
+    with extract(images) as dataset:
+        assert (
+            dataset["conv5"].dims == ("presentation", "conv5_timestep", "conv5_channel")
+            or "timestep" in dataset["conv5"].dims
+        )
+        expected = dataset["conv5"].values
+        assert tfconvrnn.provenance(dataset)["model"] == MODEL
+        assert tfconvrnn.driven(dataset, "conv5").all()
+    folder = tmp_path / "mit Leerzeichen é"
+    folder.mkdir()
+    paths = []
+    for i, image in enumerate(images):
+        paths.append(folder / f"{i} ü.png")
+        Image.fromarray(image).save(paths[-1])
+    table = pd.DataFrame({"path": paths, "category": list("abcab")})
+    torch_like = np.moveaxis(images, -1, 1)
+    for stimuli in (folder, str(folder), paths, table, list(images), [Image.open(path) for path in paths]):
+        with extract(stimuli) as dataset:
+            np.testing.assert_allclose(dataset["conv5"].values, expected, rtol=1e-5, atol=1e-5)
+            if stimuli is table:
+                assert list(dataset["category"].values) == list("abcab")
+    assert torch_like.shape[1] == 3
+    with extract(images.astype(np.float32) / 255, out=folder / "features.zarr") as dataset:
+        np.testing.assert_allclose(dataset["conv5"].values, expected, rtol=1e-4, atol=1e-5)
+    assert (folder / "features.zarr").exists()
+    with pytest.raises(tfconvrnn.UsageError, match="exists"):
+        extract(images, out=folder / "features.zarr")
+
+
+def test_torch(images: Array) -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy(np.moveaxis(images, -1, 1).copy())
+    with extract(tensor) as of_torch, extract(images) as of_numpy:
+        np.testing.assert_array_equal(of_torch["conv5"].values, of_numpy["conv5"].values)
+
+
+def test_temporary_stores_go_away(images: Array) -> None:
+    dataset = extract(images[:1])
+    store = Path(dataset.encoding["source"])
+    assert store.exists()
+    dataset.close()
+    assert not store.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("stimuli", "message"),
+    [
+        ("/nonexistent/picture.png", "no such file"),
+        ([], "no stimuli"),
+        (np.zeros((0, 224, 224, 3), np.uint8), "no images"),
+        (np.zeros((2, 224, 224), np.uint8), "shape"),
+        (np.zeros((1, 224, 224, 4), np.uint8), "shape"),
+        (np.zeros((1, 224, 224, 3), np.int64), "type int64"),
+        (np.full((1, 224, 224, 3), np.nan), "NaN"),
+        (42, "stimuli of type int"),
+        ([np.zeros((224, 224, 3), np.uint8), "a.png"], "all of one kind"),
+        ([np.zeros((224, 224, 3), np.uint8), np.zeros((8, 8, 3), np.uint8)], "different shapes"),
+        (pd.DataFrame({"image": ["a.png"]}), "needs stimulus_path"),
+    ],
+)
+def test_bad_stimuli(stimuli: Any, message: str) -> None:
+    with pytest.raises(tfconvrnn.InputError, match=message):
+        extract(stimuli)
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes((PICTURES / "chelsea.png").read_bytes()[:1000])
+    with pytest.raises(tfconvrnn.InputError, match=r"damaged\.png") as error:
+        extract(damaged)
+    assert error.value.exit_code == 3
+    with extract([damaged, PICTURES / "chelsea.png"], on_error="skip") as dataset:
+        assert list(dataset["valid"].values) == [False, True]
+        assert np.isnan(dataset["conv5"].values[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "rgc"}, "rgc_"),
+        ({"layers": "conv99"}, "conv99"),
+        ({"areas": "V9"}, "V9"),
+        ({"on_ms": 3.0}, "multiple|timestep"),
+        ({"select": {"conv5": "(9,9)"}, "layers": "conv5"}, r"none at \(9,9\)"),
+        ({"reduce": "median"}, "median"),
+        ({"out": "features.npz"}, "zarr"),
+        ({"no_such_flag": 1}, "no-such-flag"),
+        ({"log_format": "text"}, "log_format"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"model": MODEL, "stimuli": PICTURES, "weights": WEIGHTS, "progress": False, **options}
+    with pytest.raises(tfconvrnn.UsageError, match=message):
+        tfconvrnn.extract(**arguments)
+
+
+def test_missing_weights(tmp_path: Path) -> None:
+    with pytest.raises(tfconvrnn.TfconvrnnError, match=r"weights|checkpoint"):
+        tfconvrnn.classify(MODEL, PICTURES, weights=tmp_path, progress=False)
+
+
+def test_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFCONVRNN_PROGRAM", "/nonexistent/tfconvrnn-cli")
+    with pytest.raises(tfconvrnn.ProgramMissingError):
+        _program.run_json(["version"])
+
+
+def test_classify() -> None:
+    classes = tfconvrnn.classify(MODEL, PICTURES / "chelsea.png", top=3, weights=WEIGHTS, progress=False)
+    assert list(classes["rank"]) == [1, 2, 3]
+    assert classes["probability"].is_monotonic_decreasing
+    assert {"stimulus", "index", "wordnet_id", "names", "driven"} <= set(classes)
+
+
+def test_compare() -> None:
+    scores = tfconvrnn.compare(
+        "cka", COMPARISON / "features.nc", data=COMPARISON / "neural.nc", region="IT", progress=False
+    )
+    assert {"layer", "score", "time_bin_start"} <= set(scores)
+    assert scores.attrs["analysis"] == "cka"
+    with pytest.raises(tfconvrnn.UsageError):
+        tfconvrnn.compare("cka", COMPARISON / "features.nc", data=COMPARISON / "neural.nc", no_such=1)
+
+
+def test_the_command_is_the_module() -> None:
+    result = subprocess.run([sys.executable, "-m", "tfconvrnn", "models", "--json"], capture_output=True, check=True)
+    assert b"rgc_intermediate" in result.stdout
+    assert subprocess.run([sys.executable, "-m", "tfconvrnn", "nonsense"], capture_output=True).returncode == 2
+
+
+def test_ctrl_c_stops_the_program(images: Array, tmp_path: Path) -> None:
+    np.save(tmp_path / "many.npy", np.concatenate([images] * 100))
+    started: list[int] = []
+    original = _program.start
+
+    def start(*args: Any, **options: Any) -> Any:
+        process, log = original(*args, **options)
+        started.append(process.pid)
+        return process, log
+
+    _program.start = start
+    threading.Timer(3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            extract(tmp_path / "many.npy", out=tmp_path / "out.zarr")
+    finally:
+        _program.start = original
+    time.sleep(0.1)
+    assert not Path(f"/proc/{started[0]}").exists()
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_overhead_is_small(images: Array, tmp_path: Path) -> None:
+    """Print what extract costs over the command; under load the times are noise, so this holds a wide limit."""
+    shutil.copytree(PICTURES, tmp_path / "pictures")
+    flags = ["--model", MODEL, "--weights", WEIGHTS, "--layers", "conv5", "--select", "conv5=center"]
+    command, function = [], []
+    for i in range(5):
+        begun = time.perf_counter()
+        _program.run(["extract", "--json", *flags, "--out", str(tmp_path / f"c{i}.zarr"), str(tmp_path / "pictures")])
+        command.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        extract(tmp_path / "pictures", out=tmp_path / f"f{i}.zarr")
+        function.append(time.perf_counter() - begun)
+    over = min(function) - min(command)
+    print(f"extract: {over * 1000:.0f} ms over the command's {min(command) * 1000:.0f} ms")
+    assert over < 2
