@@ -71,6 +71,28 @@ if [ "${CI-}" = true ] && [ -z "${TFCONVRNN_TF_PYTHON-}" ]; then
 	[ "$(grep -c -- '--- PASS: .*/lightcone' <<<"$served")" = 2 ] || { echo "$served" >&2; exit 1; }
 	echo "TensorFlow's Python serves a shallow and an intermediate model"
 fi
+# The Python package: the wheel, in the oldest and the newest Python that TensorFlow 2.21 supports.
+if [ "$(uname -sm)" = "Linux x86_64" ]; then
+	python=$(environment scripts/python-requirements-wheel.txt 3.12 3.11 3.13 3.10)
+	wheel=${python:+$(TFCONVRNN_WHEEL_PYTHON=$python scripts/wheel.sh x86_64)}
+	for version in ${wheel:+3.10 3.13}; do
+		python=$(environment scripts/python-requirements-package-$version.txt $version)
+		[ -n "$python" ] || continue
+		"$python" -m pip install --quiet --no-deps --force-reinstall "$wheel"
+		(
+			cd python
+			export PYTHONDONTWRITEBYTECODE=1
+			if [ "$version" = 3.13 ]; then
+				"$python" -m ruff check --no-cache .
+				"$python" -m ruff format --no-cache --check .
+				"$python" -m mypy --cache-dir=/dev/null
+				"$python" -m pytest -q -p no:cacheprovider tests
+			else
+				"$python" -m pytest -q -p no:cacheprovider tests -k 'catalogue or kinds or responses or ctrl_c or dead'
+			fi
+		)
+	done
+fi
 # The Beam program is a module of its own. Its pipeline is tested; the program around it,
 # with clients of every cloud, takes minutes to compile for the first time: go vet ./... does.
 (cd beam && go vet ./internal/... && go test -timeout 10m ./internal/...)

@@ -25,7 +25,7 @@ import tfconvrnn
 import tfconvrnn.brainscore
 
 warnings.simplefilter("ignore")
-MODEL, WEIGHTS, STIMULI, NEUROIDS, REPETITIONS = "timedecay_shallow", "seeded:1", 80, 6, 4
+MODEL, WEIGHTS, STIMULI, NEUROIDS, REPETITIONS = "timedecay_shallow", "seeded:1", 40, 6, 4
 RNG = np.random.default_rng(3)
 
 
@@ -37,7 +37,9 @@ def stimulus_set(folder: Path) -> Any:
         name = f"s{i:03d}"
         paths[name] = folder / f"{name}.png"
         Image.fromarray(coarse).resize((224, 224)).save(paths[name])
-        rows.append({"stimulus_id": name, "image_label": ["coarse", "fine"][i % 2]})
+        rows.append(
+            {"stimulus_id": name, "image_label": ["coarse", "fine"][i % 2], "object_name": ["coarse", "fine"][i % 2]}
+        )
     stimuli = StimulusSet(rows)
     stimuli.stimulus_paths, stimuli.identifier = paths, "made-up"
     return stimuli
@@ -53,6 +55,7 @@ def assembly(stimuli: Any, features: Any, bins: list[tuple[int, int]]) -> Any:
         values,
         coords={
             "stimulus_id": ("presentation", np.tile(stimuli["stimulus_id"].to_numpy(), REPETITIONS)),
+            "object_name": ("presentation", np.tile(stimuli["object_name"].to_numpy(), REPETITIONS)),
             "repetition": ("presentation", np.repeat(np.arange(REPETITIONS), STIMULI)),
             "neuroid_id": ("neuroid", [f"n{k}" for k in range(NEUROIDS)]),
             "region": ("neuroid", ["IT"] * NEUROIDS),
@@ -69,7 +72,7 @@ def table(recorded: Any, path: Path) -> Path:
     """Write recordings as compare reads them from a table."""
     values = recorded.transpose("presentation", "neuroid", "time_bin").values
     p, n, b = np.unravel_index(np.arange(values.size), values.shape)
-    columns = {name: recorded[name].values[p] for name in ("stimulus_id", "repetition")}
+    columns = {name: recorded[name].values[p] for name in ("stimulus_id", "object_name", "repetition")}
     columns["neuroid_id"] = recorded["neuroid_id"].values[n]
     columns |= {name: recorded[name].values[b] for name in ("time_bin_start", "time_bin_end")}
     pd.DataFrame({**columns, "rate": values.ravel()}).to_csv(path, index=False)
@@ -111,7 +114,7 @@ def main() -> None:
     assert list(recorded["image_label"].values) == list(stimuli["image_label"])
 
     # Neural PLS, and the same in time bins of 10 ms.
-    for name, bins in {"pls": [(70, 170)], "temporal": [(80, 90), (120, 130)]}.items():
+    for name, bins in {"pls": [(70, 170)], "temporal": [(120, 130)]}.items():
         brain.start_recording("IT", time_bins=bins)
         repeated = assembly(stimuli, brain.look_at(stimuli).values, bins)
         scores = tfconvrnn.compare("fit", features, data=table(repeated, folder / f"{name}.csv"), progress=False)

@@ -122,9 +122,9 @@ class BrainModel:
 
     def start_task(self, task: Any, *args: Any, **kwargs: Any) -> None:
         """Do a task from now on: passive, label, probabilities or odd_one_out, as Brain-Score's own classes do them."""
-        from brainscore_vision.model_helpers.brain_transformation import behavior
         from brainscore_vision.model_interface import BrainModel as Interface
 
+        behavior = _behavior()
         readout = self.info.layers[-2].name
         activations = _Activations(self)
         if task == Interface.Task.label:
@@ -184,6 +184,25 @@ class BrainModel:
         logits = np.empty_like(probabilities)
         np.put_along_axis(logits, found["index"].to_numpy().reshape(-1, 1000), np.log(probabilities + 1e-300), axis=1)
         return logits.astype(np.float32)
+
+
+def _behavior() -> Any:
+    """Return Brain-Score's module of behaviour, also where torch, which other modules of its package need, is not."""
+    try:
+        from brainscore_vision.model_helpers.brain_transformation import behavior
+    except ImportError:
+        import importlib.util
+
+        package = importlib.util.find_spec("brainscore_vision.model_helpers")
+        assert package is not None
+        assert package.submodule_search_locations
+        path = os.path.join(package.submodule_search_locations[0], "brain_transformation", "behavior.py")
+        spec = importlib.util.spec_from_file_location("tfconvrnn._brainscore_behavior", path)
+        assert spec is not None
+        assert spec.loader is not None
+        behavior = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(behavior)
+    return behavior
 
 
 class _Activations:

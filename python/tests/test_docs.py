@@ -1,0 +1,41 @@
+"""The examples: what docs/python.md shows of this package, and the closed loop."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import MODEL, PICTURES, WEIGHTS
+
+import tfconvrnn
+
+PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+
+def test_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"^```python tfconvrnn\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    assert len(blocks) >= 4
+    shutil.copytree(PICTURES, tmp_path / "pictures")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), names)
+    assert (tmp_path / "figure.png").exists() or "matplotlib" not in sys.modules
+
+
+def test_a_unit_is_driven() -> None:
+    pytest.importorskip("cma")
+    from drive_unit import Gratings, evolve
+
+    with tfconvrnn.load(MODEL, weights=WEIGHTS, progress=False) as model:
+        code, best = evolve(model, "conv5", channel=7, window=(100, 150), steps=8, population=8)
+        again = model.respond(Gratings()(code[None]), "conv5", channels=7, window=(100, 150))
+        gray = model.respond(np.full((1, 224, 224, 3), 128, np.uint8), "conv5", channels=7, window=(100, 150))
+    assert max(best) > best[0], "the responses rise"
+    assert again[0, 0] == pytest.approx(max(best), rel=1e-3, abs=1e-5)
+    assert again[0, 0] > gray[0, 0]
