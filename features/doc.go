@@ -11,7 +11,7 @@
 //
 // gives the features of the first 32 stimuli at the timesteps that start from 100 ms on
 // and before 150 ms, [32 × timesteps × conv9.Shape]. A larger output is read block by
-// block.
+// block. [Store.ReadCompanion] reads what is no layer's, the logits.
 //
 // Writing: a [Layout] names the streamed arrays and all metadata, [Create] returns a
 // [Writer] for one of the [Format] values, and rows are written in order per array, the
@@ -22,7 +22,8 @@
 // uninterrupted one. A [ZarrStore] is written in parts, on any number of machines.
 //
 // Each format has a file here, which registers its name, its suffix, what it can hold, and
-// how it is written and read.
+// how it is written and read. Readers that would make it longer than 500 lines are in one
+// beside it, as that of Zarr in readzarr.go.
 //
 // [OpenArrays] reads any arrays of NumPy's, .npy and .npz, such as pictures.
 package features

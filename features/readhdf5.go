@@ -167,6 +167,35 @@ func (o *hdf5Opening) integers(name string) ([]int64, error) {
 // mostTimesteps is what a layer can have of them.
 const mostTimesteps = 1 << 20
 
+// companion notes a dataset of several values for each stimulus, if it is no layer's.
+func (o *hdf5Opening) companion(name string, data *hdf5.Dataset) error {
+	dimensions, err := data.Dimensions()
+	if err != nil || len(dimensions) == 0 || dimensions[0] != "/presentation" {
+		return err
+	}
+	if layer, err := data.Attribute("layer"); err != nil || layer != nil {
+		return err
+	}
+	kept, err := o.file.Dataset(name)
+	if err != nil {
+		return err
+	}
+	return o.s.addCompanion(name, Float32, data.Shape, hdf5Companion{kept})
+}
+
+// hdf5Companion reads whole rows.
+type hdf5Companion struct{ data *hdf5.Dataset }
+
+func (h hdf5Companion) appendRow(dst []float32, row int, _ []int) ([]float32, error) {
+	start, count := make([]int, len(h.data.Shape)), slices.Clone(h.data.Shape)
+	start[0], count[0] = row, 1
+	values, err := h.data.Float32s(start, count)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return append(dst, values...), nil
+}
+
 // column notes a dataset that describes the stimuli.
 func (o *hdf5Opening) column(name string) error {
 	data, err := o.file.Dataset(name)
@@ -174,6 +203,9 @@ func (o *hdf5Opening) column(name string) error {
 		return err
 	}
 	defer data.Close()
+	if len(data.Shape) > 1 && data.Shape[0] == o.s.rows && data.Type == hdf5.Float {
+		return o.companion(name, data)
+	}
 	if len(data.Shape) != 1 || data.Shape[0] != o.s.rows || data.Type == hdf5.Reference || data.Type == hdf5.Other {
 		return nil
 	}

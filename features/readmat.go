@@ -261,9 +261,6 @@ func (s *Store) openMATFile(name string, first bool) error {
 			return err
 		}
 	}
-	if f.variables["timesteps"] == nil {
-		return nil // logits or the like
-	}
 	d := matKinds[data.kind]
 	if _, err := data.elements(max(d.Size(), 1)); err != nil {
 		return err
@@ -271,6 +268,10 @@ func (s *Store) openMATFile(name string, first bool) error {
 	l := LayerInfo{DataType: d}
 	if l.Name, err = f.text("layer"); err != nil {
 		return err
+	}
+	if f.variables["timesteps"] == nil {
+		r := contiguousRegion(0, data.at, &Streamed{DataType: d, RowShape: slices.Clone(shape[1:])})
+		return s.addCompanion(l.Name, d, shape, &fileRows{file: file, region: r, steps: 1})
 	}
 	if l.Region, err = f.text("region"); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -312,9 +313,55 @@ func openNetCDF(s *Store) error {
 		names = append(names, f.dimensions[d].name)
 	}
 	if !slices.Equal(names, []string{"presentation", "neuroid", "time_bin"}) {
-		return nil // logits or the like
+		return s.addNCCompanion(f, data, "logits") // alone
 	}
-	return s.addNCLayers(f, data)
+	if err := s.addNCLayers(f, data); err != nil {
+		return err
+	}
+	return s.openNCCompanions()
+}
+
+// openNCCompanions opens the files beside that are called <stem>.<name>.nc.
+func (s *Store) openNCCompanions() error {
+	stem := strings.TrimSuffix(filepath.Base(s.path), filepath.Ext(s.path)) + "."
+	entries, err := os.ReadDir(filepath.Dir(s.path))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(strings.TrimPrefix(e.Name(), stem), ".nc")
+		if !ok || !strings.HasPrefix(e.Name(), stem) || name == "" || strings.Contains(name, ".") || !e.Type().IsRegular() {
+			continue
+		}
+		file, err := os.Open(filepath.Join(filepath.Dir(s.path), e.Name()))
+		if err != nil {
+			return err
+		}
+		s.closers = append(s.closers, file)
+		info, err := file.Stat()
+		if err != nil {
+			return err
+		}
+		f, err := readNCHeader(file, info.Size())
+		if err != nil || f.attributes["provenance"] != s.provenance { // another program's, or another run's
+			continue
+		}
+		if data := f.variable("data"); data != nil {
+			if err := s.addNCCompanion(f, data, name); err != nil {
+				return fmt.Errorf("%s: %w", e.Name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) addNCCompanion(f *storedNC, data *storedNCVariable, name string) error {
+	if data.kind != ncFloat || len(data.shape) < 2 || f.dimensions[data.dimensions[0]].name != "presentation" {
+		return nil
+	}
+	r := contiguousRegion(0, data.begin, &Streamed{DataType: Float32, RowShape: data.shape[1:]})
+	r.order = binary.BigEndian
+	return s.addCompanion(name, Float32, data.shape, &fileRows{file: f.file, region: r, steps: 1})
 }
 
 // addNCLayers finds the layers, which are runs of neuroids.

@@ -255,6 +255,14 @@ func openZarrStore(s *Store) error {
 			if err := s.addZarrLayer(name, &attributes, optional); err != nil {
 				return err
 			}
+		case attributes.Layer == "" && len(d) >= 2 && d[0] == "presentation":
+			array, err := openZarrArray(filepath.Join(s.path, name))
+			if err != nil {
+				return err
+			}
+			if err := s.addCompanion(name, array.info.DataType, array.info.Shape, &zarrRows{storedZarr: array, steps: 1}); err != nil {
+				return err
+			}
 		case len(d) == 1 && d[0] == "presentation" && name != "valid":
 			s.columns = append(s.columns, name)
 		}

@@ -24,6 +24,7 @@ type Store struct {
 	format     Format
 	rows       int
 	layers     []*storedLayer
+	companions []*storedLayer // of one timestep each
 	stimuli    []string
 	valid      []bool
 	provenance string
@@ -384,9 +385,6 @@ func (s *Store) Read(ctx context.Context, layer string, first, count int, timest
 		return nil, err
 	}
 	fail := func(err error) ([]float32, error) { return nil, fmt.Errorf("%s: layer %s: %w", s.path, layer, err) }
-	if first < 0 || count < 0 || first > s.rows-count {
-		return fail(fmt.Errorf("%w: stimuli %d to %d of %d", ErrRange, first, int64(first)+int64(count), s.rows))
-	}
 	indices := make([]int, 0, len(l.Timesteps))
 	if timesteps == nil {
 		timesteps = l.Timesteps
@@ -398,6 +396,15 @@ func (s *Store) Read(ctx context.Context, layer string, first, count int, timest
 		}
 		indices = append(indices, i)
 	}
+	return s.readRows(ctx, l, "layer "+layer, first, count, indices)
+}
+
+// readRows reads rows at the timesteps with these indices.
+func (s *Store) readRows(ctx context.Context, l *storedLayer, name string, first, count int, indices []int) ([]float32, error) {
+	fail := func(err error) ([]float32, error) { return nil, fmt.Errorf("%s: %s: %w", s.path, name, err) }
+	if first < 0 || count < 0 || first > s.rows-count {
+		return fail(fmt.Errorf("%w: stimuli %d to %d of %d", ErrRange, first, int64(first)+int64(count), s.rows))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -408,6 +415,7 @@ func (s *Store) Read(ctx context.Context, layer string, first, count int, timest
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
+		var err error
 		if values, err = l.source.appendRow(values, row, indices); err != nil {
 			return fail(fmt.Errorf("stimulus %d: %w", row, err))
 		}

@@ -85,6 +85,15 @@ func TestRoundTrip(t *testing.T) {
 					assert.Equal(t, valid[i] != 0, v)
 				}
 				checkColumns(t, s, layout)
+				assert.Equal(t, []string{"logits"}, s.Companions())
+				logits, shape, err := s.ReadCompanion(t.Context(), "logits", 3, 4)
+				require.NoError(t, err)
+				assert.Equal(t, []int{7}, shape)
+				assert.Equal(t, values(layout, 2)[3*7:7*7], logits)
+				_, _, err = s.ReadCompanion(t.Context(), "logits", 3, 6)
+				assert.ErrorIs(t, err, ErrRange)
+				_, _, err = s.ReadCompanion(t.Context(), "conv9", 0, 1)
+				assert.ErrorIs(t, err, ErrNoArray)
 			}
 		}
 	})
