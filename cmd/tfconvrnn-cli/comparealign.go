@@ -36,8 +36,8 @@ func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command)
 	a.resultFlags.register(cmd)
 	a.featureFlags.registerGrams(cmd)
 	sections(cmd, featureSection, dataSection, formatSection, timeSection,
-		flagSection{"Dissimilarities", []string{"rdm", "features-rdm", "similarity"}}, flagSection{"Alignment", []string{"biased"}}, splitSection,
-		flagSection{"Inference", []string{"inference", "samples", "inference-seed"}}, resultSection)
+		flagSection{title: "Dissimilarities", names: []string{"rdm", "features-rdm", "similarity"}}, flagSection{title: "Alignment", names: []string{"biased"}}, splitSection,
+		flagSection{title: "Inference", names: []string{"inference", "samples", "inference-seed"}}, resultSection)
 	return a, cmd
 }
 
@@ -182,7 +182,7 @@ func newCompareCeiling() *cobra.Command {
 	c.dataFlags.register(cmd)
 	cmd.Flags().StringVar(&c.kind, "kind", "internal", "`KIND` of ceiling: internal, noise")
 	c.resultFlags.register(cmd)
-	sections(cmd, flagSection{"Ceiling", []string{"kind"}}, dataSection, formatSection, resultSection)
+	sections(cmd, flagSection{title: "Ceiling", names: []string{"kind"}}, dataSection, formatSection, resultSection)
 	return cmd
 }
 

@@ -42,7 +42,7 @@ optimum of the same loss.`,
 	flags.StringVar(&o.time, "time", "70:250", "features within `FROM:TO` ms")
 	flags.StringVar(&o.decoder, "decoder", "brain-score", "`DECODER` of objects: brain-score, converged")
 	o.resultFlags.register(cmd)
-	sections(cmd, featureSection, flagSection{"Solution times", []string{"data", "where", "time", "decoder"}}, resultSection)
+	sections(cmd, featureSection, flagSection{title: "Solution times", names: []string{"data", "where", "time", "decoder"}}, resultSection)
 	return cmd
 }
 
@@ -133,8 +133,8 @@ label.`,
 	flags.StringVar(&b.classes, "classes", "", "`FILE` with the classes of each object, for --readout logits")
 	flags.StringVar(&b.time, "time", "", "the mean of features within `FROM:TO` ms (default: each bin by itself)")
 	b.resultFlags.register(cmd)
-	sections(cmd, featureSection, flagSection{"Trials", []string{"data", "where"}},
-		flagSection{"Readout", []string{"readout", "labels", "label", "classes", "time", "consistency"}}, resultSection)
+	sections(cmd, featureSection, flagSection{title: "Trials", names: []string{"data", "where"}},
+		flagSection{title: "Readout", names: []string{"readout", "labels", "label", "classes", "time", "consistency"}}, resultSection)
 	return cmd
 }
 

@@ -114,8 +114,8 @@ What ceiled is, of the score r and the ceiling ρ:
 	f.resultFlags.register(cmd)
 	f.featureFlags.registerGrams(cmd)
 	sections(cmd, featureSection, dataSection, formatSection, timeSection,
-		flagSection{"Fit", []string{"metric", "components", "alphas", "per-neuroid", "folds", "reverse"}}, splitSection,
-		flagSection{"Score", []string{"normalisation", "halvings", "bootstrap"}}, resultSection)
+		flagSection{title: "Fit", names: []string{"metric", "components", "alphas", "per-neuroid", "folds", "reverse"}}, splitSection,
+		flagSection{title: "Score", names: []string{"normalisation", "halvings", "bootstrap"}}, resultSection)
 	return cmd
 }
 
@@ -213,8 +213,8 @@ With --matrix or several --offset-ms the time of the features is chosen too, wit
 	b.featureFlags.registerGrams(cmd)
 	b.halvings = 1 // no flag
 	sections(cmd, featureSection, dataSection, formatSection, timeSection,
-		flagSection{"Fit", []string{"metric", "components", "alphas", "per-neuroid", "folds", "normalisation"}}, splitSection,
-		flagSection{"Choice", []string{"inner-splits", "each-bin", "not-nested"}}, resultSection)
+		flagSection{title: "Fit", names: []string{"metric", "components", "alphas", "per-neuroid", "folds", "normalisation"}}, splitSection,
+		flagSection{title: "Choice", names: []string{"inner-splits", "each-bin", "not-nested"}}, resultSection)
 	return cmd
 }
 

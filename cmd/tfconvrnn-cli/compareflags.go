@@ -15,25 +15,31 @@ import (
 // flagSection is a part of a help text: flags under a title.
 type flagSection struct {
 	title string
-	names []string
+	// names are those in it; nil for all that are in none, except some.
+	names, except []string
 }
 
 var (
-	featureSection = flagSection{"Features", []string{"features", "layers", "model", "areas", "gram-cache", "gram-cache-size"}}
-	dataSection    = flagSection{"Recordings", []string{"data", "region", "subject", "reliability", "time", "average-time", "where", "missing", "shared-stimuli"}}
-	formatSection  = flagSection{"Recordings that do not say what they are", []string{"data-array", "data-axes", "data-bins", "data-coordinate", "stimulus-coordinate", "ignore"}}
-	timeSection    = flagSection{"Times of features", []string{"offset-ms", "matrix", "span-time"}}
-	splitSection   = flagSection{"Splits", []string{"splits", "train-fraction", "stratify", "seed"}}
-	resultSection  = flagSection{"Result", []string{"out", "force", "json", "quiet"}}
+	featureSection = flagSection{title: "Features", names: []string{"features", "layers", "model", "areas", "gram-cache", "gram-cache-size"}}
+	dataSection    = flagSection{title: "Recordings", names: []string{"data", "region", "subject", "reliability", "time", "average-time", "where", "missing", "shared-stimuli"}}
+	formatSection  = flagSection{title: "Recordings that do not say what they are", names: []string{"data-array", "data-axes", "data-bins", "data-coordinate", "stimulus-coordinate", "ignore"}}
+	timeSection    = flagSection{title: "Times of features", names: []string{"offset-ms", "matrix", "span-time"}}
+	splitSection   = flagSection{title: "Splits", names: []string{"splits", "train-fraction", "stratify", "seed"}}
+	globalSection  = flagSection{title: "Other", names: []string{"help", "log-format", "log-level"}}
+	resultSection  = flagSection{title: "Result", names: []string{"out", "force", "json", "quiet"}}
 )
 
-// sections has the help of a command show its flags in sections; those that are in none come last.
+// sections has the help of a command show its flags in sections; those that are in none are for --model.
 func sections(cmd *cobra.Command, list ...flagSection) {
 	cmd.SetUsageFunc(func(c *cobra.Command) error {
 		out := c.OutOrStderr()
 		fmt.Fprintf(out, "Usage:\n  %s\n\nExamples:\n%s\n", c.UseLine(), c.Example)
 		seen := map[string]bool{}
-		for _, s := range append(slices.Clone(list), flagSection{title: "Other"}) {
+		rest := flagSection{title: "More", except: globalSection.names}
+		if c.Flags().Lookup("model") != nil {
+			rest.title = "With --model, as in extract"
+		}
+		for _, s := range append(slices.Clone(list), rest, globalSection) {
 			set := pflag.NewFlagSet(s.title, pflag.ContinueOnError)
 			set.SortFlags = false
 			for _, name := range s.names {
@@ -44,13 +50,13 @@ func sections(cmd *cobra.Command, list ...flagSection) {
 			}
 			if s.names == nil {
 				c.Flags().VisitAll(func(f *pflag.Flag) {
-					if !seen[f.Name] && !f.Hidden {
+					if !seen[f.Name] && !f.Hidden && !slices.Contains(s.except, f.Name) {
 						set.AddFlag(f)
 					}
 				})
 			}
 			set.VisitAll(func(f *pflag.Flag) {
-				if f.DefValue == "[]" {
+				if f.Value.Type() == "float64Slice" && f.DefValue == "[]" { // pflag shows it
 					f.DefValue = ""
 				}
 			})
