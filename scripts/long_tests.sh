@@ -5,7 +5,7 @@
 # Prints a table at the end, and fails if anything did. Half an hour on two fast cores, an hour on slow ones.
 #
 # usage: scripts/long_tests.sh [PART…]
-# parts: fuzz plans soak race cgocheck asan same abort kill brain
+# parts: fuzz plans soak race cgocheck asan arm64 same abort kill brain
 #
 # The numbers can be set: FUZZ_TIME (of each target), TRIALS (random presentations of
 # each model), EXTRACTIONS, LOADS, RUNS, ROUNDS, KILLS (of each format), IMAGES.
@@ -13,7 +13,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 : "${FUZZ_TIME:=20s}" "${TRIALS:=5}" "${EXTRACTIONS:=20000}" "${LOADS:=500}" "${RUNS:=100}" "${ROUNDS:=20}" "${KILLS:=15}" "${IMAGES:=300}"
-parts="${*:-fuzz plans soak race cgocheck asan same abort kill brain}"
+parts="${*:-fuzz plans soak race cgocheck asan arm64 same abort kill brain}"
 
 go run ./cmd/tfconvrnn-cli runtime install --quiet >/dev/null || exit 1
 export TFCONVRNN_REQUIRE_RUNTIME=1
@@ -75,6 +75,21 @@ sanitized() {
 	CGO_CFLAGS="-g -O1 -fsanitize=$1 -fno-sanitize-recover=all" CGO_LDFLAGS="-fsanitize=$1" gotest ./internal/kernels -skip '^Test(Operation|FilterOperation|Fuse$|Functions|Elementwise)'
 }
 
+# emulated runs the kernels' tests that need no TensorFlow as code for arm64, on an emulator.
+emulated() {
+	local compiler=aarch64-linux-gnu-gcc emulator=qemu-aarch64-static
+	if [ "$(uname -m)" = aarch64 ]; then
+		gotest ./internal/kernels
+		return
+	fi
+	if ! command -v $compiler >/dev/null || ! command -v $emulator >/dev/null; then
+		echo "not run: needs $compiler and $emulator (apt-get install gcc-aarch64-linux-gnu qemu-user-static)"
+		return
+	fi
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=1 CC=$compiler go test -c -o "$logs/kernels.test" ./internal/kernels &&
+		(cd internal/kernels && env -u TFCONVRNN_REQUIRE_RUNTIME $emulator -L /usr/aarch64-linux-gnu "$logs/kernels.test" -test.short -test.v)
+}
+
 gotest() { go test -count=1 -timeout 6h -v "$@"; }
 
 for part in $parts; do
@@ -114,6 +129,9 @@ for part in $parts; do
 		done
 		run "ThreadSanitizer: kernels" "their tests" sanitized thread
 		run "UBSan: kernels" "their tests" sanitized undefined
+		;;
+	arm64)
+		run "kernels for arm64" "their tests" emulated
 		;;
 	same)
 		TFCONVRNN_RUNS=$((RUNS / 2)) run "same bytes, run after run and process after process" "$((RUNS / 2 * 2)) runs" \

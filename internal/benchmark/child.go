@@ -1,12 +1,14 @@
 package benchmark
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +24,9 @@ const (
 	measureFirst  = "first"
 	// measureCold is measureFirst where no earlier process has left constants.
 	measureCold = "cold"
+	// measureTurns computes a batch for each line on standard input, for comparisons with
+	// programs that are not this one.
+	measureTurns = "turns"
 )
 
 // firstRepeats is how many processes the time to the first result is taken from.
@@ -32,6 +37,8 @@ type childReport struct {
 	PeakRSSBytes int64 `json:"peak_rss_bytes,omitempty"`
 	// First comes when the first features are there.
 	First bool `json:"first,omitempty"`
+	// Seconds is how long a batch took.
+	Seconds float64 `json:"seconds,omitempty"`
 	// Other is how many seconds the second request took.
 	Other float64 `json:"other_seconds,omitempty"`
 }
@@ -54,6 +61,8 @@ func Child(ctx context.Context, o Options, measurement string, out io.Writer) er
 		switch kind {
 		case measureMemory:
 			return childMemory(ctx, o, c.everyLayer, options, json.NewEncoder(out))
+		case measureTurns:
+			return childTurns(ctx, o, c.everyLayer, options, os.Stdin, json.NewEncoder(out))
 		case measureFirst:
 			return childFirst(ctx, o, c.everyLayer, options, json.NewEncoder(out))
 		case measureCold:
@@ -61,6 +70,38 @@ func Child(ctx context.Context, o Options, measurement string, out io.Writer) er
 		}
 	}
 	return fmt.Errorf("%w: unknown measurement %q", errChild, measurement)
+}
+
+// childTurns computes a batch for each line that it reads.
+func childTurns(ctx context.Context, o Options, everyLayer bool, load []tfconvrnn.Option, in io.Reader, out *json.Encoder) error {
+	m, err := tfconvrnn.LoadContext(ctx, o.Model, load...)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	x, err := plan(m, o, everyLayer)
+	if err != nil {
+		return err
+	}
+	images, err := tfconvrnn.FromUint8(pictures(x.BatchSize()))
+	if err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		begun := time.Now()
+		if err := x.Stream(ctx, slices.Values(images), discard); err != nil {
+			return err
+		}
+		report := childReport{Seconds: time.Since(begun).Seconds()}
+		if report.PeakRSSBytes, err = peakRSS(); err != nil {
+			return err
+		}
+		if err := out.Encode(report); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
 }
 
 func childMemory(ctx context.Context, o Options, everyLayer bool, load []tfconvrnn.Option, out *json.Encoder) error {
