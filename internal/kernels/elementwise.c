@@ -4,8 +4,8 @@
 // kernels_evaluate) over maps:
 //
 //   inputs: count × float, each [batch, height, width, parts × channels] or, the same for
-//     all items, [1, height, width, parts × channels] or without the 1, or [parts × channels],
-//     the same for all pixels
+//     all items, [1, height, width, parts × channels] or without the 1, or, the same for all
+//     pixels, [batch, 1, 1, parts × channels] or [parts × channels]
 //   part, parts: for each input, which part of its channels is read
 //   operation, to, a, b, number: for each instruction
 //   threads: how many threads it may use
@@ -20,11 +20,6 @@
 
 static const kernels_tensorflow *tf;
 static const kernels_isa *isa;
-
-void kernels_elementwise_init(const kernels_tensorflow *functions, const kernels_isa *instructions) {
-  tf = functions;
-  isa = instructions;
-}
 
 typedef struct {
   kernels_evaluation e;
@@ -112,11 +107,12 @@ static const char *describe(TF_Tensor *const *tensors, const program *p, kernels
     if (channels != dims[3]) return "inputs must have the same channels";
     if (rank == 1) continue;
     int64_t batch = rank == 4 ? tf->TF_Dim(x, 0) : 1;
-    if (maps++ == 0) {
-      dims[1] = tf->TF_Dim(x, rank - 3);
-      dims[2] = tf->TF_Dim(x, rank - 2);
+    int64_t height = tf->TF_Dim(x, rank - 3), width = tf->TF_Dim(x, rank - 2);
+    if (maps++ == 0 || (dims[1] == 1 && dims[2] == 1)) {
+      dims[1] = height;
+      dims[2] = width;
     }
-    if (tf->TF_Dim(x, rank - 3) != dims[1] || tf->TF_Dim(x, rank - 2) != dims[2]) return "inputs must have the same height and width";
+    if ((height != 1 || width != 1) && (height != dims[1] || width != dims[2])) return "inputs must have the same height and width, or 1";
     if (batch != 1) {
       if (dims[0] != 1 && dims[0] != batch) return "inputs must have the same batch, or 1";
       dims[0] = batch;
@@ -130,12 +126,12 @@ static const char *describe(TF_Tensor *const *tensors, const program *p, kernels
   e->pixels = dims[1] * dims[2];
   e->channels = dims[3];
   for (int i = 0; i < e->operands; i++) {
-    int rank = tf->TF_NumDims(tensors[i]), map = rank != 1, items = rank == 4 && tf->TF_Dim(tensors[i], 0) != 1;
-    int64_t depth = e->channels * p->parts[i];
+    int rank = tf->TF_NumDims(tensors[i]), items = rank == 4 && tf->TF_Dim(tensors[i], 0) != 1;
+    int64_t depth = e->channels * p->parts[i], pixels = rank == 1 ? 1 : tf->TF_Dim(tensors[i], rank - 3) * tf->TF_Dim(tensors[i], rank - 2);
     e->operand[i].values = tf->TF_TensorData(tensors[i]);
     if (e->channels > 0 && e->pixels > 0 && e->batch > 0) e->operand[i].values += p->part[i] * e->channels;
-    e->operand[i].pixel = map ? depth : 0;
-    e->operand[i].item = items ? e->pixels * depth : 0;
+    e->operand[i].pixel = pixels != 1 ? depth : 0;
+    e->operand[i].item = items ? pixels * depth : 0;
   }
   return NULL;
 }
@@ -167,11 +163,7 @@ static void compute(void *kernel, TF_OpKernelContext *context) {
     problem = "out of memory";
   }
 end:
-  if (problem != NULL) {
-    char text[256];
-    snprintf(text, sizeof(text), "TfconvrnnElementwise: %s", problem);
-    tf->TF_SetStatus(status, code, text);
-  }
+  kernels_fail("TfconvrnnElementwise", code, problem, status);
   if (tf->TF_GetCode(status) != TF_OK) tf->TF_OpKernelContext_Failure(context, status);
   for (int i = 0; i < KERNELS_OPERANDS; i++) {
     if (tensors[i] != NULL) tf->TF_DeleteTensor(tensors[i]);
@@ -180,17 +172,10 @@ end:
   tf->TF_DeleteStatus(status);
 }
 
-static void unknown_shape(TF_ShapeInferenceContext *context, TF_Status *status) { tf->TF_ShapeInferenceContextSetUnknownShape(context, status); }
-
-void kernels_register_elementwise(TF_Status *status) {
-  const char *name = "TfconvrnnElementwise";
-  TF_OpDefinitionBuilder *op = tf->TF_NewOpDefinitionBuilder(name);
-  static const char *const attributes[] = {"count: int >= 1", "part: list(int)", "parts: list(int)", "operation: list(int)", "to: list(int)", "a: list(int)", "b: list(int)", "number: list(float)", "threads: int >= 1"};
-  for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++) tf->TF_OpDefinitionBuilderAddAttr(op, attributes[i]);
-  tf->TF_OpDefinitionBuilderAddInput(op, "inputs: count * float");
-  tf->TF_OpDefinitionBuilderAddOutput(op, "output: float");
-  tf->TF_OpDefinitionBuilderSetShapeInferenceFunction(op, unknown_shape);
-  tf->TF_RegisterOpDefinition(op, status);
-  if (tf->TF_GetCode(status) != TF_OK) return;
-  tf->TF_RegisterKernelBuilder(name, tf->TF_NewKernelBuilder(name, "CPU", create, compute, free), status);
+void kernels_register_elementwise(const kernels_tensorflow *functions, const kernels_isa *instructions, TF_Status *status) {
+  static const char *const attributes[] = {"count: int >= 1", "part: list(int)", "parts: list(int)", "operation: list(int)", "to: list(int)", "a: list(int)", "b: list(int)", "number: list(float)", "threads: int >= 1", NULL};
+  static const char *const inputs[] = {"inputs: count * float", NULL};
+  tf = functions;
+  isa = instructions;
+  kernels_register_operation("TfconvrnnElementwise", attributes, inputs, create, compute, free, status);
 }

@@ -66,6 +66,10 @@ func (w *rewriter) kindOf(node *tfpb.NodeDef, kinds map[string]kind) kind {
 	switch node.Op {
 	case Operation:
 		return kind{rank: 4, channels: int(node.Attr["depth"].GetI())}
+	case Normal:
+		if shape := w.variableShape(in[1]); len(shape) == 1 {
+			return kind{rank: 4, channels: 2 * shape[0]}
+		}
 	case "Conv2D":
 		if shape := w.variableShape(in[1]); len(shape) == 4 {
 			return kind{rank: 4, channels: shape[3]}

@@ -248,3 +248,101 @@ func TestElementwiseRefuses(t *testing.T) {
 		assert.ErrorIs(t, run(change, m, m), libtf.ErrInvalidArgument, name)
 	}
 }
+
+// TestRewriteNorms compares layer norms with TensorFlow's own operations, on what comes before
+// and after them in a cell.
+func TestRewriteNorms(t *testing.T) {
+	need(t)
+	r := rand.New(rand.NewPCG(15, 16))
+	for trial := range 12 {
+		batch, height, width, channels, parts := 1+r.IntN(4), 1+r.IntN(20), 1+r.IntN(20), []int{1, 5, 16, 40, 64, 128}[r.IntN(6)], 1+r.IntN(4)
+		d := drawing{graph.New()}
+		shape := []int64{int64(batch), int64(height), int64(width), int64(channels * parts)}
+		values := randomFloats(r, batch*height*width*channels*parts)
+		for i := range values {
+			values[i] = values[i]*3 + 20 // a mean far from 0
+		}
+		feeds := map[string]shaped{"x": {shape, values}}
+		x := d.Add(graph.Spec{Name: "x", Op: "PlaceholderWithDefault", Inputs: []graph.Tensor{d.Zeros("zeros", 1, height, width, channels*parts)},
+			Attributes: graph.Attributes{"dtype": float, "shape": graph.Shape(-1, height, width, channels*parts)}})
+		split := d.Add(graph.Spec{Name: "split", Op: "Split", Attributes: graph.Attributes{"T": float, "num_split": graph.Int(int64(parts))},
+			Inputs: []graph.Tensor{d.Int32s("axis", []int32{3}), x}})
+		part := r.IntN(parts)
+		in := split.Output(part)
+		if trial%3 == 0 {
+			in = d.op("doubled", "AddV2", in, in)
+		}
+		axes := d.Int32s("axes", []int32{1, 2, 3}, 3)
+		mean := func(name string, x graph.Tensor) graph.Tensor {
+			return d.Add(graph.Spec{Name: name, Op: "Mean", Inputs: []graph.Tensor{x, axes}, Attributes: graph.Attributes{
+				"T": float, "Tidx": graph.Type(tfpb.DataType_DT_INT32), "keep_dims": graph.Bool(true)}})
+		}
+		average := mean("average", in)
+		variance := mean("variance", d.op("squares", "SquaredDifference", in, average))
+		inverse := d.op("inverse", "Rsqrt", d.op("shifted", "AddV2", variance, d.Floats("epsilon", []float32{1e-3})))
+		gamma, beta := d.filter("gamma", channels), d.filter("beta", channels)
+		factor := d.op("factor", "Mul", inverse, gamma)
+		offset := d.op("offset", "Sub", beta, d.op("product", "Mul", average, factor))
+		d.op("y", "Sigmoid", d.op("sum", "AddV2", d.op("scaled", "Mul", in, factor), offset))
+
+		def := d.Proto()
+		for _, node := range def.Node {
+			// Variables would have to be assigned; the rewriter has to see them.
+			if node.Op == "ReadVariableOp" {
+				feeds[node.Name] = shaped{[]int64{int64(channels)}, randomFloats(r, channels)}
+			}
+		}
+		run := func() []float32 {
+			feed := proto.CloneOf(def)
+			for _, node := range feed.Node {
+				if node.Op == "ReadVariableOp" {
+					node.Op, node.Input = "Placeholder", nil
+					node.Attr = map[string]*tfpb.AttrValue{"dtype": float}
+				}
+			}
+			got, err := runGraph(t, feed, feeds, []string{"y"})
+			require.NoError(t, err)
+			return got[0]
+		}
+		want := run()
+		Rewriting{Key: "k", Threads: 1 + trial%3}.Rewrite(def)
+		ops := map[string]string{}
+		for _, node := range def.Node {
+			ops[node.Name] = node.Op
+		}
+		require.Equal(t, Normal, ops["factor"])
+		require.Equal(t, Elementwise, ops["y"])
+		got := run()
+		require.Len(t, got, len(want))
+		for i := range want {
+			require.InDelta(t, want[i], got[i], 3e-5, "%d×%d×%d×%d/%d", batch, height, width, channels, parts)
+		}
+	}
+}
+
+func TestNormalRefuses(t *testing.T) {
+	need(t)
+	for name, c := range map[string]struct {
+		x, gamma, beta shaped
+		part, parts    int64
+	}{
+		"rank":          {zeros(4, 4, 8), zeros(8), zeros(8), 0, 1},
+		"vectors":       {zeros(1, 4, 4, 8), zeros(1, 8), zeros(8), 0, 1},
+		"gamma":         {zeros(1, 4, 4, 8), zeros(7), zeros(8), 0, 1},
+		"beta":          {zeros(1, 4, 4, 8), zeros(8), zeros(9), 0, 1},
+		"not divisible": {zeros(1, 4, 4, 8), zeros(2), zeros(2), 0, 3},
+		"no such part":  {zeros(1, 4, 4, 8), zeros(4), zeros(4), 2, 2},
+		"no pixels":     {zeros(1, 0, 4, 8), zeros(8), zeros(8), 0, 1},
+		"no channels":   {zeros(1, 4, 4, 0), zeros(0), zeros(0), 0, 1},
+	} {
+		def := &tfpb.GraphDef{Versions: &tfpb.VersionDef{Producer: graph.ProducerVersion}}
+		feeds := map[string]shaped{"x": c.x, "gamma": c.gamma, "beta": c.beta}
+		for input := range feeds {
+			def.Node = append(def.Node, &tfpb.NodeDef{Name: input, Op: "Placeholder", Attr: map[string]*tfpb.AttrValue{"dtype": float}})
+		}
+		def.Node = append(def.Node, &tfpb.NodeDef{Name: "y", Op: Normal, Input: []string{"x", "gamma", "beta"}, Attr: map[string]*tfpb.AttrValue{
+			"part": graph.Int(c.part), "parts": graph.Int(c.parts), "threads": graph.Int(1), "epsilon": {Value: &tfpb.AttrValue_F{F: 1e-12}}}})
+		_, err := runGraph(t, def, feeds, []string{"y"})
+		assert.ErrorIs(t, err, libtf.ErrInvalidArgument, name)
+	}
+}

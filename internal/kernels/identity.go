@@ -9,7 +9,7 @@ import (
 
 // source is all that decides what is computed of a graph.
 //
-//go:embed *.c *.h rewrite.go fuse.go restore.go
+//go:embed *.c *.h rewrite.go fuse.go normal.go restore.go
 var source embed.FS
 
 // Identity names this version of the code, for what is kept of its outputs: another version

@@ -111,6 +111,9 @@ typedef struct kernels_isa {
   void (*product)(const float *left, size_t stride, int64_t rows, const float *right, int64_t inner, float *out);
   // output turns products [positions][rows][panel] into outputs of panel p.
   void (*output)(const kernels_convolution *c, int64_t first, int64_t rows, int64_t p, const float *products);
+  // moments computes mean and variance of the first channels of pixels that are stride
+  // floats apart.
+  void (*moments)(const float *x, int64_t pixels, int64_t stride, int64_t channels, double *mean, double *variance);
   // evaluate computes pixels from … to-1 of an item. A register has room for room floats.
   void (*evaluate)(const kernels_evaluation *e, int64_t item, int64_t from, int64_t to, float *registers, int64_t room);
 } kernels_isa;

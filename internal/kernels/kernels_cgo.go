@@ -4,7 +4,7 @@ package kernels
 
 /*
 #cgo CFLAGS: -std=gnu11 -O3 -Wall
-#cgo linux LDFLAGS: -lpthread
+#cgo linux LDFLAGS: -lpthread -lm
 #include <stdlib.h>
 
 #include "kernels.h"

@@ -99,3 +99,39 @@ static void evaluate(const kernels_evaluation *e, int64_t item, int64_t from, in
     }
   }
 }
+
+// sum adds up (x - mean)², or x where squares is 0: a few pixels in vectors, then in doubles.
+INLINE double sum(const float *x, int64_t pixels, int64_t stride, int64_t channels, const int squares, double mean) {
+  enum { PIXELS = 16 };
+  const vector centre = broadcast((float)mean);
+  double total = 0;
+  for (int64_t first = 0; first < pixels; first += PIXELS) {
+    int64_t last = first + PIXELS < pixels ? first + PIXELS : pixels;
+    vector sums[2] = {{0}, {0}};
+    double rest = 0;
+    for (int64_t p = first; p < last; p++) {
+      const float *at = x + p * stride;
+      int64_t c = 0;
+      for (; c + 2 * LANES <= channels; c += 2 * LANES) {
+        vector a = load(at + c), b = load(at + c + LANES);
+        if (squares) {
+          a = (a - centre) * (a - centre);
+          b = (b - centre) * (b - centre);
+        }
+        sums[0] += a;
+        sums[1] += b;
+      }
+      for (; c < channels; c++) rest += squares ? ((double)at[c] - mean) * ((double)at[c] - mean) : (double)at[c];
+    }
+    sums[0] += sums[1];
+    for (int i = 0; i < LANES; i++) total += (double)sums[0][i];
+    total += rest;
+  }
+  return total;
+}
+
+static void moments(const float *x, int64_t pixels, int64_t stride, int64_t channels, double *mean, double *variance) {
+  double count = (double)pixels * (double)channels;
+  *mean = sum(x, pixels, stride, channels, 0, 0) / count;
+  *variance = sum(x, pixels, stride, channels, 1, *mean) / count;
+}

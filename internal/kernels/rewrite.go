@@ -26,7 +26,7 @@ type Rewriting struct {
 // Rewrite puts Operation in the place of convolutions whose filters are variables:
 // Conv2D with stride 1 and SAME padding, and matrix products over patches. Sums of two of
 // them become one over joined channels, and depthwise ones a part of the 1×1 convolution
-// behind them. Elementwise operations are fused; see Fuse. Names stay, and so do the operations that nobody
+// behind them. Layer norms compute their moments in one operation. Elementwise operations are fused; see Fuse. Names stay, and so do the operations that nobody
 // needs then. The filters are read through [Provide], and must not change while the graph is
 // used. It returns the variables that the graph then neither restores nor keeps in memory.
 func (r Rewriting) Rewrite(def *tfpb.GraphDef) (provided []string) {
@@ -46,6 +46,8 @@ func (r Rewriting) Rewrite(def *tfpb.GraphDef) (provided []string) {
 	}
 	w.read(def)
 	w.share(def)
+	w.normalize(def)
+	w.read(def)
 	w.fuse(def)
 	w.read(def)
 	return w.release(def)

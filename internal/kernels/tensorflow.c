@@ -254,9 +254,8 @@ static int output_bytes(const int64_t *dims, int rank, size_t *bytes) {
 
 enum { PROBLEM = 512 };
 
-// fail makes a status of a problem, if there is one.
-static void fail(const char *name, int code, const char *problem, TF_Status *status) {
-  if (problem[0] == 0) return;
+void kernels_fail(const char *name, int code, const char *problem, TF_Status *status) {
+  if (problem == NULL || problem[0] == 0) return;
   char text[PROBLEM + 64];
   snprintf(text, sizeof(text), "%s: %s", name, problem);
   tf.TF_SetStatus(status, code, text);
@@ -292,7 +291,7 @@ static void compute(void *kernel, TF_OpKernelContext *context) {
     problem = "out of memory";
   }
 end:
-  fail("TfconvrnnConvolution", code, problem != NULL ? problem : text, status);
+  kernels_fail("TfconvrnnConvolution", code, problem != NULL ? problem : text, status);
   if (tf.TF_GetCode(status) != TF_OK) tf.TF_OpKernelContext_Failure(context, status);
   for (int i = 0; i < TENSORS; i++) {
     if (tensors[i] != NULL) tf.TF_DeleteTensor(tensors[i]);
@@ -345,7 +344,7 @@ static void compute_weights(void *kernel, TF_OpKernelContext *context) {
   if (tf.TF_GetCode(status) == TF_OK && w->bytes > 0) {
     char text[PROBLEM];
     int result = read_filter(w->key, 0, tf.TF_TensorData(y), w->bytes / sizeof(float), text, sizeof(text));
-    fail("TfconvrnnFilter", result == KERNELS_DATA ? TF_DATA_LOSS : TF_FAILED_PRECONDITION, text, status);
+    kernels_fail("TfconvrnnFilter", result == KERNELS_DATA ? TF_DATA_LOSS : TF_FAILED_PRECONDITION, text, status);
   }
   if (tf.TF_GetCode(status) != TF_OK) tf.TF_OpKernelContext_Failure(context, status);
   if (y != NULL) tf.TF_DeleteTensor(y);
@@ -354,8 +353,8 @@ static void compute_weights(void *kernel, TF_OpKernelContext *context) {
 
 static void unknown_shape(TF_ShapeInferenceContext *context, TF_Status *status) { tf.TF_ShapeInferenceContextSetUnknownShape(context, status); }
 
-// register_operation registers an operation with one output of floats, and its kernel.
-static void register_operation(const char *name, const char *const *attributes, const char *const *inputs, void *(*create)(TF_OpKernelConstruction *), void (*compute)(void *, TF_OpKernelContext *), void (*remove)(void *), TF_Status *status) {
+void kernels_register_operation(const char *name, const char *const *attributes, const char *const *inputs, void *(*create)(TF_OpKernelConstruction *),
+                                void (*compute)(void *, TF_OpKernelContext *), void (*remove)(void *), TF_Status *status) {
   if (tf.TF_GetCode(status) != TF_OK) return;
   TF_OpDefinitionBuilder *op = tf.TF_NewOpDefinitionBuilder(name);
   for (; *attributes != NULL; attributes++) tf.TF_OpDefinitionBuilderAddAttr(op, *attributes);
@@ -376,12 +375,12 @@ static const char *const no_inputs[] = {NULL};
 void kernels_register(void *const *functions, int instructions, char *text, size_t size) {
   memcpy(&tf, functions, sizeof(tf));
   isa = kernels_isas[instructions];
-  kernels_elementwise_init(&tf, isa);
   text[0] = 0;
   TF_Status *status = tf.TF_NewStatus();
-  register_operation("TfconvrnnConvolution", convolution_attributes, convolution_inputs, create, compute, remove_convolution, status);
-  register_operation("TfconvrnnFilter", weights_attributes, no_inputs, create_weights, compute_weights, remove_weights, status);
-  if (tf.TF_GetCode(status) == TF_OK) kernels_register_elementwise(status);
+  kernels_register_operation("TfconvrnnConvolution", convolution_attributes, convolution_inputs, create, compute, remove_convolution, status);
+  kernels_register_operation("TfconvrnnFilter", weights_attributes, no_inputs, create_weights, compute_weights, remove_weights, status);
+  kernels_register_elementwise(&tf, isa, status);
+  kernels_register_normal(&tf, isa, status);
   if (tf.TF_GetCode(status) != TF_OK) snprintf(text, size, "%s", tf.TF_Message(status));
   tf.TF_DeleteStatus(status);
 }

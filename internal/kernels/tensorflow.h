@@ -45,6 +45,7 @@ enum { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8, TF_FAILED_
   X(void, TF_OpKernelConstruction_GetAttrSize, (TF_OpKernelConstruction *, const char *, int32_t *, int32_t *, TF_Status *)) \
   X(void, TF_OpKernelConstruction_GetAttrString, (TF_OpKernelConstruction *, const char *, char *, size_t, TF_Status *)) \
   X(void, TF_OpKernelConstruction_GetAttrInt64List, (TF_OpKernelConstruction *, const char *, int64_t *, int, TF_Status *)) \
+  X(void, TF_OpKernelConstruction_GetAttrFloat, (TF_OpKernelConstruction *, const char *, float *, TF_Status *))    \
   X(void, TF_OpKernelConstruction_GetAttrFloatList, (TF_OpKernelConstruction *, const char *, float *, int, TF_Status *)) \
   X(void, TF_ShapeInferenceContextSetUnknownShape, (TF_ShapeInferenceContext *, TF_Status *))                       \
   X(void, TF_OpKernelConstruction_GetAttrInt64, (TF_OpKernelConstruction *, const char *, int64_t *, TF_Status *))  \
@@ -60,8 +61,17 @@ typedef struct {
 } kernels_tensorflow;
 
 struct kernels_isa;
-void kernels_elementwise_init(const kernels_tensorflow *tf, const struct kernels_isa *isa);
-void kernels_register_elementwise(TF_Status *status);
+// Each registers an operation that runs on these instructions.
+void kernels_register_elementwise(const kernels_tensorflow *tf, const struct kernels_isa *isa, TF_Status *status);
+void kernels_register_normal(const kernels_tensorflow *tf, const struct kernels_isa *isa, TF_Status *status);
+
+// kernels_register_operation registers an operation with one output of floats, and its kernel.
+// Lists end with NULL. It does nothing where the status says that something went wrong.
+void kernels_register_operation(const char *name, const char *const *attributes, const char *const *inputs, void *(*create)(TF_OpKernelConstruction *),
+                                void (*compute)(void *, TF_OpKernelContext *), void (*remove)(void *), TF_Status *status);
+
+// kernels_fail makes a status of a problem, if it is neither NULL nor empty.
+void kernels_fail(const char *name, int code, const char *problem, TF_Status *status);
 
 // kernels_functions names the members of kernels_tensorflow in order, ending with NULL.
 extern const char *const kernels_functions[];

@@ -427,5 +427,5 @@ static void output(const kernels_convolution *c, int64_t first, int64_t rows, in
 #include "program.h"
 
 const kernels_isa JOIN(kernels_, NAME) = {
-    .name = TEXT(NAME), .panel = PANEL, .rows = ROWS, .pack = pack, .input = input, .product = product, .output = output, .evaluate = evaluate,
+    .name = TEXT(NAME), .panel = PANEL, .rows = ROWS, .pack = pack, .input = input, .product = product, .output = output, .moments = moments, .evaluate = evaluate,
 };
