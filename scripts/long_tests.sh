@@ -152,6 +152,12 @@ for part in $parts; do
 	brain)
 		TFCONVRNN_LONG=1 run "compare finds layer, time and ceiling of made-up neurons" "5 layers, 4 lags" \
 			gotest ./cmd/tfconvrnn-cli -run '^TestFindsTheLayerAndTheTimeOfADeepModel$'
+		if [ -z "${TFCONVRNN_BRAINSCORE_PYTHON-}" ] && python3.11 -m venv "$logs/brainscore" &&
+			"$logs/brainscore/bin/pip" install --quiet --no-deps -r scripts/python-requirements-brainscore.txt; then
+			export TFCONVRNN_BRAINSCORE_PYTHON="$logs/brainscore/bin/python"
+		fi
+		run "Brain-Score's own packages give compare's numbers" "PLS, ridge, RDM in 3 bins" \
+			gotest ./cmd/tfconvrnn-cli -run '^TestBrainScoreGivesTheSameNumbers$'
 		;;
 	*)
 		echo "unknown part: $part" >&2
