@@ -263,6 +263,25 @@ func dataset(result *compare.Result) (*features.Dataset, error) {
 	r.numbers("lower_ceiling", "lower ceiling", func(s *score) *compare.Number { return s.LowerCeiling })
 	r.numbers("ceiled", "normalised score", func(s *score) *compare.Number { return &s.Ceiled })
 	r.numbers("solved", "part of the images that are solved", func(s *score) *compare.Number { return s.Solved })
+	r.numbers("correct", "part of the images whose object a readout finds", func(s *score) *compare.Number { return s.Correct })
+	r.numbers("score_not_nested", "score of a choice on the same stimuli", func(s *score) *compare.Number { return s.NotNested })
+	r.texts("chosen", "in how many splits the layer and time were chosen", func(s *score) string { return s.Chosen })
+	for _, v := range []struct {
+		name, about string
+		of          func(i *compare.ResultInference) *compare.Number
+	}{
+		{"low", "lower end of the 95 % interval", func(i *compare.ResultInference) *compare.Number { return &i.Low }},
+		{"high", "upper end of the 95 % interval", func(i *compare.ResultInference) *compare.Number { return &i.High }},
+		{"p_against_zero", "one-sided probability, not corrected for several tests", func(i *compare.ResultInference) *compare.Number { return &i.AgainstZero }},
+		{"p_against_lower_ceiling", "two-sided probability, not corrected for several tests", func(i *compare.ResultInference) *compare.Number { return &i.AgainstCeiling }},
+	} {
+		r.numbers(v.name, v.about, func(s *score) *compare.Number {
+			if s.Inference == nil {
+				return nil
+			}
+			return v.of(s.Inference)
+		})
+	}
 	if names, _ := r.dimensions(); !slices.Contains(names, "feature_bin") {
 		r.numbers("feature_bin_start", "start of the features' time in ms, where it is another", func(s *score) *compare.Number { return s.FeatureBinStart })
 		r.numbers("feature_bin_end", "end of the features' time in ms, where it is another", func(s *score) *compare.Number { return s.FeatureBinEnd })
