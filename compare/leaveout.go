@@ -3,6 +3,7 @@ package compare
 import (
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/tfconvrnn/go/internal/parallel"
 	"github.com/tfconvrnn/go/internal/products"
@@ -29,6 +30,7 @@ type leaveOut struct {
 	means   []float64 // of rows of K
 	mean    float64   // of K
 	work    []float64
+	spare   sync.Pool // *[]float64, for what a split needs meanwhile
 }
 
 // fold is stimuli to leave out, by their places among leaveOut.stimuli, and which of these are
@@ -212,21 +214,40 @@ func (r *ridgeInverse) foldErrors(folds []fold, count int) [][]float64 {
 	return all
 }
 
-// leaveOneMore returns the mean squares of the errors at each other stimulus when it is left out too, [q].
-func (r *ridgeInverse) leaveOneMore(x *removed) []float64 {
-	n, h := r.n, len(x.out)
-	columns, times := make([]float64, n*h), make([]float64, n*h) // M_S, M_S M_SS⁻¹
-	for i := range n {
-		row, from := columns[i*h:][:h], r.m[i*n:][:n]
-		for j, at := range x.out {
+// room returns a buffer, of any content.
+func (l *leaveOut) room(n int) *[]float64 {
+	if buffer, _ := l.spare.Get().(*[]float64); buffer != nil && cap(*buffer) >= n {
+		*buffer = (*buffer)[:n]
+		return buffer
+	}
+	buffer := make([]float64, n)
+	return &buffer
+}
+
+// columns copies columns of M into rows of them.
+func (r *ridgeInverse) columns(to []float64, out []int) {
+	h := len(out)
+	for i := range r.n {
+		row, from := to[i*h:][:h], r.m[i*r.n:][:r.n]
+		for j, at := range out {
 			row[j] = from[at] - r.less
 		}
 	}
-	tall := products.Rows[float64]{Data: columns, Count: n, Columns: h, Stride: h}
-	products.AddProduct(times, h, tall, products.Rows[float64]{Data: x.inverse, Count: h, Columns: h, Stride: h})
+}
+
+// leaveOneMore returns the mean squares of the errors at each other stimulus when it is left out too, [q].
+func (r *ridgeInverse) leaveOneMore(x *removed) []float64 {
+	n, h := r.n, len(x.out)
+	columns, times := r.room(n*h), r.room(n*h) // M_S, M_S M_SS⁻¹
+	defer r.spare.Put(columns)
+	defer r.spare.Put(times)
+	clear(*times)
+	r.columns(*columns, x.out)
+	tall := products.Rows[float64]{Data: *columns, Count: n, Columns: h, Stride: h}
+	products.AddProduct(*times, h, tall, products.Rows[float64]{Data: x.inverse, Count: h, Columns: h, Stride: h})
 	scales := make([]float64, n) // of the others' errors
 	for i := range n {
-		scales[i] = 1 / (r.m[i*n+i] - r.less - dot(columns[i*h:][:h], times[i*h:][:h]))
+		scales[i] = 1 / (r.m[i*n+i] - r.less - dot((*columns)[i*h:][:h], (*times)[i*h:][:h]))
 	}
 	for _, at := range x.out {
 		scales[at] = 0
@@ -235,7 +256,9 @@ func (r *ridgeInverse) leaveOneMore(x *removed) []float64 {
 	const atOnce = 256 // neuroids
 	for from := 0; from < r.q; from += atOnce {
 		to := min(from+atOnce, r.q)
-		taken, d := slices.Clone(x.errors[from*h:to*h]), slices.Clone(r.my[from*n:to*n])
+		taken, errors := slices.Clone(x.errors[from*h:to*h]), r.room((to-from)*n)
+		d := *errors
+		copy(d, r.my[from*n:to*n])
 		for i := range taken {
 			taken[i] = -taken[i]
 		}
@@ -247,6 +270,7 @@ func (r *ridgeInverse) leaveOneMore(x *removed) []float64 {
 			}
 			squares[from+j] = dot(row, row) / float64(n-h)
 		}
+		r.spare.Put(errors)
 	}
 	return squares
 }

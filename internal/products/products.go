@@ -4,6 +4,8 @@
 package products
 
 import (
+	"sync"
+
 	"github.com/tfconvrnn/go/internal/parallel"
 )
 
@@ -67,8 +69,11 @@ func add[T, U Number](c []float64, stride int, a Rows[T], b Rows[U], lower bool)
 		panic("products: shapes do not fit")
 	}
 	panels := (b.Count + columnsInBlock - 1) / columnsInBlock
-	packedA := make([]float64, (a.Count+rowsInBlock-1)/rowsInBlock*rowsInBlock*min(depthInBlock, a.Columns))
-	packedB := make([]float64, panels*columnsInBlock*min(depthInBlock, a.Columns))
+	bufferA, bufferB := buffers.Get().(*[]float64), buffers.Get().(*[]float64)
+	defer buffers.Put(bufferA)
+	defer buffers.Put(bufferB)
+	packedA := room(bufferA, (a.Count+rowsInBlock-1)/rowsInBlock*rowsInBlock*min(depthInBlock, a.Columns))
+	packedB := room(bufferB, panels*columnsInBlock*min(depthInBlock, a.Columns))
 	for from := 0; from < a.Columns; from += depthInBlock {
 		to := min(from+depthInBlock, a.Columns)
 		parallel.For((a.Count+rowsInBlock-1)/rowsInBlock, 1, func(i int) { pack(packedA, a, i, rowsInBlock, from, to) })
@@ -92,14 +97,34 @@ func add[T, U Number](c []float64, stride int, a Rows[T], b Rows[U], lower bool)
 	}
 }
 
+// buffers are those that rows are packed into, which would cost more to clear than to fill.
+var buffers = sync.Pool{New: func() any { return new([]float64) }}
+
+func room(buffer *[]float64, n int) []float64 {
+	if cap(*buffer) < n {
+		*buffer = make([]float64, n)
+	}
+	return (*buffer)[:n]
+}
+
 // pack puts some rows side by side: column after column of them, with zeros for rows
 // that are not there.
 func pack[T Number](packed []float64, m Rows[T], panel, width, from, to int) {
 	depth := to - from
 	out := packed[panel*width*depth:][:width*depth]
-	for i := range width {
-		if at := panel*width + i; at < m.Count {
-			for k, v := range m.row(at, from, to) {
+	count := min(width, m.Count-panel*width)
+	i := 0
+	for ; i+4 <= count; i += 4 { // four at a time, so that what is written lies together
+		at := panel*width + i
+		a, b, c, d := m.row(at, from, to), m.row(at+1, from, to), m.row(at+2, from, to), m.row(at+3, from, to)
+		for k, v := range a {
+			o := out[k*width+i:][:4]
+			o[0], o[1], o[2], o[3] = float64(v), float64(b[k]), float64(c[k]), float64(d[k])
+		}
+	}
+	for ; i < width; i++ {
+		if i < count {
+			for k, v := range m.row(panel*width+i, from, to) {
 				out[k*width+i] = float64(v)
 			}
 		} else {
