@@ -109,7 +109,7 @@ func Grams(ctx context.Context, f Features, layer int, stimuli []int, weights []
 	for i := range grams {
 		grams[i] = NewGram(n)
 	}
-	width := min(max(mostBlock/n, 1), size)
+	width := min(max(mostBlock/n, n/2, 1), size) // for many stimuli a quarter of what the matrix takes
 	type part struct{ window, from, to int }
 	var parts []part
 	for i := range weights {
