@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -14,7 +15,8 @@ from conftest import MODEL, PICTURES, WEIGHTS
 import tfconvrnn
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path.insert(0, str(EXAMPLES))
 
 
 def test_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +27,21 @@ def test_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)
-    assert (tmp_path / "figure.png").exists() or "matplotlib" not in sys.modules
+
+
+def test_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cells run, and it is kept without what they print."""
+    pytest.importorskip("matplotlib").use("Agg")
+    notebook = json.loads((EXAMPLES / "layer_time.ipynb").read_text(encoding="utf-8"))
+    shutil.copytree(PICTURES, tmp_path / "pictures")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    assert (tmp_path / "layer-time.png").stat().st_size > 5000
 
 
 def test_a_unit_is_driven() -> None:

@@ -183,7 +183,8 @@ class BrainModel:
         probabilities = found["probability"].to_numpy().reshape(-1, 1000)
         logits = np.empty_like(probabilities)
         np.put_along_axis(logits, found["index"].to_numpy().reshape(-1, 1000), np.log(probabilities + 1e-300), axis=1)
-        return logits.astype(np.float32)
+        rounded: npt.NDArray[np.float32] = logits.astype(np.float32)
+        return rounded
 
 
 def _behavior() -> Any:
