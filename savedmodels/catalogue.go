@@ -1,5 +1,11 @@
 // Package savedmodels is the catalogue of the 20 published ConvRNNs and the
 // local store of their converted SavedModels.
+//
+//	store, err := savedmodels.Open("") // in the user's cache
+//	found, err := store.Get(ctx, savedmodels.Request{Model: "ugrnn_intermediate", Weights: savedmodels.Seeded(1)})
+//
+// converts the model unless that was done before; found.Dir is what TensorFlow loads. Download gets
+// the published checkpoints, [Catalogue] says what the models are.
 package savedmodels
 
 import (
