@@ -8,11 +8,11 @@
 # parts: fuzz plans soak race cgocheck asan arm64 same abort kill brain
 #
 # The numbers can be set: FUZZ_TIME (of each target), TRIALS (random presentations of
-# each model), EXTRACTIONS, LOADS, RUNS, ROUNDS, KILLS (of each format), IMAGES.
+# each model), EXTRACTIONS, LOADS, RUNS, ROUNDS, KILLS (of each format), IMAGES, REQUESTS.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-: "${FUZZ_TIME:=20s}" "${TRIALS:=5}" "${EXTRACTIONS:=20000}" "${LOADS:=500}" "${RUNS:=100}" "${ROUNDS:=20}" "${KILLS:=15}" "${IMAGES:=300}"
+: "${FUZZ_TIME:=20s}" "${TRIALS:=5}" "${EXTRACTIONS:=20000}" "${LOADS:=500}" "${RUNS:=100}" "${ROUNDS:=20}" "${KILLS:=15}" "${IMAGES:=300}" "${REQUESTS:=20000}"
 parts="${*:-fuzz plans soak race cgocheck asan arm64 same abort kill brain}"
 
 go run ./cmd/tfconvrnn-cli runtime install --quiet >/dev/null || exit 1
@@ -109,6 +109,8 @@ for part in $parts; do
 	soak)
 		TFCONVRNN_EXTRACTIONS=$EXTRACTIONS run "extract, memory" "$EXTRACTIONS" gotest ./tfconvrnn -run '^TestManyExtractions$'
 		TFCONVRNN_LOADS=$LOADS run "load, extract, close, memory" "$LOADS" gotest ./tfconvrnn -run '^TestManyModels$'
+		# 200000 are what a day brings.
+		TFCONVRNN_REQUESTS=$REQUESTS run "serve, memory" "$REQUESTS" gotest ./serving -run '^TestSoak$'
 		;;
 	race)
 		TFCONVRNN_ROUNDS=$ROUNDS run "race detector: 32 goroutines, closing meanwhile" "$ROUNDS rounds" \
@@ -117,6 +119,7 @@ for part in $parts; do
 			gotest -race ./internal/libtf ./internal/bundle ./features ./internal/atomicfile ./convert/manifest ./convert
 		run "race detector: store" "at once, cancelled, killed" \
 			gotest -race ./savedmodels -run '^(TestGet.*|TestTwoProcessesAtOnce|TestLeftovers.*|TestDownloadAtOnce|TestDownloadIsCancelled)$'
+		run "race detector: service" "all its tests" gotest -race ./serving
 		;;
 	cgocheck)
 		GOEXPERIMENT=cgocheck2 TFCONVRNN_ROUNDS=2 run "cgo pointer checks" "binding and library" \

@@ -48,7 +48,11 @@ fi
 if [ -z "${TFCONVRNN_BRAINIO_PYTHON-}" ]; then
 	TFCONVRNN_BRAINIO_PYTHON=$(environment scripts/python-requirements-brainio.txt 3.11 3.10 3.9)
 fi
-export TFCONVRNN_PYTHON TFCONVRNN_OLD_PYTHONS TFCONVRNN_BRAINIO_PYTHON
+# Clients of the Open Inference Protocol, which call the service.
+if [ -z "${TFCONVRNN_SERVING_PYTHON-}" ]; then
+	TFCONVRNN_SERVING_PYTHON=$(environment scripts/python-requirements-serving.txt 3.11 3.12 3.13)
+fi
+export TFCONVRNN_PYTHON TFCONVRNN_OLD_PYTHONS TFCONVRNN_BRAINIO_PYTHON TFCONVRNN_SERVING_PYTHON
 
 unformatted=$(gofmt -l .)
 if [ -n "$unformatted" ]; then

@@ -23,6 +23,10 @@ func parseGRPC(m *inferencepb.ModelInferRequest) (_ *inferRequest, size int64, e
 		if err != nil {
 			return nil, 0, err
 		}
+		// KServe's client says it here too, where every value has its length.
+		if _, _, err := p.number("binary_data_size"); err != nil {
+			return nil, 0, err
+		}
 		if err := p.none("input " + t.name); err != nil {
 			return nil, 0, err
 		}

@@ -65,7 +65,8 @@ func (e *pageEngine) extract(ctx context.Context, r explorer.Request) (*tfconvrn
 	t := &ticket{engine: s.engine, copies: 1}
 	defer t.release()
 	preprocessing := tfconvrnn.Preprocessing{}.String()
-	p, err := model.plan(wish{presentation: r.Presentation, layers: r.Layers, allTimesteps: true, logits: r.Logits, preprocessing: preprocessing}, s.options.MaxBatch)
+	// By itself, so that the commands that the page shows make the same bytes.
+	p, err := model.plan(wish{presentation: r.Presentation, layers: r.Layers, allTimesteps: true, logits: r.Logits, preprocessing: preprocessing}, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -104,7 +104,7 @@ func (s *served) plan(w wish, maxBatch int) (*plan, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(shown)
-	p.key = strings.Join([]string{s.name, strings.Join(w.layers, ","), fmt.Sprint(w.allTimesteps, w.logits), hex.EncodeToString(sum[:])}, "|")
+	p.key = strings.Join([]string{s.name, strings.Join(w.layers, ","), fmt.Sprint(w.allTimesteps, w.logits, maxBatch), hex.EncodeToString(sum[:])}, "|")
 	return p, nil
 }
 
