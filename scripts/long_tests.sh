@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long versions of the tests: fuzzing, variants of the graphs against each other, soaking, the race
 # detector, cgo's pointer checks, the C compiler's sanitizers, determinism, what would abort the
-# process, processes killed at random moments, and a deep model taken for a brain.
+# process, processes killed at random moments, and a model taken for a brain.
 # Prints a table at the end, and fails if anything did. Half an hour on two fast cores, an hour on slow ones.
 #
 # usage: scripts/long_tests.sh [PART…]
@@ -153,8 +153,8 @@ for part in $parts; do
 			gotest ./savedmodels ./features -run '^(TestKilled|TestLeftoversOfAKilledConversionAreRemoved|TestKill)$'
 		;;
 	brain)
-		TFCONVRNN_LONG=1 run "compare finds layer, time and ceiling of made-up neurons" "5 layers, 4 lags" \
-			gotest ./cmd/tfconvrnn-cli -run '^TestFindsTheLayerAndTheTimeOfADeepModel$'
+		run "compare finds layer, time and ceiling of made-up neurons" "3 layers, 4 lags" \
+			gotest ./cmd/tfconvrnn-cli -run '^TestFindsTheLayerAndTheTime$'
 		if [ -z "${TFCONVRNN_BRAINSCORE_PYTHON-}" ] && python3.11 -m venv "$logs/brainscore" &&
 			"$logs/brainscore/bin/pip" install --quiet --no-deps -r scripts/python-requirements-brainscore.txt; then
 			export TFCONVRNN_BRAINSCORE_PYTHON="$logs/brainscore/bin/python"

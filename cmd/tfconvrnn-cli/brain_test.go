@@ -60,14 +60,6 @@ func TestFindsTheLayerAndTheTime(t *testing.T) {
 	testFinds(t, brain{model: "timedecay_shallow", layer: "conv4", layers: []string{"conv4", "conv5", "imnetds"}, stimuli: 128, lagMs: 20, firstBin: 8})
 }
 
-// The same in a model of eleven layers takes minutes.
-func TestFindsTheLayerAndTheTimeOfADeepModel(t *testing.T) {
-	if os.Getenv("TFCONVRNN_LONG") == "" {
-		t.Skip("takes minutes; set TFCONVRNN_LONG=1")
-	}
-	testFinds(t, brain{model: "ugrnn_intermediate", layer: "conv9", layers: []string{"conv7", "conv8", "conv9", "conv10", "imnetds"}, stimuli: 200, lagMs: 20, firstBin: 11})
-}
-
 func testFinds(t *testing.T, b brain) {
 	if _, err := runtimePath(); err != nil {
 		require.NotEqual(t, "1", os.Getenv(requireEnv), "%v", err)
