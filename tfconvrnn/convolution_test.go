@@ -29,7 +29,7 @@ func TestConvolutions(t *testing.T) {
 				t.Skip("needs this project's operations")
 			}
 			assert.Equal(t, ConvolutionDirect, direct.Convolution())
-			assert.Equal(t, winograd+kernels.Instructions()[0], auto.Convolution())
+			assert.Equal(t, Convolution(winograd+kernels.Instructions()[0]), auto.Convolution())
 			for _, batch := range []int{1, 3} {
 				stimuli := testStimuli(t, batch)
 				options := []ExtractOption{WithPresentation(Custom(9, 5)), AllTimesteps(), BatchSize(batch)}

@@ -347,7 +347,7 @@ func TestOutputsWithoutWhatAFigureNeeds(t *testing.T) {
 	layout.Streamed = layout.Streamed[:2]
 	_, err := Probabilities(t.Context(), npz(t, layout, nil), Options{})
 	require.ErrorIs(t, err, ErrImpossible)
-	assert.ErrorContains(t, err, "--layers …,imnetds")
+	assert.ErrorContains(t, err, "the layer imnetds, which is not there")
 
 	layout = madeUp(3)
 	layout.Streamed[2].RowShape = []int{3, 64}

@@ -271,7 +271,7 @@ func (b *tab) saved(dir, name string) []byte {
 		_, err := os.Stat(path)
 		return err == nil
 	}, 30*time.Second, 20*time.Millisecond, name)
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(time.Second) // Chromium drops a download that begins while the one before is being put away
 	content, err := os.ReadFile(path)
 	require.NoError(b, err)
 	return content
