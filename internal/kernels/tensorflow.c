@@ -16,6 +16,7 @@
 #include "tensorflow.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,7 +200,13 @@ static const char *check_stencil(const TF_Tensor *stencil, const convolution *op
 // read_filter reads the filter of a key's source, or says what is wrong.
 static int read_filter(const char *key, int source, float *to, size_t count, char *problem, size_t size) {
   problem[0] = 0;
-  return kernels_read((char *)key, source, to, (int64_t)count, problem, (int)size);
+  // Go lets its signals through to a thread that calls it, for as long as that lives. They
+  // are not for TensorFlow's threads.
+  sigset_t before;
+  pthread_sigmask(SIG_SETMASK, NULL, &before);
+  int result = kernels_read((char *)key, source, to, (int64_t)count, problem, (int)size);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return result;
 }
 
 // pack reads the filters and packs them in a form. What is read lies on pages of its own:
