@@ -140,20 +140,5 @@ func (g *Gram) centred(rows, train []int) []float64 {
 	return c
 }
 
-// dot has several sums, so that the compiler and the processor can work on them at
-// once.
-func dot(a, b []float64) float64 {
-	var s [4]float64
-	b = b[:len(a)]
-	i := 0
-	for ; i+4 <= len(a); i += 4 {
-		s[0] += a[i] * b[i]
-		s[1] += a[i+1] * b[i+1]
-		s[2] += a[i+2] * b[i+2]
-		s[3] += a[i+3] * b[i+3]
-	}
-	for ; i < len(a); i++ {
-		s[0] += a[i] * b[i]
-	}
-	return s[0] + s[1] + (s[2] + s[3])
-}
+// dot is the inner product of vectors of one length.
+func dot(a, b []float64) float64 { return products.Dot(a, b) }

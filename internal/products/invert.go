@@ -104,9 +104,9 @@ func cholesky(a []float64, n int) (smallest float64) {
 		row := a[i*n:][:i+1]
 		for j := range i {
 			other := a[j*n:][:j+1]
-			row[j] = (row[j] - dot(row[:j], other[:j])) / other[j]
+			row[j] = (row[j] - Dot(row[:j], other[:j])) / other[j]
 		}
-		pivot := row[i] - dot(row[:i], row[:i])
+		pivot := row[i] - Dot(row[:i], row[:i])
 		smallest = min(smallest, pivot)
 		if !(pivot > 0) {
 			return pivot
@@ -134,8 +134,9 @@ func invertTriangle(inverse, l []float64, n int) {
 	}
 }
 
-// dot has several sums, so that the processor works on them at once.
-func dot(a, b []float64) float64 {
+// Dot is the inner product of vectors of one length. It has several sums, so that the processor
+// works on them at once.
+func Dot(a, b []float64) float64 {
 	var s [4]float64
 	b = b[:len(a)]
 	i := 0
