@@ -48,6 +48,9 @@ func BehaviourOverTime(ctx context.Context, f Features, trials []Trial, o Behavi
 		o.Consistencies = []Consistency{I2n}
 	}
 	layers, err := layersOf(f, o.Layers)
+	if err == nil {
+		trials, _, err = CompleteTrials(trials, RefuseMissing)
+	}
 	if err != nil {
 		return nil, err
 	}

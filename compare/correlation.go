@@ -12,8 +12,9 @@ import (
 //
 //	r = Σ(a−ā)(b−b̄)/(‖a−ā‖‖b−b̄‖)
 func Pearson(a, b []float64) float64 {
-	ca, na := centred(a)
-	cb, nb := centred(b)
+	var ca, cb []float64
+	var na, nb float64
+	both(len(a), func() { ca, na = centred(a) }, func() { cb, nb = centred(b) })
 	if math.IsNaN(na) || math.IsNaN(nb) {
 		return math.NaN()
 	}
@@ -22,6 +23,16 @@ func Pearson(a, b []float64) float64 {
 		r += ca[i] / na * (cb[i] / nb)
 	}
 	return max(-1, min(1, r))
+}
+
+// both does something to two vectors, at once if they are long.
+func both(length int, one, other func()) {
+	if length < 1<<16 {
+		one()
+		other()
+		return
+	}
+	parallel.Both(one, other)
 }
 
 // relativeConstant is where SciPy warns of an input that is nearly constant.
@@ -44,7 +55,12 @@ func centred(v []float64) ([]float64, float64) {
 }
 
 // Spearman returns the correlation of the ranks of two vectors.
-func Spearman(a, b []float64) float64 { return Pearson(Ranks(a), Ranks(b)) }
+func Spearman(a, b []float64) float64 { return Pearson(ranksOf(a, b)) }
+
+func ranksOf(a, b []float64) (ra, rb []float64) {
+	both(len(a), func() { ra = Ranks(a) }, func() { rb = Ranks(b) })
+	return ra, rb
+}
 
 // Ranks returns the ranks of values, from 1; equal values have the mean of theirs. The
 // rank of NaN is NaN.
@@ -59,10 +75,9 @@ func Ranks(v []float64) []float64 {
 		}
 		low, high = min(low, x), max(high, x)
 	}
-	// Many values are parted by size first: then each part stays in the cache while it is sorted, and all
-	// cores sort.
-	const inPart = 1024
-	parts := min(len(v)/inPart, 1<<16)
+	// Many values are parted by size first: then each part is sorted in no time, and all cores sort.
+	const inPart, mostParts = 16, 1 << 20
+	parts := min(len(v)/inPart, mostParts)
 	scale := float64(parts) / (high - low)
 	if parts < 2 || !(scale > 0) || math.IsInf(scale, 0) {
 		parts, scale = 1, 0
@@ -71,7 +86,7 @@ func Ranks(v []float64) []float64 {
 	if parts == 1 {
 		part = func(float64) int { return 0 } // also of infinities
 	}
-	ends := make([]int, parts+1)
+	ends := make([]int32, parts+1)
 	for _, x := range v {
 		if !math.IsNaN(x) {
 			ends[part(x)+1]++
@@ -88,29 +103,40 @@ func Ranks(v []float64) []float64 {
 			next[p]++
 		}
 	}
-	parallel.For(parts, 16, func(p int) { rankPart(ranks, v, places[ends[p]:ends[p+1]], ends[p]) })
+	const together = 1 << 10 // parts
+	parallel.For((parts+together-1)/together, 1, func(piece int) {
+		var spare []ranked
+		for p := piece * together; p < min(parts, (piece+1)*together); p++ {
+			spare = rankPart(ranks, v, places[ends[p]:ends[p+1]], int(ends[p]), spare)
+		}
+	})
 	return ranks
 }
 
-// rankPart ranks the values at some places, before which so many come.
-func rankPart(ranks, v []float64, places []int32, before int) {
-	type entry struct {
-		value float64
-		at    int32
+// ranked is a value and its place.
+type ranked struct {
+	value float64
+	at    int32
+}
+
+// rankPart ranks the values at some places, before which so many come. It returns a buffer for the next ones.
+func rankPart(ranks, v []float64, places []int32, before int, spare []ranked) []ranked {
+	sorted := spare[:0]
+	for _, at := range places {
+		sorted = append(sorted, ranked{v[at], at})
 	}
-	sorted := make([]entry, len(places))
-	for i, at := range places {
-		sorted[i] = entry{v[at], at}
-	}
-	slices.SortFunc(sorted, func(a, b entry) int {
-		switch {
-		case a.value < b.value:
-			return -1
-		case a.value > b.value:
-			return 1
+	const few = 32
+	if len(sorted) > few {
+		slices.SortFunc(sorted, func(a, b ranked) int { return compareFloats(a.value, b.value) })
+	} else {
+		for i := 1; i < len(sorted); i++ {
+			e, k := sorted[i], i
+			for ; k > 0 && sorted[k-1].value > e.value; k-- {
+				sorted[k] = sorted[k-1]
+			}
+			sorted[k] = e
 		}
-		return 0
-	})
+	}
 	for from := 0; from < len(sorted); {
 		to := from + 1
 		for to < len(sorted) && sorted[to].value == sorted[from].value {
@@ -121,6 +147,7 @@ func rankPart(ranks, v []float64, places []int32, before int) {
 		}
 		from = to
 	}
+	return sorted
 }
 
 // SpearmanBrown is the reliability of twice as much data as r is of: 2r/(1+r).

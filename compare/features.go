@@ -52,12 +52,6 @@ type Responses interface {
 	Labels(name string) []string
 }
 
-// Limits on the memory that Gram matrices are made in.
-const (
-	mostBlock = 24 << 20 // float32 values of features
-	mostGrams = 40 << 20 // float64 values of Gram matrices made at once
-)
-
 // window is a span of time of a layer's features: the weights of its bins.
 type window struct {
 	bin     Bin
@@ -95,66 +89,6 @@ func windowOf(layer FeatureLayer, target Bin) window {
 
 const notDriven = "not driven: the stimulus has not reached the layer"
 
-// Grams streams the features of some stimuli, by their positions, in a layer into a Gram
-// matrix for each list of weights of the layer's bins; features of a list with several weights are
-// their mean. The features are read in blocks of stimuli × features, as often as needed to
-// keep within a few hundred MB, beside the matrices. Errors are the features' own, wrap ErrData, or are ctx's.
-func Grams(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64) ([]*Gram, error) {
-	about := f.Layers()[layer]
-	size, bins, n := about.Size, max(len(about.Bins), 1), len(stimuli)
-	if n == 0 || size == 0 {
-		return nil, fmt.Errorf("%w: %d features of %d stimuli", ErrData, size, n)
-	}
-	grams := make([]*Gram, len(weights))
-	for i := range grams {
-		grams[i] = NewGram(n)
-	}
-	width := min(max(mostBlock/n, n/2, 1), size) // for many stimuli a quarter of what the matrix takes
-	type part struct{ window, from, to int }
-	var parts []part
-	for i := range weights {
-		for from := 0; from < size; from += width {
-			parts = append(parts, part{i, from, min(from+width, size)})
-		}
-	}
-	for len(parts) > 0 {
-		count, columns := 0, 0
-		for count < len(parts) && (count == 0 || columns+parts[count].to-parts[count].from <= width) {
-			columns += parts[count].to - parts[count].from
-			count++
-		}
-		block := make([]float32, n*columns)
-		var wanted []int // bins
-		for b := range bins {
-			if slices.ContainsFunc(parts[:count], func(p part) bool { return weights[p.window][b] != 0 }) {
-				wanted = append(wanted, b)
-			}
-		}
-		for i, stimulus := range stimuli {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			row, err := rowAt(f, layer, stimulus, wanted)
-			if err != nil {
-				return nil, err
-			}
-			at := i * columns
-			for _, p := range parts[:count] {
-				at += copy(block[at:], blended(row, size, pick(weights[p.window], wanted), p.from, p.to))
-			}
-		}
-		at := 0
-		for _, p := range parts[:count] {
-			if err := grams[p.window].Add(block[at:], p.to-p.from, columns); err != nil {
-				return nil, named(err, f, layer, stimuli)
-			}
-			at += p.to - p.from
-		}
-		parts = parts[count:]
-	}
-	return grams, nil
-}
-
 // notFinite is a feature that is NaN or infinite. It is ErrData.
 type notFinite struct {
 	feature, stimulus int
@@ -169,6 +103,9 @@ func (e *notFinite) Unwrap() error { return ErrData }
 
 // named names the layer and stimulus of an error of Gram.Add.
 func named(err error, f Features, layer int, stimuli []int) error {
+	if err == nil {
+		return nil
+	}
 	var bad *notFinite
 	if errors.As(err, &bad) {
 		err = fmt.Errorf("%w: feature %d of stimulus %s is %v", ErrData, bad.feature, f.Stimuli()[stimuli[bad.stimulus%len(stimuli)]], bad.value)
@@ -271,7 +208,8 @@ const (
 	// DropStimuli leaves out neuroids without any response, and then stimuli that one of
 	// the others lacks.
 	DropStimuli Missing = "drop-stimuli"
-	// PerNeuroid fits each neuroid on its own stimuli; ridge only.
+	// PerNeuroid fits each neuroid on its own stimuli, by ridge; of dissimilarities and CKA, compares two stimuli by the
+	// neuroids that have responses to both.
 	PerNeuroid Missing = "per-neuroid"
 )
 

@@ -49,13 +49,16 @@ func (g *Gram) Add(features []float32, count, stride int) error {
 	if count < 0 || stride < count || len(features) < (g.n-1)*stride+count {
 		return fmt.Errorf("%w: %d values are not %d features of %d stimuli", ErrData, len(features), count, g.n)
 	}
-	for i := range g.n {
-		row := features[i*stride:][:count]
-		for j, v := range row {
-			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return &notFinite{g.features + j, i, v}
-			}
+	parallel.For(g.n, 64, func(i int) {
+		for _, v := range features[i*stride:][:count] {
 			g.sums[i] += float64(v)
+		}
+	})
+	for i, sum := range g.sums {
+		row := features[i*stride:][:count]
+		if math.IsNaN(sum) || math.IsInf(sum, 0) { // sums of finite float32 are
+			j := slices.IndexFunc(row, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) })
+			return &notFinite{g.features + j, i, row[j]}
 		}
 		g.varies = g.varies || !slices.Equal(row, features[:count])
 	}

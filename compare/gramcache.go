@@ -2,6 +2,7 @@ package compare
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -68,49 +69,71 @@ func (c *GramCache) String() string {
 // Clear removes all that is kept.
 func (c *GramCache) Clear() error { return c.shrink(0) }
 
-// Grams is Grams, from the cache where they are there. A nil cache keeps nothing, nor
+// EachGram is the function EachGram, with matrices from the cache where they are there. A nil cache keeps nothing, nor
 // are matrices of features of no Identity kept. An error to write is no error: it is made again next time.
-func (c *GramCache) Grams(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64) ([]*Gram, error) {
+func (c *GramCache) EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64, use func(i int, g *Gram) error) error {
 	// In the order of the features they are read fastest, and serve all orders.
 	sorted := slices.Sorted(slices.Values(stimuli))
-	grams := make([]*Gram, len(weights))
-	keys := make([]string, len(weights))
-	var missing []int
-	about := f.Layers()[layer]
-	identified, _ := f.(Identified)
-	for i, w := range weights {
-		if c != nil && identified != nil {
-			if identity := identified.Identity(); identity != "" {
-				keys[i] = gramKey(identity, about.Name, w, pick(f.Stimuli(), sorted))
-				grams[i] = c.read(keys[i], len(stimuli), about.Size)
-			}
-		}
-		if grams[i] == nil {
-			missing = append(missing, i)
-		}
-	}
-	if len(missing) > 0 {
-		made, err := Grams(ctx, f, layer, sorted, pick(weights, missing))
-		if err != nil {
-			return nil, err
-		}
-		for i, at := range missing {
-			grams[at] = made[i]
-			if keys[at] != "" {
-				c.write(keys[at], made[i])
-			}
-		}
-	}
 	place := make([]int, len(stimuli))
 	for i, at := range stimuli {
 		place[i], _ = slices.BinarySearch(sorted, at)
 	}
-	if !slices.IsSorted(place) {
-		for i := range grams {
-			grams[i].reorder(place)
+	give := func(i int, g *Gram) error {
+		if !slices.IsSorted(place) {
+			g.reorder(place)
+		}
+		return use(i, g)
+	}
+	if m, ok := f.(Multiplied); ok && m.Multiplied() {
+		for i, w := range weights {
+			g, err := m.Gram(layer, sorted, w)
+			if err != nil {
+				return err
+			}
+			if err := give(i, g); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	keys := make([]string, len(weights))
+	about := f.Layers()[layer]
+	if identified, ok := f.(Identified); ok && c != nil && identified.Identity() != "" {
+		for i, w := range weights {
+			keys[i] = gramKey(identified.Identity(), about.Name, w, pick(f.Stimuli(), sorted))
 		}
 	}
-	return grams, nil
+	var missing []int // one after the other
+	compute := func() error {
+		if len(missing) == 0 {
+			return nil
+		}
+		these := missing
+		missing = nil
+		return EachGram(ctx, f, layer, sorted, pick(weights, these), func(m int, g *Gram) error {
+			if keys[these[m]] != "" {
+				c.write(keys[these[m]], g)
+			}
+			return give(these[m], g)
+		})
+	}
+	for i, key := range keys {
+		var g *Gram
+		if key != "" {
+			g = c.read(key, len(stimuli), about.Size)
+		}
+		if g == nil {
+			missing = append(missing, i)
+			continue
+		}
+		if err := compute(); err != nil {
+			return err
+		}
+		if err := give(i, g); err != nil {
+			return err
+		}
+	}
+	return compute()
 }
 
 func gramKey(identity, layer string, weights []float64, stimuli []string) string {
@@ -119,17 +142,17 @@ func gramKey(identity, layer string, weights []float64, stimuli []string) string
 	return hex.EncodeToString(h.Sum(nil))[:40]
 }
 
-// reorder makes stimulus i the one that was at place[i].
+// reorder makes stimulus i the one that was at place[i]. There may be fewer of them.
 func (g *Gram) reorder(place []int) {
-	k := make([]float64, len(g.k))
+	k := make([]float64, len(place)*len(place))
 	from := g.matrix()
 	for i, at := range place {
-		row := k[i*g.n:][:g.n]
+		row := k[i*len(place):][:len(place)]
 		for j, other := range place {
 			row[j] = from[at*g.n+other]
 		}
 	}
-	g.k, g.sums = k, pick(g.sums, place)
+	g.k, g.n, g.sums = k, len(place), pick(g.sums, place)
 }
 
 // gramHeader is followed by the sums and the lower triangle, float64, little-endian, and the SHA-256 of it
@@ -147,16 +170,37 @@ func (c *GramCache) file(key string) string { return filepath.Join(c.folder, key
 // read returns what is kept under a key, or nil.
 func (c *GramCache) read(key string, n, features int) *Gram {
 	name := c.file(key)
-	file, err := os.Open(name)
+	g, err := readGram(name, n, features)
 	if err != nil {
 		return nil
 	}
+	now := time.Now()
+	_ = os.Chtimes(name, now, now) // those not used for longest go first
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.found++
+	c.size += gramBytes(n)
+	return g
+}
+
+// errGramFile means a file that does not hold the matrix it should.
+var errGramFile = errors.New("not the Gram matrix that it should be, or damaged")
+
+// readGram reads what writeGram wrote.
+func readGram(name string, n, features int) (*Gram, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
 	defer file.Close()
+	if info, err := file.Stat(); err != nil || info.Size() != gramBytes(n) {
+		return nil, fmt.Errorf("%s: %w", name, cmp.Or(err, errGramFile))
+	}
 	h := sha256.New()
 	in := io.TeeReader(file, h)
 	var header gramHeader
 	if binary.Read(in, binary.LittleEndian, &header) != nil || header != (gramHeader{gramMagic, int64(n), int64(features), header.Varies}) {
-		return nil
+		return nil, fmt.Errorf("%s: %w", name, errGramFile)
 	}
 	g := NewGram(n)
 	g.features, g.varies = features, header.Varies == 1
@@ -178,15 +222,9 @@ func (c *GramCache) read(key string, n, features int) *Gram {
 	sum := h.Sum(nil)
 	stored, err := io.ReadAll(io.LimitReader(file, sha256.Size+1))
 	if !ok || err != nil || !bytes.Equal(sum, stored) {
-		return nil
+		return nil, fmt.Errorf("%s: %w", name, errGramFile)
 	}
-	now := time.Now()
-	_ = os.Chtimes(name, now, now) // those not used for longest go first
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.found++
-	c.size += gramBytes(n)
-	return g
+	return g, nil
 }
 
 func gramBytes(n int) int64 { return int64(binary.Size(gramHeader{})+8*n+4*n*(n+1)) + sha256.Size }
@@ -194,12 +232,20 @@ func gramBytes(n int) int64 { return int64(binary.Size(gramHeader{})+8*n+4*n*(n+
 // write keeps a matrix if there is room for it.
 func (c *GramCache) write(key string, g *Gram) {
 	size := gramBytes(g.n)
-	if size > c.limit || os.MkdirAll(c.folder, 0o755) != nil || c.shrink(c.limit-size) != nil {
+	if size > c.limit || os.MkdirAll(c.folder, 0o755) != nil || c.shrink(c.limit-size) != nil || writeGram(c.file(key), g) != nil {
 		return
 	}
-	file, err := atomicfile.Create(c.file(key))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.added++
+	c.size += size
+}
+
+// writeGram writes a matrix, with a checksum: whole or not at all.
+func writeGram(name string, g *Gram) error {
+	file, err := atomicfile.Create(name)
 	if err != nil {
-		return
+		return err
 	}
 	defer file.Abort()
 	h := sha256.New()
@@ -226,13 +272,10 @@ func (c *GramCache) write(key string, g *Gram) {
 	if err == nil {
 		_, err = file.Write(h.Sum(nil))
 	}
-	if err != nil || file.Commit() != nil {
-		return
+	if err != nil {
+		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.added++
-	c.size += size
+	return file.Commit()
 }
 
 // shrink removes what was not used for longest until at most so many bytes are left.

@@ -44,6 +44,13 @@ func (c *counted) Row(_, stimulus int) ([]float32, error) {
 	return row, nil
 }
 
+// Grams has all matrices at once.
+func (c *GramCache) Grams(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64) ([]*Gram, error) {
+	grams := make([]*Gram, len(weights))
+	err := c.EachGram(ctx, f, layer, stimuli, weights, func(i int, g *Gram) error { grams[i] = g; return nil })
+	return grams, err
+}
+
 var twoBins = [][]float64{{1, 0}, {0, 1}}
 
 func TestGramsAreKept(t *testing.T) {

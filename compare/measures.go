@@ -81,6 +81,9 @@ func (a *alignment) rdms(bin int) (*binRDMs, error) {
 				part = append(part, pick(row, neuroids))
 			}
 		}
+		if a.o.Missing == PerNeuroid && part.hasMissing() {
+			return PairwiseRDM(part, a.o.Measure)
+		}
 		return responseRDM(a.o.Measure, part, func() (Trials, error) { return a.trialsOf(bin, neuroids) })
 	}
 	b := &binRDMs{lower: nan(), upper: nan()}

@@ -69,6 +69,9 @@ func OST(ctx context.Context, bins []OSTFeatures, measured *SolutionTimes, decod
 	if len(measured.Labels) != n || len(measured.Times) != n || len(measured.Thresholds) != n {
 		return nil, fmt.Errorf("%w: solution times of %d images with %d labels, %d times, %d thresholds", ErrData, n, len(measured.Labels), len(measured.Times), len(measured.Thresholds))
 	}
+	if _, _, err := measured.Complete(RefuseMissing); err != nil {
+		return nil, err
+	}
 	for i, bin := range bins {
 		if len(bin.Features) != n || i > 0 && bin.Start <= bins[i-1].Start {
 			return nil, fmt.Errorf("%w: bin %d has %d images and begins at %v ms; there are %d, and bins ascend", ErrData, i, len(bin.Features), bin.Start, n)

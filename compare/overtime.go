@@ -376,23 +376,10 @@ func (c *fitting) layer(ctx context.Context, at int) error {
 		return c.directly(ctx, at, pairs)
 	}
 	scores := make([]TimeScore, len(pairs))
-	most := max(mostGrams/(len(c.at)*len(c.at)), 1)
-	for first := 0; first == 0 || first < len(weights); first += most {
-		last := min(first+most, len(weights))
-		var grams []*Gram
-		if last > first {
-			var err error
-			if grams, err = c.o.Cache.Grams(ctx, c.f, at, c.at, weights[first:last]); err != nil {
-				return err
-			}
-		}
+	score := func(gram int, g *Gram) error {
 		for i, p := range pairs {
-			if p.gram < 0 && first > 0 || p.gram >= 0 && (p.gram < first || p.gram >= last) {
+			if p.gram != gram {
 				continue
-			}
-			var g *Gram
-			if p.gram >= 0 {
-				g = grams[p.gram-first]
 			}
 			if err := ctx.Err(); err != nil {
 				return err
@@ -404,6 +391,13 @@ func (c *fitting) layer(ctx context.Context, at int) error {
 			scores[i] = *score
 			c.progressed()
 		}
+		return nil
+	}
+	if err := score(-1, nil); err != nil {
+		return err
+	}
+	if err := c.o.Cache.EachGram(ctx, c.f, at, c.at, weights, score); err != nil {
+		return err
 	}
 	c.result.Scores = append(c.result.Scores, scores...)
 	return nil

@@ -64,6 +64,8 @@ type ResultScore struct {
 	// Region is that of the neuroids, where each has scores of its own.
 	Region string `json:"region,omitempty"`
 	Layer  string `json:"layer,omitempty"`
+	// OtherLayer is what Layer is compared with, of similarities between layers.
+	OtherLayer string `json:"other_layer,omitempty"`
 	// TimeBinStart and TimeBinEnd are the bin of the responses in ms, nil without time; the
 	// feature bin is nil where it is the same.
 	TimeBinStart    *Number `json:"time_bin_start"`

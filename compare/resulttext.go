@@ -65,6 +65,7 @@ var csvColumns = []resultColumn{
 	{name: "offset_ms", value: func(s *ResultScore) string { return s.Offset.text() }, optional: true},
 	{name: "consistency", value: func(s *ResultScore) string { return s.Consistency }, optional: true},
 	{name: "correct", value: func(s *ResultScore) string { return s.Correct.text() }, optional: true},
+	{name: "other_layer", value: func(s *ResultScore) string { return s.OtherLayer }, optional: true},
 	{name: "solved", value: func(s *ResultScore) string { return s.Solved.text() }, optional: true},
 	{name: "chosen", value: func(s *ResultScore) string { return s.Chosen }, optional: true},
 	{name: "score_not_nested", value: func(s *ResultScore) string { return s.NotNested.text() }, optional: true},
@@ -125,6 +126,15 @@ func (r *Result) tableColumns() []resultColumn {
 			return "-"
 		}
 		return text
+	}
+	if r.Between() {
+		return []resultColumn{
+			{name: "LAYER", value: func(s *ResultScore) string { return s.Layer }},
+			{name: "OTHER LAYER", value: func(s *ResultScore) string { return s.OtherLayer }},
+			{name: "MS", value: func(s *ResultScore) string { return span(s.TimeBinStart, s.TimeBinEnd) }},
+			{name: "SCORE", value: func(s *ResultScore) string { return s.Score.short() }},
+			{name: "", value: func(s *ResultScore) string { return s.Reason }},
+		}
 	}
 	return []resultColumn{
 		{name: "REGION", value: func(s *ResultScore) string { return s.Region }, optional: true},

@@ -94,7 +94,7 @@ func (r Ridge) predict(g *Gram, targets Targets, splits []Split) ([]*fitted, err
 }
 
 // largeRidge is the number of stimuli from which on not all alphas are tried one by one.
-const largeRidge = 600
+const largeRidge = 1500
 
 // fromInverses fits all splits by the inverses that they share. It returns nil where some alpha is too
 // small for the features' rounding.

@@ -67,7 +67,7 @@ func similar(x, y []float64, n int, s Similarity) float64 {
 	case Correlation:
 		return Pearson(x, y)
 	case RankCorrelation, RhoA:
-		rx, ry := Ranks(x), Ranks(y)
+		rx, ry := ranksOf(x, y)
 		if s == RankCorrelation {
 			return Pearson(rx, ry)
 		}

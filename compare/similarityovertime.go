@@ -124,7 +124,7 @@ func (o *AlignmentOptions) check(r Responses) error {
 		{!slices.Contains(Measures(), o.Measure), fmt.Sprintf("unknown measure %q", o.Measure)},
 		{o.FeatureMeasure != CorrelationMeasure && o.FeatureMeasure != EuclideanMeasure, fmt.Sprintf("features have no measure %q: no repetitions, and no rates", o.FeatureMeasure)},
 		{o.Subjects != nil && len(o.Subjects) != len(r.Neuroids()), fmt.Sprintf("subjects of %d neuroids, and there are %d", len(o.Subjects), len(r.Neuroids()))},
-		{o.Missing == PerNeuroid, "only ridge can fit each neuroid on its own stimuli"},
+		{o.Missing == PerNeuroid && o.Alignment == RSA && o.Measure != CorrelationMeasure && o.Measure != EuclideanMeasure, fmt.Sprintf("%s dissimilarities need all responses", o.Measure)},
 		{o.Matrix && len(o.Offsets) > 1, "all times are compared with all, so that offsets are not needed"},
 		{o.Inference != nil && (o.Alignment != RSA || o.Splits != nil), "inference is of dissimilarities of all stimuli"},
 	} {
@@ -150,7 +150,11 @@ func (a *alignment) compare(layer string, g *Gram, p pair) (*TimeScore, error) {
 		if err != nil {
 			return nil, err
 		}
-		responses, err := GramOfTargets(targets)
+		gram := GramOfTargets
+		if a.o.Missing == PerNeuroid && targets.hasMissing() {
+			gram = pairwiseGram
+		}
+		responses, err := gram(targets)
 		if err != nil {
 			return nil, err
 		}

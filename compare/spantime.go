@@ -72,7 +72,7 @@ func spanningGram(ctx context.Context, f Features, at int, stimuli []int, weight
 		return nil, fmt.Errorf("%w: %d bins of %d stimuli are %d rows for one mapping, and at most %d fit into memory; take fewer bins", ErrData, len(weights), n, rows, mostSpanning)
 	}
 	g := NewGram(rows)
-	width := min(max(mostBlock/rows, 1), about.Size)
+	width := min(max(mostShelved/rows, 1), about.Size)
 	for from := 0; from < about.Size; from += width {
 		to := min(from+width, about.Size)
 		block := make([]float32, rows*(to-from))

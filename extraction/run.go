@@ -34,6 +34,9 @@ type RunOptions struct {
 	Stage func(name string) (end func())
 	// FFmpeg is the program that reads videos; see stimuli.Options.
 	FFmpeg string
+	// Writer, if not nil, takes the rows instead of a file of the request's format, which must not be Zarr. Nothing is
+	// written then, and nothing resumed.
+	Writer features.Writer
 }
 
 // defaults fills in what is nil, except Trace, which costs time.
@@ -168,6 +171,9 @@ func (d *Draft) Run(ctx context.Context, model *tfconvrnn.Model, options RunOpti
 	begun := time.Now()
 	run := d.runFile
 	if d.recipe.Format == features.Zarr {
+		if options.Writer != nil {
+			return nil, fmt.Errorf("%w: a writer in the place of a Zarr store", tfconvrnn.ErrOption)
+		}
 		run = d.runStore
 	}
 	result, err := run(ctx, options, func(p *Plan, first int) (engine, *reading, error) {
@@ -207,16 +213,11 @@ func (d *Draft) runFile(ctx context.Context, options RunOptions, compute newEngi
 		return nil, err
 	}
 	defer p.Close()
-	identity := newIdentity(p.Provenance, p.OnError, d.content.Columns[0].Values.([]string), d.content.Hashes.([]string))
-	writer, err := features.Create(p.Output, p.Format, p.layout, features.Options{
-		Force: options.Replace, ForceSize: options.ForceSize, Resume: options.Resume, CheckpointInterval: checkpointInterval, Identity: identity,
-		Accept: func(before json.RawMessage, rows int) (int, []features.Difference, error) {
-			return identity.Accept(before, rows, options.Warn)
-		},
-		Fill: map[string]float32{"valid": 1}, // a run that did not skip had no faults
-	})
-	if err != nil {
-		return nil, err
+	writer := options.Writer
+	if writer == nil {
+		if writer, err = d.create(p, options); err != nil {
+			return nil, err
+		}
 	}
 	defer writer.Abort() // no effect after Finish and Suspend
 	f := &fileRun{plan: p, writer: writer, options: &options, resumed: writer.Resumed(), result: &Result{
@@ -243,6 +244,18 @@ func (d *Draft) runFile(ctx context.Context, options RunOptions, compute newEngi
 		}
 	}
 	return f.result, err
+}
+
+// create makes the file that rows go into, or goes on with it.
+func (d *Draft) create(p *Plan, options RunOptions) (features.Writer, error) {
+	identity := newIdentity(p.Provenance, p.OnError, d.content.Columns[0].Values.([]string), d.content.Hashes.([]string))
+	return features.Create(p.Output, p.Format, p.layout, features.Options{
+		Force: options.Replace, ForceSize: options.ForceSize, Resume: options.Resume, CheckpointInterval: checkpointInterval, Identity: identity,
+		Accept: func(before json.RawMessage, rows int) (int, []features.Difference, error) {
+			return identity.Accept(before, rows, options.Warn)
+		},
+		Fill: map[string]float32{"valid": 1}, // a run that did not skip had no faults
+	})
 }
 
 // fileRun writes rows in their order.

@@ -101,7 +101,7 @@ func (c columns) need(file, what string, names ...string) ([]string, error) {
 
 // ReadTrials reads behavioural trials, one in each row of a table, or each presentation of BrainIO's
 // netCDF: stimulus_id, sample_obj (or truth), dist_obj and choice. where are conditions as
-// Selection's. The error wraps ErrFormat, ErrLayout or ErrSelection.
+// Selection's. A choice that is missing is "". The error wraps ErrFormat, ErrLayout or ErrSelection.
 func ReadTrials(name string, where ...string) ([]compare.Trial, error) {
 	c, err := openColumns(name, where)
 	if err != nil {
@@ -116,7 +116,10 @@ func ReadTrials(name string, where ...string) ([]compare.Trial, error) {
 	trials := make([]compare.Trial, len(lists[0]))
 	for i := range trials {
 		trials[i] = compare.Trial{Image: lists[0][i], Sample: lists[1][i], Distractor: lists[2][i], Choice: lists[3][i]}
-		if t := trials[i]; t.Choice != t.Sample && t.Choice != t.Distractor {
+		if strings.EqualFold(trials[i].Choice, "nan") {
+			trials[i].Choice = ""
+		}
+		if t := trials[i]; t.Choice != "" && t.Choice != t.Sample && t.Choice != t.Distractor {
 			return nil, fmt.Errorf("%s: trial %d: %w: %q was chosen between %q and %q", name, i, ErrFormat, t.Choice, t.Sample, t.Distractor)
 		}
 	}

@@ -1,6 +1,7 @@
 package recordings
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/features"
 )
 
 // ComputedFeatures are features of which only the shape is known until they are first asked for: then
@@ -36,6 +38,98 @@ func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity 
 		return made.Close()
 	}
 	return f, f.check("features")
+}
+
+// MemoryFeatures keeps features in memory: the rows that an extraction writes, which then are features to compare. It is
+// a features.Writer.
+type MemoryFeatures struct {
+	layout *features.Layout
+	arrays [][]float32
+	at     []int // the array of each layer
+}
+
+// NewMemoryFeatures returns room for the rows of a layout.
+func NewMemoryFeatures(layout *features.Layout) *MemoryFeatures {
+	m := &MemoryFeatures{layout: layout}
+	for i, s := range layout.Streamed {
+		size := layout.Rows
+		for _, n := range s.RowShape {
+			size *= n
+		}
+		m.arrays = append(m.arrays, make([]float32, 0, size))
+		if s.Layer != nil {
+			m.at = append(m.at, i)
+		}
+	}
+	return m
+}
+
+// WriteRows adds rows; the error wraps features.ErrOrder.
+func (m *MemoryFeatures) WriteRows(array, firstRow int, data []float32) error {
+	a := m.arrays[array]
+	if row := cap(a) / m.layout.Rows; len(a) != firstRow*row || len(a)+len(data) > cap(a) {
+		return fmt.Errorf("%w: %d values from row %d on, after %d of %d", features.ErrOrder, len(data), firstRow, len(a), cap(a))
+	}
+	m.arrays[array] = append(a, data...)
+	return nil
+}
+
+// Resumed is 0.
+func (m *MemoryFeatures) Resumed() int { return 0 }
+
+// Finish returns an error that wraps features.ErrIncomplete where rows are missing.
+func (m *MemoryFeatures) Finish(context.Context) error {
+	for i, a := range m.arrays {
+		if len(a) < cap(a) {
+			return fmt.Errorf("%w: %d of %d values of %s", features.ErrIncomplete, len(a), cap(a), m.layout.Streamed[i].Name)
+		}
+	}
+	return nil
+}
+
+// Suspend does nothing.
+func (m *MemoryFeatures) Suspend() error { return nil }
+
+// Abort does nothing.
+func (m *MemoryFeatures) Abort() error { return nil }
+
+// Features are what was written, of stimuli with these ids.
+func (m *MemoryFeatures) Features(stimuli []string) (*FeatureFile, error) {
+	f := &FeatureFile{stimuli: stimuli, layers: LayersOf(m.layout), close: func() error { return nil }}
+	for _, a := range m.layout.Attributes {
+		if a.Name == "provenance" {
+			f.provenance = a.Value
+		}
+	}
+	var some []float32
+	f.rows = func(layer, stimulus int, bins []int) ([]float32, error) {
+		l := f.layers[layer]
+		row := m.arrays[m.at[layer]][stimulus*len(l.Bins)*l.Size:][:len(l.Bins)*l.Size]
+		if bins == nil {
+			return row, nil
+		}
+		some = some[:0]
+		for _, b := range bins {
+			some = append(some, row[b*l.Size:][:l.Size]...)
+		}
+		return some, nil
+	}
+	return f, f.check("features")
+}
+
+// LayersOf are the layers of a layout.
+func LayersOf(layout *features.Layout) (layers []compare.FeatureLayer) {
+	for _, s := range layout.Streamed {
+		if s.Layer == nil {
+			continue
+		}
+		l := compare.FeatureLayer{Name: s.Name, Bins: compare.TimestepBins(s.Layer.Timesteps...), Driven: s.Layer.Driven, Size: 1}
+		for _, n := range s.RowShape[1:] {
+			l.Size *= n
+		}
+		layers = append(layers, l)
+	}
+	return layers
 }
 
 // stateOf is a hash of the names, sizes and times of the files of features; "" if they cannot be seen.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,13 +16,14 @@ import (
 )
 
 // FeatureFile is features in a file: what extract writes, or BrainIO's
-// netCDF-4. It is not safe for concurrent use. The caller closes it.
+// netCDF-4; or in a folder of their Gram matrices. It is not safe for concurrent use. The caller closes it.
 type FeatureFile struct {
 	stimuli []string
 	layers  []compare.FeatureLayer
 	rows    func(layer, stimulus int, bins []int) ([]float32, error) // of all bins if nil
 	close   func() error
 	labels  map[string][]string
+	grams   *compare.GramFolder // nil where the features themselves are there
 
 	provenance string
 	identity   string
@@ -41,6 +43,14 @@ func (f *FeatureFile) Row(layer, stimulus int) ([]float32, error) {
 // RowAt is Row of some bins.
 func (f *FeatureFile) RowAt(layer, stimulus int, bins []int) ([]float32, error) {
 	return f.rows(layer, stimulus, bins)
+}
+
+// Multiplied tells whether there are only Gram matrices of the features. Row is an error then.
+func (f *FeatureFile) Multiplied() bool { return f.grams != nil }
+
+// Gram returns one of them; see compare.GramFolder.
+func (f *FeatureFile) Gram(layer int, stimuli []int, weights []float64) (*compare.Gram, error) {
+	return f.grams.Gram(layer, stimuli, weights)
 }
 
 // Labels are the values of a coordinate of the stimuli, nil if there is none.
@@ -81,7 +91,21 @@ func OpenFeatures(name string) (*FeatureFile, error) {
 	return f, err
 }
 
+// openGrams opens what compare.MakeGrams makes.
+func openGrams(name string) (*FeatureFile, error) {
+	grams, err := compare.OpenGrams(name)
+	if err != nil {
+		return nil, err
+	}
+	f := &FeatureFile{stimuli: grams.Stimuli(), layers: grams.Layers(), grams: grams, provenance: grams.About(), close: func() error { return nil }}
+	f.rows = func(layer, stimulus int, _ []int) ([]float32, error) { return grams.Row(layer, stimulus) }
+	return f, f.check(name)
+}
+
 func openFeatures(name string) (*FeatureFile, error) {
+	if _, err := os.Stat(filepath.Join(name, compare.GramFolderName)); err == nil {
+		return openGrams(name)
+	}
 	store, err := features.Open(name)
 	if errors.Is(err, features.ErrFormat) {
 		if file, openErr := os.Open(name); openErr == nil { // a folder opens too, and is not HDF5

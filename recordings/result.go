@@ -31,8 +31,10 @@ func (r *Recording) Said(result *compare.Result) {
 // Describe completes a result for a file: the coordinates of the neuroids, the provenance of the
 // features, and the hashes of the files. Features and recording may be nil. Errors are of the file system, or ctx's.
 func Describe(ctx context.Context, result *compare.Result, f *FeatureFile, r *Recording) (err error) {
-	if result.DataSHA256, err = disk.SHA256(ctx, result.Data); err != nil {
-		return err
+	if result.Data != "" { // nothing between layers
+		if result.DataSHA256, err = disk.SHA256(ctx, result.Data); err != nil {
+			return err
+		}
 	}
 	if f != nil {
 		if json.Valid([]byte(f.Provenance())) {

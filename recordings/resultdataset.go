@@ -52,6 +52,7 @@ func newResultArrays(result *compare.Result) *resultArrays {
 		{name: "region", of: func(s *compare.ResultScore) string { return s.Region }},
 		{name: "consistency", of: func(s *compare.ResultScore) string { return s.Consistency }},
 		{name: "layer", of: func(s *compare.ResultScore) string { return s.Layer }},
+		{name: "other_layer", of: func(s *compare.ResultScore) string { return s.OtherLayer }},
 		{name: "offset", of: func(s *compare.ResultScore) string { return bin(s.Offset, s.Offset) }},
 		{name: "feature_bin", of: func(s *compare.ResultScore) string { return bin(featureBin(s)) }},
 		{name: "time_bin", of: func(s *compare.ResultScore) string { return bin(s.TimeBinStart, s.TimeBinEnd) }},
@@ -95,7 +96,7 @@ func (r *resultArrays) oneToOne(result *compare.Result) bool {
 	seen := map[[3]string]bool{}
 	for i := range result.Scores {
 		s := &result.Scores[i]
-		key := [3]string{s.Region, s.Layer + "\x00" + s.Consistency, bin(s.TimeBinStart, s.TimeBinEnd)}
+		key := [3]string{s.Region, s.Layer + "\x00" + s.OtherLayer + "\x00" + s.Consistency, bin(s.TimeBinStart, s.TimeBinEnd)}
 		if seen[key] {
 			return false
 		}
@@ -194,7 +195,7 @@ func (r *resultArrays) raw(name, about, split string, value func(s *compare.Resu
 func (r *resultArrays) coordinates() {
 	for _, a := range r.axes {
 		switch a.name {
-		case "region", "consistency", "layer":
+		case "region", "consistency", "layer", "other_layer":
 			r.add(features.Variable{Name: a.name, Dimensions: []string{a.name}, Shape: []int{len(a.places)}, Values: a.places, Coordinate: true})
 		case "offset":
 			r.edges(a, "offset_ms", func(s *compare.ResultScore) *compare.Number { return s.Offset })
@@ -253,7 +254,7 @@ func (r *resultArrays) edges(a axis, name string, value func(s *compare.ResultSc
 
 // dataset is a result as arrays.
 func dataset(result *compare.Result) (*features.Dataset, error) {
-	r := newResultArrays(result)
+	r := newResultArrays(result.Symmetric())
 	r.coordinates()
 	type score = compare.ResultScore
 	r.numbers("score", "score: "+result.Metric, func(s *score) *compare.Number { return &s.Score })

@@ -1,24 +1,15 @@
 package tfconvrnn
 
-import (
-	"bufio"
-	"os"
-	"strconv"
-	"strings"
-)
+import "github.com/tfconvrnn/go/internal/processor"
 
-// How a batch size is chosen where the caller gives none.
-const (
-	// largestChosenBatch is where larger batches gain little more on a processor.
-	largestChosenBatch = 8
-	// assumedMemory is the memory taken to be available where the system does not say.
-	assumedMemory = 4 << 30
-)
+// largestChosenBatch bounds the batch size that is chosen where the caller gives none: larger ones gain little more on
+// a processor.
+const largestChosenBatch = 8
 
 // chooseBatchSize takes the largest batch, up to largestChosenBatch, that fits
 // half of the memory that is available.
 func (m *Model) chooseBatchSize(x *Extraction) int {
-	available := availableMemory()
+	available := processor.AvailableMemory()
 	size := int((available/2 - m.weightBytes()) / x.bytesPerStimulus())
 	return max(1, min(largestChosenBatch, size))
 }
@@ -54,29 +45,4 @@ func (x *Extraction) bytesPerStimulus() int64 {
 	// A cell on unpooled maps of four times the size has some twenty values of
 	// them at hand.
 	return float * (int64(3+len(x.model.peers))*fetched + 20*4*largest)
-}
-
-// availableMemory is what Linux says can be had without swapping.
-func availableMemory() int64 {
-	f, err := os.Open("/proc/meminfo")
-	if err != nil {
-		return assumedMemory
-	}
-	defer f.Close()
-	available := int64(assumedMemory)
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) > 1 && fields[0] == "MemAvailable:" {
-			if n, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
-				available = n << 10
-			}
-		}
-	}
-	// A container may have less than the machine.
-	if limit, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(limit)), 10, 64); err == nil {
-			available = min(available, n)
-		}
-	}
-	return available
 }

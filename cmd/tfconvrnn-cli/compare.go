@@ -15,7 +15,7 @@ import (
 
 func newCompare() *cobra.Command {
 	return group("compare", "Compare features with neural and behavioural data",
-		newCompareFit(), newCompareBest(), newCompareCeiling(), newCompareRSA(), newCompareCKA(), newCompareOST(), newCompareBehaviour())
+		newCompareFit(), newCompareBest(), newCompareCeiling(), newCompareRSA(), newCompareCKA(), newCompareOST(), newCompareBehaviour(), newCompareGram())
 }
 
 // dataFlags name recordings, and what is taken of them.
@@ -124,7 +124,7 @@ func dataError(err error) error {
 	case errors.Is(err, recordings.ErrSelection), errors.Is(err, compare.ErrSplits), errors.Is(err, compare.ErrNoLayer), errors.Is(err, compare.ErrOptions):
 		return usage(err)
 	}
-	for _, cause := range []error{fs.ErrNotExist, fs.ErrPermission, recordings.ErrMissing, recordings.ErrDuplicate, recordings.ErrLayout, recordings.ErrFormat, compare.ErrData} {
+	for _, cause := range []error{fs.ErrNotExist, fs.ErrPermission, recordings.ErrMissing, recordings.ErrDuplicate, recordings.ErrLayout, recordings.ErrFormat, compare.ErrData, compare.ErrOtherGrams, compare.ErrGramsMissing} {
 		if errors.Is(err, cause) {
 			return inputError{err}
 		}
@@ -142,8 +142,12 @@ func hinted(err error) error {
 		err = fmt.Errorf("%w (--data-array, --data-axes, --data-coordinate and --data-bins say what is what)", err)
 	case errors.As(err, &missing):
 		err = fmt.Errorf("%w; --shared-stimuli leaves them out", err)
+	case errors.Is(err, compare.ErrOtherGrams):
+		err = fmt.Errorf("%w; choose another --out", err)
+	case errors.Is(err, compare.ErrGramsMissing):
+		err = fmt.Errorf("%w; the same compare gram makes them", err)
 	case errors.Is(err, compare.ErrMissing):
-		err = fmt.Errorf("%w; choose --missing drop-neuroids, drop-stimuli or, for compare fit by ridge, per-neuroid", err)
+		err = fmt.Errorf("%w; choose --missing drop-stimuli, or another policy that --help lists", err)
 	}
 	return dataError(err)
 }

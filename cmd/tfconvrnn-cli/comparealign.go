@@ -16,7 +16,7 @@ type alignCommand struct {
 	timeFlags
 	resultFlags
 	splitFlags
-	rsa, biased                             bool
+	rsa, biased, betweenLayers              bool
 	rdm, featuresRDM, similarity, inference string
 	samples                                 int
 	inferenceSeed                           uint32
@@ -25,10 +25,12 @@ type alignCommand struct {
 func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command) {
 	a := &alignCommand{rsa: rsa, splitFlags: splitFlags{trainFraction: 0.9}}
 	cmd := &cobra.Command{Use: use + " --features FILE --data FILE [flags]", Short: short, Long: long, Args: noArguments, RunE: a.run,
-		Example: `  ` + program + ` compare ` + use + ` --features features.zarr --data it.nc --region IT`}
+		Example: `  ` + program + ` compare ` + use + ` --features features.zarr --data it.nc --region IT
+  ` + program + ` compare ` + use + ` --features features.zarr --between-layers --time 70:170 --average-time --out layers.nc`}
 	a.featureFlags.register(cmd)
 	a.dataFlags.register(cmd)
-	a.timeFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli)
+	a.timeFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli, compare.PerNeuroid)
+	cmd.Flags().BoolVar(&a.betweenLayers, "between-layers", false, "compare every two layers with each other instead of with responses, at each timestep or --time; there is no --data")
 	cmd.Flags().IntVar(&a.splits, "splits", 0, "the mean over so many random nine tenths of the stimuli, as Brain-Score's "+
 		map[bool]string{true: "rdm_cv", false: "cka_cv"}[rsa]+" of 10, with an error; 0 for all stimuli at once")
 	cmd.Flags().StringVar(&a.stratify, "stratify", "object_name", "`COORDINATE` of stimuli that all splits have in the same proportions; none for none")
@@ -36,7 +38,7 @@ func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command)
 	a.resultFlags.register(cmd)
 	a.featureFlags.registerGrams(cmd)
 	sections(cmd, featureSection, dataSection, formatSection, timeSection,
-		flagSection{title: "Dissimilarities", names: []string{"rdm", "features-rdm", "similarity"}}, flagSection{title: "Alignment", names: []string{"biased"}}, splitSection,
+		flagSection{title: map[bool]string{true: "Dissimilarities", false: "Alignment"}[rsa], names: []string{"rdm", "features-rdm", "similarity", "biased", "between-layers"}}, splitSection,
 		flagSection{title: "Inference", names: []string{"inference", "samples", "inference-seed"}}, resultSection)
 	return a, cmd
 }
@@ -139,6 +141,9 @@ func (a *alignCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	if a.betweenLayers {
+		return a.runBetween(cmd, o, metric)
+	}
 	return overTime(cmd, &a.featureFlags, &a.dataFlags, &a.resultFlags, func(c *comparison) error {
 		c.result.Metric, o.Subjects = metric, c.responses.NeuroidLabels("subject")
 		if a.splits > 0 {
@@ -156,6 +161,50 @@ func (a *alignCommand) run(cmd *cobra.Command, _ []string) error {
 			return err
 		})
 	})
+}
+
+// forResponses are the flags that say nothing where layers are compared with each other.
+var forResponses = []string{"data", "region", "subject", "reliability", "where", "missing", "shared-stimuli", "offset-ms", "matrix",
+	"data-array", "data-axes", "data-bins", "data-coordinate", "stimulus-coordinate", "ignore", "splits", "stratify", "seed", "features-rdm",
+	"inference", "samples", "inference-seed"}
+
+func (a *alignCommand) runBetween(cmd *cobra.Command, align compare.AlignmentOptions, metric string) error {
+	for _, name := range forResponses {
+		if cmd.Flags().Changed(name) {
+			return usagef("--%s is for responses, and --between-layers compares features with features", name)
+		}
+	}
+	from, to, err := window("time", a.time)
+	if err != nil {
+		return err
+	}
+	if a.averageTime && (from == nil || to == nil) {
+		return usagef("--average-time: the mean over which time? give --time FROM:TO")
+	}
+	c := newComparison(cmd, &a.resultFlags, a.features, "")
+	done, err := c.openFeatures(&a.featureFlags)
+	if err != nil {
+		return err
+	}
+	defer func() { done(err == nil) }()
+	o := compare.BetweenOptions{Alignment: align.Alignment, Measure: align.Measure, Similarity: align.Similarity, Layers: c.layers, Cache: c.grams}
+	if o.Bins = compare.BinsWithin(c.features, from, to); len(o.Bins) == 0 {
+		return usagef("--time %s: no layer has a timestep in it", a.time)
+	}
+	if a.averageTime {
+		o.Bins = []compare.Bin{{Start: *from, End: *to}}
+	}
+	c.result.Metric = metric + ", between layers"
+	err = c.progress("comparing", func(report func(done, of int64)) error {
+		o.Progress = report
+		similarities, err := compare.BetweenLayers(cmd.Context(), c.features, o)
+		c.result.AddBetween(similarities)
+		return err
+	})
+	if err == nil {
+		err = c.emit()
+	}
+	return hinted(err)
 }
 
 type ceilingCommand struct {

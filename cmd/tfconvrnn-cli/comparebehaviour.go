@@ -16,6 +16,7 @@ import (
 type ostCommand struct {
 	featureFlags
 	resultFlags
+	missingFlags
 	data, time, decoder string
 	where               []string
 }
@@ -39,10 +40,11 @@ optimum of the same loss.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.data, "data", "", "`FILE` of solution times: .csv, .tsv or BrainIO's netCDF-4")
 	flags.StringArrayVar(&o.where, "where", nil, "`CONDITION` on a column or coordinate, such as decoder=svm; repeat it for several")
+	o.missingFlags.register(cmd, compare.RefuseMissing, compare.DropStimuli)
 	flags.StringVar(&o.time, "time", "70:250", "features within `FROM:TO` ms")
 	flags.StringVar(&o.decoder, "decoder", "brain-score", "`DECODER` of objects: brain-score, converged")
 	o.resultFlags.register(cmd)
-	sections(cmd, featureSection, flagSection{title: "Solution times", names: []string{"data", "where", "time", "decoder"}}, resultSection)
+	sections(cmd, featureSection, flagSection{title: "Solution times", names: []string{"data", "where", "time", "decoder", "missing", "shared-stimuli"}}, resultSection)
 	return cmd
 }
 
@@ -66,7 +68,7 @@ func (o *ostCommand) run(cmd *cobra.Command, _ []string) error {
 	if o.data == "" {
 		return usagef("which solution times? give --data FILE")
 	}
-	if err := o.resultFlags.check(); err != nil {
+	if err := cmp.Or(o.missingFlags.check(), o.resultFlags.check()); err != nil {
 		return err
 	}
 	c := newComparison(cmd, &o.resultFlags, o.features, o.data)
@@ -83,9 +85,18 @@ func (o *ostCommand) run(cmd *cobra.Command, _ []string) error {
 	if repeated > 0 {
 		c.result.LeftOut = append(c.result.LeftOut, fmt.Sprintf("%d rows left out: images that are there twice", repeated))
 	}
+	measured, note, err := measured.Complete(compare.Missing(o.missing))
+	if err != nil {
+		return hinted(err)
+	}
+	c.leftOut(note)
+	if o.shared {
+		measured, note = measured.Among(c.features)
+		c.leftOut(note)
+	}
 	scores, err := compare.OSTOverLayers(cmd.Context(), c.features, measured, decoder, splitList(o.layers), from, to)
 	if err != nil {
-		return dataError(err)
+		return hinted(err)
 	}
 	c.result.AddOST(scores, measured)
 	return c.emit()
@@ -94,6 +105,7 @@ func (o *ostCommand) run(cmd *cobra.Command, _ []string) error {
 type behaviourCommand struct {
 	featureFlags
 	resultFlags
+	missingFlags
 	data, labels, label, time, readout, classes string
 	consistencies, where                        []string
 }
@@ -126,6 +138,7 @@ label.`,
 	flags := cmd.Flags()
 	flags.StringVar(&b.data, "data", "", "`FILE` of trials: .csv, .tsv or BrainIO's netCDF-4")
 	flags.StringArrayVar(&b.where, "where", nil, "`CONDITION` on a column of the trials; repeat it for several")
+	b.missingFlags.register(cmd, compare.RefuseMissing, compare.DropStimuli, compare.DropTrials)
 	flags.StringArrayVar(&b.consistencies, "consistency", []string{"i2n"}, "comma-separated `KINDS`: "+strings.Join(consistencies, ", "))
 	flags.StringVar(&b.readout, "readout", "logistic", "`KIND` of readout: logistic, logits")
 	flags.StringVar(&b.labels, "labels", "", "`FILE` with the labels of stimuli to fit on, .csv or .tsv with stimulus_id (default: the features' own)")
@@ -133,7 +146,7 @@ label.`,
 	flags.StringVar(&b.classes, "classes", "", "`FILE` with the classes of each object, for --readout logits")
 	flags.StringVar(&b.time, "time", "", "the mean of features within `FROM:TO` ms (default: each bin by itself)")
 	b.resultFlags.register(cmd)
-	sections(cmd, featureSection, flagSection{title: "Trials", names: []string{"data", "where"}},
+	sections(cmd, featureSection, flagSection{title: "Trials", names: []string{"data", "where", "missing", "shared-stimuli"}},
 		flagSection{title: "Readout", names: []string{"readout", "labels", "label", "classes", "time", "consistency"}}, resultSection)
 	return cmd
 }
@@ -170,7 +183,7 @@ func (b *behaviourCommand) options(cmd *cobra.Command) (o compare.BehaviourOptio
 		}
 		o.Bins = []compare.Bin{{Start: *from, End: *to}}
 	}
-	return o, b.resultFlags.check()
+	return o, cmp.Or(b.missingFlags.check(), b.resultFlags.check())
 }
 
 func (b *behaviourCommand) run(cmd *cobra.Command, _ []string) error {
@@ -197,6 +210,15 @@ func (b *behaviourCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return dataError(err)
 	}
+	trials, note, err := compare.CompleteTrials(trials, compare.Missing(b.missing))
+	if err != nil {
+		return hinted(err)
+	}
+	c.leftOut(note)
+	if b.shared {
+		trials, note = compare.TrialsAmong(c.features, trials)
+		c.leftOut(note)
+	}
 	c.result.Metric = strings.Join(splitList(b.consistencies), ", ") + ", " + readout
 	c.result.Splits = "2 halvings of the trials, seed 0"
 	err = c.progress("fitting", func(report func(done, of int64)) error {
@@ -206,7 +228,7 @@ func (b *behaviourCommand) run(cmd *cobra.Command, _ []string) error {
 		return err
 	})
 	if err != nil {
-		return dataError(err)
+		return hinted(err)
 	}
 	return c.emit()
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/cachedir"
+	"github.com/tfconvrnn/go/internal/processor"
 	"github.com/tfconvrnn/go/recordings"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -110,6 +111,7 @@ type computedFeatures struct {
 	draft   *extraction.Draft
 	model   *tfconvrnn.Model
 	key     string // of what decides the features
+	ids     []string
 	cmd     *cobra.Command
 	console *console
 }
@@ -163,19 +165,17 @@ func (x *computedFeatures) describe() (_ *recordings.FeatureFile, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var layers []compare.FeatureLayer
-	for _, s := range x.draft.Layout().Streamed {
-		l := compare.FeatureLayer{Name: s.Name, Bins: compare.TimestepBins(s.Layer.Timesteps...), Driven: s.Layer.Driven, Size: 1}
-		for _, n := range s.RowShape[1:] {
-			l.Size *= n
-		}
-		layers = append(layers, l)
-	}
-	return recordings.ComputedFeatures(ids, layers, x.key, x.compute)
+	x.ids = ids
+	return recordings.ComputedFeatures(ids, recordings.LayersOf(x.draft.Layout()), x.key, x.compute)
 }
 
 // complete is a file that says of which key the features are, when all are there.
 func (x *computedFeatures) complete() string { return x.extract.out + ".key" }
+
+// inMemory tells whether features may stay in memory: if they take a quarter of what is available at most.
+func (x *computedFeatures) inMemory() bool {
+	return x.draft.Size() < processor.AvailableMemory()/4
+}
 
 func (x *computedFeatures) compute() (*recordings.FeatureFile, error) {
 	out := x.extract.out
@@ -186,6 +186,14 @@ func (x *computedFeatures) compute() (*recordings.FeatureFile, error) {
 	}
 	if err := os.RemoveAll(out); err != nil {
 		return nil, err
+	}
+	if _, err := os.Lstat(out + ".journal"); err != nil && x.inMemory() {
+		m := recordings.NewMemoryFeatures(x.draft.Layout())
+		x.extract.into = m
+		if _, err := x.extract.extract(x.cmd.Context(), x.plan, x.draft, x.model, &extractTrace{console: x.console}, x.console); err != nil {
+			return nil, err
+		}
+		return m.Features(x.ids)
 	}
 	_, err := x.extract.extract(x.cmd.Context(), x.plan, x.draft, x.model, &extractTrace{console: x.console}, x.console)
 	var mismatch *features.ResumeMismatchError

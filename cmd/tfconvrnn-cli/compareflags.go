@@ -77,7 +77,7 @@ type featureFlags struct {
 }
 
 func (f *featureFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.features, "features", "", "`FILE` of features: an output of extract, or BrainIO's netCDF-4")
+	cmd.Flags().StringVar(&f.features, "features", "", "`FILE` of features: an output of extract, BrainIO's netCDF-4, or a folder of compare gram")
 	cmd.Flags().StringArrayVar(&f.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
 }
 
@@ -86,32 +86,48 @@ func (f *featureFlags) open() (*recordings.FeatureFile, error) {
 		return nil, usagef("which features? give --features FILE")
 	}
 	file, err := recordings.OpenFeatures(f.features)
-	return file, dataError(err)
+	return file, hinted(err)
+}
+
+// missingFlags say what is done about what is missing.
+type missingFlags struct {
+	shared   bool
+	missing  string
+	policies []string
+}
+
+func (f *missingFlags) register(cmd *cobra.Command, policies ...compare.Missing) {
+	f.policies = names(policies)
+	flags := cmd.Flags()
+	flags.BoolVar(&f.shared, "shared-stimuli", false, "leave out stimuli without features")
+	flags.StringVar(&f.missing, "missing", string(compare.RefuseMissing), "what to do about what is missing of the data, as a `POLICY`: "+strings.Join(f.policies, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("missing", cobra.FixedCompletions(f.policies, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *missingFlags) check() error {
+	if !slices.Contains(f.policies, f.missing) {
+		return usagef("--missing %q is none of %s", f.missing, strings.Join(f.policies, ", "))
+	}
+	return nil
 }
 
 // timeFlags say which features are compared with which responses.
 type timeFlags struct {
-	offsets         []float64
-	matrix, shared  bool
-	missing         string
-	missingPolicies []string
+	missingFlags
+	offsets []float64
+	matrix  bool
 }
 
 func (f *timeFlags) register(cmd *cobra.Command, policies ...compare.Missing) {
 	flags := cmd.Flags()
-	for _, p := range policies {
-		f.missingPolicies = append(f.missingPolicies, string(p))
-	}
 	flags.Float64SliceVar(&f.offsets, "offset-ms", nil, "compare responses with features of so many `MILLISECONDS` before; of several, with commas between, with each")
 	flags.BoolVar(&f.matrix, "matrix", false, "compare every bin of the features with every bin of the responses")
-	flags.BoolVar(&f.shared, "shared-stimuli", false, "leave out stimuli without features")
-	flags.StringVar(&f.missing, "missing", string(compare.RefuseMissing), "what to do about missing responses, as a `POLICY`: "+strings.Join(f.missingPolicies, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("missing", cobra.FixedCompletions(f.missingPolicies, cobra.ShellCompDirectiveNoFileComp))
+	f.missingFlags.register(cmd, policies...)
 }
 
 func (f *timeFlags) check() error {
-	if !slices.Contains(f.missingPolicies, f.missing) {
-		return usagef("--missing %q is none of %s", f.missing, strings.Join(f.missingPolicies, ", "))
+	if err := f.missingFlags.check(); err != nil {
+		return err
 	}
 	if f.matrix && len(f.offsets) > 0 {
 		return usagef("--matrix compares all times; leave out --offset-ms")

@@ -61,6 +61,13 @@ func newComparison(cmd *cobra.Command, to *resultFlags, features, data string) *
 		result: &compare.Result{Analysis: cmd.Name(), Features: features, Data: data, Software: program + " " + version.Version, Scores: []compare.ResultScore{}}}
 }
 
+// leftOut adds what was left out, if anything was.
+func (c *comparison) leftOut(note string) {
+	if note != "" {
+		c.result.LeftOut = append(c.result.LeftOut, note)
+	}
+}
+
 // emit writes the result to --out and prints it.
 func (c *comparison) emit() error {
 	if c.to.out != "" {
@@ -88,25 +95,39 @@ func (c *comparison) progress(doing string, work func(report func(done, of int64
 	return work(progress.set)
 }
 
+// openFeatures opens features of a file, or those that a model computes. done closes them, and is told whether all
+// that needs them succeeded.
+func (c *comparison) openFeatures(from *featureFlags) (done func(compared bool), err error) {
+	c.layers = splitList(from.layers)
+	if c.grams, err = from.grams.open(); err != nil {
+		return nil, err
+	}
+	if !from.computed.asked() {
+		if c.features, err = from.open(); err != nil {
+			return nil, err
+		}
+		return func(bool) { c.features.Close() }, nil
+	}
+	c.layers = nil // only these are computed
+	c.result.Features = from.computed.String()
+	var computed func(compared bool)
+	if c.features, computed, err = from.computed.open(c.cmd, from, c.console); err != nil {
+		return nil, err
+	}
+	return func(compared bool) {
+		c.features.Close()
+		computed(compared)
+	}, nil
+}
+
 // overTime opens features and responses, compares them, and puts out the result.
 func overTime(cmd *cobra.Command, from *featureFlags, with *dataFlags, to *resultFlags, work func(c *comparison) error) (err error) {
 	c := newComparison(cmd, to, from.features, with.data)
-	c.layers = splitList(from.layers)
-	if c.grams, err = from.grams.open(); err != nil {
+	done, err := c.openFeatures(from)
+	if err != nil {
 		return err
 	}
-	if from.computed.asked() {
-		c.layers = nil // only these are computed
-		c.result.Features = from.computed.String()
-		var done func(compared bool)
-		if c.features, done, err = from.computed.open(cmd, from, c.console); err != nil {
-			return err
-		}
-		defer func() { done(err == nil) }()
-	} else if c.features, err = from.open(); err != nil {
-		return err
-	}
-	defer c.features.Close()
+	defer func() { done(err == nil) }()
 	if c.assembly, c.responses, err = with.open(); err != nil {
 		return err
 	}

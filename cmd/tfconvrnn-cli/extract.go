@@ -25,7 +25,8 @@ type extractCommand struct {
 	planFile                 string // of extract plan
 	onError                  extraction.OnError
 	trace                    string
-	compares                 bool // for a comparison, which has no --resume
+	compares                 bool            // for a comparison, which has no --resume
+	into                     features.Writer // instead of a file
 	asJSON                   bool
 }
 

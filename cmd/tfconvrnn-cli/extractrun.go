@@ -135,11 +135,15 @@ func (e *extractCommand) prepare(cmd *cobra.Command, args []string, p *extractPl
 // extract computes and writes the features.
 func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *extraction.Draft, model *tfconvrnn.Model, trace *extractTrace, c *console) (*extraction.Result, error) {
 	total := int64(draft.Recipe().Stimuli)
-	c.note("%s: %s, %s, %s …", e.out, plural(int(total), "stimulus"), plural(p.times, "timestep"), humanize.Bytes(uint64(draft.Size())))
+	to := e.out
+	if e.into != nil {
+		to = "in memory"
+	}
+	c.note("%s: %s, %s, %s …", to, plural(int(total), "stimulus"), plural(p.times, "timestep"), humanize.Bytes(uint64(draft.Size())))
 	var progress *task
 	skipped := 0
 	options := extraction.RunOptions{
-		Replace: e.force, Resume: e.resume, ForceSize: e.forceSize, Stage: trace.start,
+		Replace: e.force, Resume: e.resume, ForceSize: e.forceSize, Stage: trace.start, Writer: e.into,
 		Warn: c.warnNotice, Note: c.noteNotice,
 		Skipped: func(f extraction.FailedStimulus) { warnSkipped(c, []extraction.FailedStimulus{f}, &skipped) },
 		Progress: func(n int) {

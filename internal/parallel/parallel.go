@@ -33,6 +33,14 @@ func For(n, group int, work func(i int)) {
 	running.Wait()
 }
 
+// Both runs two pieces of work at once, and returns when both are done.
+func Both(one, other func()) {
+	var running sync.WaitGroup
+	running.Go(other)
+	one()
+	running.Wait()
+}
+
 // Each calls work for 0 … n-1, several at once, which may wait for files or a network. The first
 // error ends it, and the context of what is still at work. The error is that, or ctx's.
 func Each(ctx context.Context, atOnce, n int, work func(ctx context.Context, i int) error) error {

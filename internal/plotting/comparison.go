@@ -18,13 +18,17 @@ import (
 //	layers    layers × time
 //	matrix    time of features × time of responses
 //	points    predicted and measured solution times or d′
-func ComparisonKinds() []string { return []string{"best", "scores", "layers", "matrix", "points"} }
+//	between   layers × layers: how similar their dissimilarities are
+func ComparisonKinds() []string {
+	return []string{"best", "scores", "layers", "matrix", "points", "between"}
+}
 
 // Comparison draws a result of compare. The error wraps ErrImpossible where the result lacks what the kind
 // shows, or ErrOption.
 func Comparison(r *compare.Result, kind string) (*Figure, error) {
 	draw, known := map[string]func(*comparison) (*Figure, error){
 		"best": (*comparison).best, "scores": (*comparison).overTime, "layers": (*comparison).layers, "matrix": (*comparison).matrix, "points": (*comparison).points,
+		"between": (*comparison).between,
 	}[kind]
 	if !known {
 		return nil, fmt.Errorf("%w: results have no figure %q; they have %s", ErrOption, kind, strings.Join(ComparisonKinds(), ", "))
@@ -32,7 +36,10 @@ func Comparison(r *compare.Result, kind string) (*Figure, error) {
 	if len(r.Scores) == 0 {
 		return nil, fmt.Errorf("%w: there are no scores", ErrImpossible)
 	}
-	f, err := draw(newComparison(r))
+	if r.Between() != (kind == "between") {
+		return nil, fmt.Errorf("%w: similarities between layers are drawn as between, and nothing else is", ErrImpossible)
+	}
+	f, err := draw(newComparison(r.Symmetric()))
 	if err != nil {
 		return nil, err
 	}

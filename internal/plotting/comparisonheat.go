@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image"
 	stddraw "image/draw"
+	"maps"
 	"math"
 	"slices"
 
@@ -220,6 +221,56 @@ func (c *comparison) matrix() (*Figure, error) {
 		f.Title = "Similarity of dissimilarities over time"
 	}
 	f.Caption = "Features of each time (rows) against responses of each time (columns). Dashes: where the times are the same. Grey: no score, as before an image can have reached the layer."
+	return f, nil
+}
+
+// between draws layers × layers, for each of at most nine times.
+func (c *comparison) between() (*Figure, error) {
+	var layers []string
+	byBin := map[float64][]*compare.ResultScore{}
+	none := math.Inf(-1) // for a result without time
+	for i := range c.Scores {
+		s := &c.Scores[i]
+		if !slices.Contains(layers, s.Layer) {
+			layers = append(layers, s.Layer)
+		}
+		start := none
+		if s.TimeBinStart != nil {
+			start = float64(*s.TimeBinStart)
+		}
+		if s.Reason == "" {
+			byBin[start] = append(byBin[start], s)
+		}
+	}
+	starts := slices.Sorted(maps.Keys(byBin))
+	if len(starts) == 0 {
+		return nil, fmt.Errorf("%w: no two layers are driven at the same time", ErrImpossible)
+	}
+	const most = 9
+	if n := len(starts); n > most { // from the first to the last
+		some := make([]float64, most)
+		for i := range some {
+			some[i] = starts[i*(n-1)/(most-1)]
+		}
+		starts = some
+	}
+	var drawn []heatMap
+	for _, start := range starts {
+		m := heatMap{rows: layers, columns: layers, values: nothing(len(layers), len(layers))}
+		if start != none {
+			m.title = binText(start) + " ms"
+		}
+		for _, s := range byBin[start] {
+			m.values[slices.Index(layers, s.Layer)][slices.Index(layers, s.OtherLayer)] = float64(s.Score)
+		}
+		drawn = append(drawn, m)
+	}
+	f := heatFigure(drawn, 3, "similarity")
+	f.Title = "Similarity of layers"
+	f.Caption = "How similar the dissimilarities of stimuli are in two layers at the same time. Grey: a layer that an image cannot have reached."
+	if c.Analysis == "cka" {
+		f.Caption = "Centred kernel alignment of two layers at the same time. Grey: a layer that an image cannot have reached."
+	}
 	return f, nil
 }
 

@@ -12,12 +12,14 @@ import (
 const (
 	rowsInBlock    = 8
 	columnsInBlock = 24
-	// depthInBlock is how many columns of A and B are worked on at a time: a panel of B
-	// then takes 48 kB, about a first-level cache.
-	depthInBlock = 256
+	depthInBlock   = Depth
 	// rowsAtOnce are the rows of A that stay in the second-level cache meanwhile.
 	rowsAtOnce = 192
 )
+
+// Depth is how many columns of A and B are worked on at a time: a panel of B then takes 48 kB, about a first-level
+// cache. Sums over parts of the columns, one after the other, are the same to the last bit where the parts are multiples of it.
+const Depth = 256
 
 // Number is the type of the factors.
 type Number interface{ float32 | float64 }

@@ -1,0 +1,230 @@
+package compare
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+
+	"github.com/tfconvrnn/go/internal/parallel"
+	"github.com/tfconvrnn/go/internal/products"
+)
+
+// Limits of what is in memory, and in a temporary file, beside a Gram matrix. They are numbers of float32 values.
+var (
+	mostBlock   = 6 << 20  // features that are multiplied at once; there are two of them
+	mostShelved = 24 << 20 // features in memory, which otherwise are in a file
+	mostSpilled = 1 << 30  // features in the file
+)
+
+// EachGram streams the features of some stimuli, by their positions, in a layer into a Gram matrix for each list of
+// weights of the layer's bins, and passes the matrices to use in their order, each as soon as it is complete; features
+// of a list with several weights are their mean. The features of a stimulus are read once, or, of more than 4 GB,
+// a few times: those of several MB are put into a temporary file meanwhile, in the order in which they are
+// multiplied. Errors are the features' own, use's, wrap ErrData, or are ctx's.
+func EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64, use func(i int, g *Gram) error) error {
+	about := f.Layers()[layer]
+	size, n := about.Size, len(stimuli)
+	if n == 0 || size == 0 {
+		return fmt.Errorf("%w: %d features of %d stimuli", ErrData, size, n)
+	}
+	// Of many stimuli a block is a sixteenth of what the matrix takes. Its width does not change a bit of the sums.
+	width := min(max(mostBlock/n, n/8, 1)/products.Depth*products.Depth+products.Depth, size)
+	var parts []part
+	for i := range weights {
+		for from := 0; from < size; from += width {
+			parts = append(parts, part{i, from, min(from+width, size)})
+		}
+	}
+	var g *Gram
+	for len(parts) > 0 {
+		count, columns := 0, 0
+		for count < len(parts) && (count == 0 || columns+parts[count].columns() <= max(mostSpilled/n, width)) {
+			columns += parts[count].columns()
+			count++
+		}
+		s, err := newShelf(parts[:count], n)
+		if err != nil {
+			return err
+		}
+		if err = s.fill(ctx, f, layer, stimuli, weights); err == nil {
+			err = s.each(func(p part, block []float32) error {
+				if p.from == 0 {
+					g = NewGram(n)
+				}
+				return named(g.Add(block, p.columns(), p.columns()), f, layer, stimuli)
+			}, func(p part) error {
+				if err := ctx.Err(); err != nil || p.to < size {
+					return err
+				}
+				return use(p.window, g)
+			})
+		}
+		s.close()
+		if err != nil {
+			return err
+		}
+		parts = parts[count:]
+	}
+	return nil
+}
+
+// Grams is EachGram for all matrices at once.
+func Grams(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64) ([]*Gram, error) {
+	grams := make([]*Gram, len(weights))
+	err := EachGram(ctx, f, layer, stimuli, weights, func(i int, g *Gram) error {
+		grams[i] = g
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return grams, nil
+}
+
+// part is some of the features of a window.
+type part struct{ window, from, to int }
+
+func (p part) columns() int { return p.to - p.from }
+
+// shelf holds the features of parts, each [stimuli][columns], one after the other, in memory or in a temporary file.
+type shelf struct {
+	parts  []part
+	starts []int // of the parts, in values
+	n      int
+	memory []float32
+	file   *os.File
+	spare  [2][]float32
+	bytes  []byte
+}
+
+func newShelf(parts []part, n int) (*shelf, error) {
+	s := &shelf{parts: parts, n: n}
+	end, widest := 0, 0
+	for _, p := range parts {
+		s.starts = append(s.starts, end)
+		end += n * p.columns()
+		widest = max(widest, n*p.columns())
+	}
+	if len(parts) == 1 || end <= mostShelved {
+		s.memory = make([]float32, end)
+		return s, nil
+	}
+	file, err := os.CreateTemp("", "tfconvrnn-features-*")
+	if err != nil {
+		return nil, err
+	}
+	s.file = file
+	if err := os.Remove(file.Name()); err != nil { // nothing is left behind, however this ends
+		return nil, errors.Join(err, file.Close())
+	}
+	for i := range s.spare {
+		s.spare[i] = make([]float32, widest)
+	}
+	return s, nil
+}
+
+func (s *shelf) close() {
+	if s.file != nil {
+		s.file.Close()
+	}
+}
+
+// fill reads the features of all stimuli.
+func (s *shelf) fill(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64) error {
+	about := f.Layers()[layer]
+	var wanted []int // bins
+	for b := range max(len(about.Bins), 1) {
+		if slices.ContainsFunc(s.parts, func(p part) bool { return weights[p.window][b] != 0 }) {
+			wanted = append(wanted, b)
+		}
+	}
+	picked := make([][]float64, len(weights))
+	for i, w := range weights {
+		picked[i] = pick(w, wanted)
+	}
+	for i, stimulus := range stimuli {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		row, err := rowAt(f, layer, stimulus, wanted)
+		if err != nil {
+			return err
+		}
+		for k, p := range s.parts {
+			if err := s.put(s.starts[k]+i*p.columns(), blended(row, about.Size, picked[p.window], p.from, p.to)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *shelf) put(at int, values []float32) error {
+	if s.file == nil {
+		copy(s.memory[at:], values)
+		return nil
+	}
+	s.bytes = s.bytes[:0]
+	for _, v := range values {
+		s.bytes = binary.LittleEndian.AppendUint32(s.bytes, math.Float32bits(v))
+	}
+	if _, err := s.file.WriteAt(s.bytes, 4*int64(at)); err != nil {
+		return fmt.Errorf("features between reading and multiplying (TMPDIR says where else): %w", err)
+	}
+	return nil
+}
+
+// read fills values with those from at on in the file.
+func (s *shelf) read(values []float32, at int) error {
+	const atOnce = 1 << 16
+	if cap(s.bytes) < 4*atOnce {
+		s.bytes = make([]byte, 4*atOnce)
+	}
+	for from := 0; from < len(values); from += atOnce {
+		some := values[from:min(from+atOnce, len(values))]
+		raw := s.bytes[:4*len(some)]
+		if _, err := s.file.ReadAt(raw, 4*int64(at+from)); err != nil {
+			return err
+		}
+		for i := range some {
+			some[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+		}
+	}
+	return nil
+}
+
+// each passes one part after the other to add, and then to after. Meanwhile add runs the next part is read.
+func (s *shelf) each(add func(p part, block []float32) error, after func(p part) error) error {
+	get := func(k int) (block []float32, err error) {
+		if k == len(s.parts) {
+			return nil, nil
+		}
+		count := s.n * s.parts[k].columns()
+		if s.file == nil {
+			return s.memory[s.starts[k]:][:count], nil
+		}
+		block = s.spare[k%2][:count]
+		return block, s.read(block, s.starts[k])
+	}
+	block, err := get(0)
+	for k, p := range s.parts {
+		if err != nil {
+			return err
+		}
+		var next []float32
+		var nextErr error
+		parallel.Both(func() { err = add(p, block) }, func() { next, nextErr = get(k + 1) })
+		if err == nil {
+			err = after(p)
+		}
+		if err != nil {
+			return err
+		}
+		block, err = next, nextErr
+	}
+	return err
+}
