@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The long versions of the tests: fuzzing, variants of the graphs against each other, soaking, the race
 # detector, cgo's pointer checks, the C compiler's sanitizers, determinism, what would abort the
-# process, processes killed at random moments, and a model taken for a brain.
+# process, processes killed at random moments, a model taken for a brain, and the Python package with large
+# packages: torch, thingsvision, all of Brain-Score.
 # Prints a table at the end, and fails if anything did. Half an hour on two fast cores, an hour on slow ones.
 #
 # usage: scripts/long_tests.sh [PART…]
-# parts: fuzz plans soak race cgocheck asan arm64 same abort kill brain
+# parts: fuzz plans soak race cgocheck asan arm64 same abort kill brain python
 #
 # The numbers can be set: FUZZ_TIME (of each target), TRIALS (random presentations of
 # each model), EXTRACTIONS, LOADS, RUNS, ROUNDS, KILLS (of each format), IMAGES, REQUESTS.
@@ -13,7 +14,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 : "${FUZZ_TIME:=20s}" "${TRIALS:=5}" "${EXTRACTIONS:=20000}" "${LOADS:=500}" "${RUNS:=100}" "${ROUNDS:=20}" "${KILLS:=15}" "${IMAGES:=300}" "${REQUESTS:=20000}"
-parts="${*:-fuzz plans soak race cgocheck asan arm64 same abort kill brain}"
+parts="${*:-fuzz plans soak race cgocheck asan arm64 same abort kill brain python}"
 
 go run ./cmd/tfconvrnn-cli runtime install --quiet >/dev/null || exit 1
 export TFCONVRNN_REQUIRE_RUNTIME=1
@@ -90,6 +91,45 @@ emulated() {
 		(cd internal/kernels && env -u TFCONVRNN_REQUIRE_RUNTIME $emulator -L /usr/aarch64-linux-gnu "$logs/kernels.test" -test.short -test.v)
 }
 
+# emulated_wheel runs the program of the wheel for arm64 on an emulator, and compares its catalogue with this machine's.
+emulated_wheel() {
+	local emulator=qemu-aarch64-static wheel program=$logs/arm64/tfconvrnn-cli status
+	if ! command -v $emulator >/dev/null || [ ! -d /usr/aarch64-linux-gnu/lib ]; then
+		echo "not run: needs $emulator and arm64's C library (apt-get install qemu-user-static libc6-arm64-cross)"
+		return
+	fi
+	wheel=$(scripts/wheel.sh aarch64) && mkdir "$logs/arm64" || return
+	unzip -q -j "$wheel" '*.data/scripts/tfconvrnn-cli' -d "$logs/arm64" && chmod +x "$program" || return
+	$emulator -L /usr/aarch64-linux-gnu "$program" version || return
+	diff <($emulator -L /usr/aarch64-linux-gnu "$program" models --json) <(go run ./cmd/tfconvrnn-cli models --json) || return
+	# It finds no TensorFlow, and says so.
+	TFCONVRNN_CACHE=$logs/arm64/cache $emulator -L /usr/aarch64-linux-gnu "$program" doctor --json >"$logs/arm64/doctor"
+	status=$?
+	cat "$logs/arm64/doctor"
+	[ $status -le 4 ] && python3 -c 'import json, sys; json.load(sys.stdin)' <"$logs/arm64/doctor"
+}
+
+# packaged VERSION TEST PACKAGES… makes an environment with packages and the wheel, and runs a test of the Python package.
+packaged() {
+	local python=python$1 dir="$logs/python-$2" list
+	command -v "$python" >/dev/null || { echo "not run: needs $python" && return; }
+	"$python" -m venv "$dir" || return
+	for list in "${@:3}"; do
+		# shellcheck disable=SC2086
+		"$dir/bin/pip" install --quiet $list || return
+	done
+	"$dir/bin/pip" install --quiet --no-deps "$wheel" || return
+	(
+		cd python/tests
+		export PYTHONDONTWRITEBYTECODE=1
+		case $2 in
+		many) TFCONVRNN_STIMULI=5000 "$dir/bin/python" -m pytest -s -p no:cacheprovider test_commands.py -k "many_stimuli or tensors" ;;
+		thingsvision) "$dir/bin/python" thingsvision_check.py ;;
+		brainscore) "$dir/bin/python" brainscore_check.py ;;
+		esac
+	)
+}
+
 gotest() { go test -count=1 -timeout 6h -v "$@"; }
 
 for part in $parts; do
@@ -135,6 +175,7 @@ for part in $parts; do
 		;;
 	arm64)
 		run "kernels for arm64" "their tests" emulated
+		run "the wheel's program for arm64" "version, models, doctor" emulated_wheel
 		;;
 	same)
 		TFCONVRNN_RUNS=$((RUNS / 2)) run "same bytes, run after run and process after process" "$((RUNS / 2 * 2)) runs" \
@@ -161,6 +202,14 @@ for part in $parts; do
 		fi
 		run "Brain-Score's own packages give compare's numbers" "PLS, ridge, RDM in 3 bins" \
 			gotest ./cmd/tfconvrnn-cli -run '^TestBrainScoreGivesTheSameNumbers$'
+		;;
+	python)
+		wheel=$(scripts/wheel.sh x86_64 2>>"$logs/wheel") || { cat "$logs/wheel" >&2 && exit 1; }
+		run "5,000 stimuli from Python, memory; torch's tensors" 5000 packaged 3.13 many \
+			"-r scripts/python-requirements-package-3.13.txt torch"
+		run "thingsvision takes features" "its RDMs and CKA" packaged 3.10 thingsvision "thingsvision==2.7.3"
+		run "all of Brain-Score: its benchmarks score" "4 benchmarks, 2 models" packaged 3.11 brainscore \
+			"brainscore-vision==2.4.2" "tensorflow-cpu==2.15.1 netCDF4"
 		;;
 	*)
 		echo "unknown part: $part" >&2

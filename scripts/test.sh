@@ -79,10 +79,11 @@ fi
 if [ "$(uname -sm)" = "Linux x86_64" ]; then
 	python=$(environment scripts/python-requirements-wheel.txt 3.12 3.11 3.13 3.10)
 	wheel=${python:+$(TFCONVRNN_WHEEL_PYTHON=$python scripts/wheel.sh x86_64)}
+	install_wheel() { "$1" -m pip install --quiet --no-deps --force-reinstall "$wheel"; }
 	for version in ${wheel:+3.10 3.13}; do
 		python=$(environment scripts/python-requirements-package-$version.txt $version)
 		[ -n "$python" ] || continue
-		"$python" -m pip install --quiet --no-deps --force-reinstall "$wheel"
+		install_wheel "$python"
 		(
 			cd python
 			export PYTHONDONTWRITEBYTECODE=1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,6 +46,25 @@ def test_catalogue() -> None:
     assert tfconvrnn.__version__ == _program.run_json(["version"])["version"]
 
 
+def test_the_plugin_names_every_model() -> None:
+    """Brain-Score looks for its registrations as text."""
+    plugin = Path(__file__).parents[1] / "brainscore_plugin" / "tfconvrnn" / "__init__.py"
+    registered = re.findall(r'model_registry\["(\w+)"\] = lambda: get_model\("(\w+)"\)', plugin.read_text())
+    assert sorted(registered) == sorted((name, name) for name in tfconvrnn.models().names)
+
+
+def test_select_layers() -> None:
+    info = tfconvrnn.models()["rgc_intermediate"]
+    assert info.select(None) == ["imnetds"]
+    assert info.select("conv2, conv1") == ["conv2", "conv1"]
+    assert info.select(["conv1"], "V4") == ["conv1", *info.areas["V4"]]
+    assert len(info.select("all")) == 11
+    for name in (MODEL, "rgc_intermediate", "ugrnn_intermediate"):
+        described = tfconvrnn.models()[name]
+        of_it = [layer for area, layers in described.areas.items() if "IT" in area for layer in layers]
+        assert described.select(None, "IT") == list(dict.fromkeys(of_it))
+
+
 def test_kinds_of_stimuli_are_one(images: Array, tmp_path: Path) -> None:
     with extract(images) as dataset:
         assert (
@@ -60,13 +81,11 @@ def test_kinds_of_stimuli_are_one(images: Array, tmp_path: Path) -> None:
         paths.append(folder / f"{i} ü.png")
         Image.fromarray(image).save(paths[-1])
     table = pd.DataFrame({"path": paths, "category": list("abcab")})
-    torch_like = np.moveaxis(images, -1, 1)
     for stimuli in (folder, str(folder), paths, table, list(images), [Image.open(path) for path in paths]):
         with extract(stimuli) as dataset:
             np.testing.assert_allclose(dataset["conv5"].values, expected, rtol=1e-5, atol=1e-5)
             if stimuli is table:
                 assert list(dataset["category"].values) == list("abcab")
-    assert torch_like.shape[1] == 3
     with extract(images.astype(np.float32) / 255, out=folder / "features.zarr") as dataset:
         np.testing.assert_allclose(dataset["conv5"].values, expected, rtol=1e-4, atol=1e-5)
     assert (folder / "features.zarr").exists()
@@ -74,11 +93,87 @@ def test_kinds_of_stimuli_are_one(images: Array, tmp_path: Path) -> None:
         extract(images, out=folder / "features.zarr")
 
 
-def test_torch(images: Array) -> None:
-    torch = pytest.importorskip("torch")
-    tensor = torch.from_numpy(np.moveaxis(images, -1, 1).copy())
-    with extract(tensor) as of_torch, extract(images) as of_numpy:
-        np.testing.assert_array_equal(of_torch["conv5"].values, of_numpy["conv5"].values)
+class _Tensor:
+    """What of torch's tensors is used, where torch itself, which is large, is not there."""
+
+    def __init__(self, values: Array, dtype: str = "torch.uint8", needs_grad: bool = True) -> None:
+        self._values, self.dtype, self._needs_grad = values, dtype, needs_grad
+
+    def detach(self) -> _Tensor:
+        return _Tensor(self._values, self.dtype, False)
+
+    def cpu(self) -> _Tensor:
+        return self
+
+    def float(self) -> _Tensor:
+        return _Tensor(self._values.astype(np.float32), "torch.float32", self._needs_grad)
+
+    def numpy(self) -> Array:
+        if self._needs_grad or self.dtype == "torch.bfloat16":
+            raise TypeError("NumPy cannot hold it")
+        return self._values
+
+
+def test_tensors(images: Array) -> None:
+    """Torch's own are tried where it is installed; scripts/long_tests.sh installs it."""
+    first = np.moveaxis(images, -1, 1)
+    tensors: list[Any] = [_Tensor(first), [_Tensor(image) for image in first], _Tensor(images)]
+    tensors += [_Tensor(first / np.float32(255), "torch.float32"), _Tensor(first / np.float32(255), "torch.bfloat16")]
+    try:
+        import torch
+    except ImportError:
+        pass
+    else:
+        own = torch.from_numpy(first.copy())
+        tensors += [own, list(own), (own.float() / 255).requires_grad_(), own.permute(0, 2, 3, 1), own.double() / 255]
+    with extract(images) as of_numpy:
+        for tensor in tensors:
+            with extract(tensor) as of_torch:
+                np.testing.assert_allclose(of_torch["conv5"].values, of_numpy["conv5"].values, rtol=1e-4, atol=1e-5)
+
+
+def test_many_stimuli_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """5,000 stimuli in the long tests."""
+    number = int(os.environ.get("TFCONVRNN_STIMULI", "240"))
+    pictures = sorted(PICTURES.glob("*.png"))
+    table = pd.DataFrame({
+        "stimulus_id": [f"s{i}" for i in range(number)], "path": [pictures[i % len(pictures)] for i in range(number)],
+    })  # fmt: skip
+    peaks: list[int] = []
+    over = threading.Event()
+
+    def watch(pid: int) -> None:
+        while not over.wait(0.05):
+            for of in (pid, os.getpid()):
+                with contextlib.suppress(OSError, StopIteration):
+                    lines = Path(f"/proc/{of}/status").read_text().splitlines()
+                    sizes[of].append(int(next(line for line in lines if line.startswith("VmRSS")).split()[1]))
+
+    sizes: dict[int, list[int]] = {os.getpid(): []}
+    original = _program.start
+
+    def start(*args: Any, **options: Any) -> Any:
+        process, log = original(*args, **options)
+        sizes[process.pid] = []
+        threading.Thread(target=watch, args=(process.pid,)).start()
+        return process, log
+
+    monkeypatch.setattr(_program, "start", start)
+    try:
+        with extract(table, out=tmp_path / "many.zarr") as dataset:
+            over.set()
+            assert dataset.sizes["presentation"] == number
+            every = dataset["conv5"].values.reshape(number, -1)
+            of_last = [i % len(pictures) for i in range(number - len(pictures), number)]
+            np.testing.assert_allclose(every[-len(pictures) :], every[of_last], rtol=1e-4, atol=1e-5)
+    finally:
+        over.set()
+    for series in sizes.values():
+        assert len(series) > 20, "too short to say anything"
+        middle = max(series[len(series) // 4 : len(series) // 2])
+        peaks += [middle, max(series[len(series) // 2 :])]
+        assert peaks[-1] < 1.05 * middle + 20_000
+    print(f"{number} stimuli: resident memory of the halves {', '.join(f'{peak / 1000:.0f} MB' for peak in peaks)}")
 
 
 def test_temporary_stores_go_away(images: Array) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import MODEL, PICTURES, WEIGHTS
+from test_service import serving
 
 import tfconvrnn
 
@@ -20,13 +23,20 @@ sys.path.insert(0, str(EXAMPLES))
 
 
 def test_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"^```python tfconvrnn\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-    assert len(blocks) >= 4
+    pytest.importorskip("rsatoolbox")
+    blocks = re.findall(r"^```python tfconvrnn( service)?\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    assert len(blocks) >= 5
     shutil.copytree(PICTURES, tmp_path / "pictures")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, str(PAGE), "exec"), names)
+    names: dict[str, Any] = {"token": None}
+    for needs_service, block in blocks:
+        with serving() if needs_service else contextlib.nullcontext("") as names["url"]:
+            exec(compile(block, str(PAGE), "exec"), names)
+    np.testing.assert_allclose(names["driving"], names["response"], rtol=1e-4, atol=1e-5)
+    late = names["late"].measurements
+    above = np.triu_indices(len(late), 1)
+    np.testing.assert_allclose(names["dissimilarities"].dissimilarities[0], 1 - np.corrcoef(late)[above], rtol=1e-4)
+    assert names["similarity"][0, 8] == pytest.approx(1), "12 of 4 … 15"
 
 
 def test_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """The published ConvRNNs: features of images at every 10 ms.
 
 ``extract`` returns features as an xarray dataset, ``load`` keeps a model for closed loops, ``classify`` and
-``compare`` are the commands of these names, ``models`` is the catalogue, and :mod:`tfconvrnn.brainscore` gives models
-to Brain-Score. The work is done by a program, tfconvrnn-cli, which is installed with this package.
+``compare`` are the commands of these names, ``connect`` is a client of ``serve``, ``models`` is the catalogue, and
+:mod:`tfconvrnn.brainscore` gives models to Brain-Score. The work is done by a program, tfconvrnn-cli, which is
+installed with this package.
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ from ._catalogue import Catalogue, Layer, ModelInfo, models
 from ._commands import classify, compare, driven, extract, provenance
 from ._model import Model, load
 from ._program import version as _version
-from .errors import InputError, MissingError, ProgramDied, ProgramMissingError, TfconvrnnError, UsageError
+from ._service import Service, connect
+from .errors import (
+    InputError,
+    MissingError,
+    ProgramDied,
+    ProgramMissingError,
+    RequestError,
+    ServiceError,
+    TfconvrnnError,
+    UsageError,
+)
 
 __all__ = [
     "Catalogue",
@@ -23,10 +34,14 @@ __all__ = [
     "ModelInfo",
     "ProgramDied",
     "ProgramMissingError",
+    "RequestError",
+    "Service",
+    "ServiceError",
     "TfconvrnnError",
     "UsageError",
     "classify",
     "compare",
+    "connect",
     "driven",
     "errors",
     "extract",

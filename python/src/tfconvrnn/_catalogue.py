@@ -54,6 +54,31 @@ class ModelInfo:
                 return layer
         raise UsageError(f"{self.name} has no layer {name}; it has {', '.join(layer.name for layer in self.layers)}")
 
+    def select(self, layers: str | Sequence[str] | None, areas: str | Sequence[str] | None = None) -> list[str]:
+        """Return the layers named, or "all", and those of brain areas; the readout where neither is given.
+
+        An area is "V4", "pIT", "cIT" or "aIT", or "IT" for the last three.
+        """
+        names = [layer.name for layer in self.layers]
+        chosen = names if layers == "all" else [self.layer(name).name for name in _listed(layers)]
+        for area in _listed(areas):
+            found = [
+                layer
+                for known, matching in self.areas.items()
+                if any(area.lower() in (part.lower(), known.lower(), part[-2:].lower()) for part in known.split("/"))
+                for layer in matching
+            ]
+            if not found:
+                raise UsageError(f"{self.name} has no layers for the area {area}; it has {', '.join(self.areas)}")
+            chosen += found
+        return list(dict.fromkeys(chosen)) or names[-1:]
+
+
+def _listed(names: str | Sequence[str] | None) -> list[str]:
+    if isinstance(names, str):
+        return [name.strip() for name in names.split(",") if name.strip()]
+    return list(names or ())
+
 
 def from_json(entry: dict[str, Any]) -> ModelInfo:
     """Read a model as the program describes it."""

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -135,7 +135,7 @@ def classify(
     return pd.DataFrame(rows)
 
 
-Analysis = Literal["fit", "ceiling", "rsa", "cka", "ost", "behaviour"]
+Analysis = Literal["fit", "best", "ceiling", "rsa", "cka", "ost", "behaviour"]
 
 
 def compare(
@@ -154,8 +154,8 @@ def compare(
     """
     import pandas as pd
 
-    if analysis not in ("fit", "ceiling", "rsa", "cka", "ost", "behaviour"):
-        raise UsageError(f"analysis {analysis!r}; there are fit, ceiling, rsa, cka, ost and behaviour")
+    if analysis not in get_args(Analysis):
+        raise UsageError(f"analysis {analysis!r}; there are {', '.join(get_args(Analysis))}")
     with _program.progress_bar(progress) as show:
         flags = {"features": None if features is None else _source(features), "data": os.fspath(data), **options}
         report = _program.run_json(["compare", analysis], flags, progress=show)

@@ -10,17 +10,17 @@ import mmap
 import os
 import struct
 import subprocess
-import tempfile
 import threading
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _catalogue, _flags, _program, _stimuli
-from .errors import InputError, ProgramDied, TfconvrnnError, UsageError, of_exit_code
+from .errors import ProgramDied, TfconvrnnError, UsageError, of_exit_code
 
 PROTOCOL = 1
 _PREFIX = struct.Struct("<IQ")
@@ -33,6 +33,36 @@ _IMAGES = 512
 _RESPONSE_BYTES = 256 << 20
 
 Position = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Units:
+    """Which units of a layer are asked for: at a position or all, with these channels or all, or means."""
+
+    position: Position | None
+    channels: list[int] | None
+    mean: bool
+
+
+def units(info: _catalogue.ModelInfo, layer: str, channels: int | Sequence[int] | None, unit: str | Position) -> Units:
+    """Read what :meth:`Model.respond` is asked for."""
+    shape = info.layer(layer).shape
+    listed: list[int] | None = None
+    if channels is not None:
+        of = [channels] if isinstance(channels, (int, np.integer)) else list(channels)
+        if not of:
+            raise UsageError("channels=[]: there is no channel in it")
+        listed = [_whole(channel, "channels") for channel in of]
+    if len(shape) == 1:
+        if unit not in ("center", "all"):
+            raise UsageError(f"unit={unit!r}: {layer} has no positions")
+        return Units(None, listed, False)
+    if isinstance(unit, str):
+        if unit not in ("center", "all", "mean"):
+            raise UsageError(f"unit={unit!r}; it is 'center', a (row, column), 'all' or 'mean'")
+        return Units((shape[0] // 2, shape[1] // 2) if unit == "center" else None, listed, unit == "mean")
+    row, column = (_whole(at, "unit") for at in unit)
+    return Units((row, column), listed, False)
 
 
 class _SharedMemory:
@@ -193,7 +223,7 @@ class Model:
     ) -> tuple[list[npt.NDArray[np.float32]], list[dict[str, Any]]]:
         """Ask for the outputs of a request, a few images at a time, and return them with their descriptions."""
         parts: list[list[npt.NDArray[np.float32]]] = []
-        with _images(images) as (array, paths):
+        with _stimuli.pixels(images) as (array, paths):
             number = len(array) if array is not None else len(paths)
             for done in range(0, number, step):
                 of_these = {**request, "images": min(step, number - done)}
@@ -232,27 +262,17 @@ class Model:
         return max(1, min(_IMAGES, _RESPONSE_BYTES // size))
 
     def _output(self, layer: str, channels: int | Sequence[int] | None, unit: str | Position) -> dict[str, Any]:
-        output: dict[str, Any] = {"layer": layer}
-        units = []
-        if len(self.info.layer(layer).shape) == 1:
-            if unit not in ("center", "all"):
-                raise UsageError(f"unit={unit!r}: {layer} has no positions")
-        elif isinstance(unit, str):
-            if unit not in ("center", "all", "mean"):
-                raise UsageError(f"unit={unit!r}; it is 'center', a (row, column), 'all' or 'mean'")
-            output["mean"] = unit == "mean"
-            if unit == "center":
-                units.append("center")
-        else:
-            row, column = (_whole(at, "unit") for at in unit)
-            units.append(f"({row},{column})")
-        if channels is not None:
-            listed = [channels] if isinstance(channels, (int, np.integer)) else list(channels)
-            if not listed:
-                raise UsageError("channels=[]: there is no channel in it")
-            units.append("channels(" + ",".join(str(_whole(channel, "channels")) for channel in listed) + ")")
-        if units:
-            output["units"] = "+".join(units)
+        asked = units(self.info, layer, channels, unit)
+        output: dict[str, Any] = {"layer": layer, "mean": asked.mean}
+        parts = []
+        if unit == "center" and asked.position is not None:
+            parts.append("center")
+        elif asked.position is not None:
+            parts.append(f"({asked.position[0]},{asked.position[1]})")
+        if asked.channels is not None:
+            parts.append("channels(" + ",".join(map(str, asked.channels)) + ")")
+        if parts:
+            output["units"] = "+".join(parts)
         return output
 
     def _ask(self, request: dict[str, Any], images: npt.NDArray[Any] | None) -> tuple[dict[str, Any], bytearray]:
@@ -367,43 +387,3 @@ def _whole(value: Any, name: str) -> int:
     if number != value:
         raise UsageError(f"{name}: {value!r} is no whole number")
     return number
-
-
-@contextlib.contextmanager
-def _images(images: Any) -> Any:
-    """Give images as an array of 224×224, or as paths."""
-    if _stimuli.is_picture(images) or isinstance(images, (str, os.PathLike)):
-        images = [images]
-    array = _stimuli.as_array(images)
-    if array is None:
-        items = _stimuli.sequence(images)
-        if not items:
-            raise InputError("there are no images")
-        if all(isinstance(item, (str, os.PathLike)) for item in items):
-            yield None, [os.path.abspath(os.fspath(item)) for item in items]
-            return
-        if all(_stimuli.is_picture(item) for item in items):
-            with tempfile.TemporaryDirectory(prefix="tfconvrnn-") as folder:
-                paths = [os.path.join(folder, f"{i:06d}.png") for i in range(len(items))]
-                for item, path in zip(items, paths, strict=True):
-                    item.convert("RGB").save(path)
-                yield None, paths
-            return
-        arrays = [_stimuli.as_array(item) for item in items]
-        if any(part is None for part in arrays):
-            raise InputError(
-                f"images that are {sorted({type(item).__name__ for item in items})} together; they are all of one kind"
-            )
-        try:
-            array = np.concatenate([part for part in arrays if part is not None])
-        except ValueError as error:
-            raise InputError(f"images of different shapes: {error}") from error
-    size = (_stimuli.IMAGE_SIZE, _stimuli.IMAGE_SIZE, 3)
-    if array.shape[1:] != size:
-        raise InputError(
-            f"images of {array.shape[1:]}; arrays are {size} here; "
-            "pictures of other sizes can be given as files or with Pillow"
-        )
-    if array.dtype == np.float64:
-        array = array.astype(np.float32)
-    yield array, []

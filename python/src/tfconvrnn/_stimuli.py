@@ -19,8 +19,9 @@ IMAGE_SIZE = 224
 
 def as_array(images: Any) -> npt.NDArray[Any] | None:
     """Return an array, or a torch tensor, as [n, height, width, 3]; None if it is neither."""
-    if type(images).__module__.split(".")[0] == "torch" and hasattr(images, "detach"):
-        array = np.asarray(images.detach().cpu().numpy())
+    if all(hasattr(images, method) for method in ("detach", "cpu", "numpy")):  # torch's, and those of packages over it
+        tensor = images.detach().cpu()
+        array = np.asarray((tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy())
         if array.ndim in (3, 4) and array.shape[-3] == 3 and array.shape[-1] != 3:
             array = np.moveaxis(array, -3, -1)  # torch's [n, 3, height, width]
     elif isinstance(images, np.ndarray):
@@ -75,6 +76,9 @@ def inputs(stimuli: Any) -> Iterator[tuple[list[str], dict[str, Any]]]:
 def _inputs(stimuli: Any, folder: Path) -> tuple[list[str], dict[str, Any]]:
     if isinstance(stimuli, (str, os.PathLike)):
         return [_path(stimuli)], {}
+    if hasattr(stimuli, "get_stimulus"):  # a stimulus set of Brain-Score, which is a table too
+        stimuli = stimuli.assign(stimulus_path=[os.fspath(stimuli.get_stimulus(i)) for i in stimuli["stimulus_id"]])
+        return _table(stimuli, folder)
     if is_table(stimuli):
         return _table(stimuli, folder)
     if is_picture(stimuli):
@@ -146,3 +150,43 @@ def _table(table: Any, folder: Path) -> tuple[list[str], dict[str, Any]]:
     if column == "filename":
         flags["path_column"] = column
     return [str(folder / "stimuli.csv")], flags
+
+
+@contextlib.contextmanager
+def pixels(images: Any) -> Iterator[tuple[npt.NDArray[Any] | None, list[str]]]:
+    """Give images as an array [n, 224, 224, 3] of uint8 or float32, or as paths. Temporary files go away afterwards."""
+    if is_picture(images) or isinstance(images, (str, os.PathLike)):
+        images = [images]
+    array = as_array(images)
+    if array is None:
+        items = sequence(images)
+        if not items:
+            raise InputError("there are no images")
+        if all(isinstance(item, (str, os.PathLike)) for item in items):
+            yield None, [os.path.abspath(os.fspath(item)) for item in items]
+            return
+        if all(is_picture(item) for item in items):
+            with tempfile.TemporaryDirectory(prefix="tfconvrnn-") as folder:
+                paths = [os.path.join(folder, f"{i:06d}.png") for i in range(len(items))]
+                for item, path in zip(items, paths, strict=True):
+                    item.convert("RGB").save(path)
+                yield None, paths
+            return
+        arrays = [as_array(item) for item in items]
+        if any(part is None for part in arrays):
+            raise InputError(
+                f"images that are {sorted({type(item).__name__ for item in items})} together; they are all of one kind"
+            )
+        try:
+            array = np.concatenate([part for part in arrays if part is not None])
+        except ValueError as error:
+            raise InputError(f"images of different shapes: {error}") from error
+    size = (IMAGE_SIZE, IMAGE_SIZE, 3)
+    if array.shape[1:] != size:
+        raise InputError(
+            f"images of {array.shape[1:]}; arrays are {size} here; "
+            "pictures of other sizes can be given as files or with Pillow"
+        )
+    if array.dtype == np.float64:
+        array = array.astype(np.float32)
+    yield array, []

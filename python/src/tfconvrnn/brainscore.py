@@ -115,7 +115,7 @@ class BrainModel:
                 f"{self.identifier}: no layers are committed to {region}; there are {', '.join(self.layers)}, "
                 "and others are named with layers={...}"
             )
-        bins = [(int(start), int(end)) for start, end in time_bins]
+        bins = [(int(start), int(end)) for start, end in map(_bin, time_bins)]
         if not bins or any(start < 0 or end <= start for start, end in bins):
             raise UsageError(f"time bins {bins}; they have a beginning, from 0 on, and a later end")
         self._region, self._bins, self._task = region, bins, None
@@ -185,6 +185,11 @@ class BrainModel:
         np.put_along_axis(logits, found["index"].to_numpy().reshape(-1, 1000), np.log(probabilities + 1e-300), axis=1)
         rounded: npt.NDArray[np.float32] = logits.astype(np.float32)
         return rounded
+
+
+def _bin(time_bin: Any) -> Any:
+    """Return a bin as a tuple; the one of an assembly without a dimension of time is an array that holds it."""
+    return time_bin.item() if isinstance(time_bin, np.ndarray) and time_bin.ndim == 0 else time_bin
 
 
 def _behavior() -> Any:

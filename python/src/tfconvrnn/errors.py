@@ -34,6 +34,21 @@ class ProgramDied(TfconvrnnError):
     """The program behind a loaded model ended by itself."""
 
 
+class ServiceError(TfconvrnnError):
+    """A service did not answer as it was asked to.
+
+    ``status`` is HTTP's: 401 without the right token, 429 where it is too busy; None where it cannot be reached.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RequestError(ServiceError, ValueError):
+    """A service finds a request wrong: an unknown model, layer or parameter, a damaged picture, or too much at once."""
+
+
 _BY_CODE = {2: UsageError, 3: InputError, 4: MissingError}
 
 
