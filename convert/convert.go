@@ -43,6 +43,8 @@ var (
 	ErrNotFound = bundle.ErrNotFound
 	// ErrExists means that the SavedModel is already there.
 	ErrExists = fs.ErrExist
+	// ErrNotSavedModel means that what would be replaced is no SavedModel of this converter.
+	ErrNotSavedModel = errors.New("not a converted model")
 	// ErrTimes means a number of timesteps that no graph is unrolled for.
 	ErrTimes = errors.New("impossible number of timesteps")
 	// ErrVariant means that graphs have no such variant.
@@ -176,6 +178,26 @@ func (o *Options) complete(m *zoo.Model) error {
 // DefaultMatMulPixels is Options.MatMulPixels where it is 0. It covers the 7×7 maps.
 const DefaultMatMulPixels = 49
 
+// CheckOutput finds out, before anything is computed, whether Convert can put a SavedModel at dir.
+// The error wraps ErrExists if something is there and overwrite is not set; ErrNotSavedModel if
+// what is there is neither empty nor a SavedModel with its manifest, so that a wrong name costs
+// nobody a home directory; or it says why nothing can be written there.
+func CheckOutput(dir string, overwrite bool) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case !overwrite:
+		return fmt.Errorf("%s: %w", dir, ErrExists)
+	case len(entries) > 0:
+		if _, err := os.Stat(filepath.Join(dir, manifest.Name)); err != nil {
+			return fmt.Errorf("%s is %w (it has no %s), so it is not replaced", dir, ErrNotSavedModel, manifest.Name)
+		}
+	}
+	return disk.CheckFolder(filepath.Dir(filepath.Clean(dir)))
+}
+
 // Convert writes the SavedModel of the model with the given weights to the
 // directory dir, which must not exist unless Options.Overwrite is set. It holds
 //
@@ -183,7 +205,7 @@ const DefaultMatMulPixels = 49
 //	variables/          weights, as a tensor bundle that the SavedModel restores
 //	manifest.json       what the SavedModel holds, and where from
 //
-// The directory appears when all of it is written and synced; after an error or
+// What is there is replaced as CheckOutput says. The directory appears when all of it is written and synced; after an error or
 // cancellation nothing is left.
 func Convert(ctx context.Context, model string, source *Source, dir string, options Options) (*manifest.Manifest, error) {
 	m, err := lookup(model)
@@ -191,6 +213,9 @@ func Convert(ctx context.Context, model string, source *Source, dir string, opti
 		return nil, err
 	}
 	if err := options.complete(m); err != nil {
+		return nil, err
+	}
+	if err := CheckOutput(dir, options.Overwrite); err != nil {
 		return nil, err
 	}
 	var result *manifest.Manifest

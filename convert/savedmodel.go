@@ -26,6 +26,21 @@ const (
 // Tag is the SavedModels' tag.
 const Tag = "serve"
 
+// SignatureNames names what a SavedModel offers to TensorFlow.
+type SignatureNames struct {
+	Tag          string `json:"tag"`
+	Serving      string `json:"serving"`
+	Presentation string `json:"presentation"`
+	// Layers and Logits are the patterns of the second signature's outputs.
+	Layers string `json:"layers"`
+	Logits string `json:"logits"`
+}
+
+// Signatures returns the names that all SavedModels of Convert have in common.
+func Signatures() SignatureNames {
+	return SignatureNames{Tag, ServingSignature, PresentationSignature, "<layer>/t<timestep>", "logits/times<timesteps>"}
+}
+
 const predictMethod = "tensorflow/serving/predict"
 
 func newSavedModel(n *unroll.Network) *tfpb.SavedModel {

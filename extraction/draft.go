@@ -1,6 +1,7 @@
 package extraction
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -12,7 +13,9 @@ import (
 
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/atomicfile"
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/storage"
+	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -100,16 +103,17 @@ func (d *Draft) settle() error {
 	for i, name := range summary.Columns {
 		r.Columns = append(r.Columns, PlannedColumn{name, summary.Kinds[i], written.widths[2+i]})
 	}
-	if d.request.Settle != nil {
-		if err := d.request.Settle(summary, r); err != nil {
-			return err
-		}
+	if err := d.show(); err != nil {
+		return err
 	}
 	r.Provenance = &Provenance{
-		Inputs: summary.Inputs, DataType: r.DataType, StimuliSHA256: hex.EncodeToString(written.sum.Sum(nil)), BlankSHA256: d.request.BlankSHA256,
+		Inputs: summary.Inputs, DataType: r.DataType, StimuliSHA256: hex.EncodeToString(written.sum.Sum(nil)), BlankSHA256: cmp.Or(d.request.BlankSHA256, r.Presentation.Blank().FileSHA256()),
 	}
 	if summary.Pictures {
-		r.Provenance.ExifOrientation = d.request.Orientation
+		r.Provenance.ExifOrientation = "stored"
+		if r.Preprocessing.ApplyOrientation {
+			r.Provenance.ExifOrientation = "apply"
+		}
 	}
 	chosen := r.Format == ""
 	if chosen {
@@ -134,6 +138,26 @@ func (d *Draft) settle() error {
 		}
 	}
 	return nil
+}
+
+// show settles the presentation, now that it is known what kinds of stimuli there are.
+func (d *Draft) show() error {
+	if d.request.Shown == nil {
+		return nil
+	}
+	info, err := savedmodels.Lookup(d.recipe.Model)
+	if err != nil {
+		return err
+	}
+	say := func(to func(string)) func(string) {
+		if to == nil {
+			return func(string) {}
+		}
+		return to
+	}
+	inputs := &d.request.Inputs
+	d.recipe.Presentation, err = d.summary.Presentation(*d.request.Shown, info, say(inputs.Warn), say(inputs.Note))
+	return err
 }
 
 // describe describes the output in the format that the recipe says.
@@ -214,14 +238,43 @@ func (d *Draft) finish() error {
 	return features.DiskError(d.written.frames.finish(text, encoder))
 }
 
-// Create plans an extraction to Zarr and writes the plan file, which is a path or a URL. It
-// holds neither all stimuli in memory nor makes anything but the file. The errors are
-// those of Prepare; ErrExists unless replace is set.
-func Create(ctx context.Context, name string, request *Request, replace bool) error {
+// CheckPlan finds out, before anything is computed, whether a plan file can be written. The error wraps
+// ErrExists if there is one and replace is not set, or says why nothing can be written there.
+func CheckPlan(ctx context.Context, name string, replace bool) error {
 	if exists, err := Exists(ctx, name); err != nil {
 		return err
 	} else if exists && !replace {
 		return fmt.Errorf("%s: %w", name, ErrExists)
+	}
+	if storage.IsRemote(name) {
+		return nil
+	}
+	return disk.CheckFolder(filepath.Dir(filepath.Clean(name)))
+}
+
+// NewPlan is Create, Open and Plan.Start: it plans an extraction to Zarr and makes what workers write
+// into. The caller closes the plan.
+func NewPlan(ctx context.Context, name string, request *Request, options RunOptions) (*Plan, error) {
+	if err := Create(ctx, name, request, options.Replace); err != nil {
+		return nil, err
+	}
+	plan, err := Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := plan.Start(ctx, options); err != nil {
+		plan.Close()
+		return nil, err
+	}
+	return plan, nil
+}
+
+// Create plans an extraction to Zarr and writes the plan file, which is a path or a URL. It
+// holds neither all stimuli in memory nor makes anything but the file. The errors are
+// those of Prepare; ErrExists unless replace is set.
+func Create(ctx context.Context, name string, request *Request, replace bool) error {
+	if err := CheckPlan(ctx, name, replace); err != nil {
+		return err
 	}
 	if request.Format != "" && request.Format != features.Zarr {
 		return fmt.Errorf("%w: a plan file is of a Zarr output, not of %s", tfconvrnn.ErrOption, request.Format)

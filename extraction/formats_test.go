@@ -52,7 +52,7 @@ func TestBytesOfOutputs(t *testing.T) {
 			out := filepath.Join(dir, "out", name)
 			require.NoError(t, os.Mkdir(filepath.Dir(out), 0o777))
 			request := testRequest("", out, 4)
-			request.Inputs.Inputs, request.DataType, request.Logits, request.Orientation = formatInputs(t, dir), dataType, true, "stored"
+			request.Inputs.Inputs, request.DataType, request.Logits = formatInputs(t, dir), dataType, true
 			request.Reductions = []string{"conv5=sparse(3,1)"}
 			writeOutput(t, request, format)
 			require.NoError(t, filepath.WalkDir(filepath.Dir(out), func(file string, entry fs.DirEntry, err error) error {

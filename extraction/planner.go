@@ -19,6 +19,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/parallel"
+	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
 )
 
@@ -117,6 +118,15 @@ func (f *frame) encode(encoder *zstd.Encoder) {
 // also with an error.
 func (p *planner) collect(ctx context.Context, file *atomicfile.File) (*atomicfile.File, *pass, *stimuli.Summary, error) {
 	options := p.request.Inputs
+	if p.request.Shown != nil {
+		info, err := savedmodels.Lookup(p.recipe.Model)
+		if err == nil {
+			err = options.ShowAs(*p.request.Shown, info)
+		}
+		if err != nil {
+			return file, nil, nil, err
+		}
+	}
 	options.Preprocessing, options.MaxFrames, options.FramesPerSecond = p.recipe.Preprocessing, p.recipe.MaxFrames, p.recipe.FramesPerSecond
 	options.AllowMissing = p.recipe.OnError == Skip
 	var err error

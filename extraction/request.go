@@ -3,6 +3,8 @@ package extraction
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -19,15 +21,14 @@ type Request struct {
 	// Inputs are the stimuli. Preprocessing and how sequences are read are also part
 	// of the recipe, which decides.
 	Inputs stimuli.Options
-	// Orientation is recorded where stimuli are pictures; BlankSHA256 is that of the
-	// blank's file.
-	Orientation, BlankSHA256 string
+	// Shown, if not nil, is the presentation as people write it, in place of Recipe.Presentation. How
+	// sequences are shown then depends on the stimuli: see stimuli.Summary.Presentation.
+	Shown *tfconvrnn.PresentationSpec
+	// BlankSHA256 is that of the file of a blank that is a picture; "" takes the blank's own.
+	BlankSHA256 string
 	// Loaded is the model for Create and Run, which stays the caller's. For Create it need not
 	// have a session. Where it is nil Run loads the recipe's.
 	Loaded *tfconvrnn.Model
-	// Settle is called when all stimuli are known and may change what of the recipe
-	// depends on them. May be nil.
-	Settle func(set *stimuli.Summary, r *Recipe) error
 	// ChunkStimuli is the number of stimuli in a chunk of a Zarr store; 0 chooses. It is
 	// rounded to whole batches.
 	ChunkStimuli int
@@ -38,6 +39,14 @@ type Request struct {
 	Progress func(stimuli int)
 }
 
+// Check finds out, before anything is read or loaded, what can be wrong with a request: model,
+// layers and units, presentation, preprocessing, reductions, and choices. The output and the
+// stimuli are not looked at. Errors are those of Prepare.
+func (q *Request) Check() error {
+	_, err := q.recipe()
+	return err
+}
+
 // recipe returns the recipe with what is left empty chosen.
 func (q *Request) recipe() (Recipe, error) {
 	r := q.Recipe
@@ -45,7 +54,21 @@ func (q *Request) recipe() (Recipe, error) {
 	if err != nil {
 		return r, err
 	}
-	if r.Presentation, err = r.Presentation.Resolve(info); err != nil {
+	if q.Shown != nil {
+		r.Presentation, _, err = q.Shown.Presentation(info)
+	} else {
+		r.Presentation, err = r.Presentation.Resolve(info)
+	}
+	if err != nil {
+		return r, err
+	}
+	if checkpoints := r.Weights.Checkpoints(); checkpoints != "" { // workers may run in other folders
+		if checkpoints, err = filepath.Abs(checkpoints); err != nil {
+			return r, err
+		}
+		r.Weights = tfconvrnn.Weights(checkpoints)
+	}
+	if r.Reductions, err = absoluteReductions(r.Reductions); err != nil {
 		return r, err
 	}
 	if len(r.Layers) == 0 && !r.Logits {
@@ -79,10 +102,32 @@ func (q *Request) recipe() (Recipe, error) {
 	if _, err := r.specification(); err != nil {
 		return r, err
 	}
+	if q.ChunkStimuli < 0 {
+		return r, fmt.Errorf("%w: chunks of %d stimuli", tfconvrnn.ErrOption, q.ChunkStimuli)
+	}
+	if _, _, err := tfconvrnn.Outputs(info, r.extractOptions()...); err != nil {
+		return r, err
+	}
 	if r.Output == "" && !q.Sketch {
 		return r, fmt.Errorf("%w: the request names no output", tfconvrnn.ErrOption)
 	}
 	return r, nil
+}
+
+// absoluteReductions makes the names of files in reductions such as conv5=pca(FILE) good in other folders.
+func absoluteReductions(reductions []string) (list []string, err error) {
+	for _, text := range reductions {
+		before, file, ok := strings.Cut(text, "pca(")
+		name, _, _ := strings.Cut(file, ",")
+		if ok && (before == "" || strings.HasSuffix(before, "=")) && strings.Trim(name, "0123456789)") != "" && !filepath.IsAbs(file) {
+			if file, err = filepath.Abs(file); err != nil {
+				return nil, err
+			}
+			text = before + "pca(" + file
+		}
+		list = append(list, text)
+	}
+	return list, nil
 }
 
 // Load loads the recipe's model, with further options, such as a store of converted

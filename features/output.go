@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // output is what is found, or made, at the place of an output before anything
@@ -190,6 +192,22 @@ func ReadIdentity(path string) (json.RawMessage, error) {
 		return nil, fmt.Errorf("%s: %w", journalPath(path), err)
 	}
 	return header.Identity, nil
+}
+
+// Interrupted tells whether an interrupted run of an output is there, which Options.Resume goes on
+// with.
+func Interrupted(path string) bool { return exists(journalPath(path)) }
+
+// CheckOutput finds out whether a file or folder can be put at a path: the error wraps ErrExists
+// if something is there and replace is not set, or says why nothing can be written to the
+// folder it lies in.
+func CheckOutput(path string, replace bool) error {
+	if _, err := os.Lstat(path); err == nil && !replace {
+		return fmt.Errorf("%s: %w", path, ErrExists)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return disk.CheckFolder(filepath.Dir(filepath.Clean(path)))
 }
 
 func exists(path string) bool {

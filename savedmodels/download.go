@@ -28,6 +28,9 @@ var ErrDownload = fetchfile.ErrDownload
 // ErrNotAtSource is wrapped, beside ErrDownload, by the error for a file that the source lacks.
 var ErrNotAtSource = errors.New("the source lacks the file")
 
+// ErrDownloadOptions is wrapped by the error for DownloadOptions that contradict themselves.
+var ErrDownloadOptions = errors.New("impossible download")
+
 // ErrNoSpace is wrapped by the error for a disk that is too full.
 var ErrNoSpace = disk.ErrNoSpace
 
@@ -91,19 +94,19 @@ type DownloadOptions struct {
 
 // Downloaded says what was obtained of a model.
 type Downloaded struct {
-	Model string
-	// Prefix is the checkpoint's, or "" if it was discarded.
-	Prefix string
+	Model string `json:"model"`
 	// Already says that nothing had to be downloaded.
-	Already bool
-	// SHA256 holds the hashes of the checkpoint's files by name, if it is there.
-	SHA256 map[string]string
+	Already bool `json:"already_there"`
 	// Bytes is the size of the checkpoint.
-	Bytes int64
+	Bytes int64 `json:"bytes"`
+	// SHA256 holds the hashes of the checkpoint's files by name, if it is there.
+	SHA256 map[string]string `json:"sha256,omitempty"`
+	// Prefix is the checkpoint's, or "" if it was discarded.
+	Prefix string `json:"checkpoint,omitempty"`
 	// SavedModel is the converted model; its Dir is "" if it was not converted.
-	SavedModel SavedModel
+	SavedModel SavedModel `json:"-"`
 	// Notes are oddities that are no errors.
-	Notes []string
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Download obtains the trained weights of models: it downloads their checkpoints,
@@ -117,7 +120,7 @@ type Downloaded struct {
 //
 // A model that cannot be had does not keep the others from being downloaded: the
 // result holds those that were obtained, and the error joins those of the others.
-// They wrap ErrUnknownModel, ErrDownload, ErrNoSpace, ErrLocked, convert.ErrCorrupt,
+// They wrap ErrUnknownModel, ErrDownloadOptions, ErrDownload, ErrNoSpace, ErrLocked, convert.ErrCorrupt,
 // convert.ErrMismatch, or are those of the file system or ctx.
 func (s *Store) Download(ctx context.Context, o DownloadOptions) ([]Downloaded, error) {
 	d, err := s.newDownload(o)
@@ -171,7 +174,7 @@ type download struct {
 
 func (s *Store) newDownload(o DownloadOptions) (*download, error) {
 	if len(o.Models) == 0 {
-		return nil, fmt.Errorf("%w: no model is named", ErrUnknownModel)
+		return nil, fmt.Errorf("%w: no model is named", ErrDownloadOptions)
 	}
 	seen := map[string]bool{}
 	for _, model := range o.Models {
@@ -179,7 +182,7 @@ func (s *Store) newDownload(o DownloadOptions) (*download, error) {
 			return nil, err
 		}
 		if seen[model] {
-			return nil, fmt.Errorf("%w: %s is named twice", ErrUnknownModel, model)
+			return nil, fmt.Errorf("%w: %s is named twice", ErrDownloadOptions, model)
 		}
 		seen[model] = true
 	}
@@ -196,14 +199,17 @@ func (s *Store) newDownload(o DownloadOptions) (*download, error) {
 	if o.Lock == "" {
 		o.Lock = filepath.Join(o.Checkpoints, LockFileName)
 	}
-	if o.Parallel <= 0 {
+	if o.Parallel == 0 {
 		o.Parallel = 4
+	}
+	if o.Parallel < 0 {
+		return nil, fmt.Errorf("%w: %d models at a time", ErrDownloadOptions, o.Parallel)
 	}
 	if o.space == nil {
 		o.space = disk.Check
 	}
 	if o.DiscardCheckpoint && o.SkipConversion {
-		return nil, errors.New("a checkpoint that is not converted cannot be discarded")
+		return nil, fmt.Errorf("%w: a checkpoint that is not converted cannot be discarded", ErrDownloadOptions)
 	}
 	d := &download{DownloadOptions: o, store: s, bytes: map[string]int64{}, sizes: map[string]int64{}}
 	d.fetch.Seed = o.Seed

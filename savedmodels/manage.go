@@ -133,21 +133,45 @@ func keptConstantsOf(name string) (string, bool) {
 	return of, hidden && kept && ourName.MatchString(of)
 }
 
-// removeDirectory gives a directory the name of a leftover before it removes it, so
-// that what an interrupted removal leaves is not taken for a model.
-func removeDirectory(path, reason string) (Removed, error) {
-	r := Removed{Path: path, Reason: reason}
-	err := filepath.WalkDir(path, func(_ string, entry fs.DirEntry, err error) error {
+// folderBytes returns the bytes of the files in a folder.
+func folderBytes(dir string) (total int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		info, err := entry.Info()
 		if err == nil {
-			r.Bytes += info.Size()
+			total += info.Size()
 		}
 		return err
 	})
-	if err != nil {
+	return total, err
+}
+
+// Description is what is worth knowing of a SavedModel.
+type Description struct {
+	Model   string           `json:"model"`
+	Weights manifest.Weights `json:"weights"`
+	// Times is the most timesteps of a presentation, Variant how the graph computes.
+	Times     int    `json:"times"`
+	Variant   string `json:"plan"`
+	Converter string `json:"converter"` // the version that wrote it
+	Bytes     int64  `json:"bytes"`
+	Dir       string `json:"dir"`
+}
+
+// Describe describes the SavedModel. The error is the file system's.
+func (m SavedModel) Describe() (Description, error) {
+	bytes, err := folderBytes(m.Dir)
+	return Description{m.Manifest.Model, m.Manifest.Weights, m.Manifest.Times, m.Manifest.Variant, m.Manifest.Converter, bytes, m.Dir}, err
+}
+
+// removeDirectory gives a directory the name of a leftover before it removes it, so
+// that what an interrupted removal leaves is not taken for a model.
+func removeDirectory(path, reason string) (Removed, error) {
+	r := Removed{Path: path, Reason: reason}
+	var err error
+	if r.Bytes, err = folderBytes(path); err != nil {
 		return r, err
 	}
 	doomed := path
@@ -236,16 +260,7 @@ func (c *collector) locked(path string, do func() error) error {
 
 func (c *collector) remove(path, reason string) error {
 	if c.dryRun {
-		size := int64(0)
-		_ = filepath.WalkDir(path, func(_ string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return nil
-			}
-			if info, err := entry.Info(); err == nil {
-				size += info.Size()
-			}
-			return nil
-		})
+		size, _ := folderBytes(path) // what vanishes meanwhile does not count
 		c.removed = append(c.removed, Removed{path, size, reason})
 		return nil
 	}

@@ -176,6 +176,18 @@ func (r Request) name(key string) string {
 	return fmt.Sprintf("%s-times%d-%s", key, r.Times, r.Variant)
 }
 
+// ConvertTo converts the SavedModel asked for into a directory outside the store, which is
+// replaced only if replace is set: see convert.CheckOutput. Errors are those of Get.
+func (s *Store) ConvertTo(ctx context.Context, r Request, dir string, replace bool) (SavedModel, error) {
+	source, err := s.Source(r.Model, r.Weights)
+	if err != nil {
+		return SavedModel{}, err
+	}
+	defer source.Close()
+	m, err := convert.Convert(ctx, r.Model, source, dir, convert.Options{Times: r.Times, Variant: r.Variant, Overwrite: replace, Progress: r.Progress})
+	return SavedModel{Dir: dir, Manifest: m}, err
+}
+
 func (s *Store) getOrConvert(ctx context.Context, r Request, key string, open func() (*convert.Source, error)) (SavedModel, error) {
 	dir := filepath.Join(s.dir, r.Model, r.name(key))
 	if found, err := current(dir); err == nil {
@@ -194,6 +206,11 @@ func (s *Store) getOrConvert(ctx context.Context, r Request, key string, open fu
 		return found, nil
 	}
 	removeLeftovers(filepath.Dir(dir))
+	if _, err := os.Stat(filepath.Join(dir, manifest.Name)); errors.Is(err, fs.ErrNotExist) { // nothing that anybody can load
+		if err := os.RemoveAll(dir); err != nil {
+			return SavedModel{}, err
+		}
+	}
 	source, err := open()
 	if err != nil {
 		return SavedModel{}, err

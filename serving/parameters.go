@@ -265,9 +265,11 @@ func (p parameters) outputs(s *settings, model savedmodels.Model) (err error) {
 func (p parameters) show(s *settings, model savedmodels.Model) (err error) {
 	before := len(p)
 	var spec tfconvrnn.PresentationSpec
-	if spec.Name, _, err = p.text("presentation"); err != nil {
+	name, _, err := p.text("presentation")
+	if err != nil {
 		return err
 	}
+	spec.Name = tfconvrnn.PresentationName(name)
 	const most = 1 << 20 // more than any model has
 	for _, n := range []struct {
 		name string

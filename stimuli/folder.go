@@ -140,10 +140,10 @@ func (l leftOut) add(name string) {
 	switch ending := strings.ToLower(path.Ext(name)); {
 	case strings.HasPrefix(path.Base(name), "."):
 		if hasSuffix(name, slices.Concat(pictureSuffixes, videoSuffixes)) && !strings.HasPrefix(path.Base(name), "._") {
-			l["hidden"]++
+			l[Hidden]++
 		}
 	case ending == "":
-		l["without an ending"]++
+		l[WithoutEnding]++
 	default:
 		l[ending]++
 	}
@@ -207,7 +207,7 @@ func walk(ctx context.Context, fsys fs.FS, folder string, left leftOut, each fun
 			if !entry.IsDir() {
 				left.add(name)
 			} else if n := picturesBelow(ctx, fsys, name); n > 0 {
-				left["in hidden folders"] += n
+				left[InHiddenFolders] += n
 			}
 		case entry.IsDir():
 			below, err := walk(ctx, fsys, name, left, each)

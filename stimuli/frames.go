@@ -1,6 +1,73 @@
 package stimuli
 
-import "github.com/tfconvrnn/go/tfconvrnn"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tfconvrnn/go/savedmodels"
+	"github.com/tfconvrnn/go/tfconvrnn"
+)
+
+// Errors about presentations that do not fit the stimuli.
+var (
+	// ErrTimed means that a presentation says how long images are shown, and so does a table.
+	ErrTimed = errors.New("a table with timesteps says when images appear")
+	// ErrStills means that still pictures would be shown as briefly as an image of a sequence.
+	ErrStills = errors.New("still pictures beside sequences")
+)
+
+// ShowAs sets MaxFrames, FramesPerSecond and Visible to what a presentation can show of
+// sequences, each image for TimestepsPerFrame timesteps, or for 1. The error wraps
+// tfconvrnn.ErrPresentation.
+func (o *Options) ShowAs(spec tfconvrnn.PresentationSpec, model savedmodels.Model) error {
+	spec.TimestepsPerFrame = max(spec.TimestepsPerFrame, 1)
+	shown, _, err := spec.Presentation(model)
+	if err != nil {
+		return err
+	}
+	o.MaxFrames = (shown.Times(model) + spec.TimestepsPerFrame - 1) / spec.TimestepsPerFrame
+	o.FramesPerSecond = 1000 / float64(spec.TimestepsPerFrame*tfconvrnn.MillisecondsPerTimestep)
+	o.Visible = VisibleFrames(shown, o.MaxFrames)
+	return nil
+}
+
+// Presentation returns how stimuli of these kinds are shown: as spec describes, except that the
+// images of sequences are shown one after the other, each for 1 timestep, where it does not
+// say for how many. Warn and note tell what may surprise. Errors wrap ErrTimed, ErrStills or
+// tfconvrnn.ErrPresentation.
+func (s *Summary) Presentation(spec tfconvrnn.PresentationSpec, model savedmodels.Model, warn, note func(message string)) (tfconvrnn.Presentation, error) {
+	asked := spec.TimestepsPerFrame
+	if s.Sequences {
+		spec.TimestepsPerFrame = max(asked, 1)
+	}
+	still := plural(s.Stills, "still picture")
+	each := plural(spec.TimestepsPerFrame, "timestep")
+	switch {
+	case !s.Sequences:
+	case s.Timed && asked > 1:
+		return tfconvrnn.Presentation{}, ErrTimed
+	case s.Stills > 0 && asked == 0:
+		return tfconvrnn.Presentation{}, fmt.Errorf("%w: %s among sequences would be shown for %s only, as each image of a sequence", ErrStills, still, each)
+	case s.Stills > 0:
+		warn(fmt.Sprintf("%s among sequences are shown for %s only, as each image of a sequence", still, each))
+	}
+	switch {
+	case !s.Sequences || asked > 0:
+	case s.Timed:
+		note("timesteps of the table count from the first onset; the last image of each stimulus stays until the presentation hides it")
+	default:
+		note("each image of a sequence is shown for 1 timestep of 10 ms")
+	}
+	shown, _, err := spec.Presentation(model)
+	return shown, err
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
 
 // VisibleFrames says of each of so many frames of a sequence whether a presentation,
 // which must be resolved, ever shows it.

@@ -287,6 +287,7 @@ type Blank struct {
 	name  string
 	rgb   [3]float64
 	image *Image
+	file  string // hash of the file that ParseBlank read
 }
 
 // PublishedBlank is the constant 0.5 in normalized space.
@@ -314,6 +315,9 @@ func (b Blank) String() string {
 	}
 	return b.name
 }
+
+// FileSHA256 is the SHA-256 of the picture's file where ParseBlank read one, or "".
+func (b Blank) FileSHA256() string { return b.file }
 
 // normalizeInto writes the normalized blank.
 func (b Blank) normalizeInto(dst []float32) error {

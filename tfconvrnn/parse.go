@@ -1,10 +1,13 @@
 package tfconvrnn
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // ParseBlank reads a blank as people write it: published (or ""), gray, black, white,
@@ -18,7 +21,11 @@ func ParseBlank(text string, p Preprocessing) (Blank, error) {
 	if err != nil {
 		return Blank{}, fmt.Errorf("blank %q is neither published, gray, black, white, R,G,B, #rrggbb nor a picture: %w", text, err)
 	}
-	return ImageBlank("image("+stimuli[0].ID+")", stimuli[0].Frames[0]), nil
+	blank := ImageBlank("image("+stimuli[0].ID+")", stimuli[0].Frames[0])
+	if blank.file, err = disk.SHA256(context.Background(), text); err != nil {
+		return Blank{}, fmt.Errorf("blank %q: %w", text, err)
+	}
+	return blank, nil
 }
 
 // ParseColorBlank is ParseBlank for a blank of one colour. It is not ok for what must be

@@ -7,12 +7,41 @@ import (
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
+// A PresentationName is that of a standard presentation.
+type PresentationName string
+
+// The names. Constant needs PresentationSpec.Times, custom both Times and ImageOff; these change
+// the others.
+const (
+	DefaultPresentation  PresentationName = "default" // as in training, which "" is too
+	ConstantPresentation PresentationName = "constant"
+	NeuralPresentation   PresentationName = "neural"
+	CustomPresentation   PresentationName = "custom"
+)
+
+// ParsePresentationName reads default, constant, neural or custom. The error wraps ErrPresentation.
+func ParsePresentationName(text string) (PresentationName, error) {
+	switch n := PresentationName(text); n {
+	case DefaultPresentation, ConstantPresentation, NeuralPresentation, CustomPresentation:
+		return n, nil
+	}
+	return "", fmt.Errorf("%w: unknown presentation %q; there are %s, %s, %s and %s", ErrPresentation, text,
+		DefaultPresentation, ConstantPresentation, NeuralPresentation, CustomPresentation)
+}
+
+// String returns what ParsePresentationName reads.
+func (n PresentationName) String() string {
+	if n == "" {
+		return string(DefaultPresentation)
+	}
+	return string(n)
+}
+
 // A PresentationSpec describes a presentation as people write it down: by a name, by
 // numbers of timesteps, or by milliseconds. The zero value is the model's default.
 type PresentationSpec struct {
-	// Name is default (as is ""), constant, neural or custom. Constant needs Times,
-	// custom both Times and ImageOff; they change default and neural.
-	Name string
+	// Name is that of a standard presentation.
+	Name PresentationName
 	// Times is the number of timesteps, ImageOff the timestep at which the image goes
 	// off; nil where they are left to the name.
 	Times, ImageOff *int
@@ -79,7 +108,7 @@ func (s PresentationSpec) Presentation(model savedmodels.Model) (Presentation, [
 
 // timed says whether something but the length says when the image is shown.
 func (s PresentationSpec) timed() bool {
-	return s.Name != "" && s.Name != "default" || s.ImageOff != nil || len(s.OnMS)+len(s.OffMS) > 0
+	return s.Name != "" && s.Name != DefaultPresentation || s.ImageOff != nil || len(s.OnMS)+len(s.OffMS) > 0
 }
 
 // base returns the presentation without blank and sequence.
@@ -95,9 +124,9 @@ func (s PresentationSpec) base(model savedmodels.Model, rounded *[]RoundedTime) 
 		}
 		times = &n
 	}
-	named := s.Name != "" && s.Name != "default"
+	named := s.Name != "" && s.Name != DefaultPresentation
 	if len(s.OnMS)+len(s.OffMS) > 0 {
-		if s.ImageOff != nil || named && s.Name != "custom" {
+		if s.ImageOff != nil || named && s.Name != CustomPresentation {
 			return shown, fmt.Errorf("%w: milliseconds on and off describe a presentation of their own; leave out the name and image-off", ErrPresentation)
 		}
 		if times == nil {
@@ -111,23 +140,24 @@ func (s PresentationSpec) base(model savedmodels.Model, rounded *[]RoundedTime) 
 			return Default(), nil
 		}
 		return s.changed(model.Default, times), nil
-	case s.Name == "neural":
+	case s.Name == NeuralPresentation:
 		if times == nil && s.ImageOff == nil {
 			return Neural(), nil
 		}
 		return s.changed(savedmodels.Presentation{Times: neuralTimes, ImageOff: neuralImageOff}, times), nil
-	case s.Name == "constant" && s.ImageOff != nil:
+	case s.Name == ConstantPresentation && s.ImageOff != nil:
 		return shown, fmt.Errorf("%w: a constant image never goes off; leave out image-off, or make it custom", ErrPresentation)
-	case s.Name == "constant" && times == nil:
+	case s.Name == ConstantPresentation && times == nil:
 		return shown, fmt.Errorf("%w: constant needs times, the number of timesteps", ErrPresentation)
-	case s.Name == "constant":
+	case s.Name == ConstantPresentation:
 		return Constant(*times), nil
-	case s.Name == "custom" && (times == nil || s.ImageOff == nil):
+	case s.Name == CustomPresentation && (times == nil || s.ImageOff == nil):
 		return shown, fmt.Errorf("%w: custom needs times and image-off", ErrPresentation)
-	case s.Name == "custom":
+	case s.Name == CustomPresentation:
 		return Custom(*times, *s.ImageOff), nil
 	}
-	return shown, fmt.Errorf("%w: unknown presentation %q; there are default, constant, neural and custom", ErrPresentation, s.Name)
+	_, err = ParsePresentationName(string(s.Name))
+	return shown, err
 }
 
 // episodes returns the presentation that OnMS and OffMS describe.

@@ -1,7 +1,10 @@
 package tfconvrnn
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -147,4 +150,39 @@ func TestParseChoices(t *testing.T) {
 	assert.ErrorIs(t, err, ErrOption)
 	_, err = ParseConvolution("winograd avx2") // what a model says, not what can be asked for
 	assert.ErrorIs(t, err, ErrOption)
+}
+
+// Only a blank that is a picture has the hash of a file, whatever files there are.
+func TestFileOfBlank(t *testing.T) {
+	picture, err := os.ReadFile("../testdata/pictures/coffee.png")
+	require.NoError(t, err)
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"published", "gray", "#804020", "1,2,3", "blank.png"} {
+		require.NoError(t, os.WriteFile(name, picture, 0o666))
+	}
+	for _, name := range []string{"", "published", "gray", "#804020", "1,2,3"} {
+		blank, err := ParseBlank(name, Preprocessing{})
+		require.NoError(t, err)
+		assert.Empty(t, blank.FileSHA256(), name)
+	}
+	for _, name := range []string{"blank.png", "./published"} {
+		blank, err := ParseBlank(name, Preprocessing{})
+		require.NoError(t, err)
+		assert.Equal(t, fmt.Sprintf("%x", sha256.Sum256(picture)), blank.FileSHA256(), name)
+	}
+	_, err = ParseBlank("none.png", Preprocessing{})
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// The names that people write are those of the standard presentations, and no others.
+func TestParsePresentationName(t *testing.T) {
+	for _, name := range []PresentationName{DefaultPresentation, ConstantPresentation, NeuralPresentation, CustomPresentation} {
+		parsed, err := ParsePresentationName(name.String())
+		require.NoError(t, err)
+		assert.Equal(t, name, parsed)
+	}
+	for _, text := range []string{"", "Neural", "blink"} {
+		_, err := ParsePresentationName(text)
+		assert.ErrorIs(t, err, ErrPresentation, text)
+	}
 }

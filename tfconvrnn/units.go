@@ -115,6 +115,18 @@ func (u Units) String() string {
 	return strings.Join(parts, "+")
 }
 
+// String returns what ParseUnits reads, "" for all units.
+func (s *Selection) String() string {
+	if s == nil {
+		return ""
+	}
+	u := Units{Channels: s.Channels}
+	if s.Row != nil {
+		u.Position = &[2]int{*s.Row, *s.Column}
+	}
+	return u.String()
+}
+
 // Select takes only some units of a layer, which must be among those extracted. What is
 // not wanted is never copied out of what TensorFlow computed. The shape of the layer's
 // output is [channels] at one position, [height, width, channels] for channels everywhere,

@@ -1,17 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/tfconvrnn/go/internal/benchmark"
-	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -140,38 +136,38 @@ func (b *benchCommand) run(cmd *cobra.Command, _ []string) error {
 	if err := needRuntime(cmd, c, b.yes); err != nil {
 		return err
 	}
+	out := cmd.OutOrStdout()
 	var reports []*benchmark.Report
-	var err error
 	for i, name := range names {
-		var r *benchmark.Report
-		if r, err = b.measure(cmd, c, name); err != nil {
-			break // what the models before gave is worth printing
+		r, err := b.measure(cmd, c, name)
+		if err != nil { // what the models before gave is worth printing
+			if b.asJSON && b.allModels {
+				err = errors.Join(err, printJSON(out, reports))
+			}
+			return err
 		}
 		reports = append(reports, r)
 		switch {
 		case b.asJSON:
 		case b.markdown:
 			if i == 0 {
-				r.PrintHead(cmd.OutOrStdout())
+				r.PrintHead(out)
 			}
-			r.PrintRow(cmd.OutOrStdout())
+			r.PrintRow(out)
 		default:
 			if i > 0 {
-				fmt.Fprintln(cmd.OutOrStdout())
+				fmt.Fprintln(out)
 			}
-			r.Print(cmd.OutOrStdout())
+			r.Print(out)
 		}
 	}
-	if !b.asJSON {
-		return err
+	switch {
+	case !b.asJSON:
+		return nil
+	case b.allModels:
+		return printJSON(out, reports)
 	}
-	if !b.allModels {
-		if err != nil {
-			return err
-		}
-		return printJSON(cmd.OutOrStdout(), reports[0])
-	}
-	return errors.Join(err, printJSON(cmd.OutOrStdout(), reports))
+	return printJSON(out, reports[0])
 }
 
 // options returns what to measure of a model.
@@ -202,49 +198,17 @@ func (b *benchCommand) options(cmd *cobra.Command, name string) (benchmark.Optio
 	return o, err
 }
 
-func (b *benchCommand) measure(cmd *cobra.Command, c *console, name string) (_ *benchmark.Report, err error) {
-	ctx := cmd.Context()
-	store := b.store
-	if b.allModels && store == "" {
-		root, err := cachedir.Root()
-		if err != nil {
-			return nil, err
-		}
-		if err := os.MkdirAll(root, 0o777); err != nil {
-			return nil, err
-		}
-		if store, err = os.MkdirTemp(root, "bench-"); err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(store)) }()
-	}
+func (b *benchCommand) measure(cmd *cobra.Command, c *console, name string) (*benchmark.Report, error) {
 	o, err := b.options(cmd, name)
 	if err != nil {
 		return nil, err
 	}
-	o.Load = append(o.Load, tfconvrnn.WithStore(store))
 	o.Note = func(message string) { c.note("%s: %s …", name, message) }
+	q := benchmark.Request{Options: o, Weights: b.weights, Store: b.store, TemporaryStore: b.allModels && b.store == "", Photographs: b.photographs}
 	if !b.onlySpeed {
-		executable, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		o.Child = func(ctx context.Context, measurement string) *exec.Cmd {
-			return exec.CommandContext(ctx, executable, b.childArgs(cmd, name, store, measurement)...)
-		}
+		q.Arguments = func(store, measurement string) []string { return b.childArgs(cmd, name, store, measurement) }
 	}
-	result, err := benchmark.Run(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	r := &benchmark.Report{Result: *result, WeightsFrom: b.weights}
-	if b.photographs > 0 {
-		o.Note("extracting photographs")
-		if r.Photographs, err = benchmark.ExtractPhotographs(ctx, o, b.photographs); err != nil {
-			return nil, err
-		}
-	}
-	return r, nil
+	return benchmark.Measure(cmd.Context(), q)
 }
 
 // childArgs returns the command line of a measuring process: this one's flags, but

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -14,31 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/convert"
-	"github.com/tfconvrnn/go/internal/bundle"
-	"github.com/tfconvrnn/go/internal/weights"
-	"github.com/tfconvrnn/go/internal/zoo"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
 func newCheckpoint() *cobra.Command {
 	return group("checkpoint", "Look into checkpoints, or make untrained ones", newCheckpointInspect(), newCheckpointSeed())
-}
-
-// checkpointInfo is what inspect prints.
-type checkpointInfo struct {
-	Prefix  string       `json:"prefix"`
-	Models  []string     `json:"models"` // whose variables it holds
-	Bytes   int64        `json:"bytes"`
-	Checked bool         `json:"checksums_verified"`
-	Tensors []tensorInfo `json:"tensors"`
-}
-
-type tensorInfo struct {
-	Name   string  `json:"name"`
-	Type   string  `json:"type"`
-	Shape  []int64 `json:"shape"`
-	Bytes  int64   `json:"bytes"`
-	Slices int     `json:"slices,omitempty"`
 }
 
 func newCheckpointInspect() *cobra.Command {
@@ -51,36 +28,13 @@ holds. PREFIX is such as dir/model.ckpt; the .index file or the directory of a
 model.ckpt will do too.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			prefix := checkpointPrefix(args[0])
-			reader, err := bundle.Open(prefix)
+			progress := commandConsole(cmd, quiet).start("verifying", unitBytes, 0)
+			info, err := savedmodels.InspectCheckpoint(cmd.Context(), args[0], verify, progress.set)
+			progress.end()
 			if err != nil {
 				return inputError{err}
 			}
-			defer reader.Close()
-			info := checkpointInfo{Prefix: prefix, Models: []string{}, Tensors: []tensorInfo{}}
-			for _, e := range reader.Entries() {
-				info.Bytes += e.Size
-				info.Tensors = append(info.Tensors, tensorInfo{e.Name, strings.ToLower(strings.TrimPrefix(e.DataType.String(), "DT_")), e.Shape, e.Size, e.Slices})
-			}
-			if verify {
-				progress := commandConsole(cmd, quiet).start("verifying", unitBytes, info.Bytes)
-				err := reader.VerifyAll(cmd.Context(), progress.set)
-				progress.end()
-				if err != nil {
-					return err
-				}
-				info.Checked = true
-			}
-			for _, m := range zoo.Models() {
-				if source, err := weights.OpenCheckpoint(prefix, m.Variables()); err == nil {
-					info.Models = append(info.Models, m.Name)
-					source.Close()
-				}
-			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), info)
-			}
-			return info.print(cmd.OutOrStdout())
+			return present(cmd, asJSON, info, func(out io.Writer) error { return printCheckpoint(out, info) })
 		},
 	}
 	cmd.Flags().BoolVar(&verify, "verify", false, "verify the checksum of every tensor")
@@ -89,17 +43,9 @@ model.ckpt will do too.`,
 	return cmd
 }
 
-// checkpointPrefix returns the prefix that a file or directory stands for.
-func checkpointPrefix(name string) string {
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		return filepath.Join(name, savedmodels.CheckpointName)
-	}
-	return strings.TrimSuffix(name, ".index")
-}
-
-func (i *checkpointInfo) print(out io.Writer) error {
+func printCheckpoint(out io.Writer, info *savedmodels.CheckpointInfo) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, t := range i.Tensors {
+	for _, t := range info.Tensors {
 		shape := strings.ReplaceAll(fmt.Sprint(t.Shape), " ", ", ")
 		note := ""
 		if t.Slices > 0 {
@@ -111,11 +57,11 @@ func (i *checkpointInfo) print(out io.Writer) error {
 		return err
 	}
 	fits := "fits none of the published models"
-	if len(i.Models) > 0 {
-		fits = "fits " + strings.Join(i.Models, ", ")
+	if len(info.Models) > 0 {
+		fits = "fits " + strings.Join(info.Models, ", ")
 	}
-	fmt.Fprintf(out, "%s, %s; %s\n", plural(len(i.Tensors), "tensor"), humanize.Bytes(uint64(i.Bytes)), fits)
-	if i.Checked {
+	fmt.Fprintf(out, "%s, %s; %s\n", plural(len(info.Tensors), "tensor"), humanize.Bytes(uint64(info.Bytes)), fits)
+	if info.Checked {
 		fmt.Fprintln(out, "all checksums are right")
 	}
 	return nil
@@ -141,7 +87,19 @@ conversion recognizes their values.`,
 			if err := checkFolderName("--out", out, "checkpoints"); err != nil {
 				return err
 			}
-			return seedCheckpoint(cmd, args[0], seed, out, force, quiet)
+			c := commandConsole(cmd, quiet)
+			progress := c.start("writing", unitParameters, 0)
+			prefix, err := savedmodels.SeedCheckpoint(cmd.Context(), args[0], seed, out, force, progress.set)
+			progress.end()
+			if errors.Is(err, convert.ErrExists) {
+				return advise(err, "choose another directory, or replace it with --force")
+			}
+			if err != nil {
+				return err
+			}
+			c.warn("these weights are untrained (seeded:%d): good for trying things out, not for science", seed)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s.{index,data-00000-of-00001}\n", prefix)
+			return nil
 		},
 	}
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of the weights")
@@ -149,34 +107,4 @@ conversion recognizes their values.`,
 	cmd.Flags().BoolVar(&force, "force", false, "replace a checkpoint that is there")
 	addQuiet(cmd, &quiet)
 	return cmd
-}
-
-func seedCheckpoint(cmd *cobra.Command, name string, seed uint64, out string, force, quiet bool) error {
-	if _, err := savedmodels.Lookup(name); err != nil {
-		return err
-	}
-	source, err := convert.Seeded(name, seed)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	prefix := filepath.Join(out, name, savedmodels.CheckpointName)
-	if _, err := os.Stat(prefix + ".index"); err == nil && !force {
-		return fmt.Errorf("%s.index: %w; choose another directory, or replace it with --force", prefix, fs.ErrExist)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(prefix), 0o777); err != nil {
-		return err
-	}
-	c := commandConsole(cmd, quiet)
-	progress := c.start("writing", unitParameters, 0)
-	err = convert.WriteCheckpoint(cmd.Context(), name, source, prefix, progress.set)
-	progress.end()
-	if err != nil {
-		return err
-	}
-	c.warn("these weights are untrained (seeded:%d): good for trying things out, not for science", seed)
-	fmt.Fprintf(cmd.OutOrStdout(), "%s.{index,data-00000-of-00001}\n", prefix)
-	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -10,10 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/internal/evaluation"
-	"github.com/tfconvrnn/go/internal/imagenet"
-	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
-	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 type classifyCommand struct {
@@ -55,48 +51,35 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if c.top < 1 || c.top > imagenet.Classes {
-		return usagef("--top %d: it is 1 … %d", c.top, imagenet.Classes)
-	}
 	preprocessing, err := c.preprocessing()
 	if err != nil {
 		return err
 	}
-	presentation, err := c.presentation(cmd, info, preprocessing)
-	if err != nil {
+	o := evaluation.ClassifyOptions{BatchSize: c.batch, Top: c.top, OverTime: c.overTime}
+	if o.Presentation, err = c.presentation(cmd, info, preprocessing); err != nil {
 		return err
 	}
-	times := presentation.Times(info)
-	readout := info.Layers[len(info.Layers)-1].Name
-	options := []tfconvrnn.ExtractOption{
-		tfconvrnn.Layers(readout), tfconvrnn.AllTimesteps(), tfconvrnn.WithPresentation(presentation), tfconvrnn.BatchSize(c.batch), tfconvrnn.Logits(),
-	}
-	_, outputs, err := tfconvrnn.Outputs(info, options...)
-	if err != nil {
+	if err := o.Check(info); err != nil {
 		return err
 	}
+	times := o.Presentation.Times(info)
 	if _, err := c.loadOptions(times); err != nil {
 		return err
 	}
 	con := commandConsole(cmd, c.quiet)
-	visible, err := c.visible(cmd, info, preprocessing)
+	inputs, err := c.inputFlags.options(cmd, args, preprocessing, c.spec.TimestepsPerFrame > 0, con)
 	if err != nil {
 		return err
 	}
-	inputs, err := c.inputFlags.options(args, stimulusOptions{
-		stdin: cmd.InOrStdin(), preprocessing: preprocessing, times: times, timestepsPerFrame: c.framesPerImage, visible: visible,
-	}, con)
-	if err != nil {
+	if err := inputs.ShowAs(c.spec, info); err != nil {
 		return err
 	}
 	records, set, err := stimuli.Find(cmd.Context(), inputs)
 	if err != nil {
 		return err
 	}
-	if shown, changed, err := c.settle(cmd, info, preprocessing, stimulusKinds{set.Timed, set.Sequences, set.Stills}, con); err != nil {
+	if o.Presentation, err = set.Presentation(c.spec, info, inputs.Warn, inputs.Note); err != nil {
 		return err
-	} else if changed {
-		options = append(options, tfconvrnn.WithPresentation(shown))
 	}
 	model, err := loadModel(cmd, con, &c.modelFlags, times)
 	if err != nil {
@@ -108,48 +91,15 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer reader.Close()
-	results, err := c.classifyAll(cmd.Context(), con, model, reader, records, options, info, outputs[0])
+	progress := con.start("classifying", unitImages, int64(len(records)))
+	defer progress.end()
+	o.Progress = func(done int) { progress.set(int64(done), int64(len(records))) }
+	results, err := evaluation.ClassifyStimuli(cmd.Context(), model, reader.Stimuli(slices.Values(records)), o)
+	progress.end()
 	if err != nil {
 		return err
 	}
-	if c.asJSON {
-		return printJSON(cmd.OutOrStdout(), results)
-	}
-	return printClasses(cmd.OutOrStdout(), results)
-}
-
-// classifyAll runs the model over all stimuli.
-func (c *classifyCommand) classifyAll(ctx context.Context, con *console, model *tfconvrnn.Model, reader *stimuli.Reader, records []*stimuli.Record,
-	options []tfconvrnn.ExtractOption, info savedmodels.Model, readout tfconvrnn.LayerOutput) ([]evaluation.Classification, error) {
-	progress := con.start("classifying", unitImages, int64(len(records)))
-	defer progress.end()
-	results := []evaluation.Classification{}
-	err := model.Stream(ctx, reader.Stimuli(slices.Values(records)), func(b *tfconvrnn.Batch) error {
-		for i, s := range b.Stimuli {
-			one, err := c.classify(b, i, info, readout)
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.ID, err)
-			}
-			results = append(results, one)
-		}
-		progress.set(int64(b.First+len(b.Stimuli)), int64(len(records)))
-		return nil
-	}, options...)
-	return results, err
-}
-
-// classify returns the classes of a stimulus of a batch, and those at every timestep if
-// they are asked for.
-func (c *classifyCommand) classify(b *tfconvrnn.Batch, stimulus int, info savedmodels.Model, output tfconvrnn.LayerOutput) (evaluation.Classification, error) {
-	logits, err := b.Logits(stimulus)
-	if err != nil {
-		return evaluation.Classification{}, err
-	}
-	readout, err := b.AppendFeatures(nil, 0, stimulus)
-	if err != nil {
-		return evaluation.Classification{}, err
-	}
-	return evaluation.Classify(info, output, b.Stimuli[stimulus].ID, logits, readout, c.top, c.overTime)
+	return present(cmd, c.asJSON, results, func(out io.Writer) error { return printClasses(out, results) })
 }
 
 func printClasses(out io.Writer, results []evaluation.Classification) error {

@@ -27,22 +27,14 @@ the home directory is written ~. Read it before you paste it.`,
 			}
 			o := doctor.Options{Program: program, Store: store, Verify: verify}
 			findings := doctor.Diagnose(cmd.Context(), o)
+			var err error
 			if report {
 				sections := doctor.NewReport(cmd.Context(), o, findings)
-				var err error
-				if asJSON {
-					err = printJSON(cmd.OutOrStdout(), sections)
-				} else {
-					err = sections.Print(cmd.OutOrStdout())
-				}
-				if err != nil {
-					return err
-				}
-			} else if asJSON {
-				if err := printJSON(cmd.OutOrStdout(), findings); err != nil {
-					return err
-				}
-			} else if err := findings.Print(cmd.OutOrStdout()); err != nil {
+				err = present(cmd, asJSON, sections, sections.Print)
+			} else {
+				err = present(cmd, asJSON, findings, findings.Print)
+			}
+			if err != nil {
 				return err
 			}
 			if findings.Failed() {
@@ -66,12 +58,7 @@ func runGPUKernels(cmd *cobra.Command, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		err = printJSON(cmd.OutOrStdout(), result)
-	} else {
-		err = result.Print(cmd.OutOrStdout())
-	}
-	if err == nil && !result.Ready {
+	if err = present(cmd, asJSON, result, result.Print); err == nil && !result.Ready {
 		return silentError{exitFailure}
 	}
 	return err

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -48,9 +45,9 @@ environment's proxy is used (HTTPS_PROXY, NO_PROXY). All 20 models take 5.3 GB.`
 	flags := cmd.Flags()
 	flags.BoolVar(&c.all, "all", false, "all models")
 	flags.StringVar(&c.options.From, "from", "", "`URL` or directory that holds <MODEL>/model.ckpt.* (default: "+savedmodels.PublishedURL+")")
-	flags.StringVar(&c.options.Checkpoints, "checkpoints", "", "`DIR` to put the checkpoints in (default: in the user's cache)")
+	addCheckpoints(cmd, &c.options.Checkpoints)
 	addStore(cmd, &c.store)
-	flags.StringVar(&c.options.Lock, "lock", "", "`FILE` of the SHA-256 of what is downloaded (default: weights.lock here if it is there, or else beside the checkpoints)")
+	addLock(cmd, &c.options.Lock, "`FILE` of the SHA-256 of what is downloaded")
 	flags.BoolVar(&c.options.UpdateLock, "update-lock", false, "replace hashes in the lock file that differ")
 	flags.IntVar(&c.options.Parallel, "parallel", 4, "number of models downloaded at a time")
 	flags.BoolVar(&c.options.Again, "force", false, "download again what is there and intact")
@@ -63,16 +60,11 @@ environment's proxy is used (HTTPS_PROXY, NO_PROXY). All 20 models take 5.3 GB.`
 	return cmd
 }
 
-// downloadedModel is a result of download as it is printed.
+// downloadedModel is a result as it is printed.
 type downloadedModel struct {
-	Model      string            `json:"model"`
-	Already    bool              `json:"already_there"`
-	Bytes      int64             `json:"bytes"`
-	SHA256     map[string]string `json:"sha256,omitempty"`
-	Checkpoint string            `json:"checkpoint,omitempty"`
-	SavedModel string            `json:"saved_model,omitempty"`
-	Untrained  bool              `json:"untrained,omitempty"`
-	Notes      []string          `json:"notes,omitempty"`
+	savedmodels.Downloaded
+	SavedModel string `json:"saved_model,omitempty"`
+	Untrained  bool   `json:"untrained,omitempty"`
 }
 
 func (c *downloadCommand) run(cmd *cobra.Command, args []string) error {
@@ -84,24 +76,8 @@ func (c *downloadCommand) run(cmd *cobra.Command, args []string) error {
 	case len(args) == 0:
 		return usagef("which models? name them, or say --all; %s models lists them", program)
 	}
-	for i, model := range args {
-		if _, err := savedmodels.Lookup(model); err != nil {
-			return err
-		}
-		if slices.Contains(args[:i], model) {
-			return usagef("%s is named twice", model)
-		}
-	}
-	if c.options.Parallel < 1 || c.options.Parallel > 64 {
-		return usagef("--parallel %d: it is 1 … 64", c.options.Parallel)
-	}
-	if !c.keep && !c.convert {
-		return usagef("--keep-checkpoint=false needs the checkpoints to be converted; leave out --convert=false")
-	}
-	if c.options.Lock == "" {
-		if _, err := os.Stat(savedmodels.LockFileName); err == nil {
-			c.options.Lock = savedmodels.LockFileName
-		}
+	if c.options.Parallel < 1 {
+		return usagef("--parallel %d: at least 1 model is downloaded at a time", c.options.Parallel)
 	}
 	store, err := savedmodels.Open(c.store)
 	if err != nil {
@@ -109,7 +85,7 @@ func (c *downloadCommand) run(cmd *cobra.Command, args []string) error {
 	}
 	con := commandConsole(cmd, c.quiet)
 	o := c.options
-	o.Models, o.SkipConversion, o.DiscardCheckpoint = args, !c.convert, !c.keep
+	o.Models, o.Lock, o.SkipConversion, o.DiscardCheckpoint = args, lockHere(o.Lock), !c.convert, !c.keep
 	bar := con.start("downloading", unitBytes, 0)
 	defer bar.end()
 	o.Progress = func(p savedmodels.DownloadProgress) {
@@ -128,6 +104,7 @@ func (c *downloadCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	list := []downloadedModel{} // not null in JSON
+	var converted []savedmodels.SavedModel
 	for _, r := range results {
 		for _, note := range r.Notes {
 			con.warn("%s: %s", r.Model, note)
@@ -136,17 +113,14 @@ func (c *downloadCommand) run(cmd *cobra.Command, args []string) error {
 		if untrained {
 			con.warn("%s", untrainedWarning(r.Model, ""))
 		}
-		list = append(list, downloadedModel{r.Model, r.Already, r.Bytes, r.SHA256, r.Prefix, r.SavedModel.Dir, untrained, r.Notes})
+		list = append(list, downloadedModel{r, r.SavedModel.Dir, untrained})
+		converted = append(converted, r.SavedModel)
 	}
 	var recordErr error
-	if c.convert && c.activations && len(results) > 0 {
-		recordErr = recordActivations(cmd.Context(), con, results)
+	if c.convert && c.activations {
+		recordErr = recordActivations(cmd.Context(), con, converted)
 	}
-	if c.asJSON {
-		err = printJSON(cmd.OutOrStdout(), list)
-	} else {
-		err = printDownloaded(cmd.OutOrStdout(), list)
-	}
+	err = present(cmd, c.asJSON, list, func(out io.Writer) error { return printDownloaded(out, list) })
 	return errors.Join(downloadErr, recordErr, err)
 }
 
@@ -162,7 +136,7 @@ func printDownloaded(out io.Writer, list []downloadedModel) error {
 		}
 		place := m.SavedModel
 		if place == "" {
-			place = m.Checkpoint + ".*"
+			place = m.Prefix + ".*"
 		}
 		if _, err := fmt.Fprintf(out, "%s: %s%s: %s\n", m.Model, what, size, place); err != nil {
 			return err
@@ -171,39 +145,17 @@ func printDownloaded(out io.Writer, list []downloadedModel) error {
 	return nil
 }
 
-// recordActivations records what converted models compute, where that was not done
-// before and a runtime is there.
-func recordActivations(ctx context.Context, con *console, results []savedmodels.Downloaded) error {
-	var missing []savedmodels.SavedModel
-	for _, r := range results {
-		if _, err := os.Stat(filepath.Join(r.SavedModel.Dir, tfconvrnn.ActivationsName)); r.SavedModel.Dir != "" && err != nil {
-			missing = append(missing, r.SavedModel)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	if err := tfconvrnn.RuntimeError(); err != nil {
+// recordActivations records what converted models compute, where that was not done before and a
+// runtime is there.
+func recordActivations(ctx context.Context, con *console, models []savedmodels.SavedModel) error {
+	progress := con.start("recording activations", unitModels, 0)
+	defer progress.end()
+	err := tfconvrnn.RecordActivations(ctx, models, func(done, total int) { progress.set(int64(done), int64(total)) })
+	if err != nil && tfconvrnn.RuntimeError() != nil {
 		con.note("the TensorFlow runtime is not installed, so the models were not tried; \"%s verify\" does it later", program)
 		return nil
 	}
-	progress := con.start("recording activations", unitModels, int64(len(missing)))
-	defer progress.end()
-	for i, m := range missing {
-		if err := withSavedModel(ctx, m.Dir, func(model *tfconvrnn.Model) error { return model.RecordActivations(ctx) }); err != nil {
-			return fmt.Errorf("%s: recording activations: %w", m.Manifest.Model, err)
-		}
-		progress.set(int64(i+1), int64(len(missing)))
-	}
-	return nil
+	return err
 }
 
 const unitModels terminal.Unit = "models"
-
-func withSavedModel(ctx context.Context, dir string, do func(*tfconvrnn.Model) error) error {
-	model, err := tfconvrnn.LoadSavedModel(ctx, dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(do(model), model.Close())
-}

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
 	"io"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/evaluation"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -18,11 +14,10 @@ import (
 type evaluateCommand struct {
 	modelFlags
 	presentationFlags
-	input                          inputFlags // of pictures
-	images, labels, order, classes string
-	records, table, plot           string
-	limit                          int
-	skipUnreadable, force, asJSON  bool
+	input                         inputFlags // of pictures
+	pictures                      evaluation.Request
+	records, table, plot          string
+	skipUnreadable, force, asJSON bool
 }
 
 func newEvaluate() *cobra.Command {
@@ -68,14 +63,15 @@ count for nothing and are listed; it is an error (3) if none can be read.`,
 	c.presentationFlags.register(cmd)
 	flags := cmd.Flags()
 	c.input.registerPictures(cmd)
-	flags.StringVar(&c.images, "images", "", "`DIR` of pictures, in folders called by WordNet ids or class numbers unless --labels is given")
-	flags.StringVar(&c.labels, "labels", "", "`FILE` of paths and labels")
-	flags.StringVar(&c.order, "class-order", "", "`FILE` of 1000 WordNet ids in the order of the outputs")
-	flags.StringVar(&c.classes, "classes", "all", "`CLASSES` among which the likeliest is chosen: all 1000, present (those that there are pictures of), or a file of WordNet ids")
+	flags.StringVar(&c.pictures.Images, "images", "", "`DIR` of pictures, in folders called by WordNet ids or class numbers unless --labels is given")
+	flags.StringVar(&c.pictures.Labels, "labels", "", "`FILE` of paths and labels")
+	flags.StringVar(&c.pictures.Order, "class-order", "", "`FILE` of 1000 WordNet ids in the order of the outputs")
+	c.pictures.Classes = evaluation.AllClasses
+	flags.Var(parsedFlag[evaluation.Classes]{&c.pictures.Classes, evaluation.ParseClasses}, "classes", "`CLASSES` among which the likeliest is chosen: all 1000, present (those that there are pictures of), or a file of WordNet ids")
 	flags.StringVar(&c.records, "records", "", "`FILE` (CSV) to keep every picture's result in, and to go on from")
 	flags.StringVar(&c.table, "per-class", "", "`FILE` (CSV) for the accuracy of each class")
 	flags.StringVar(&c.plot, "plot", "", "`FILE` (PNG) for a plot of accuracy over time")
-	flags.IntVar(&c.limit, "limit", 0, "evaluate only so many pictures, evenly spread over the set")
+	flags.IntVar(&c.pictures.Limit, "limit", 0, "evaluate only so many pictures, evenly spread over the set")
 	flags.BoolVar(&c.skipUnreadable, "skip-unreadable", false, "leave pictures out that cannot be read, and list them")
 	flags.BoolVar(&c.force, "force", false, "replace existing files of --per-class and --plot")
 	addJSON(cmd, &c.asJSON)
@@ -83,107 +79,83 @@ count for nothing and are listed; it is an error (3) if none can be read.`,
 	return cmd
 }
 
-// evaluationPlan is what the flags ask for.
-type evaluationPlan struct {
-	info          savedmodels.Model
-	preprocessing tfconvrnn.Preprocessing
-	presentation  tfconvrnn.Presentation
-	options       []tfconvrnn.ExtractOption
-	set           *evaluation.Set
-}
-
-// plan checks the flags.
-func (c *evaluateCommand) plan(cmd *cobra.Command, args []string) (p evaluationPlan, err error) {
+// options checks the flags, and returns what they say of how pictures are shown.
+func (c *evaluateCommand) options(cmd *cobra.Command, args []string) (info savedmodels.Model, o evaluation.ModelOptions, err error) {
 	if len(args) == 1 {
 		if c.model != "" && c.model != args[0] {
-			return p, usagef("two models are named, %s and %s", args[0], c.model)
+			return info, o, usagef("two models are named, %s and %s", args[0], c.model)
 		}
 		c.model = args[0]
 	}
-	if p.info, err = c.lookup(); err != nil {
-		return p, err
+	if info, err = c.lookup(); err != nil {
+		return info, o, err
 	}
-	if c.limit < 0 {
-		return p, usagef("--limit %d: it is a number of pictures", c.limit)
+	if c.pictures.Limit < 0 {
+		return info, o, usagef("--limit %d: it is a number of pictures", c.pictures.Limit)
 	}
-	for _, file := range [][3]string{{"--records", c.records, "records.csv"}, {"--per-class", c.table, "classes.csv"}, {"--plot", c.plot, "accuracy.png"}} {
-		if err := checkFileName(file[0], file[1], file[2]); err != nil {
-			return p, err
-		}
+	if c.pictures.Images == "" && c.pictures.Labels == "" {
+		return info, o, usagef("which pictures? give --images DIR, with folders called by WordNet ids or class numbers, or --labels FILE")
 	}
-	if p.preprocessing, err = c.input.preprocessing(); err != nil {
-		return p, err
-	}
-	if p.presentation, err = c.presentation(cmd, p.info, p.preprocessing); err != nil {
-		return p, err
-	}
-	p.options = []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(p.presentation), tfconvrnn.BatchSize(c.batch)}
-	if _, _, err := tfconvrnn.Outputs(p.info, append(p.options, tfconvrnn.AllTimesteps())...); err != nil {
-		return p, err
-	}
+	o = evaluation.ModelOptions{BatchSize: c.batch, SkipUnreadable: c.skipUnreadable}
+	o.Records, c.pictures.MayBeMissing = c.records, c.skipUnreadable
 	if err := c.checkFiles(); err != nil {
-		return p, err
+		return info, o, err
 	}
-	p.set, err = c.set()
-	return p, err
+	if o.Preprocessing, err = c.input.preprocessing(); err != nil {
+		return info, o, err
+	}
+	if o.Presentation, err = c.presentation(cmd, info, o.Preprocessing); err != nil {
+		return info, o, err
+	}
+	_, _, err = tfconvrnn.Outputs(info, tfconvrnn.WithPresentation(o.Presentation), tfconvrnn.BatchSize(c.batch), tfconvrnn.AllTimesteps())
+	return info, o, err
 }
 
 func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
-	p, err := c.plan(cmd, args)
+	info, o, err := c.options(cmd, args)
+	if err != nil {
+		return err
+	}
+	set, err := c.pictures.Find(cmd.Context())
 	if err != nil {
 		return err
 	}
 	con := commandConsole(cmd, c.quiet)
-	model, err := loadModel(cmd, con, &c.modelFlags, p.presentation.Times(p.info))
+	model, err := loadModel(cmd, con, &c.modelFlags, o.Presentation.Times(info))
 	if err != nil {
 		return err
 	}
 	defer model.Close()
-	predictor, err := evaluation.NewModelPredictor(model, p.preprocessing, c.skipUnreadable, p.options...)
-	if err != nil {
-		return err
-	}
-	predictor.Notices.Warn = con.warnNotice
-	predictor.Notices.Note = con.noteNotice
-	defer predictor.Notices.Close()
-	progress := con.start("evaluating", unitImages, int64(len(p.set.Pictures)))
+	progress := con.start("evaluating", unitImages, int64(len(set.Pictures)))
 	defer progress.end()
-	result, err := evaluation.Run(cmd.Context(), p.set, predictor, evaluation.Options{
-		Records:  c.records,
-		Progress: func(done, total int) { progress.set(int64(done), int64(total)) },
-	})
+	o.Warn, o.Note = con.warnNotice, con.noteNotice
+	o.Progress = func(done, total int) { progress.set(int64(done), int64(total)) }
+	report, err := evaluation.Evaluate(cmd.Context(), model, set, o)
 	progress.end()
 	if err != nil {
 		if c.records != "" && cmd.Context().Err() != nil {
 			con.note("the same command goes on from %s", c.records)
 		}
-		if errors.Is(err, evaluation.ErrRecords) || errors.Is(err, evaluation.ErrSet) {
-			return inputError{err}
-		}
 		return err
 	}
-	how := evaluation.How{Model: p.info, Presentation: p.presentation, Preprocessing: p.preprocessing, Untrained: model.Untrained()}
-	report := evaluation.NewReport(how, p.set, result)
-	report.Source = predictor.Provenance()
-	return c.finish(cmd, report, result, len(p.set.Pictures))
+	return c.finish(cmd, report)
 }
 
 // finish writes and prints the results.
-func (c *evaluateCommand) finish(cmd *cobra.Command, report *evaluation.Report, result *evaluation.Result, pictures int) (err error) {
-	if result.Images > 0 {
-		if err := c.writeFiles(report); err != nil {
+func (c *evaluateCommand) finish(cmd *cobra.Command, report *evaluation.Report) (err error) {
+	read := report.Result.Images > 0
+	if read {
+		if err := report.WriteFiles(c.table, c.plot); err != nil {
 			return err
 		}
 	}
-	if c.asJSON {
-		err = printJSON(cmd.OutOrStdout(), report)
-	} else {
-		err = report.Print(cmd.OutOrStdout(), evaluation.Advice{
+	err = present(cmd, c.asJSON, report, func(out io.Writer) error {
+		return report.Print(out, evaluation.Advice{
 			ListAll: "--json lists all", OtherOrder: "--class-order names another", Present: "--classes present chooses",
 		})
-	}
-	if err == nil && result.Images == 0 {
-		return inputf("none of %s could be read; the first: %s", plural(pictures, "picture"), result.Failed[0].Error)
+	})
+	if failed := report.Result.Failed; err == nil && !read {
+		return inputf("none of %s could be read; the first: %s", plural(len(failed), "picture"), failed[0].Error)
 	}
 	return err
 }
@@ -191,91 +163,24 @@ func (c *evaluateCommand) finish(cmd *cobra.Command, report *evaluation.Report, 
 // checkFiles finds out, before anything is computed, whether the files can be written.
 func (c *evaluateCommand) checkFiles() error {
 	seen := map[string]string{}
-	for _, file := range []struct{ flag, path string }{{"records", c.records}, {"per-class", c.table}, {"plot", c.plot}} {
-		if file.path == "" {
-			continue
-		}
-		place := filepath.Clean(file.path)
-		if other, ok := seen[place]; ok {
-			return usagef("--%s and --%s name the same file, %s", other, file.flag, file.path)
-		}
-		seen[place] = file.flag
-		if file.flag == "records" { // which may be there
-			continue
-		}
-		if err := checkOutput(file.path, c.force); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// set finds the labelled pictures.
-func (c *evaluateCommand) set() (*evaluation.Set, error) {
-	if c.images == "" && c.labels == "" {
-		return nil, usagef("which pictures? give --images DIR, with folders called by WordNet ids or class numbers, or --labels FILE")
-	}
-	order := evaluation.WordNetOrder()
-	if c.order != "" {
-		var err error
-		if order, err = evaluation.ReadOrder(c.order); err != nil {
-			return nil, inputError{err}
-		}
-	}
-	find := func() (*evaluation.Set, error) {
-		if c.labels != "" {
-			return evaluation.Labels(c.labels, c.images, order, c.skipUnreadable)
-		}
-		return evaluation.Folders(c.images, order)
-	}
-	set, err := find()
-	if errors.Is(err, evaluation.ErrMissing) {
-		return nil, inputf("%w; give their folder with --images, or evaluate the others with --skip-unreadable", err)
-	}
-	if err == nil {
-		set, err = c.choose(set)
-	}
-	if err != nil {
-		return nil, inputError{err}
-	}
-	return set.Limit(c.limit), nil
-}
-
-// choose says which classes the choice is among.
-func (c *evaluateCommand) choose(set *evaluation.Set) (*evaluation.Set, error) {
-	switch c.classes {
-	case "all":
-		return set, nil
-	case "present":
-		return set.ChooseAmong(set.Present())
-	}
-	outputs, err := evaluation.ReadClasses(c.classes, set.Order)
-	if err != nil {
-		return nil, fmt.Errorf("--classes is all, present or a file of WordNet ids: %w", err)
-	}
-	return set.ChooseAmong(outputs)
-}
-
-func (c *evaluateCommand) writeFiles(report *evaluation.Report) error {
-	var published evaluation.PublishedAccuracy
-	if report.Published != nil {
-		published = *report.Published
-	}
-	for _, file := range []struct {
-		path  string
-		write func(io.Writer) error
-	}{
-		{c.table, report.Result.WriteClasses},
-		{c.plot, func(w io.Writer) error { return report.Result.Plot(w, report.Model, published.Top1, published.Top5) }},
+	for _, file := range []struct{ flag, path, example string }{
+		{"--records", c.records, "records.csv"}, {"--per-class", c.table, "classes.csv"}, {"--plot", c.plot, "accuracy.png"},
 	} {
 		if file.path == "" {
 			continue
 		}
-		var content bytes.Buffer
-		if err := file.write(&content); err != nil {
+		if err := checkFileName(file.flag, file.path, file.example); err != nil {
 			return err
 		}
-		if err := atomicfile.Write(file.path, content.Bytes()); err != nil {
+		place := filepath.Clean(file.path)
+		if other, ok := seen[place]; ok {
+			return usagef("%s and %s name the same file, %s", other, file.flag, file.path)
+		}
+		seen[place] = file.flag
+		if file.flag == "--records" { // which may be there
+			continue
+		}
+		if err := checkOutput(file.path, c.force); err != nil {
 			return err
 		}
 	}

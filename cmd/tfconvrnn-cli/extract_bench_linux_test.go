@@ -113,7 +113,7 @@ func newNothing(b *testing.B, args []string) func() float64 {
 	model, err := loadModel(cmd, c, &e.modelFlags, plan.times)
 	require.NoError(b, err)
 	b.Cleanup(func() { model.Close() })
-	options := []tfconvrnn.ExtractOption{tfconvrnn.Layers(plan.layers...), tfconvrnn.WithPresentation(plan.presentation)}
+	options := []tfconvrnn.ExtractOption{tfconvrnn.Layers(plan.recipe.Layers...), tfconvrnn.WithPresentation(plan.recipe.Presentation)}
 	if e.allTimes {
 		options = append(options, tfconvrnn.AllTimesteps())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
-	"github.com/tfconvrnn/go/internal/storage"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -91,15 +91,8 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if exists, err := extraction.Exists(ctx, e.planFile); err != nil {
+	if err := extraction.CheckPlan(ctx, e.planFile, e.force); err != nil {
 		return err
-	} else if exists && !e.force {
-		return fmt.Errorf("%s: %w; go on with extract work, choose another name, or replace it and what was computed of it with --force", e.planFile, extraction.ErrExists)
-	}
-	if !storage.IsRemote(e.planFile) {
-		if err := checkFolder(filepath.Dir(filepath.Clean(e.planFile))); err != nil {
-			return err
-		}
 	}
 	model, err := loadModel(cmd, c, &e.modelFlags, p.times, tfconvrnn.WithoutSession())
 	if err != nil {
@@ -111,44 +104,25 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	request.Loaded = model
-	plan, err := e.create(ctx, c, p, request)
+	progress := c.start("planning", unitImages, 0)
+	request.Progress = func(n int) { progress.set(int64(n), 0) }
+	plan, err := extraction.NewPlan(ctx, e.planFile, request, extraction.RunOptions{
+		Replace: e.force, ForceSize: e.forceSize, Warn: c.warnNotice, Note: c.noteNotice,
+	})
+	progress.end()
 	if err != nil {
-		return err
+		return e.remedy(p, unreadableRemedy(err))
 	}
 	defer plan.Close()
 	noteKept(c, plan.Layers())
 	r := &planReport{
 		Plan: e.planFile, Hash: plan.Hash(), Chunks: plan.Chunks(), ChunkStimuli: plan.ChunkStimuli, BatchSize: plan.BatchSize, Threads: plan.Threads,
-		extractReport: newExtractReport(p, &plan.Recipe, plan.Layout(), plan.Size()),
+		extractReport: &extractReport{Output: e.out, DryRun: true, Description: plan.Describe(), Untrained: model.Untrained()},
 	}
-	r.Output, r.Untrained, r.DryRun = e.out, model.Untrained(), true
-	if e.asJSON {
-		return printJSON(cmd.OutOrStdout(), r)
-	}
-	r.print(cmd.OutOrStdout())
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of %s, in batches of %d, with %s each\n", e.planFile, plural(r.Chunks, "chunk"), plural(r.ChunkStimuli, "stimulus"), r.BatchSize, plural(r.Threads, "thread"))
-	return nil
-}
-
-// create makes the plan file, shows that it does, and makes what workers write into.
-func (e *extractCommand) create(ctx context.Context, c *console, p *extractPlan, request *extraction.Request) (*extraction.Plan, error) {
-	progress := c.start("planning", unitImages, 0)
-	request.Progress = func(n int) { progress.set(int64(n), 0) }
-	err := extraction.Create(ctx, e.planFile, request, e.force)
-	progress.end()
-	if err != nil {
-		return nil, unreadableRemedy(err)
-	}
-	plan, err := extraction.Open(ctx, e.planFile)
-	if err != nil {
-		return nil, err
-	}
-	if err := plan.Start(ctx, extraction.RunOptions{
-		Replace: e.force, ForceSize: e.forceSize,
-		Warn: c.warnNotice, Note: c.noteNotice,
-	}); err != nil {
-		plan.Close()
-		return nil, e.remedy(p, err)
-	}
-	return plan, nil
+	return present(cmd, e.asJSON, r, func(out io.Writer) error {
+		err := r.print(out)
+		fmt.Fprintf(out, "%s: %s of %s, in batches of %d, with %s each\n", e.planFile, plural(r.Chunks, "chunk"), plural(r.ChunkStimuli, "stimulus"),
+			r.BatchSize, plural(r.Threads, "thread"))
+		return err
+	})
 }

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -16,8 +14,6 @@ import (
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/chrometrace"
-	"github.com/tfconvrnn/go/internal/storage"
-	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -25,13 +21,9 @@ import (
 // extractPlan is what the command line asks for, checked as far as it can be
 // without the model.
 type extractPlan struct {
-	info          savedmodels.Model
-	presentation  tfconvrnn.Presentation
-	times         int
-	layers        []string
-	format        features.Format
-	preprocessing tfconvrnn.Preprocessing
-	resuming      bool
+	recipe   extraction.Recipe
+	times    int
+	resuming bool
 }
 
 func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
@@ -63,7 +55,9 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	defer draft.Close()
 	if e.dryRun {
-		return e.printPlan(cmd, p, draft)
+		_, seeded := e.weights.Seed()
+		r := &extractReport{Output: e.out, DryRun: true, Description: draft.Describe(), Untrained: seeded}
+		return present(cmd, e.asJSON, r, r.print)
 	}
 	if p.resuming && e.threads == 0 {
 		e.threads = draft.Interrupted(cmd.Context()).Threads // the last bits depend on it
@@ -79,18 +73,13 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	r := newExtractReport(p, draft.Recipe(), result.Layout, result.Size)
-	r.Output, r.Untrained, r.Resumed, r.Noticed = e.out, model.Untrained(), result.Resumed, result.Noticed
-	for _, f := range result.Skipped {
-		r.Skipped = append(r.Skipped, skippedStimulus(f))
+	seconds := result.Elapsed.Seconds()
+	r := &extractReport{
+		Output: e.out, Description: draft.Describe(), Untrained: model.Untrained(), Resumed: result.Resumed, Skipped: result.Skipped,
+		Noticed: result.Noticed, Seconds: seconds, ImagesPerSec: float64(result.Stimuli-result.Resumed) / seconds,
 	}
-	r.Seconds = result.Elapsed.Seconds()
-	r.ImagesPerSec = float64(result.Stimuli-result.Resumed) / r.Seconds
-	if e.asJSON {
-		return printJSON(cmd.OutOrStdout(), r)
-	}
-	r.print(cmd.OutOrStdout())
-	return nil
+	r.Bytes = result.Size
+	return present(cmd, e.asJSON, r, r.print)
 }
 
 // prepare finds the stimuli and settles the output.
@@ -118,7 +107,7 @@ func (e *extractCommand) prepare(cmd *cobra.Command, args []string, p *extractPl
 		c.note("%s: all timesteps from 0 are included, as its readers expect", format.Title())
 	}
 	noteKept(c, draft.Layers())
-	if p.format == "" && e.out != "" { // chosen by the size
+	if p.recipe.Format == "" && e.out != "" { // chosen by the size
 		e.out += format.Suffix()
 		if err := e.checkOutput(cmd.Context(), p); err != nil {
 			return nil, err
@@ -145,7 +134,7 @@ func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *ext
 	options := extraction.RunOptions{
 		Replace: e.force, Resume: e.resume, ForceSize: e.forceSize, Stage: trace.start, Writer: e.into,
 		Warn: c.warnNotice, Note: c.noteNotice,
-		Skipped: func(f extraction.FailedStimulus) { warnSkipped(c, []extraction.FailedStimulus{f}, &skipped) },
+		Skipped: func(f extraction.FailedStimulus) { warnSkipped(c, f, &skipped) },
 		Progress: func(n int) {
 			if progress == nil {
 				progress = c.start("extracting", unitImages, total)
@@ -188,61 +177,56 @@ func (e *extractCommand) remedy(p *extractPlan, err error) error {
 	case errors.Is(err, fs.ErrExist) && !errors.Is(err, features.ErrExists):
 		return fmt.Errorf("%s: %w", e.out, features.ErrExists)
 	}
-	return resumeRemedy(err)
+	return err
 }
 
 // plan checks the flags.
 func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
-	p := &extractPlan{}
-	var err error
-	if p.info, err = e.lookup(); err != nil {
-		return nil, err
-	}
-	layers, err := p.info.SelectLayers(splitList(e.layers), splitList(e.areas))
+	info, err := e.lookup()
 	if err != nil {
 		return nil, err
 	}
-	p.layers = layers
-	if p.preprocessing, err = e.preprocessing(); err != nil {
+	p := &extractPlan{recipe: extraction.Recipe{
+		Model: info.Name, Weights: e.weights, Precision: e.precision, Convolution: e.convolution, TF32: e.gpuFlags.tf32,
+		AllTimesteps: e.allTimes, Logits: e.logits, Selections: e.selected, Reductions: e.reduce, DataType: e.dataType, OnError: e.onError,
+		Replace: e.force, BatchSize: e.batch,
+	}}
+	r := &p.recipe
+	if r.Layers, err = info.SelectLayers(splitList(e.layers), splitList(e.areas)); err != nil {
 		return nil, err
 	}
-	if p.presentation, err = e.presentation(cmd, p.info, p.preprocessing); err != nil {
+	if r.Preprocessing, err = e.preprocessing(); err != nil {
 		return nil, err
 	}
-	p.times = p.presentation.Times(p.info)
+	if r.Presentation, err = e.presentation(cmd, info, r.Preprocessing); err != nil {
+		return nil, err
+	}
+	p.times = r.Presentation.Times(info)
 	if e.out, err = settleOutputName(e.out, e.format); err != nil {
 		return nil, err
 	}
-	if p.format, err = outputFormat(e.out, e.format); err != nil {
+	if r.Format, err = outputFormat(e.out, e.format); err != nil {
 		return nil, err
 	}
-	if err := p.format.CheckDataType(e.dataType); p.format != "" && err != nil {
-		return nil, usagef("%s has no %v; choose another format, or --dtype float32", p.format.Title(), e.dataType)
-	}
-	check := []tfconvrnn.ExtractOption{tfconvrnn.Layers(layers...), tfconvrnn.WithPresentation(p.presentation), tfconvrnn.BatchSize(e.batch),
-		tfconvrnn.SelectUnits(e.selected...)}
-	if e.logits {
-		check = append(check, tfconvrnn.Logits())
-	}
-	if e.allTimes {
-		check = append(check, tfconvrnn.AllTimesteps())
-	}
-	if _, _, err := tfconvrnn.Outputs(p.info, check...); err != nil {
-		return nil, err
+	if err := r.Format.CheckDataType(e.dataType); r.Format != "" && err != nil {
+		return nil, usagef("%s has no %v; choose another format, or --dtype float32", r.Format.Title(), e.dataType)
 	}
 	if _, err := e.loadOptions(p.times); err != nil {
 		return nil, err
 	}
-	if e.chunk < 0 {
-		return nil, usagef("--chunk %d: a chunk has at least 1 stimulus", e.chunk)
+	if r.Devices, err = e.gpuFlags.devices(e.device); err != nil {
+		return nil, err
+	}
+	if err := (&extraction.Request{Recipe: *r, ChunkStimuli: e.chunk, Sketch: true}).Check(); err != nil {
+		return nil, err
 	}
 	if e.out == "" && !e.dryRun {
 		return nil, usagef("where to? give --out FILE, for example --out features.npz")
 	}
-	if p.format != "" {
-		return p, e.checkOutput(cmd.Context(), p)
+	if r.Format != "" {
+		err = e.checkOutput(cmd.Context(), p)
 	}
-	return p, nil
+	return p, err
 }
 
 // checkOutput finds out whether the output can be written.
@@ -250,99 +234,20 @@ func (e *extractCommand) checkOutput(ctx context.Context, p *extractPlan) (err e
 	if e.dryRun {
 		return nil
 	}
-	if p.resuming, err = e.checkUnfinished(ctx); err != nil {
-		return err
-	}
-	if storage.IsRemote(e.out) {
-		return nil
-	}
-	if p.resuming {
-		return checkFolder(filepath.Dir(filepath.Clean(e.out)))
-	}
-	if err = checkOutput(e.out, e.force); e.resume && errors.Is(err, features.ErrExists) {
-		// Outputs get their name when they are complete.
-		return fmt.Errorf("%s is complete: %w, and nothing is left to resume", e.out, features.ErrExists)
+	p.resuming, err = extraction.CheckOutput(ctx, e.out, extraction.RunOptions{Replace: e.force, Resume: e.resume})
+	if e.planFile != "" && errors.Is(err, features.ErrUnfinished) { // extract plan cannot go on with it
+		return advise(fmt.Errorf("%w, of \"extract\"", err),
+			"go on with that by \"%s extract --resume\" and its flags, choose another --out, or discard it with --force", program)
 	}
 	return err
 }
 
-// settlePresentation changes the presentation to what the stimuli demand.
-func (e *extractCommand) settlePresentation(cmd *cobra.Command, p *extractPlan, kinds stimulusKinds, c *console) error {
-	shown, changed, err := e.settle(cmd, p.info, p.preprocessing, kinds, c)
-	if err == nil && changed {
-		p.presentation = shown
-	}
-	return err
-}
-
-// request says what is extracted.
+// request says what is extracted of which stimuli.
 func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPlan, c *console) (*extraction.Request, error) {
-	weights := e.weights
-	if checkpoints := weights.Checkpoints(); checkpoints != "" {
-		absolute, err := filepath.Abs(checkpoints)
-		if err != nil {
-			return nil, err
-		}
-		weights = tfconvrnn.Weights(absolute)
-	}
-	visible, err := e.visible(cmd, p.info, p.preprocessing)
-	if err != nil {
-		return nil, err
-	}
-	inputs, err := e.inputFlags.options(args, stimulusOptions{
-		stdin: cmd.InOrStdin(), preprocessing: p.preprocessing, times: p.times,
-		timestepsPerFrame: e.framesPerImage, visible: visible, allowMissing: e.onError == extraction.Skip,
-	}, c)
-	if err != nil {
-		return nil, err
-	}
-	devices, err := e.gpuFlags.devices(e.device)
-	if err != nil {
-		return nil, err
-	}
-	return &extraction.Request{
-		Recipe: extraction.Recipe{
-			Output: strings.TrimSuffix(e.out, "/"), Format: p.format, Replace: e.force,
-			Weights: weights, Model: p.info.Name, Devices: devices, Precision: e.precision, Convolution: e.convolution, TF32: e.gpuFlags.tf32,
-			Layers: p.layers, AllTimesteps: e.allTimes, Logits: e.logits, Presentation: p.presentation, Preprocessing: p.preprocessing,
-			Selections: e.selected, Reductions: absoluteComponents(e.reduce), DataType: e.dataType, OnError: e.onError, BatchSize: e.batch,
-			MaxFrames: inputs.MaxFrames, FramesPerSecond: inputs.FramesPerSecond,
-		},
-		Inputs: inputs, Orientation: e.orientation, BlankSHA256: blankHash(e.blank), ChunkStimuli: e.chunk, Sketch: e.dryRun,
-		Settle: func(set *stimuli.Summary, recipe *extraction.Recipe) error {
-			err := e.settlePresentation(cmd, p, stimulusKinds{set.Timed, set.Sequences, set.Stills}, c)
-			recipe.Presentation = p.presentation
-			return err
-		},
-	}, nil
-}
-
-// absoluteComponents makes the names of files in reductions such as conv5=pca(FILE) good in other folders.
-func absoluteComponents(reductions []string) []string {
-	var list []string
-	for _, text := range reductions {
-		if before, file, ok := strings.Cut(text, "pca("); ok && (before == "" || strings.HasSuffix(before, "=")) && !filepath.IsAbs(file) {
-			if name, _, _ := strings.Cut(file, ","); strings.Trim(name, "0123456789)") != "" {
-				if dir, err := os.Getwd(); err == nil {
-					text = before + "pca(" + filepath.Join(dir, file)
-				}
-			}
-		}
-		list = append(list, text)
-	}
-	return list
-}
-
-// blankHash returns the SHA-256 of the file that a blank names, or "".
-func blankHash(blank string) string {
-	if _, color, err := tfconvrnn.ParseColorBlank(blank); color || err != nil {
-		return "" // whatever files are called like that
-	}
-	data, err := os.ReadFile(blank)
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprintf("%x", sha256.Sum256(data))
+	inputs, err := e.inputFlags.options(cmd, args, p.recipe.Preprocessing, e.spec.TimestepsPerFrame > 0, c)
+	q := &extraction.Request{Recipe: p.recipe, Inputs: inputs, Shown: &e.spec, ChunkStimuli: e.chunk, Sketch: e.dryRun}
+	q.Output = strings.TrimSuffix(e.out, "/")
+	return q, err
 }
 
 // unreadableRemedy adds to an error about a stimulus, found before anything is computed,
@@ -365,41 +270,13 @@ func keptMessage(err error) string {
 	return "what is finished is kept; go on with --resume"
 }
 
-// resumeRemedy adds to the error of a resumption what to do, in the command's words.
-func resumeRemedy(err error) error {
-	var mismatch *features.ResumeMismatchError
-	if !errors.As(err, &mismatch) {
-		return err
-	}
-	for _, d := range mismatch.Differences {
-		if d.Field == "threads" {
-			return fmt.Errorf("%w: the last bits depend on the number of threads; resume with --threads %s, or start anew with --force", err, d.Before)
-		}
-	}
-	return fmt.Errorf("%w: --resume takes other stimuli only where none is computed; give what was given before, or start anew with --force", err)
-}
-
 // skipMessages is the number of stimuli that cannot be read of which each is
 // reported when it is met.
 const skipMessages = 20
 
-// warnSkipped reports stimuli that could not be read, the first of them one by one.
-func warnSkipped(c *console, failed []extraction.FailedStimulus, reported *int) {
-	for _, f := range failed {
-		if *reported++; *reported <= skipMessages {
-			c.warn("skipped %s: %s", f.Stimulus, f.Error)
-		}
+// warnSkipped reports a stimulus that could not be read, one of the first.
+func warnSkipped(c *console, f extraction.FailedStimulus, reported *int) {
+	if *reported++; *reported <= skipMessages {
+		c.warn("skipped %s: %s", f.Stimulus, f.Error)
 	}
-}
-
-// printPlan prints what would be computed.
-func (e *extractCommand) printPlan(cmd *cobra.Command, p *extractPlan, draft *extraction.Draft) error {
-	_, seeded := e.weights.Seed()
-	r := newExtractReport(p, draft.Recipe(), draft.Layout(), draft.Size())
-	r.Output, r.DryRun, r.Untrained = e.out, true, seeded
-	if e.asJSON {
-		return printJSON(cmd.OutOrStdout(), r)
-	}
-	r.print(cmd.OutOrStdout())
-	return nil
 }

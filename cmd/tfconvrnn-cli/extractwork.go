@@ -3,11 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,15 +20,11 @@ type extractWork struct {
 
 // workReport is what extract work prints.
 type workReport struct {
-	Plan         string  `json:"plan"`
-	Shard        string  `json:"shard,omitempty"`
-	Chunks       int     `json:"chunks"`   // of the shard
-	Computed     int     `json:"computed"` // by this process
-	Stimuli      int     `json:"stimuli"`  // computed by this process
-	Skipped      int     `json:"skipped,omitempty"`
+	Plan  string `json:"plan"`
+	Shard string `json:"shard,omitempty"`
+	*extraction.Worked
 	Seconds      float64 `json:"seconds"`
 	ImagesPerSec float64 `json:"images_per_second"`
-	Sealed       bool    `json:"sealed,omitempty"`
 }
 
 func newExtractWork() *cobra.Command {
@@ -76,30 +68,27 @@ func (w *extractWork) run(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	defer plan.Close()
-	first, end, err := plan.Shard(index, count)
+	var progress *task
+	skipped := 0
+	worked, err := plan.Work(ctx, index, count, extraction.WorkOptions{
+		WorkerOptions: extraction.WorkerOptions{Warn: c.warnNotice, Note: c.noteNotice},
+		Load:          func(context.Context) (*tfconvrnn.Model, error) { return w.load(cmd, c, plan) },
+		Skipped:       func(f extraction.FailedStimulus) { warnSkipped(c, f, &skipped) },
+		Progress: func(done, missing int) {
+			if progress == nil {
+				progress = c.start("extracting", unitImages, int64(missing))
+			}
+			progress.set(int64(done), int64(missing))
+		},
+	})
+	if progress != nil {
+		progress.end()
+	}
 	if err != nil {
 		return err
 	}
-	report := &workReport{Plan: w.plan, Shard: w.shard, Chunks: end - first}
-	chunks, err := w.missing(ctx, plan, first, end)
-	if errors.Is(err, extraction.ErrSealed) {
-		report.Sealed, err = true, nil
-	}
-	if err != nil {
-		return err
-	}
-	begun := time.Now()
-	if len(chunks) > 0 {
-		err := w.work(cmd, c, plan, chunks, report)
-		if errors.Is(err, extraction.ErrSealed) { // by somebody else, meanwhile
-			report.Sealed, err = true, nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-	report.Seconds = time.Since(begun).Seconds()
-	report.ImagesPerSec = float64(report.Stimuli) / max(report.Seconds, 1e-9)
+	seconds := worked.Elapsed.Seconds()
+	report := &workReport{w.plan, w.shard, worked, seconds, float64(worked.Stimuli) / max(seconds, 1e-9)}
 	if w.asJSON {
 		return printJSON(cmd.OutOrStdout(), report)
 	}
@@ -113,56 +102,6 @@ func (w *extractWork) run(cmd *cobra.Command, _ []string) error {
 		fmt.Fprintf(out, "%s could not be read\n", plural(report.Skipped, "stimulus"))
 	}
 	return nil
-}
-
-// missing returns the chunks of a shard to compute. Those of the whole plan begin
-// anywhere, so that several workers without shards meet late.
-func (w *extractWork) missing(ctx context.Context, plan *extraction.Plan, first, end int) ([]int, error) {
-	if err := plan.Ready(ctx); err != nil {
-		return nil, err
-	}
-	chunks, err := plan.Missing(ctx, first, end)
-	if err != nil {
-		return nil, err
-	}
-	if n := len(chunks); w.shard == "" && n > 1 {
-		start := rand.IntN(n)
-		chunks = slices.Concat(chunks[start:], chunks[:start])
-	}
-	return chunks, nil
-}
-
-func (w *extractWork) work(cmd *cobra.Command, c *console, plan *extraction.Plan, chunks []int, report *workReport) error {
-	ctx := cmd.Context()
-	model, err := w.load(cmd, c, plan)
-	if err != nil {
-		return err
-	}
-	defer model.Close()
-	worker, err := plan.NewWorker(ctx, model, extraction.WorkerOptions{
-		Warn: c.warnNotice, Note: c.noteNotice,
-	})
-	if err != nil {
-		return err
-	}
-	defer worker.Close()
-	total := 0
-	for _, chunk := range chunks {
-		first, end := plan.Rows(chunk)
-		total += end - first
-	}
-	progress := c.start("extracting", unitImages, int64(total))
-	defer progress.end()
-	done := 0
-	return worker.Work(ctx, slices.Values(chunks), func(chunk int, record *extraction.ChunkRecord) {
-		first, end := plan.Rows(chunk)
-		done += end - first
-		if record != nil {
-			report.Computed, report.Stimuli = report.Computed+1, report.Stimuli+record.Stimuli
-			warnSkipped(c, record.Failed, &report.Skipped)
-		}
-		progress.set(int64(done), int64(total))
-	})
 }
 
 // load loads the plan's model.

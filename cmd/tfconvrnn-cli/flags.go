@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-
+	"os"
 	"slices"
 	"strings"
 
@@ -95,6 +95,22 @@ func addWeights(cmd *cobra.Command, weights *savedmodels.Weights) {
 
 func addStore(cmd *cobra.Command, store *string) {
 	cmd.Flags().StringVar(store, "store", "", "`DIR` of converted models (default: in the user's cache)")
+}
+
+func addCheckpoints(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVar(dir, "checkpoints", "", "`DIR` of downloaded checkpoints (default: in the user's cache)")
+}
+
+func addLock(cmd *cobra.Command, file *string, usage string) {
+	cmd.Flags().StringVar(file, "lock", "", usage+" (default: "+savedmodels.LockFileName+" here if it is there, or else beside the checkpoints)")
+}
+
+// lockHere returns the lock file that is meant: the one named, or the current folder's, or "".
+func lockHere(named string) string {
+	if _, err := os.Stat(savedmodels.LockFileName); named == "" && err == nil {
+		return savedmodels.LockFileName
+	}
+	return named
 }
 
 func addTrust(cmd *cobra.Command, verify, trust *bool) {

@@ -32,7 +32,7 @@ wrote. What other processes are working on is left alone.`,
 		},
 	}
 	addStore(cmd, &store)
-	cmd.Flags().StringVar(&checkpoints, "checkpoints", "", "`DIR` of downloaded checkpoints (default: in the user's cache)")
+	addCheckpoints(cmd, &checkpoints)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be removed")
 	addJSON(cmd, &asJSON)
 	return cmd

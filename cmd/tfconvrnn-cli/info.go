@@ -16,17 +16,7 @@ import (
 // modelInfo is what info prints.
 type modelInfo struct {
 	savedmodels.Model
-	Signatures signatureInfo `json:"signatures"`
-}
-
-// signatureInfo names what a converted model offers to TensorFlow.
-type signatureInfo struct {
-	Tag          string `json:"tag"`
-	Serving      string `json:"serving"`
-	Presentation string `json:"presentation"`
-	// Layers and Logits are the patterns of the second signature's outputs.
-	Layers string `json:"layers"`
-	Logits string `json:"logits"`
+	Signatures convert.SignatureNames `json:"signatures"`
 }
 
 func newInfo() *cobra.Command {
@@ -41,13 +31,8 @@ func newInfo() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			info := modelInfo{model, signatureInfo{
-				convert.Tag, convert.ServingSignature, convert.PresentationSignature, "<layer>/t<timestep>", "logits/times<timesteps>",
-			}}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), info)
-			}
-			return info.print(cmd.OutOrStdout())
+			info := modelInfo{model, convert.Signatures()}
+			return present(cmd, asJSON, info, info.print)
 		},
 	}
 	addJSON(cmd, &asJSON)

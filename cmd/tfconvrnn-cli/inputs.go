@@ -1,8 +1,6 @@
 package main
 
 import (
-	"io"
-
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/stimuli"
@@ -62,43 +60,19 @@ func (f *inputFlags) registerPictures(cmd *cobra.Command) {
 }
 
 func (f *inputFlags) preprocessing() (tfconvrnn.Preprocessing, error) {
-	p, err := tfconvrnn.Preprocessing{Name: f.preprocess, ApplyOrientation: f.orientation == "apply", Alpha: f.alpha}.Canonical()
-	if p.ApplyOrientation {
-		f.orientation = "apply" // the name may say so
-	}
-	return p, err
+	return tfconvrnn.Preprocessing{Name: f.preprocess, ApplyOrientation: f.orientation == "apply", Alpha: f.alpha}.Canonical()
 }
 
-// stimulusOptions are those of inputFlags.options that do not come from inputFlags.
-type stimulusOptions struct {
-	stdin         io.Reader
-	preprocessing tfconvrnn.Preprocessing
-	// times and timestepsPerFrame say what of a sequence can be seen; the latter
-	// is 0 if the command line does not say.
-	times, timestepsPerFrame int
-	visible                  []bool // see stimuli.Options
-	allowMissing             bool
-}
-
-// options returns what the inputs that a command line names are.
-func (f *inputFlags) options(args []string, o stimulusOptions, c *console) (stimuli.Options, error) {
+// options returns what the inputs that a command line names are. Sequences says that animations
+// are taken for such if no flag says what they are.
+func (f *inputFlags) options(cmd *cobra.Command, args []string, p tfconvrnn.Preprocessing, sequences bool, c *console) (stimuli.Options, error) {
 	if len(args) == 0 {
 		return stimuli.Options{}, usagef("no input; name pictures, folders of pictures, tables of them (.csv), videos, or .npy or .npz arrays of shape [N, 224, 224, 3]")
 	}
-	perFrame := max(o.timestepsPerFrame, 1)
 	return stimuli.Options{
-		Inputs: args, Stdin: o.stdin, Preprocessing: o.preprocessing, Array: f.array,
-		Animate:         f.animation == "frames" || f.animation == "" && o.timestepsPerFrame > 0,
-		FolderSequences: f.folderSequences,
-		MaxFrames:       (o.times + perFrame - 1) / perFrame,
-		FramesPerSecond: 1000 / float64(perFrame*tfconvrnn.MillisecondsPerTimestep),
-		Visible:         o.visible,
-		AllowMissing:    o.allowMissing,
-		TableRoot:       f.tableRoot,
-		PathColumn:      f.pathColumn,
-		ArrayRange:      f.arrayRange,
-		Columns:         f.columns,
-		Warn:            c.warnNotice,
-		Note:            c.noteNotice,
+		Inputs: args, Stdin: cmd.InOrStdin(), Preprocessing: p, Array: f.array, ArrayRange: f.arrayRange,
+		Animate: f.animation == "frames" || f.animation == "" && sequences, FolderSequences: f.folderSequences,
+		TableRoot: f.tableRoot, PathColumn: f.pathColumn, Columns: f.columns,
+		Warn: c.warnNotice, Note: c.noteNotice,
 	}, nil
 }

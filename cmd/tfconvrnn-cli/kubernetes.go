@@ -11,7 +11,6 @@ import (
 type kubernetesManifestCommand struct {
 	clusterFlags
 	cluster.Kubernetes
-	volumes []string
 }
 
 func newKubernetes() *cobra.Command {
@@ -38,11 +37,15 @@ What comes after -- goes to "extract work".`,
 		Args: cobra.ArbitraryArgs,
 		RunE: k.run,
 	}
-	k.clusterFlags.register(cmd)
+	k.clusterFlags.register(cmd, &k.Work)
 	flags := cmd.Flags()
 	flags.StringVar(&k.Image, "image", "", "container `IMAGE`")
 	flags.StringVar(&k.Namespace, "namespace", "", "`NAMESPACE` of the Jobs")
-	flags.StringArrayVar(&k.volumes, "volume", nil, "persistent volume claim and where it is mounted, as `CLAIM:/PATH`, or CLAIM:/PATH:ro to only read from it; repeat it for several")
+	flags.Func("volume", "persistent volume claim and where it is mounted, as `CLAIM:/PATH`, or CLAIM:/PATH:ro to only read from it; repeat it for several", func(text string) error {
+		v, err := cluster.ParseVolume(text)
+		k.Volumes = append(k.Volumes, v)
+		return err
+	})
 	flags.StringArrayVar(&k.SecretEnvironment, "env-from-secret", nil, "`SECRET` whose keys become environment variables, such as an object store's credentials; repeat it for several")
 	flags.StringVar(&k.ServiceAccount, "service-account", "", "`ACCOUNT` of the pods")
 	flags.StringToStringVar(&k.NodeSelector, "node-selector", nil, "`LABEL=VALUE` that nodes of workers must have")
@@ -52,19 +55,11 @@ What comes after -- goes to "extract work".`,
 }
 
 func (k *kubernetesManifestCommand) run(cmd *cobra.Command, args []string) error {
-	var err error
-	if k.Work, err = k.work(cmd, args); err != nil {
+	if err := k.check(cmd, args, &k.Work); err != nil {
 		return err
 	}
 	if k.Kubernetes.Image == "" {
 		return usagef("which image? give --image, one of those that the Dockerfile makes")
-	}
-	for _, text := range k.volumes {
-		v, err := cluster.ParseVolume(text)
-		if err != nil {
-			return err
-		}
-		k.Volumes = append(k.Volumes, v)
 	}
 	text, err := k.Manifest()
 	if err != nil {

@@ -3,14 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"io/fs"
-	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/tfconvrnn/go/convert/manifest"
 	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/savedmodels"
 )
@@ -30,10 +27,7 @@ presentation, trained parameters and published ImageNet accuracies. With
 				return printInstalled(cmd.OutOrStdout(), dir, asJSON)
 			}
 			models := savedmodels.Catalogue()
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), models)
-			}
-			return printModels(cmd.OutOrStdout(), models)
+			return present(cmd, asJSON, models, func(out io.Writer) error { return printModels(out, models) })
 		},
 	}
 	cmd.Flags().BoolVar(&installed, "installed", false, "list the converted models of the store")
@@ -60,49 +54,6 @@ func imageOff(p savedmodels.Presentation) string {
 	return fmt.Sprint(p.ImageOff)
 }
 
-// installedModel is a converted model as it is listed.
-type installedModel struct {
-	Model     string           `json:"model"`
-	Weights   manifest.Weights `json:"weights"`
-	Times     int              `json:"times"`
-	Variant   string           `json:"plan"`
-	Converter string           `json:"converter"`
-	Bytes     int64            `json:"bytes"`
-	Dir       string           `json:"dir"`
-}
-
-func describeSavedModel(m savedmodels.SavedModel) (installedModel, error) {
-	bytes, err := folderSize(m.Dir)
-	return installedModel{m.Manifest.Model, m.Manifest.Weights, m.Manifest.Times, m.Manifest.Variant, m.Manifest.Converter, bytes, m.Dir}, err
-}
-
-// folderSize returns the bytes of the files in a folder.
-func folderSize(dir string) (int64, error) {
-	var total int64
-	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		info, err := entry.Info()
-		if err == nil {
-			total += info.Size()
-		}
-		return err
-	})
-	return total, err
-}
-
-// weightsName says which weights a converted model has, in a few words.
-func weightsName(w manifest.Weights) string {
-	switch {
-	case w.Seed != nil:
-		return fmt.Sprintf("seeded:%d (untrained)", *w.Seed)
-	case w.Untrained:
-		return w.Kind + " (untrained)"
-	}
-	return w.Kind + " " + w.SHA256[:min(12, len(w.SHA256))]
-}
-
 func printInstalled(out io.Writer, dir string, asJSON bool) error {
 	store, err := savedmodels.Open(dir)
 	if err != nil {
@@ -112,9 +63,9 @@ func printInstalled(out io.Writer, dir string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	list := []installedModel{} // not null in JSON
+	list := []savedmodels.Description{} // not null in JSON
 	for _, m := range found {
-		described, err := describeSavedModel(m)
+		described, err := m.Describe()
 		if err != nil {
 			return err
 		}
@@ -130,7 +81,7 @@ func printInstalled(out io.Writer, dir string, asJSON bool) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "MODEL\tWEIGHTS\tTIMESTEPS\tVARIANT\tSIZE\tDIRECTORY")
 	for _, m := range list {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", m.Model, weightsName(m.Weights), m.Times, m.Variant, humanize.Bytes(uint64(m.Bytes)), m.Dir)
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", m.Model, m.Weights, m.Times, m.Variant, humanize.Bytes(uint64(m.Bytes)), m.Dir)
 	}
 	return table.Flush()
 }

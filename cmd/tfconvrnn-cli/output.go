@@ -1,16 +1,9 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 
-	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
-	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/storage"
 )
 
@@ -42,36 +35,4 @@ func outputFormat(file, name string) (features.Format, error) {
 
 // checkOutput finds out, before anything is computed, whether an output can be
 // written.
-func checkOutput(file string, force bool) error {
-	if _, err := os.Lstat(file); err == nil && !force {
-		return fmt.Errorf("%s: %w", file, features.ErrExists)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return checkFolder(filepath.Dir(filepath.Clean(file)))
-}
-
-// checkUnfinished refuses to discard what an interrupted run left, and says whether
-// it is to be resumed.
-func (e *extractCommand) checkUnfinished(ctx context.Context) (resuming bool, err error) {
-	journal := false
-	if !storage.IsRemote(e.out) {
-		_, err := os.Lstat(e.out + ".journal")
-		journal = err == nil
-	}
-	planned, err := extraction.Exists(ctx, extraction.PlanOf(e.out))
-	if err != nil || !journal && !planned {
-		return false, err
-	}
-	switch {
-	case e.resume || e.force:
-		return e.resume, nil
-	case e.planFile != "": // extract plan cannot go on with it
-		return false, advise(fmt.Errorf("%s: %w, of \"extract\"", e.out, features.ErrUnfinished),
-			"go on with that by \"%s extract --resume\" and its flags, choose another --out, or discard it with --force", program)
-	}
-	return false, fmt.Errorf("%s: %w", e.out, features.ErrUnfinished)
-}
-
-// checkFolder finds out whether files can be made in a folder.
-func checkFolder(folder string) error { return disk.CheckFolder(folder) }
+func checkOutput(file string, force bool) error { return features.CheckOutput(file, force) }

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +15,8 @@ import (
 )
 
 type plotCommand struct {
-	out, format              string
+	out                      string
+	format                   plotting.Format
 	kinds, layers, timesteps []string
 	stimuli                  []string
 	top, channels, most, dpi int
@@ -27,13 +25,8 @@ type plotCommand struct {
 	options                  plotting.Options
 }
 
-// plotKinds are the kinds of figures of features, in the order of an HTML page.
-var plotKinds = []string{"probabilities", "dynamics", "rdm", "mosaic", "animation"}
-
-// allPlotKinds are also those of results.
-func allPlotKinds() []string { return append(slices.Clone(plotKinds), plotting.ComparisonKinds()...) }
-
-var plotFormats = []string{"png", "svg", "html", "gif"}
+// allPlotKinds are those of features and of results.
+func allPlotKinds() []string { return slices.Concat(plotting.Kinds(), plotting.ComparisonKinds()) }
 
 func newPlot() *cobra.Command {
 	p := &plotCommand{}
@@ -71,7 +64,7 @@ possible), a GIF the animation, an HTML page all that the file allows.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&p.out, "out", "o", "", "`FILE` to write: .png, .svg, .html or .gif")
-	flags.StringVar(&p.format, "format", "", "its `FORMAT`, if the name does not tell it: "+strings.Join(plotFormats, ", "))
+	addParsed(cmd, &p.format, "format", "", plotting.ParseFormat, "its `FORMAT`, if the name does not tell it: png, svg, html or gif", "png", "svg", "html", "gif")
 	flags.StringArrayVar(&p.kinds, "kind", nil, "comma-separated `KINDS` of figures: "+strings.Join(allPlotKinds(), ", "))
 	flags.StringArrayVar(&p.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
 	flags.StringArrayVar(&p.stimuli, "stimuli", nil, "`STIMULUS` by name or number; repeat it for several (default: all, or the first ones)")
@@ -84,7 +77,6 @@ possible), a GIF the animation, an HTML page all that the file allows.`,
 	addQuiet(cmd, &p.quiet)
 	addJSON(cmd, &p.asJSON)
 	complete(cmd, "kind", allPlotKinds()...)
-	complete(cmd, "format", plotFormats...)
 	return cmd
 }
 
@@ -111,7 +103,7 @@ func (p *plotCommand) run(cmd *cobra.Command, args []string) error {
 	if p.out == "" {
 		return usagef("where to? give --out FILE, for example --out features.html")
 	}
-	if err := checkFileName("--out", p.out, "features."+cmp.Or(p.format, "html")); err != nil {
+	if err := checkFileName("--out", p.out, "features."+cmp.Or(p.format, plotting.HTML).String()); err != nil {
 		return err
 	}
 	if err := p.parse(); err != nil {
@@ -127,7 +119,7 @@ func (p *plotCommand) run(cmd *cobra.Command, args []string) error {
 	if err := atomicfile.Write(p.out, data); err != nil {
 		return err
 	}
-	report.Output, report.Format, report.Bytes = p.out, p.format, len(data)
+	report.Output, report.Format, report.Bytes = p.out, p.format.String(), len(data)
 	if p.asJSON {
 		return printJSON(cmd.OutOrStdout(), report)
 	}
@@ -144,20 +136,25 @@ func (p *plotCommand) drawn(cmd *cobra.Command, name string) ([]byte, *plotRepor
 	if result != nil {
 		return p.comparison(cmd, name, result)
 	}
-	for _, kind := range p.selected {
-		if slices.Contains(plotting.ComparisonKinds(), kind) {
-			return nil, nil, inputError{fmt.Errorf("%s is no result of compare, which %s draws", name, kind)}
-		}
-	}
-	if p.format != "html" && len(p.selected) == 0 {
-		p.selected = []string{"dynamics"}
-	}
 	source, err := plotting.Open(name)
 	if err != nil {
 		return nil, nil, inputError{err}
 	}
 	defer source.Close()
-	return p.render(cmd.Context(), commandConsole(cmd, p.quiet), source)
+	c, report := commandConsole(cmd, p.quiet), &plotReport{}
+	drawing := plotting.Drawing{Format: p.format, Kinds: p.selected, DPI: p.dpi, Options: p.options,
+		Begin: func(kind string) (func(done, total int64), func()) {
+			progress := c.start(kind, unitImages, 0)
+			return progress.set, progress.end
+		},
+		Impossible: func(kind string, err error) {
+			c.note("without %s: %s", kind, describe(err))
+			report.Skipped = append(report.Skipped, kind)
+		},
+	}
+	data, kinds, err := drawing.Draw(cmd.Context(), source)
+	report.Figures = kinds
+	return data, report, err
 }
 
 // plotError tells faults of the command line from those of the input.
@@ -176,46 +173,21 @@ func plotError(err error) error {
 }
 
 // parse checks the flags against one another.
-func (p *plotCommand) parse() error {
-	p.format = strings.ToLower(p.format)
+func (p *plotCommand) parse() (err error) {
 	if p.format == "" {
-		p.format = strings.TrimPrefix(strings.ToLower(filepath.Ext(p.out)), ".")
-		if p.format == "htm" {
-			p.format = "html"
+		if p.format, err = plotting.FormatOf(p.out); err != nil {
+			return usagef("--out: %w, or say --format", err)
 		}
-		if !slices.Contains(plotFormats, p.format) {
-			return usagef("--out %s: the name does not tell the format; end it in .png, .svg, .html or .gif, or say --format", p.out)
-		}
-	}
-	if !slices.Contains(plotFormats, p.format) {
-		return usagef("unknown format %q; there are %s", p.format, strings.Join(plotFormats, ", "))
 	}
 	p.selected = splitList(p.kinds)
-	for _, kind := range p.selected {
-		if !slices.Contains(allPlotKinds(), kind) {
-			return usagef("unknown kind %q; there are %s", kind, strings.Join(allPlotKinds(), ", "))
-		}
-	}
-	moving := slices.Contains(p.selected, "animation")
-	switch p.format {
-	case "gif":
-		if len(p.selected) > 1 || len(p.selected) == 1 && !moving {
-			return usagef("a GIF holds the animation; for %s choose .png, .svg or .html", p.selected[0])
-		}
-		p.selected = []string{"animation"}
-	case "png", "svg":
-		if moving {
-			return usagef("an animation needs .gif or .html")
-		}
-		if len(p.selected) > 1 {
-			return usagef("a %s holds one kind of figure; for several choose .html", strings.ToUpper(p.format))
-		}
+	if err := plotting.CheckKinds(p.format, p.selected); err != nil {
+		return usage(err)
 	}
 	for _, v := range []struct {
 		name  string
 		value int
 	}{{"top", p.top}, {"channels", p.channels}, {"max-stimuli", p.most}} {
-		if v.value < 1 {
+		if v.value < 1 { // 0 is the default in the package
 			return usagef("--%s %d: it is at least 1", v.name, v.value)
 		}
 	}
@@ -228,71 +200,4 @@ func (p *plotCommand) parse() error {
 		p.options.Timesteps = append(p.options.Timesteps, t)
 	}
 	return nil
-}
-
-// render draws what was asked for.
-func (p *plotCommand) render(ctx context.Context, c *console, source *plotting.Source) ([]byte, *plotReport, error) {
-	report := &plotReport{Figures: []string{}}
-	kinds, optional := p.selected, false
-	if len(kinds) == 0 {
-		kinds, optional = plotKinds, true
-	}
-	var figures []*plotting.Figure
-	var animations []*plotting.Animation
-	for _, kind := range kinds {
-		figure, animation, err := p.draw(ctx, c, source, kind)
-		if optional && errors.Is(err, plotting.ErrImpossible) {
-			c.note("without %s: %s", kind, describe(err))
-			report.Skipped = append(report.Skipped, kind)
-			continue
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		if figure != nil {
-			figures = append(figures, figure)
-		}
-		if animation != nil {
-			animations = append(animations, animation)
-		}
-		report.Figures = append(report.Figures, kind)
-	}
-	var out bytes.Buffer
-	var err error
-	switch {
-	case len(report.Figures) == 0:
-		return nil, nil, fmt.Errorf("%w: no kind of figure", plotting.ErrImpossible)
-	case p.format == "html":
-		err = plotting.NewPage(source, figures, animations).Write(ctx, &out, p.dpi)
-	case p.format == "gif":
-		err = animations[0].WriteGIF(ctx, &out, p.dpi)
-	case p.format == "svg":
-		err = figures[0].WriteSVG(&out)
-	default:
-		err = figures[0].WritePNG(&out, p.dpi)
-	}
-	return out.Bytes(), report, err
-}
-
-func (p *plotCommand) draw(ctx context.Context, c *console, source *plotting.Source, kind string) (*plotting.Figure, *plotting.Animation, error) {
-	options := p.options
-	progress := c.start(kind, unitImages, 0)
-	defer progress.end()
-	options.Progress = progress.set
-	var figure *plotting.Figure
-	var animation *plotting.Animation
-	var err error
-	switch kind {
-	case "probabilities":
-		figure, err = plotting.Probabilities(ctx, source, options)
-	case "dynamics":
-		figure, err = plotting.Dynamics(ctx, source, options)
-	case "rdm":
-		figure, err = plotting.RDMs(ctx, source, options)
-	case "mosaic":
-		figure, err = plotting.FeatureMaps(ctx, source, options)
-	default:
-		animation, err = plotting.Animate(ctx, source, options)
-	}
-	return figure, animation, err
 }

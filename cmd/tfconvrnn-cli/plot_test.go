@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/plotting"
 )
 
 // writeFeatures writes a small output as extract would: a layer with maps and, if
@@ -97,7 +98,7 @@ func TestPlotEveryFormat(t *testing.T) {
 		require.Equal(t, exitOK, code, stderr)
 		var report plotReport
 		require.NoError(t, json.Unmarshal([]byte(stdout), &report))
-		assert.Equal(t, plotKinds, report.Figures)
+		assert.Equal(t, plotting.Kinds(), report.Figures)
 		assert.Equal(t, "html", report.Format)
 		left, err := os.ReadDir(dir)
 		require.NoError(t, err)

@@ -80,8 +80,5 @@ func (p *presentationShow) run(cmd *cobra.Command, _ []string) error {
 			return err
 		}
 	}
-	if p.asJSON {
-		return printJSON(cmd.OutOrStdout(), t)
-	}
-	return t.Print(cmd.OutOrStdout())
+	return present(cmd, p.asJSON, t, t.Print)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/cluster"
+	"github.com/tfconvrnn/go/internal/evaluation"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
@@ -24,7 +25,12 @@ var remedies = []struct {
 	{features.ErrExists, "choose another name, or replace it with --force"},
 	{features.ErrUnfinished, "go on with --resume, or start anew with --force"},
 	{features.ErrJournal, "start anew with --force"},
+	{stimuli.ErrTimed, "leave out --frames-per-image"},
+	{stimuli.ErrStills, "give --frames-per-image if that is meant, or run them by themselves"},
+	{extraction.ErrExists, "go on with extract work, choose another name, or replace it and what was computed of it with --force"},
 	{extraction.ErrNotBegun, "plan anew with --force"},
+	{evaluation.ErrClasses, "--classes is all, present or a file of WordNet ids"},
+	{evaluation.ErrMissing, "give their folder with --images, or evaluate the others with --skip-unreadable"},
 	{cluster.ErrNoSlurm, "or look at the scripts with --dry-run"},
 	{savedmodels.ErrUnknownModel, `"` + program + ` models" lists all`},
 	{savedmodels.ErrWeights, "--weights says which"},
@@ -58,6 +64,7 @@ var noticeRemedies = []struct{ notice, what string }{
 	{"have images that the presentation never shows", moreTime},
 	{"of which the presentation shows", moreTime},
 	{"that the presentation has time for", moreTime},
+	{"is shown for 1 timestep of 10 ms", "--frames-per-image changes that"},
 	{"that is not applied, and perhaps others have", "--exif-orientation apply turns them upright"},
 	{"their alpha is dropped", "--alpha composite:white puts them on white"},
 	{"is animated; its first frame is taken", "of GIFs, --animation frames shows all"},
@@ -95,6 +102,7 @@ func remedy(err error) string {
 	var missing *extraction.IncompleteError
 	var timestep *tfconvrnn.TimestepError
 	var weights *savedmodels.NoWeightsError
+	var mismatch *features.ResumeMismatchError
 	var incomplete *runtimeinstall.IncompleteError
 	switch {
 	case errors.As(err, &here):
@@ -109,6 +117,13 @@ func remedy(err error) string {
 		return fmt.Sprintf(r.what, option.Value)
 	case errors.As(err, &missing):
 		return fmt.Sprintf("run %s extract work --plan %s, then finish again", program, missing.Plan)
+	case errors.As(err, &mismatch):
+		for _, d := range mismatch.Differences {
+			if d.Field == "threads" {
+				return fmt.Sprintf("the last bits depend on the number of threads; resume with --threads %s, or start anew with --force", d.Before)
+			}
+		}
+		return "--resume takes other stimuli only where none is computed; give what was given before, or start anew with --force"
 	case errors.As(err, &timestep):
 		return "or round to it with --round-ms"
 	case errors.As(err, &weights):

@@ -47,7 +47,7 @@ downloaded checkpoints too.`,
 		},
 	}
 	addStore(cmd, &store)
-	cmd.Flags().StringVar(&checkpoints, "checkpoints", "", "`DIR` of downloaded checkpoints (default: in the user's cache)")
+	addCheckpoints(cmd, &checkpoints)
 	cmd.Flags().BoolVar(&withCheckpoint, "checkpoint", false, "remove the downloaded checkpoints too")
 	addJSON(cmd, &asJSON)
 	return cmd

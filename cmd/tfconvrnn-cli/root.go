@@ -7,11 +7,11 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/internal/version"
 )
 
@@ -23,7 +23,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	root := newRoot()
 	root.SetArgs(joinBooleanAliases(args))
 	root.SetIn(stdin)
-	results := &checkedWriter{to: stdout}
+	results := terminal.NewCheckedWriter(stdout)
 	root.SetOut(results)
 	root.SetErr(stderr)
 	// This does not catch panics of other goroutines.
@@ -36,37 +36,9 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	}()
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
-		err = results.err()
+		err = results.Err()
 	}
 	return report(ctx, command, err, stderr)
-}
-
-// A checkedWriter remembers that something could not be written, for the many prints
-// whose errors nobody looks at.
-type checkedWriter struct {
-	to io.Writer
-
-	mu    sync.Mutex
-	first error
-}
-
-// Write implements io.Writer.
-func (w *checkedWriter) Write(data []byte) (int, error) {
-	n, err := w.to.Write(data)
-	if err != nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if w.first == nil {
-			w.first = err
-		}
-	}
-	return n, err
-}
-
-func (w *checkedWriter) err() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.first
 }
 
 func newRoot() *cobra.Command {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -14,7 +13,6 @@ import (
 type slurmSubmitCommand struct {
 	clusterFlags
 	cluster.Slurm
-	folder string
 	dryRun bool
 	asJSON bool
 }
@@ -45,7 +43,7 @@ What comes after -- goes to "extract work".`,
 		Args: cobra.ArbitraryArgs,
 		RunE: s.run,
 	}
-	s.clusterFlags.register(cmd)
+	s.clusterFlags.register(cmd, &s.Work)
 	flags := cmd.Flags()
 	flags.StringVar(&s.Partition, "partition", "", "Slurm's `PARTITION`")
 	flags.StringVar(&s.FinishPartition, "finish-partition", "", "`PARTITION` of the last job, which needs one core and no GPU (default: --partition)")
@@ -57,87 +55,53 @@ What comes after -- goes to "extract work".`,
 	flags.StringArrayVar(&s.Binds, "bind", nil, "`DIR` that is shown in the image, or SOURCE:DESTINATION, besides the plan's and the output's; repeat it for several")
 	flags.StringVar(&s.Program, "program", "", "`PATH` of "+program+" on the nodes (default: this one's; in an image, where it is found)")
 	flags.StringArrayVar(&s.Options, "sbatch", nil, "further `OPTION` of sbatch for all jobs, for example --sbatch=--reservation=r; repeat it for several")
-	flags.StringVar(&s.folder, "folder", "", "`DIR` for the scripts and the jobs' output (default: <plan>.slurm)")
+	flags.StringVar(&s.Logs, "folder", "", "`DIR` for the scripts and the jobs' output (default: <plan>.slurm)")
 	flags.BoolVar(&s.dryRun, "dry-run", false, "only print the scripts")
 	addJSON(cmd, &s.asJSON)
 	_ = cmd.MarkFlagDirname("folder")
 	return cmd
 }
 
-// slurmReport is what slurm submit prints.
-type slurmReport struct {
-	WorkScript   string `json:"work_script"`
-	FinishScript string `json:"finish_script"`
-	WorkJob      string `json:"work_job,omitempty"`
-	FinishJob    string `json:"finish_job,omitempty"`
-	Workers      int    `json:"workers"`
-}
-
 func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
-	var err error
-	if s.Work, err = s.work(cmd, args); err != nil {
+	if err := s.check(cmd, args, &s.Work); err != nil {
 		return err
 	}
 	output, err := s.readPlan(cmd)
 	if err != nil {
 		return err
 	}
-	if s.folder == "" {
-		s.folder = s.Plan + ".slurm"
-		if cluster.IsURL(s.Plan) {
-			s.folder = s.Name + ".slurm"
-		}
-	}
-	if s.Logs, err = filepath.Abs(s.folder); err != nil {
-		return err
-	}
-	if s.Image != "" {
-		if _, err := os.Stat(s.Image); err == nil { // a file; otherwise a reference to a registry
-			if s.Image, err = filepath.Abs(s.Image); err != nil {
-				return err
-			}
-		}
-		s.Binds = append(cluster.FoldersOf(s.Plan, output), s.Binds...)
-	} else if s.Binds != nil {
+	if s.Image == "" && s.Binds != nil {
 		return usagef("--bind is for an image; give --apptainer too")
 	}
-	switch {
-	case s.Program != "":
-	case s.Image != "":
-		s.Program = program
-	default:
-		s.Program = ownPath()
+	if err := s.Complete(output, ownPath(), program); err != nil {
+		return err
 	}
 	scripts, err := s.Scripts()
 	if err != nil {
 		return err
 	}
-	r := &slurmReport{
-		WorkScript: filepath.Join(s.Logs, "work.sbatch"), FinishScript: filepath.Join(s.Logs, "finish.sbatch"), Workers: s.Workers,
-	}
 	if s.dryRun {
-		return r.printScripts(cmd.OutOrStdout(), scripts, s.asJSON)
+		return present(cmd, s.asJSON, scripts, func(out io.Writer) error {
+			_, err := fmt.Fprintf(out, "==> %s <==\n%s\n==> %s <==\n%s\n", filepath.Join(s.Logs, cluster.WorkName), scripts.Work,
+				filepath.Join(s.Logs, cluster.FinishName), scripts.Finish)
+			return err
+		})
 	}
 	if err := checkFolderName("--folder", s.Logs, "set.plan.slurm"); err != nil {
 		return err
 	}
-	if r.WorkJob, r.FinishJob, err = scripts.Submit(cmd.Context(), r.WorkScript, r.FinishScript); err != nil {
+	r, err := s.Submit(cmd.Context())
+	if err != nil {
 		return err
 	}
-	if s.asJSON {
-		return printJSON(cmd.OutOrStdout(), r)
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "job %s: %s\njob %s: finish, after them\nscripts and output: %s\n", r.WorkJob, plural(r.Workers, "worker"), r.FinishJob, s.Logs)
-	return nil
+	return present(cmd, s.asJSON, r, func(out io.Writer) error {
+		_, err := fmt.Fprintf(out, "job %s: %s\njob %s: finish, after them\nscripts and output: %s\n", r.WorkJob, plural(r.Workers, "worker"), r.FinishJob, s.Logs)
+		return err
+	})
 }
 
 // readPlan settles what depends on the plan, and returns its output.
 func (s *slurmSubmitCommand) readPlan(cmd *cobra.Command) (output string, err error) {
-	if !cluster.IsURL(s.Plan) {
-		if s.Plan, err = filepath.Abs(s.Plan); err != nil {
-			return "", err
-		}
-	}
 	plan, err := openPlan(cmd.Context(), s.Plan)
 	if err != nil {
 		return "", err
@@ -152,20 +116,4 @@ func (s *slurmSubmitCommand) readPlan(cmd *cobra.Command) (output string, err er
 		c.warn("the plan is for the CPU; plan with --device gpu for workers with GPUs")
 	}
 	return plan.Output, nil
-}
-
-// printScripts prints what would be submitted.
-func (r *slurmReport) printScripts(out io.Writer, scripts *cluster.SlurmScripts, asJSON bool) error {
-	if asJSON {
-		return printJSON(out, struct {
-			Work   string `json:"work"`
-			Finish string `json:"finish"`
-		}{scripts.Work, scripts.Finish})
-	}
-	for _, script := range []struct{ path, text string }{{r.WorkScript, scripts.Work}, {r.FinishScript, scripts.Finish}} {
-		if _, err := fmt.Fprintf(out, "==> %s <==\n%s\n", script.path, script.text); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -16,9 +14,9 @@ import (
 )
 
 type verifyCommand struct {
-	store, checkpoints, lock   string
-	checksumsOnly              bool
-	yes, quiet, asJSON, record bool
+	tfconvrnn.VerifyOptions
+	store              string
+	yes, quiet, asJSON bool
 }
 
 func newVerify() *cobra.Command {
@@ -37,120 +35,61 @@ layer's RMS) are errors.`,
 	}
 	flags := cmd.Flags()
 	addStore(cmd, &c.store)
-	flags.StringVar(&c.checkpoints, "checkpoints", "", "`DIR` of downloaded checkpoints (default: in the user's cache)")
-	flags.StringVar(&c.lock, "lock", "", "`FILE` of SHA-256 that download wrote (default: weights.lock here if it is there, or else beside the checkpoints)")
-	flags.BoolVar(&c.checksumsOnly, "checksums-only", false, "do not run the models")
-	flags.BoolVar(&c.record, "record", false, "record what the models compute now, in place of what was recorded")
+	addCheckpoints(cmd, &c.Checkpoints)
+	addLock(cmd, &c.Lock, "`FILE` of SHA-256 that download wrote")
+	flags.BoolVar(&c.ChecksumsOnly, "checksums-only", false, "do not run the models")
+	flags.BoolVar(&c.Record, "record", false, "record what the models compute now, in place of what was recorded")
 	addYes(cmd, &c.yes)
 	addQuiet(cmd, &c.quiet)
 	addJSON(cmd, &c.asJSON)
 	return cmd
 }
 
-// verification is the outcome for one checkpoint or SavedModel.
+// verification is a result as it is printed.
 type verification struct {
-	Model string `json:"model"`
-	What  string `json:"what"` // "checkpoint" or "converted model"
-	Dir   string `json:"dir,omitempty"`
+	tfconvrnn.Verification
 	OK    bool   `json:"ok"`
-	// Activations says what became of their comparison.
-	Activations string                     `json:"activations,omitempty"`
-	Check       *tfconvrnn.ActivationCheck `json:"check,omitempty"`
-	Error       string                     `json:"error,omitempty"`
+	Error string `json:"error,omitempty"`
 }
 
 func (c *verifyCommand) run(cmd *cobra.Command, args []string) error {
-	for _, model := range args {
-		if _, err := savedmodels.Lookup(model); err != nil {
-			return err
-		}
-	}
-	if c.lock == "" {
-		if _, err := os.Stat(savedmodels.LockFileName); err == nil {
-			c.lock = savedmodels.LockFileName
-		}
-	}
 	store, err := savedmodels.Open(c.store)
 	if err != nil {
 		return err
 	}
-	ctx, con := cmd.Context(), commandConsole(cmd, c.quiet)
-	results := []verification{} // not null in JSON
-	var failures []error
-	add := func(v verification, err error) {
-		v.OK = err == nil
-		if err != nil {
-			v.Error = describe(err)
-			failures = append(failures, fmt.Errorf("%s: %w", v.Model, err))
+	con := commandConsole(cmd, c.quiet)
+	o := c.VerifyOptions
+	o.Models, o.Lock = args, lockHere(o.Lock)
+	o.Begin = func(model, what, dir string) (func(done, total int64), func()) {
+		if what == tfconvrnn.VerifiedSavedModel {
+			con.note("verifying %s", dir)
+			return nil, func() {}
 		}
-		results = append(results, v)
-	}
-	names := args
-	if len(names) == 0 {
-		names = savedmodels.Names()
-	}
-	for _, model := range names {
 		progress := con.start("verifying the checkpoint of "+model, unitBytes, 0)
-		found, err := savedmodels.VerifyCheckpoint(ctx, model, c.checkpoints, c.lock, progress.set)
-		progress.end()
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if found || err != nil {
-			add(verification{Model: model, What: "checkpoint"}, err)
-		}
+		return progress.set, progress.end
 	}
-	list, err := store.List()
-	if err != nil {
-		return err
-	}
-	list = slices.DeleteFunc(list, func(m savedmodels.SavedModel) bool { return !slices.Contains(names, m.Manifest.Model) })
-	if len(list) > 0 && !c.checksumsOnly {
+	o.Runtime = func() error {
 		if err := needRuntime(cmd, con, c.yes); err != nil {
 			return fmt.Errorf("%w\n(--checksums-only does without)", err)
 		}
+		return nil
 	}
-	for _, m := range list {
-		con.note("verifying %s", m.Dir)
-		v := verification{Model: m.Manifest.Model, What: "converted model", Dir: m.Dir}
-		err := m.Manifest.Verify(m.Dir)
-		if err == nil && !c.checksumsOnly {
-			err = c.compare(ctx, m.Dir, &v)
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		add(v, err)
-	}
-	for _, model := range args {
-		if !slices.ContainsFunc(results, func(v verification) bool { return v.Model == model }) {
-			add(verification{Model: model, What: "converted model"}, fmt.Errorf("%w: it is not installed; get it with \"%s download %s\"", savedmodels.ErrNoWeights, program, model))
-		}
-	}
-	if c.asJSON {
-		err = printJSON(cmd.OutOrStdout(), results)
-	} else {
-		err = printVerifications(cmd.OutOrStdout(), results, store.Dir())
-	}
+	found, err := tfconvrnn.Verify(cmd.Context(), store, o)
 	if err != nil {
 		return err
 	}
-	return errors.Join(failures...)
-}
-
-// compare compares a model's activations with those recorded, or records them.
-func (c *verifyCommand) compare(ctx context.Context, dir string, v *verification) error {
-	return withSavedModel(ctx, dir, func(model *tfconvrnn.Model) error {
-		if !c.record {
-			check, err := model.CheckActivations(ctx)
-			if !errors.Is(err, tfconvrnn.ErrNotRecorded) {
-				v.Check, v.Activations = &check, "compared"
-				return err
-			}
+	results := []verification{} // not null in JSON
+	var failures []error
+	for _, v := range found {
+		r := verification{Verification: v, OK: v.Err == nil}
+		if v.Err != nil {
+			r.Error = describe(v.Err)
+			failures = append(failures, fmt.Errorf("%s: %w", v.Model, v.Err))
 		}
-		v.Activations = "recorded"
-		return model.RecordActivations(ctx)
-	})
+		results = append(results, r)
+	}
+	err = present(cmd, c.asJSON, results, func(out io.Writer) error { return printVerifications(out, results, store.Dir()) })
+	return cmp.Or(err, errors.Join(failures...))
 }
 
 func printVerifications(out io.Writer, results []verification, dir string) error {
@@ -164,7 +103,7 @@ func printVerifications(out io.Writer, results []verification, dir string) error
 		switch {
 		case !v.OK:
 			state, detail = "BAD", v.Error
-		case v.Activations == "recorded":
+		case v.Activations == tfconvrnn.ActivationsRecorded:
 			detail += ", activations recorded"
 		case v.Check != nil:
 			detail += fmt.Sprintf(", activations agree to %.1g of a layer's RMS", v.Check.Worst)

@@ -1,18 +1,14 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tfconvrnn/go/internal/cachedir"
+	"github.com/tfconvrnn/go/internal/doctor"
 	"github.com/tfconvrnn/go/internal/libtf"
-	"github.com/tfconvrnn/go/internal/runtimeinstall"
 	"github.com/tfconvrnn/go/internal/thirdparty"
 	"github.com/tfconvrnn/go/internal/version"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -34,7 +30,7 @@ With --notices, print the texts of these licences.`,
 			case sbom && notices || asJSON && (sbom || notices):
 				return usagef("give one of --json, --sbom and --notices")
 			case sbom:
-				return printSBOM(cmd.OutOrStdout())
+				return doctor.WriteSBOM(cmd.OutOrStdout())
 			case notices:
 				_, err := io.WriteString(cmd.OutOrStdout(), thirdparty.Notices())
 				return err
@@ -64,24 +60,4 @@ With --notices, print the texts of these licences.`,
 	cmd.Flags().BoolVar(&sbom, "sbom", false, "print a software bill of materials (CycloneDX, JSON)")
 	cmd.Flags().BoolVar(&notices, "notices", false, "print the licences of what is linked into this program or loaded by it")
 	return cmd
-}
-
-// printSBOM prints what this program consists of. The runtime is the one that is
-// loaded, or else the one that would be installed.
-func printSBOM(out io.Writer) error {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return errors.New("this program was built without information about its modules; build it with go build")
-	}
-	tensorflow := thirdparty.TensorFlow{Version: runtimeinstall.Version}
-	if tfconvrnn.RuntimeError() == nil {
-		tensorflow.Version = libtf.Loaded().Version()
-		if m, err := runtimeinstall.ReadManifest(filepath.Dir(libtf.Loaded().Path())); err == nil {
-			tensorflow.GPU = m.Variant == cachedir.GPU
-			for _, f := range m.Files {
-				tensorflow.Libraries = append(tensorflow.Libraries, thirdparty.Library{Name: f.Name, SHA256: f.SHA256})
-			}
-		}
-	}
-	return thirdparty.WriteSBOM(out, info, tensorflow)
 }

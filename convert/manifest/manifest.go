@@ -43,6 +43,17 @@ type Weights struct {
 	Untrained bool `json:"untrained"`
 }
 
+// String says which weights these are in a few words.
+func (w Weights) String() string {
+	switch {
+	case w.Seed != nil:
+		return fmt.Sprintf("seeded:%d (untrained)", *w.Seed)
+	case w.Untrained:
+		return w.Kind + " (untrained)"
+	}
+	return w.Kind + " " + w.SHA256[:min(12, len(w.SHA256))]
+}
+
 // Timestep says where a layer's output at a timestep is found.
 type Timestep struct {
 	// Tensor is fetched; its first dimension is 1 for "constant", the number of

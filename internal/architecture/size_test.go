@@ -67,14 +67,7 @@ func TestSizes(t *testing.T) {
 
 // long are the files and functions that are longer, with why.
 var long = map[string]string{
-	"internal/benchmark/benchmark.go Run":              "one measurement after the other",
-	"internal/bundle/hostile_test.go":                  "one damaged file after the other, of the same helpers",
-	"internal/bundle/reader.go":                        "one format",
-	"internal/fetchfile/fetchfile.go try":              "one exchange with a server, whose answers follow from each other",
-	"internal/gpukernels/audit.go Audit":               "one walk over a graph",
 	"internal/images/convert.go convertColours":        "a table of colour types",
 	"internal/plotting/dynamics.go Dynamics":           "one figure",
 	"internal/plotting/probabilities.go Probabilities": "one figure",
-	"tfconvrnn/extract.go":                             "one run, from the request to its results",
-	"tfconvrnn/extract.go arrange":                     "one arrangement of a batch",
 }

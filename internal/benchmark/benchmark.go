@@ -155,6 +155,48 @@ type contestant struct {
 	seconds, cpu []float64 // of every run
 }
 
+// loadContestants loads the models, by the contestants that they are first of, which the caller closes,
+// also after an error. The first contestant may choose the batch.
+func loadContestants(ctx context.Context, o *Options, models map[string]*tfconvrnn.Model) (list []*contestant, err error) {
+	for _, c := range contestants {
+		if c.name == LightConeDirect && models[LightCone].Convolution() == tfconvrnn.ConvolutionDirect {
+			continue
+		}
+		of := c.name
+		if of == PlainEveryLayer {
+			of = PlainPruned // the same model
+		}
+		if models[of] == nil {
+			m, err := tfconvrnn.LoadContext(ctx, o.Model, loadOptions(*o, c.variant, c.direct)...)
+			if err != nil {
+				return nil, err
+			}
+			models[of] = m
+		}
+		loaded, err := newContestant(models[of], c.name, c.everyLayer, *o)
+		if err != nil {
+			return nil, err
+		}
+		o.Batch = loaded.extraction.BatchSize() // the first may choose
+		list = append(list, loaded)
+	}
+	return list, nil
+}
+
+// describe says what was measured, and where.
+func (r *Result) describe(p tfconvrnn.Provenance, cores int) {
+	r.Presentation, r.Times, r.Convolution = p.Presentation, p.Times, p.Convolution
+	r.Untrained, r.Weights = p.Weights.Untrained, p.Weights.SHA256
+	r.Machine = describeMachine(threads(cores))
+	if p.Device != "cpu" {
+		r.Machine.Device, r.Machine.TF32 = p.Device, p.TF32
+		if runtime := libtf.Loaded(); runtime != nil {
+			state := cuda.Look(filepath.Dir(runtime.Path()))
+			r.Machine.GPUs, r.Machine.Driver = state.Models, state.Driver
+		}
+	}
+}
+
 // Run converts the model with both variants, if that has not been done before, loads
 // them and measures. Errors are those of tfconvrnn; a context that is done ends it
 // between two runs.
@@ -177,42 +219,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			m.Close()
 		}
 	}()
-	var list []*contestant
-	for _, c := range contestants {
-		if c.name == LightConeDirect && models[LightCone].Convolution() == tfconvrnn.ConvolutionDirect {
-			continue
-		}
-		of := c.name
-		if of == PlainEveryLayer {
-			of = PlainPruned // the same model
-		}
-		if models[of] == nil {
-			m, err := tfconvrnn.LoadContext(ctx, o.Model, loadOptions(o, c.variant, c.direct)...)
-			if err != nil {
-				return nil, err
-			}
-			models[of] = m
-		}
-		loaded, err := newContestant(models[of], c.name, c.everyLayer, o)
-		if err != nil {
-			return nil, err
-		}
-		o.Batch = loaded.extraction.BatchSize() // the first may choose
-		list = append(list, loaded)
+	list, err := loadContestants(ctx, &o, models)
+	if err != nil {
+		return nil, err
 	}
 	r.Batch = o.Batch
-	p := list[0].extraction.Provenance()
-	r.Presentation, r.Times, r.Convolution = p.Presentation, p.Times, p.Convolution
-	r.Untrained, r.Weights = p.Weights.Untrained, p.Weights.SHA256
-	r.Machine = describeMachine(threads(o.Threads))
-	if p.Device != "cpu" {
-		r.Machine.Device, r.Machine.TF32 = p.Device, p.TF32
-		if runtime := libtf.Loaded(); runtime != nil {
-			state := cuda.Look(filepath.Dir(runtime.Path()))
-			r.Machine.GPUs, r.Machine.Driver = state.Models, state.Driver
-		}
-	}
-
+	r.describe(list[0].extraction.Provenance(), o.Threads)
 	images, err := tfconvrnn.FromUint8(pictures(r.Batch))
 	if err != nil {
 		return nil, err

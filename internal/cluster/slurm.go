@@ -38,8 +38,8 @@ type Slurm struct {
 
 // SlurmScripts are the texts of two batch scripts.
 type SlurmScripts struct {
-	Work   string // an array job
-	Finish string // to be submitted with a dependency on the other
+	Work   string `json:"work"`   // an array job
+	Finish string `json:"finish"` // to be submitted with a dependency on the other
 }
 
 // warning is how long before the time limit Slurm tells a worker.

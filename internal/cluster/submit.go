@@ -14,32 +14,89 @@ import (
 	"github.com/tfconvrnn/go/internal/atomicfile"
 )
 
+// The names of the scripts in the folder of the jobs' output.
+const (
+	WorkName   = "work.sbatch"
+	FinishName = "finish.sbatch"
+)
+
 // ErrNoSlurm means that there is no sbatch.
 var ErrNoSlurm = errors.New("sbatch is not installed here; run this where jobs are submitted")
 
-// Submit writes the scripts to files, whose folders are made, and submits them: the second begins
-// when the first has ended. It returns the jobs' ids. The error wraps ErrNoSlurm, or is sbatch's.
-func (s *SlurmScripts) Submit(ctx context.Context, workPath, finishPath string) (work, finish string, err error) {
+// Complete fills in what is left empty, for a plan whose output is given: the jobs' name, absolute
+// paths, the folder of the jobs' output, which is <plan>.slurm, or here for a plan in an object store,
+// the program, which is own, or, in an image, called name, and in an image the folders of the plan
+// and the output. The error wraps ErrOption.
+func (s *Slurm) Complete(output, own, name string) (err error) {
+	absolute := func(path *string) {
+		if err == nil && !IsURL(*path) {
+			*path, err = filepath.Abs(*path)
+		}
+	}
+	if s.Name == "" {
+		s.Name = JobName(s.Plan)
+	}
+	absolute(&s.Plan)
+	if s.Logs == "" {
+		s.Logs = s.Plan + ".slurm"
+		if IsURL(s.Plan) {
+			s.Logs = s.Name + ".slurm"
+		}
+	}
+	absolute(&s.Logs)
+	switch {
+	case s.Image != "":
+		if _, statErr := os.Stat(s.Image); statErr == nil { // a file; otherwise a reference to a registry
+			absolute(&s.Image)
+		}
+		s.Binds = append(FoldersOf(s.Plan, output), s.Binds...)
+		own = name
+	case s.Binds != nil:
+		return optionf("folders are bound in an image, and none is named")
+	}
+	if s.Program == "" {
+		s.Program = own
+	}
+	return err
+}
+
+// Submitted says what was submitted.
+type Submitted struct {
+	WorkScript   string `json:"work_script"`
+	FinishScript string `json:"finish_script"`
+	WorkJob      string `json:"work_job,omitempty"`
+	FinishJob    string `json:"finish_job,omitempty"`
+	Workers      int    `json:"workers"`
+}
+
+// Submit writes the scripts into the folder of the jobs' output, which is made, and submits them: the
+// second begins when the first has ended. The error wraps ErrNoSlurm, or is sbatch's.
+func (s *Slurm) Submit(ctx context.Context) (*Submitted, error) {
+	scripts, err := s.Scripts()
+	if err != nil {
+		return nil, err
+	}
 	sbatch, err := exec.LookPath("sbatch")
 	if err != nil {
-		return "", "", ErrNoSlurm
+		return nil, ErrNoSlurm
 	}
-	for path, text := range map[string]string{workPath: s.Work, finishPath: s.Finish} {
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			return "", "", err
-		}
+	if err := os.MkdirAll(s.Logs, 0o777); err != nil {
+		return nil, err
+	}
+	r := &Submitted{WorkScript: filepath.Join(s.Logs, WorkName), FinishScript: filepath.Join(s.Logs, FinishName), Workers: s.Workers}
+	for path, text := range map[string]string{r.WorkScript: scripts.Work, r.FinishScript: scripts.Finish} {
 		if err := atomicfile.Write(path, []byte(text)); err != nil {
-			return "", "", err
+			return nil, err
 		}
 	}
-	if work, err = submit(ctx, sbatch, workPath); err != nil {
-		return "", "", err
+	if r.WorkJob, err = submit(ctx, sbatch, r.WorkScript); err != nil {
+		return nil, err
 	}
-	if finish, err = submit(ctx, sbatch, "--dependency=afterany:"+work, finishPath); err != nil {
-		return work, "", fmt.Errorf("the workers are submitted as job %s, but the job after them is not (sbatch --dependency=afterany:%s %s): %w",
-			work, work, finishPath, err)
+	if r.FinishJob, err = submit(ctx, sbatch, "--dependency=afterany:"+r.WorkJob, r.FinishScript); err != nil {
+		return nil, fmt.Errorf("the workers are submitted as job %s, but the job after them is not (sbatch --dependency=afterany:%s %s): %w",
+			r.WorkJob, r.WorkJob, r.FinishScript, err)
 	}
-	return work, finish, nil
+	return r, nil
 }
 
 // submit runs sbatch and returns the job's id.

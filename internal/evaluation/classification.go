@@ -1,6 +1,10 @@
 package evaluation
 
 import (
+	"context"
+	"fmt"
+	"iter"
+
 	"github.com/tfconvrnn/go/internal/imagenet"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -44,4 +48,70 @@ func Classify(info savedmodels.Model, output tfconvrnn.LayerOutput, stimulus str
 		}
 	}
 	return c, nil
+}
+
+// ClassifyOptions say how stimuli are classified.
+type ClassifyOptions struct {
+	// Presentation is how stimuli are shown; BatchSize how many are computed together, 0 to choose.
+	Presentation tfconvrnn.Presentation
+	BatchSize    int
+	// Top is the number of classes of each stimulus. OverTime adds those at every timestep.
+	Top      int
+	OverTime bool
+	// Progress, if not nil, is called with the number of stimuli that are done.
+	Progress func(done int)
+}
+
+// Check tells, before anything is loaded, whether a model can classify so. Errors wrap
+// tfconvrnn.ErrOption or tfconvrnn.ErrPresentation.
+func (o ClassifyOptions) Check(info savedmodels.Model) error {
+	if o.Top < 1 || o.Top > imagenet.Classes {
+		return fmt.Errorf("%w: the %d likeliest classes; there are 1 … %d", tfconvrnn.ErrOption, o.Top, imagenet.Classes)
+	}
+	_, _, err := tfconvrnn.Outputs(info, o.extract(info)...)
+	return err
+}
+
+// extract are the options of the extraction of the readout.
+func (o ClassifyOptions) extract(info savedmodels.Model) []tfconvrnn.ExtractOption {
+	return []tfconvrnn.ExtractOption{
+		tfconvrnn.Layers(info.Layers[len(info.Layers)-1].Name), tfconvrnn.AllTimesteps(), tfconvrnn.Logits(),
+		tfconvrnn.WithPresentation(o.Presentation), tfconvrnn.BatchSize(o.BatchSize),
+	}
+}
+
+// ClassifyStimuli runs a model over stimuli, such as those of a stimuli.Reader, and returns their
+// classes. Errors are those of Check, of reading the stimuli, and of Model.Stream.
+func ClassifyStimuli(ctx context.Context, m *tfconvrnn.Model, stimuli iter.Seq[tfconvrnn.Stimulus], o ClassifyOptions) ([]Classification, error) {
+	info := m.Info()
+	if err := o.Check(info); err != nil {
+		return nil, err
+	}
+	_, outputs, err := tfconvrnn.Outputs(info, o.extract(info)...)
+	if err != nil {
+		return nil, err
+	}
+	results := []Classification{}
+	err = m.Stream(ctx, stimuli, func(b *tfconvrnn.Batch) error {
+		for i, s := range b.Stimuli {
+			logits, err := b.Logits(i)
+			if err != nil {
+				return err
+			}
+			readout, err := b.AppendFeatures(nil, 0, i)
+			if err != nil {
+				return err
+			}
+			one, err := Classify(info, outputs[0], s.ID, logits, readout, o.Top, o.OverTime)
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.ID, err)
+			}
+			results = append(results, one)
+		}
+		if o.Progress != nil {
+			o.Progress(b.First + len(b.Stimuli))
+		}
+		return nil
+	}, o.extract(info)...)
+	return results, err
 }

@@ -2,8 +2,8 @@
 // pictures: top-1 and top-5 accuracy of its decoder and of the readout at every
 // timestep, with confidence intervals, in total and for each class.
 //
-//	set, err := evaluation.Folders("val", evaluation.WordNetOrder())
-//	result, err := evaluation.Run(ctx, set, evaluation.NewModelPredictor(model, preprocessing, options...), evaluation.Options{})
+//	set, err := evaluation.Request{Images: "val"}.Find(ctx)
+//	report, err := evaluation.Evaluate(ctx, model, set, evaluation.ModelOptions{})
 //
 // What is found of each picture can be kept in a file from which a later run goes
 // on (Options.Records). Nothing here needs the command line.

@@ -251,7 +251,7 @@ func TestChoiceAmongClasses(t *testing.T) {
 
 	dir := t.TempDir()
 	order := WordNetOrder()
-	few, err := ReadClasses(write(t, filepath.Join(dir, "few.txt"), "n01440764 tench\nn01530575 brambling\n"), order)
+	few, err := ReadClasses(t.Context(), write(t, filepath.Join(dir, "few.txt"), "n01440764 tench\nn01530575 brambling\n"), order)
 	require.NoError(t, err)
 	assert.Equal(t, []int{0, 10}, few)
 	_, err = set.ChooseAmong(few)
@@ -259,7 +259,7 @@ func TestChoiceAmongClasses(t *testing.T) {
 	_, err = set.ChooseAmong([]int{3, 3})
 	assert.ErrorIs(t, err, ErrSet)
 	for _, bad := range []string{"tench\n", "n01440764\nn01440764\n"} {
-		_, err = ReadClasses(write(t, filepath.Join(dir, "bad.txt"), bad), order)
+		_, err = ReadClasses(t.Context(), write(t, filepath.Join(dir, "bad.txt"), bad), order)
 		assert.ErrorIs(t, err, ErrOrder)
 	}
 }
@@ -403,7 +403,7 @@ func TestOrder(t *testing.T) {
 	for i := range imagenet.Classes {
 		fmt.Fprintf(&reversed, "%s some name\n", imagenet.At(imagenet.Classes-1-i).WordNetID)
 	}
-	order, err := ReadOrder(write(t, filepath.Join(dir, "order.txt"), reversed.String()))
+	order, err := ReadOrder(t.Context(), write(t, filepath.Join(dir, "order.txt"), reversed.String()))
 	require.NoError(t, err)
 	assert.Equal(t, "order.txt", order.Name)
 	output, ok := order.output("n01440764")
@@ -412,7 +412,7 @@ func TestOrder(t *testing.T) {
 	assert.Equal(t, "n01440764", order.Class(999).WordNetID)
 	assert.NotEqual(t, WordNetOrder().hash(), order.hash())
 	for _, bad := range []string{"", "n01440764\n", "x\n", reversed.String() + "n01440764\n"} {
-		_, err = ReadOrder(write(t, filepath.Join(dir, "bad.txt"), bad))
+		_, err = ReadOrder(t.Context(), write(t, filepath.Join(dir, "bad.txt"), bad))
 		assert.ErrorIs(t, err, ErrOrder)
 	}
 }

@@ -1,7 +1,8 @@
 package evaluation
 
 import (
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"path"
@@ -11,16 +12,8 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/imagenet"
-	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/stimuli"
 )
-
-// pictureSuffixes are those of the files taken from folders.
-var pictureSuffixes = images.Extensions()
-
-func isPicture(name string) bool {
-	return slices.Contains(pictureSuffixes, strings.ToLower(path.Ext(name)))
-}
 
 // classFolder is a folder of the pictures of a class.
 type classFolder struct {
@@ -34,7 +27,7 @@ type classFolder struct {
 // outputs. Pictures are sorted by class number or WordNet id, then by path. Links to
 // folders are followed. Set.Notes says what is left out, and how numbers are
 // understood. The error wraps ErrSet.
-func Folders(folder string, order *Order) (*Set, error) {
+func Folders(ctx context.Context, folder string, order *Order) (*Set, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSet, stimuli.Explain(folder, err))
@@ -49,10 +42,11 @@ func Folders(folder string, order *Order) (*Set, error) {
 			if !strings.HasPrefix(e.Name(), ".") {
 				names = append(names, e.Name())
 			}
-		case isPicture(e.Name()) && !strings.HasPrefix(e.Name(), "."):
+		case strings.HasPrefix(e.Name(), "."):
+		case stimuli.IsPicture(e.Name()):
 			out.unlabelled++
 		default:
-			out.file(e.Name())
+			out.add(cmp.Or(strings.ToLower(path.Ext(e.Name())), stimuli.WithoutEnding), 1)
 		}
 	}
 	classes, numbered, err := classFolders(folder, names)
@@ -61,7 +55,7 @@ func Folders(folder string, order *Order) (*Set, error) {
 	}
 	var empty []string
 	for _, c := range classes {
-		pictures, err := walk(filepath.Join(folder, c.name), &out)
+		pictures, err := out.list(ctx, filepath.Join(folder, c.name))
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrSet, err)
 		}
@@ -163,95 +157,53 @@ func numberedNote(folders []classFolder) string {
 
 // leftOut counts what is not taken from folders.
 type leftOut struct {
-	unlabelled    int
-	hidden, loops int // pictures; links to a folder above
-	others        map[string]int
+	unlabelled, loops int
+	files             map[string]int // see stimuli.Listing
 }
 
-// file counts a file that is not taken.
-func (o *leftOut) file(name string) {
-	if strings.HasPrefix(name, ".") {
-		if isPicture(name) {
-			o.hidden++
-		}
-		return
+func (o *leftOut) add(kind string, n int) {
+	if o.files == nil {
+		o.files = map[string]int{}
 	}
-	suffix := strings.ToLower(path.Ext(name))
-	if suffix == "" {
-		suffix = "without ending"
+	o.files[kind] += n
+}
+
+// list returns the pictures below a folder, and counts what is left out there.
+func (o *leftOut) list(ctx context.Context, folder string) ([]string, error) {
+	listing, err := stimuli.List(ctx, folder)
+	if err != nil {
+		return nil, err
 	}
-	if o.others == nil {
-		o.others = map[string]int{}
+	for kind, n := range listing.LeftOut {
+		o.add(kind, n)
 	}
-	o.others[suffix]++
+	o.loops += len(listing.Loops)
+	return listing.Pictures, nil
 }
 
 func (o *leftOut) notes() []string {
-	var notes []string
-	if len(o.others) > 0 {
-		var endings []string
-		total := 0
-		for suffix, n := range o.others {
-			endings = append(endings, fmt.Sprintf("%s %d", suffix, n))
+	var notes, kinds []string
+	total := 0
+	for kind, n := range o.files {
+		if kind != stimuli.Hidden && kind != stimuli.InHiddenFolders {
+			kinds = append(kinds, fmt.Sprintf("%s %d", kind, n))
 			total += n
 		}
-		slices.Sort(endings)
-		notes = append(notes, fmt.Sprintf("%s of other kinds left out: %s", count(total, "file"), strings.Join(endings, ", ")))
 	}
-	if o.hidden > 0 {
-		notes = append(notes, fmt.Sprintf("%s left out whose names begin with a dot", count(o.hidden, "picture")))
+	slices.Sort(kinds)
+	if total > 0 {
+		notes = append(notes, fmt.Sprintf("%s of other kinds left out: %s", count(total, "file"), strings.Join(kinds, ", ")))
+	}
+	if n := o.files[stimuli.Hidden]; n > 0 {
+		notes = append(notes, fmt.Sprintf("%s left out whose names begin with a dot", count(n, "picture")))
+	}
+	if n := o.files[stimuli.InHiddenFolders]; n > 0 {
+		notes = append(notes, fmt.Sprintf("%s left out in folders whose names begin with a dot", count(n, "picture")))
 	}
 	if o.loops > 0 {
 		notes = append(notes, fmt.Sprintf("%s left out that lead to a folder above", count(o.loops, "link")))
 	}
 	return notes
-}
-
-// walk returns the paths of the pictures below a folder, with slashes and sorted. It
-// follows links to folders, but not to one that it is in. A broken link that is called
-// as a picture is one that cannot be read.
-func walk(folder string, out *leftOut) ([]string, error) {
-	var pictures []string
-	var visit func(below string, above []os.FileInfo) error
-	visit = func(below string, above []os.FileInfo) error {
-		place := filepath.Join(folder, filepath.FromSlash(below))
-		entries, err := os.ReadDir(place)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			name := path.Join(below, e.Name())
-			info, err := os.Stat(filepath.Join(place, e.Name()))
-			switch hidden := strings.HasPrefix(e.Name(), "."); {
-			case err == nil && info.IsDir():
-				if hidden {
-					continue
-				}
-				if slices.ContainsFunc(above, func(folder os.FileInfo) bool { return os.SameFile(folder, info) }) {
-					out.loops++
-					continue
-				}
-				if err := visit(name, append(above[:len(above):len(above)], info)); err != nil {
-					return err
-				}
-			case !hidden && isPicture(e.Name()):
-				pictures = append(pictures, name)
-			default:
-				out.file(e.Name())
-			}
-		}
-		return nil
-	}
-	info, err := os.Stat(folder)
-	if err == nil && !info.IsDir() {
-		err = errors.New(folder + " is not a folder")
-	}
-	if err != nil {
-		return nil, err
-	}
-	err = visit("", []os.FileInfo{info})
-	slices.Sort(pictures)
-	return pictures, err
 }
 
 // some names the first few of a list.

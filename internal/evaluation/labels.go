@@ -1,6 +1,7 @@
 package evaluation
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,12 +46,12 @@ type labelReader struct {
 // there (ErrMissing), unless they may be missing: then they are part of the set, and
 // fail when they are read. Set.Notes says what else is in the folder, and what was
 // taken for a heading. The error wraps ErrSet.
-func Labels(list, folder string, order *Order, mayBeMissing bool) (*Set, error) {
+func Labels(ctx context.Context, list, folder string, order *Order, mayBeMissing bool) (*Set, error) {
 	r := &labelReader{list: list, folder: folder, order: order, set: &Set{Order: order}, lines: map[string]int{}}
 	if folder == "" {
 		r.folder = filepath.Dir(list)
 	}
-	lines, guessed, err := readLines(list)
+	lines, guessed, err := readLines(ctx, list)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSet, err)
 	}
@@ -70,7 +71,7 @@ func Labels(list, folder string, order *Order, mayBeMissing bool) (*Set, error) 
 			ErrSet, ErrMissing, list, count(len(r.set.Pictures), "picture"), n, r.folder, some(r.missing), r.first)
 	}
 	if folder != "" {
-		if err := r.others(); err != nil {
+		if err := r.others(ctx); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrSet, err)
 		}
 	}
@@ -160,7 +161,7 @@ func unquote(text string) string {
 func (r *labelReader) isHeading(name, label string) bool {
 	_, _, err := r.find(name, "")
 	meant := func(text string) bool {
-		return text == "" || labelLike.MatchString(text) || isPicture(text) || strings.ContainsAny(text, `/\`)
+		return text == "" || labelLike.MatchString(text) || stimuli.IsPicture(text) || strings.ContainsAny(text, `/\`)
 	}
 	return errors.Is(err, fs.ErrNotExist) && !meant(name) && !meant(label)
 }
@@ -170,7 +171,7 @@ func (r *labelReader) isHeading(name, label string) bool {
 func (r *labelReader) find(name, wordNetID string) (id, file string, err error) {
 	slashed := filepath.ToSlash(name)
 	candidates := []string{slashed}
-	if !isPicture(name) {
+	if !stimuli.IsPicture(name) {
 		for _, ending := range endings {
 			candidates = append(candidates, slashed+ending)
 		}
@@ -209,9 +210,9 @@ func (r *labelReader) find(name, wordNetID string) (id, file string, err error) 
 }
 
 // others counts the pictures in the folder that the list does not name.
-func (r *labelReader) others() error {
+func (r *labelReader) others(ctx context.Context) error {
 	var out leftOut
-	pictures, err := walk(r.folder, &out)
+	pictures, err := out.list(ctx, r.folder)
 	if err != nil {
 		return err
 	}

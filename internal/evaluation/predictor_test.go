@@ -71,7 +71,7 @@ func TestSyntheticTask(t *testing.T) {
 				}
 				fmt.Fprintf(&list, "%s,%s\n", files[i], imagenet.At(labels[i]).WordNetID)
 			}
-			set, err := Labels(write(t, filepath.Join(t.TempDir(), "labels.csv"), list.String()), dir, WordNetOrder(), false)
+			set, err := Labels(t.Context(), write(t, filepath.Join(t.TempDir(), "labels.csv"), list.String()), dir, WordNetOrder(), false)
 			require.NoError(t, err)
 			predictor, err := NewModelPredictor(m, tfconvrnn.Preprocessing{}, true, tfconvrnn.BatchSize(7))
 			require.NoError(t, err)
@@ -136,7 +136,7 @@ func TestUnreadablePictures(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "n01440764"), 0o755))
 	writePicture(t, filepath.Join(dir, "n01440764", "good.png"), random)
 	write(t, filepath.Join(dir, "n01440764", "bad.png"), "\x89PNG\r\n\x1a\nand no more")
-	set, err := Folders(dir, WordNetOrder())
+	set, err := Folders(t.Context(), dir, WordNetOrder())
 	require.NoError(t, err)
 	m, err := tfconvrnn.Load("timedecay_shallow", tfconvrnn.WithWeights("seeded:1"), tfconvrnn.WithStore(t.TempDir()))
 	require.NoError(t, err)

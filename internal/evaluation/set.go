@@ -39,8 +39,8 @@ const maxListBytes = 1 << 30
 
 // ReadOrder reads an order: 1000 WordNet ids, one a line, what follows an id on its
 // line being left out. The error wraps ErrOrder.
-func ReadOrder(file string) (*Order, error) {
-	lines, _, err := readLines(file) // ids have no other characters
+func ReadOrder(ctx context.Context, file string) (*Order, error) {
+	lines, _, err := readLines(ctx, file) // ids have no other characters
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOrder, err)
 	}
@@ -170,8 +170,8 @@ func (s *Set) among() int {
 
 // ReadClasses reads a list of some of the 1000 classes, for ChooseAmong: WordNet ids,
 // one a line, what follows an id on its line being left out. The error wraps ErrOrder.
-func ReadClasses(file string, order *Order) ([]int, error) {
-	lines, _, err := readLines(file) // ids have no other characters
+func ReadClasses(ctx context.Context, file string, order *Order) ([]int, error) {
+	lines, _, err := readLines(ctx, file) // ids have no other characters
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOrder, err)
 	}
@@ -199,7 +199,7 @@ type line struct {
 
 // readLines returns the lines of a text file that are not empty, and what was guessed
 // about the file.
-func readLines(file string) (lines []line, guessed string, err error) {
+func readLines(ctx context.Context, file string) (lines []line, guessed string, err error) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return nil, "", stimuli.Explain(file, err)
@@ -207,7 +207,7 @@ func readLines(file string) (lines []line, guessed string, err error) {
 	if !info.Mode().IsRegular() || info.Size() > maxListBytes {
 		return nil, "", fmt.Errorf("%s is not a text file of at most %d bytes", file, maxListBytes)
 	}
-	text, err := stimuli.OpenText(context.Background(), file)
+	text, err := stimuli.OpenText(ctx, file)
 	if err != nil {
 		return nil, "", err
 	}

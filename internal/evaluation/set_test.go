@@ -26,22 +26,22 @@ func TestFolders(t *testing.T) {
 		write(t, filepath.Join(dir, name), "")
 	}
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "n01484850"), 0o755))
-	set, err := Folders(dir, WordNetOrder())
+	set, err := Folders(t.Context(), dir, WordNetOrder())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"n01440764/deep/c.jpg 0", "n01443537/a.png 1", "n01443537/b.JPEG 1"}, listed(set))
 	assert.Equal(t, []string{
 		"1 picture outside the folders of classes: no label, left out",
 		"1 folder without pictures: n01484850",
-		"4 files of other kinds left out: .txt 1, .xml 2, without ending 1",
+		"4 files of other kinds left out: .txt 1, .xml 2, without an ending 1",
 		"1 picture left out whose names begin with a dot",
 	}, set.Notes)
 	write(t, filepath.Join(dir, "n99999999", "x.png"), "")
-	_, err = Folders(dir, WordNetOrder())
+	_, err = Folders(t.Context(), dir, WordNetOrder())
 	assert.ErrorIs(t, err, ErrSet)
 	assert.ErrorContains(t, err, "n99999999")
-	_, err = Folders(t.TempDir(), WordNetOrder())
+	_, err = Folders(t.Context(), t.TempDir(), WordNetOrder())
 	assert.ErrorIs(t, err, ErrSet)
-	_, err = Folders(filepath.Join(dir, "none"), WordNetOrder())
+	_, err = Folders(t.Context(), filepath.Join(dir, "none"), WordNetOrder())
 	assert.ErrorIs(t, err, ErrSet)
 }
 
@@ -56,13 +56,13 @@ func TestFoldersWithLinks(t *testing.T) {
 	link(filepath.Join(dir, "n01440764"), "n01440764/loop")
 	link("nowhere.png", "n01440764/broken.png")
 	link(filepath.Join(elsewhere, "class"), "n01443537")
-	set, err := Folders(dir, WordNetOrder())
+	set, err := Folders(t.Context(), dir, WordNetOrder())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"n01440764/a.png 0", "n01440764/broken.png 0", "n01440764/linked/c.png 0", "n01443537/d.png 1"}, listed(set))
 	assert.Equal(t, []string{"1 link left out that lead to a folder above"}, set.Notes)
 	// Two labels for the same pictures.
 	link("n01440764", "n01484850")
-	_, err = Folders(dir, WordNetOrder())
+	_, err = Folders(t.Context(), dir, WordNetOrder())
 	assert.ErrorIs(t, err, ErrSet)
 	assert.ErrorContains(t, err, "n01440764 and n01484850 are the same folder")
 }
@@ -72,7 +72,7 @@ func TestNumberedFolders(t *testing.T) {
 	for _, name := range []string{"0", "1", "2", "10", "100"} {
 		write(t, filepath.Join(dir, name, "x.png"), "")
 	}
-	set, err := Folders(dir, WordNetOrder())
+	set, err := Folders(t.Context(), dir, WordNetOrder())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"0/x.png 0", "1/x.png 1", "2/x.png 2", "10/x.png 10", "100/x.png 100"}, listed(set))
 	assert.Equal(t, []string{"the folders' numbers are taken for the classes' places among the sorted WordNet ids, from 0: 0 is n01440764, tench; 100 is n01860187, black swan"}, set.Notes)
@@ -82,7 +82,7 @@ func TestNumberedFolders(t *testing.T) {
 	for i := range 1000 {
 		reversed.outputs, reversed.classes = append(reversed.outputs, 999-i), append(reversed.classes, 999-i)
 	}
-	set, err = Folders(dir, reversed)
+	set, err = Folders(t.Context(), dir, reversed)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"0/x.png 999", "1/x.png 998", "2/x.png 997", "10/x.png 989", "100/x.png 899"}, listed(set))
 
@@ -94,7 +94,7 @@ func TestNumberedFolders(t *testing.T) {
 		{"train", "train; move or rename them"},
 	} {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, test.add), 0o755))
-		_, err = Folders(dir, WordNetOrder())
+		_, err = Folders(t.Context(), dir, WordNetOrder())
 		assert.ErrorIs(t, err, ErrSet)
 		assert.ErrorContains(t, err, test.want)
 		require.NoError(t, os.Remove(filepath.Join(dir, test.add)))
@@ -103,7 +103,7 @@ func TestNumberedFolders(t *testing.T) {
 	for _, name := range []string{"1", "2", "3"} {
 		write(t, filepath.Join(from1, name, "x.png"), "")
 	}
-	set, err = Folders(from1, WordNetOrder())
+	set, err = Folders(t.Context(), from1, WordNetOrder())
 	require.NoError(t, err)
 	assert.Contains(t, set.Notes[0], "there is no folder 0, so if these count from 1, all labels are wrong")
 }
@@ -114,7 +114,7 @@ func labelled(t testing.TB, list string, names ...string) (*Set, error) {
 	for _, name := range names {
 		write(t, filepath.Join(dir, "val", name), "")
 	}
-	return Labels(write(t, filepath.Join(dir, "list.csv"), list), filepath.Join(dir, "val"), WordNetOrder(), false)
+	return Labels(t.Context(), write(t, filepath.Join(dir, "list.csv"), list), filepath.Join(dir, "val"), WordNetOrder(), false)
 }
 
 func TestLabels(t *testing.T) {
@@ -124,20 +124,20 @@ func TestLabels(t *testing.T) {
 		write(t, filepath.Join(dir, name), "")
 	}
 	list := write(t, filepath.Join(dir, "list.csv"), "path,label\r\na b.png,n01443537\n\"sub/c.png\",\"999\"\n"+elsewhere+"\t7\n\"with \"\"quotes\"\".png\",3\n\n")
-	set, err := Labels(list, "", WordNetOrder(), false)
+	set, err := Labels(t.Context(), list, "", WordNetOrder(), false)
 	require.NoError(t, err)
 	assert.Equal(t, []Picture{
 		{"a b.png", filepath.Join(dir, "a b.png"), 1}, {"sub/c.png", filepath.Join(dir, "sub", "c.png"), 999}, {elsewhere, elsewhere, 7},
 		{"with \"quotes\".png", filepath.Join(dir, "with \"quotes\".png"), 3},
 	}, set.Pictures)
 	assert.Equal(t, []string{"line 1 of list.csv is taken for a heading: path,label"}, set.Notes)
-	set, err = Labels(list, "/pictures", WordNetOrder(), true)
+	set, err = Labels(t.Context(), list, "/pictures", WordNetOrder(), true)
 	assert.ErrorIs(t, err, ErrSet, "there is no such folder: %v", set)
 	for _, bad := range []string{"", "path,label\n", "a,1\nb,x\n", "a,1\nb,1000\n", "a,1\nb,-1\n", "a,1\n5\n", "a,1\na,2\n", strings.Repeat("x", 100000)} {
-		_, err = Labels(write(t, list, bad), "", WordNetOrder(), true)
+		_, err = Labels(t.Context(), write(t, list, bad), "", WordNetOrder(), true)
 		assert.ErrorIs(t, err, ErrSet, "%.20q", bad)
 	}
-	_, err = Labels(dir, "", WordNetOrder(), true)
+	_, err = Labels(t.Context(), dir, "", WordNetOrder(), true)
 	assert.ErrorIs(t, err, ErrSet)
 }
 
@@ -178,7 +178,7 @@ func TestByteOrderMark(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"café.png 1"}, listed(set))
 	assert.Equal(t, []string{"list.csv: it is not UTF-8 and is read as Windows-1252 (CP-1252)"}, set.Notes)
-	outputs, err := ReadClasses(write(t, filepath.Join(t.TempDir(), "ids.txt"), "\ufeffn01440764\nn01443537\n"), WordNetOrder())
+	outputs, err := ReadClasses(t.Context(), write(t, filepath.Join(t.TempDir(), "ids.txt"), "\ufeffn01440764\nn01443537\n"), WordNetOrder())
 	require.NoError(t, err)
 	assert.Equal(t, []int{0, 1}, outputs)
 }
@@ -226,9 +226,9 @@ func TestMissingPictures(t *testing.T) {
 	assert.ErrorContains(t, err, "a.png is not a file")
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "Val"), 0o755))
-	_, err = Folders(filepath.Join(dir, "val"), WordNetOrder())
+	_, err = Folders(t.Context(), filepath.Join(dir, "val"), WordNetOrder())
 	assert.ErrorContains(t, err, "Val, which differs in upper and lower case")
-	set, err := Labels(write(t, filepath.Join(dir, "l.csv"), "a.png,1\n"), dir, WordNetOrder(), true)
+	set, err := Labels(t.Context(), write(t, filepath.Join(dir, "l.csv"), "a.png,1\n"), dir, WordNetOrder(), true)
 	require.NoError(t, err)
 	assert.Equal(t, []Picture{{"a.png", filepath.Join(dir, "a.png"), 1}}, set.Pictures)
 }

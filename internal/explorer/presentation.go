@@ -22,19 +22,19 @@ type shown struct {
 
 // preset is a presentation with a name.
 type preset struct {
-	Name  string `json:"name"`
-	Title string `json:"title"`
+	Name  tfconvrnn.PresentationName `json:"name"`
+	Title string                     `json:"title"`
 	shown
 }
 
 // presets are the published presentations.
 func presets(m *Model) []preset {
 	d := m.Default
-	list := []preset{{"default", "As in training", shown{Times: d.Times, Episodes: [][2]int{{0, d.ImageOff}}}}}
+	list := []preset{{tfconvrnn.DefaultPresentation, "As in training", shown{Times: d.Times, Episodes: [][2]int{{0, d.ImageOff}}}}}
 	if neural := (shown{Times: 26, Episodes: [][2]int{{0, 10}}}); neural.Times <= m.Times {
-		list = append(list, preset{"neural", "As in the neural recordings", neural})
+		list = append(list, preset{tfconvrnn.NeuralPresentation, "As in the neural recordings", neural})
 	}
-	return append(list, preset{"constant", "Always on", shown{Times: d.Times, Episodes: [][2]int{{0, d.Times}}}})
+	return append(list, preset{tfconvrnn.ConstantPresentation, "Always on", shown{Times: d.Times, Episodes: [][2]int{{0, d.Times}}}})
 }
 
 // specification says what the command's flags would, so that both name a presentation alike.
@@ -56,15 +56,15 @@ func (s *shown) specification(m *Model) (tfconvrnn.PresentationSpec, error) {
 		}
 	}
 	for _, p := range presets(m) {
-		if p.Times == s.Times && slices.Equal(p.Episodes, s.Episodes) && p.Name != "constant" {
+		if p.Times == s.Times && slices.Equal(p.Episodes, s.Episodes) && p.Name != tfconvrnn.ConstantPresentation {
 			return tfconvrnn.PresentationSpec{Name: p.Name, Blank: blank}, nil
 		}
 	}
 	switch {
 	case len(s.Episodes) == 0:
-		return tfconvrnn.PresentationSpec{Name: "custom", Times: &s.Times, ImageOff: new(int), Blank: blank}, nil
+		return tfconvrnn.PresentationSpec{Name: tfconvrnn.CustomPresentation, Times: &s.Times, ImageOff: new(int), Blank: blank}, nil
 	case slices.Equal(s.Episodes, [][2]int{{0, s.Times}}):
-		return tfconvrnn.PresentationSpec{Name: "constant", Times: &s.Times, Blank: blank}, nil
+		return tfconvrnn.PresentationSpec{Name: tfconvrnn.ConstantPresentation, Times: &s.Times, Blank: blank}, nil
 	}
 	total := float64(s.Times * ms)
 	spec := tfconvrnn.PresentationSpec{TotalMS: &total, Blank: blank}
@@ -95,9 +95,9 @@ func (s *shown) flags(m *Model) ([]string, error) {
 	}
 	var flags []string
 	switch {
-	case spec.Name == "default":
+	case spec.Name == tfconvrnn.DefaultPresentation:
 	case spec.Name != "":
-		if flags = []string{"--presentation", spec.Name}; spec.Times != nil {
+		if flags = []string{"--presentation", spec.Name.String()}; spec.Times != nil {
 			flags = append(flags, "--times", fmt.Sprint(*spec.Times))
 		}
 		if spec.ImageOff != nil {

@@ -308,7 +308,11 @@ func (d *downloader) try(ctx context.Context) (File, error) {
 		return File{}, err
 	}
 	defer response.Body.Close()
-	file := File{}
+	return d.take(ctx, response, have, watch)
+}
+
+// take takes what the server answers to a request for a file of which so many bytes are there.
+func (d *downloader) take(ctx context.Context, response *http.Response, have int64, watch *watch) (file File, err error) {
 	file.MD5, file.MD5FromETag = statedMD5(response)
 	mode := os.O_WRONLY | os.O_CREATE
 	total := response.ContentLength
@@ -343,35 +347,42 @@ func (d *downloader) try(ctx context.Context) (File, error) {
 	if total > d.Limit {
 		return File{}, permanent{error: fmt.Errorf("it has %d bytes, more than %d", total, d.Limit)}
 	}
+	if file.Size, err = d.write(ctx, response.Body, mode, have, total, watch); err != nil {
+		return File{}, err
+	}
+	return file, nil
+}
+
+// write appends what arrives to the part of the file that is there, and returns the size of the whole.
+func (d *downloader) write(ctx context.Context, from io.Reader, mode int, have, total int64, watch *watch) (int64, error) {
 	out, err := os.OpenFile(d.part, mode, 0o666)
 	if err != nil {
-		return File{}, permanent{err, true}
+		return 0, permanent{err, true}
 	}
-	body := io.LimitReader(response.Body, d.Limit-have+1)
+	body := io.LimitReader(from, d.Limit-have+1)
 	n, err := copyTo(out, body, func(n int64) {
 		watch.arrived(n)
 		d.Progress(have+n, max(total, 0))
 	})
 	if closeErr := out.Close(); closeErr != nil {
-		return File{}, permanent{closeErr, true}
+		return 0, permanent{closeErr, true}
 	}
 	var disk *os.PathError
 	switch {
 	case errors.As(err, &disk):
-		return File{}, permanent{err, true}
+		return 0, permanent{err, true}
 	case err != nil:
-		return File{}, because(ctx, err)
+		return 0, because(ctx, err)
 	case have+n > d.Limit:
 		Discard(d.part)
-		return File{}, permanent{error: fmt.Errorf("it has more than %d bytes", d.Limit)}
+		return 0, permanent{error: fmt.Errorf("it has more than %d bytes", d.Limit)}
 	case total >= 0 && have+n != total:
 		if have+n > total {
 			Discard(d.part)
 		}
-		return File{}, fmt.Errorf("%d of %d bytes arrived", have+n, total)
+		return 0, fmt.Errorf("%d of %d bytes arrived", have+n, total)
 	}
-	file.Size = have + n
-	return file, nil
+	return have + n, nil
 }
 
 // because adds why a context was cancelled to the error that came of it.

@@ -163,106 +163,137 @@ func argument(names []string, i, n int) string {
 // tensors, need. An op that the registry or this package does not know is an
 // error.
 func Audit(def *tfpb.GraphDef, fetches []string, kernels Registry) (*Report, error) {
-	nodes := make(map[string]*tfpb.NodeDef, len(def.Node))
+	a := &audit{
+		kernels: kernels, nodes: make(map[string]*tfpb.NodeDef, len(def.Node)), uses: map[string]*Use{}, places: map[string]placed{},
+		copies: map[Copy]int{},
+	}
 	for _, n := range def.Node {
-		nodes[n.Name] = n
-	}
-	type placed struct {
-		use    *Use
-		kernel *Kernel
-		types  map[string]string
-	}
-	uses := map[string]*Use{}
-	copies := map[Copy]int{}
-	places := map[string]placed{}
-	var order []*tfpb.NodeDef
-	var stack []string
-	push := func(name string) error {
-		if nodes[name] == nil {
-			return fmt.Errorf("gpukernels: the graph has no operation %q", name)
-		}
-		if _, ok := places[name]; !ok {
-			places[name] = placed{}
-			stack = append(stack, name)
-		}
-		return nil
+		a.nodes[n.Name] = n
 	}
 	for _, fetch := range fetches {
-		name, _, _ := input(fetch)
-		if err := push(name); err != nil {
+		if err := a.push(fetch); err != nil {
 			return nil, err
 		}
 	}
-	for len(stack) > 0 {
-		n := nodes[stack[len(stack)-1]]
-		stack = stack[:len(stack)-1]
-		order = append(order, n)
-		p := placed{types: map[string]string{}}
-		for name, value := range n.Attr {
-			if t, ok := value.Value.(*tfpb.AttrValue_Type); ok {
-				p.types[name] = typeName(t.Type)
-			}
-		}
-		var err error
-		if p.kernel, err = kernels.find(n.Op, p.types); err != nil {
+	for len(a.stack) > 0 {
+		n := a.nodes[a.stack[len(a.stack)-1]]
+		a.stack = a.stack[:len(a.stack)-1]
+		a.order = append(a.order, n)
+		if err := a.place(n); err != nil {
 			return nil, err
 		}
-		signature, ok := signatures[n.Op]
-		if !ok {
-			return nil, fmt.Errorf("gpukernels: the arguments of %s are not known", n.Op)
-		}
-		use := Use{Op: n.Op, Types: p.types, Place: OnCPU}
-		if p.kernel != nil {
-			use.Place = OnHost
-			for i := range signature.outputs {
-				if !p.kernel.onHost(argument(signature.outputs, i, len(signature.outputs))) {
-					use.Place = OnGPU
-				}
-			}
-		}
-		key := use.Name()
-		if uses[key] == nil {
-			uses[key] = &use
-		}
-		uses[key].Nodes++
-		p.use = uses[key]
-		places[n.Name] = p
-		for _, from := range n.Input {
-			name, _, _ := input(from)
-			if err := push(name); err != nil {
-				return nil, err
-			}
+	}
+	for _, n := range a.order {
+		if err := a.inputs(n); err != nil {
+			return nil, err
 		}
 	}
+	return a.report(), nil
+}
 
-	for _, n := range order {
-		to := places[n.Name]
-		var data []string
-		for _, text := range n.Input {
-			if !strings.HasPrefix(text, "^") {
-				data = append(data, text)
-			}
+// placed is where an operation runs.
+type placed struct {
+	use    *Use
+	kernel *Kernel
+	types  map[string]string
+}
+
+// audit is a walk over a graph, from what is fetched to what that needs.
+type audit struct {
+	kernels Registry
+	nodes   map[string]*tfpb.NodeDef
+	uses    map[string]*Use
+	places  map[string]placed
+	copies  map[Copy]int
+	order   []*tfpb.NodeDef
+	stack   []string // operations to place
+}
+
+// push puts the operation of a tensor on the stack, once.
+func (a *audit) push(tensor string) error {
+	name, _, _ := input(tensor)
+	if a.nodes[name] == nil {
+		return fmt.Errorf("gpukernels: the graph has no operation %q", name)
+	}
+	if _, ok := a.places[name]; !ok {
+		a.places[name] = placed{}
+		a.stack = append(a.stack, name)
+	}
+	return nil
+}
+
+// place decides where an operation runs, and pushes its inputs.
+func (a *audit) place(n *tfpb.NodeDef) (err error) {
+	p := placed{types: map[string]string{}}
+	for name, value := range n.Attr {
+		if t, ok := value.Value.(*tfpb.AttrValue_Type); ok {
+			p.types[name] = typeName(t.Type)
 		}
-		for i, text := range data {
-			name, index, err := input(text)
-			if err != nil {
-				return nil, err
-			}
-			from := places[name]
-			outputs := signatures[nodes[name].Op].outputs
-			fromHost := from.kernel == nil || from.kernel.onHost(argument(outputs, index, max(len(outputs), index+1)))
-			toHost := to.kernel == nil || to.kernel.onHost(argument(signatures[n.Op].inputs, i, len(data)))
-			if fromHost != toHost {
-				copies[Copy{From: from.use.Name(), To: to.use.Name(), Type: copiedType(from.types), Back: toHost}]++
+	}
+	if p.kernel, err = a.kernels.find(n.Op, p.types); err != nil {
+		return err
+	}
+	signature, ok := signatures[n.Op]
+	if !ok {
+		return fmt.Errorf("gpukernels: the arguments of %s are not known", n.Op)
+	}
+	use := Use{Op: n.Op, Types: p.types, Place: OnCPU}
+	if p.kernel != nil {
+		use.Place = OnHost
+		for i := range signature.outputs {
+			if !p.kernel.onHost(argument(signature.outputs, i, len(signature.outputs))) {
+				use.Place = OnGPU
 			}
 		}
 	}
+	key := use.Name()
+	if a.uses[key] == nil {
+		a.uses[key] = &use
+	}
+	a.uses[key].Nodes++
+	p.use = a.uses[key]
+	a.places[n.Name] = p
+	for _, from := range n.Input {
+		if err := a.push(from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inputs counts the inputs of an operation that are copied between host and GPU.
+func (a *audit) inputs(n *tfpb.NodeDef) error {
+	to := a.places[n.Name]
+	var data []string
+	for _, text := range n.Input {
+		if !strings.HasPrefix(text, "^") {
+			data = append(data, text)
+		}
+	}
+	for i, text := range data {
+		name, index, err := input(text)
+		if err != nil {
+			return err
+		}
+		from := a.places[name]
+		outputs := signatures[a.nodes[name].Op].outputs
+		fromHost := from.kernel == nil || from.kernel.onHost(argument(outputs, index, max(len(outputs), index+1)))
+		toHost := to.kernel == nil || to.kernel.onHost(argument(signatures[n.Op].inputs, i, len(data)))
+		if fromHost != toHost {
+			a.copies[Copy{From: from.use.Name(), To: to.use.Name(), Type: copiedType(from.types), Back: toHost}]++
+		}
+	}
+	return nil
+}
+
+// report sorts what was found.
+func (a *audit) report() *Report {
 	report := &Report{}
-	for _, use := range uses {
+	for _, use := range a.uses {
 		report.Uses = append(report.Uses, *use)
 	}
 	sort.Slice(report.Uses, func(i, j int) bool { return report.Uses[i].Name() < report.Uses[j].Name() })
-	for c, edges := range copies {
+	for c, edges := range a.copies {
 		c.Edges = edges
 		report.Copies = append(report.Copies, c)
 	}
@@ -270,7 +301,7 @@ func Audit(def *tfpb.GraphDef, fetches []string, kernels Registry) (*Report, err
 		a, b := report.Copies[i], report.Copies[j]
 		return a.From+"\x00"+a.To < b.From+"\x00"+b.To
 	})
-	return report, nil
+	return report
 }
 
 func (k *Kernel) onHost(argument string) bool {
