@@ -413,3 +413,20 @@ func ExampleConvert() {
 	fmt.Println(m.Model, m.Times, m.Variant, m.Weights.Untrained)
 	// Output: timedecay_shallow 30 lightcone true
 }
+
+// Overwrite replaces SavedModels, and nothing else that a wrong name may mean.
+func TestConvertKeepsOtherFolders(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "precious")
+	thesis := filepath.Join(dir, "thesis.tex")
+	require.NoError(t, os.Mkdir(dir, 0o777))
+	require.NoError(t, os.WriteFile(thesis, []byte("mine"), 0o666))
+	_, err := convert.Convert(t.Context(), model, seeded(t, model), dir, convert.Options{Overwrite: true})
+	assert.ErrorIs(t, err, convert.ErrNotSavedModel)
+	_, err = convert.Convert(t.Context(), model, seeded(t, model), dir, convert.Options{})
+	assert.ErrorIs(t, err, convert.ErrExists)
+	text, err := os.ReadFile(thesis)
+	require.NoError(t, err)
+	assert.Equal(t, "mine", string(text))
+	require.NoError(t, os.Remove(thesis))
+	assert.NoError(t, convert.CheckOutput(dir, true), "an empty folder holds nothing to lose")
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/stimuli"
+	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // created makes a plan of a table and opens it.
@@ -244,4 +246,29 @@ func TestRecipeJSON(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &again))
 	require.NoError(t, again.check())
 	assert.Equal(t, p.Presentation.String(), again.Presentation.String())
+}
+
+// A shard of a sealed store is no error, and needs no model.
+func TestWorkOnSealedStore(t *testing.T) {
+	dir := t.TempDir()
+	p := created(t, testRequest(writeStimuli(t, dir, 9, false), filepath.Join(dir, "out.zarr"), 4))
+	load := func(context.Context) (*tfconvrnn.Model, error) { return nil, errors.New("loaded") }
+	_, err := p.Work(t.Context(), 0, 1, WorkOptions{Load: load})
+	require.ErrorIs(t, err, ErrNotBegun)
+	require.NoError(t, p.Begin(t.Context(), false))
+	_, err = p.Work(t.Context(), 2, 2, WorkOptions{Load: load})
+	require.ErrorIs(t, err, tfconvrnn.ErrOption)
+	_, err = p.Work(t.Context(), 0, 1, WorkOptions{Load: load})
+	require.EqualError(t, err, "loaded", "there is something to compute")
+	require.NoError(t, p.newWorker(WorkerOptions{}, fakeEngine(p, func() {})).Work(t.Context(), chunkRange(0, p.Chunks()), nil))
+	worked, err := p.Work(t.Context(), 1, 2, WorkOptions{Load: load})
+	require.NoError(t, err)
+	first, end, err := p.Shard(1, 2)
+	require.NoError(t, err)
+	assert.Equal(t, Worked{Chunks: end - first}, Worked{Chunks: worked.Chunks, Computed: worked.Computed, Sealed: worked.Sealed})
+	_, err = p.Finish(t.Context(), nil)
+	require.NoError(t, err)
+	worked, err = p.Work(t.Context(), 0, 1, WorkOptions{Load: load})
+	require.NoError(t, err)
+	assert.True(t, worked.Sealed)
 }

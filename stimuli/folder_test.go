@@ -156,3 +156,23 @@ func TestHiddenFoldersAreSaid(t *testing.T) {
 	assert.Equal(t, []string{"a.png"}, set.IDs())
 	assert.Equal(t, []string{"set: 2 files are left out: 2 in hidden folders"}, told)
 }
+
+// A listing has the pictures in the order of an extraction, and counts all else.
+func TestList(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"f/b.png", "f/a/z.JPG", "f/.x.png", "f/.hidden/y.png", "f/v.mp4", "f/notes.txt", "f/README"} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o777))
+		writeText(t, name, "x")
+	}
+	require.NoError(t, os.Symlink("..", "f/a/loop"))
+	require.NoError(t, os.Symlink("nowhere", "f/a/broken.png"))
+	list, err := List(t.Context(), "f")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a/broken.png", "a/z.JPG", "b.png"}, list.Pictures)
+	assert.Equal(t, map[string]int{Hidden: 1, InHiddenFolders: 1, ".mp4": 1, ".txt": 1, WithoutEnding: 1}, list.LeftOut)
+	assert.Equal(t, []string{filepath.Join("f", "a", "loop")}, list.Loops)
+	_, err = List(t.Context(), "none")
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+	assert.True(t, IsPicture("a.PNG"))
+	assert.False(t, IsPicture("a.mp4"))
+}

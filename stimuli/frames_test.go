@@ -68,3 +68,53 @@ func TestHiddenImages(t *testing.T) {
 	_, summary := scanned(t, Options{Inputs: []string{"walk/0.png", "wave.gif"}})
 	assert.Equal(t, 2, summary.Stills)
 }
+
+// How stimuli are shown depends on what they are: a sequence is shown image by image.
+func TestPresentationOfKinds(t *testing.T) {
+	info, err := savedmodels.Lookup("timedecay_shallow")
+	require.NoError(t, err)
+	for _, c := range []struct {
+		set              Summary
+		asked, timesteps int
+		err              error
+		said             string
+	}{
+		{Summary{Stills: 2}, 0, 0, nil, ""},
+		{Summary{Stills: 2}, 3, 3, nil, ""},
+		{Summary{Sequences: true}, 0, 1, nil, "note: each image of a sequence is shown for 1 timestep of 10 ms"},
+		{Summary{Sequences: true}, 4, 4, nil, ""},
+		{Summary{Sequences: true, Timed: true}, 0, 1, nil, "note: timesteps of the table count from the first onset"},
+		{Summary{Sequences: true, Timed: true}, 1, 1, nil, ""},
+		{Summary{Sequences: true, Timed: true}, 4, 0, ErrTimed, ""},
+		{Summary{Sequences: true, Stills: 1}, 0, 0, ErrStills, ""},
+		{Summary{Sequences: true, Stills: 2}, 4, 4, nil, "warn: 2 still pictures among sequences are shown for 4 timesteps only"},
+	} {
+		said := ""
+		say := func(how string) func(string) { return func(message string) { said += how + ": " + message } }
+		shown, err := c.set.Presentation(tfconvrnn.PresentationSpec{TimestepsPerFrame: c.asked}, info, say("warn"), say("note"))
+		if c.err != nil {
+			assert.ErrorIs(t, err, c.err)
+			continue
+		}
+		require.NoError(t, err)
+		assert.Equal(t, c.timesteps, shown.TimestepsPerFrame(), "%+v", c)
+		assert.True(t, strings.HasPrefix(said, c.said) && (said == "") == (c.said == ""), "%q", said)
+	}
+}
+
+// What is read of sequences is what the presentation can show of them.
+func TestShowAs(t *testing.T) {
+	info, err := savedmodels.Lookup("timedecay_shallow")
+	require.NoError(t, err)
+	total := 100.
+	o := Options{}
+	require.NoError(t, o.ShowAs(tfconvrnn.PresentationSpec{TotalMS: &total, TimestepsPerFrame: 4}, info))
+	assert.Equal(t, 3, o.MaxFrames)
+	assert.Equal(t, 25., o.FramesPerSecond)
+	assert.Equal(t, []bool{true, true, true}, o.Visible)
+	require.NoError(t, o.ShowAs(tfconvrnn.PresentationSpec{TotalMS: &total, OnMS: []float64{0}, OffMS: []float64{20}}, info))
+	assert.Equal(t, 10, o.MaxFrames)
+	assert.Equal(t, []bool{true, true, false, false, false, false, false, false, false, false}, o.Visible)
+	total = 15
+	assert.ErrorIs(t, o.ShowAs(tfconvrnn.PresentationSpec{TotalMS: &total}, info), tfconvrnn.ErrPresentation)
+}

@@ -136,6 +136,11 @@ func (p *plotCommand) drawn(cmd *cobra.Command, name string) ([]byte, *plotRepor
 	if result != nil {
 		return p.comparison(cmd, name, result)
 	}
+	for _, kind := range p.selected {
+		if slices.Contains(plotting.ComparisonKinds(), kind) {
+			return nil, nil, inputf("%s is no result of compare, which %s draws", name, kind)
+		}
+	}
 	source, err := plotting.Open(name)
 	if err != nil {
 		return nil, nil, inputError{err}

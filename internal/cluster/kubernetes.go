@@ -241,6 +241,9 @@ const containerName = "extract"
 
 // Manifest writes the two Jobs as YAML documents. Errors wrap ErrOption.
 func (k *Kubernetes) Manifest() (string, error) {
+	if k.Name == "" {
+		k.Name = JobName(k.Plan)
+	}
 	if err := k.check(); err != nil {
 		return "", err
 	}

@@ -240,3 +240,23 @@ func TestTaskThatEndsInTimeIsDone(t *testing.T) {
 	assert.Zero(t, s.code(t))
 	assert.Empty(t, s.read(t, "scontrol"))
 }
+
+// What is left empty follows from the plan, and from where this is.
+func TestComplete(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	dir, err := os.Getwd()
+	require.NoError(t, err)
+	s := &Slurm{Work: Work{Plan: "My set.plan"}}
+	require.NoError(t, s.Complete("/data/out.zarr", "/opt/tfconvrnn-cli", "tfconvrnn-cli"))
+	assert.Equal(t, &Slurm{Work: Work{Name: "my-set", Plan: filepath.Join(dir, "My set.plan")}, Program: "/opt/tfconvrnn-cli", Logs: filepath.Join(dir, "My set.plan.slurm")}, s)
+
+	require.NoError(t, os.WriteFile("t.sif", nil, 0o666))
+	s = &Slurm{Work: Work{Name: "n", Plan: "s3://b/p.plan"}, Image: "t.sif", Binds: []string{"/x"}}
+	require.NoError(t, s.Complete("/data/out.zarr", "/opt/tfconvrnn-cli", "tfconvrnn-cli"))
+	assert.Equal(t, &Slurm{
+		Work: Work{Name: "n", Plan: "s3://b/p.plan"}, Image: filepath.Join(dir, "t.sif"), Binds: []string{"/data", "/x"},
+		Program: "tfconvrnn-cli", Logs: filepath.Join(dir, "n.slurm"),
+	}, s)
+	assert.ErrorIs(t, (&Slurm{Work: Work{Plan: "p"}, Binds: []string{"/x"}}).Complete("/o", "a", "b"), ErrOption)
+}

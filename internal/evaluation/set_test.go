@@ -232,3 +232,30 @@ func TestMissingPictures(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []Picture{{"a.png", filepath.Join(dir, "a.png"), 1}}, set.Pictures)
 }
+
+// A request finds what its fields name, and says what it left out.
+func TestRequestFinds(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"n01440764/a.png", "n01443537/b.png", "n01443537/c.png", "n01443537/.old/d.png"} {
+		write(t, filepath.Join(dir, name), "")
+	}
+	set, err := Request{Images: dir, Classes: PresentClasses, Limit: 2}.Find(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"n01440764/a.png 0", "n01443537/b.png 1"}, listed(set))
+	assert.Equal(t, []int{0, 1}, set.Among)
+	assert.Equal(t, []string{"1 picture left out in folders whose names begin with a dot"}, set.Notes)
+	list := write(t, filepath.Join(t.TempDir(), "list.csv"), "n01443537/b.png,1\nnone.png,1\n")
+	_, err = Request{Images: dir, Labels: list}.Find(t.Context())
+	assert.ErrorIs(t, err, ErrMissing)
+	set, err = Request{Images: dir, Labels: list, MayBeMissing: true}.Find(t.Context())
+	require.NoError(t, err)
+	assert.Nil(t, set.Among)
+	for _, q := range []Request{{Images: dir, Classes: "none.txt"}, {Images: dir, Classes: Classes(list)}} {
+		_, err = q.Find(t.Context())
+		assert.ErrorIs(t, err, ErrClasses)
+	}
+	_, err = Request{}.Find(t.Context())
+	assert.ErrorIs(t, err, ErrSet)
+	_, err = ParseClasses("")
+	assert.ErrorIs(t, err, ErrClasses)
+}
