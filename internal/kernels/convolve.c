@@ -40,26 +40,31 @@ static int valid_shape(const kernels_shape *s) {
 }
 
 // Costs in terms of a multiply or an add in a product: of reading a byte of weights, which
-// mostly come from memory, of a value that is transformed or copied, and of a byte of memory
-// beyond what F(2×2) takes: large weights of small maps would take gigabytes.
-enum { COST_BYTE = 12, COST_VALUE = 20, COST_COPY = 8, COST_MEMORY = 12 };
+// mostly come from memory, of a value that is transformed or copied, and, for the frugal, of a
+// byte of memory beyond what F(2×2) takes: large weights of small maps would take gigabytes.
+// They fit what BenchmarkForms measures for all convolutions of the zoo.
+enum { COST_BYTE = 7, COST_VALUE = 20, COST_COPY = 8, COST_MEMORY = 20 };
 
-int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int64_t width) {
-  if (shape->kernel != 3) return 0;
-  double channels = 0, depth = (double)shape->depth, best = 0;
+int kernels_has_tile(int kernel, int tile) {
+  int positions = tile + kernel - 1;
+  return kernel >= 2 && kernel <= 4 && tile >= 2 && tile <= 4 && positions >= 4 && positions <= 6;
+}
+
+int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int64_t width, int frugal) {
+  double channels = 0, depth = (double)shape->depth, kernel = shape->kernel * shape->kernel, best = 0;
   for (int i = 0; i < shape->sources; i++) channels += (double)shape->channels[i];
   int form = -1;
-  for (int tile = 4; tile >= 0; tile = tile == 2 ? 0 : tile - 1) {
-    double positions = tile == 0 ? 9 : (tile + 2) * (tile + 2), step = tile == 0 ? 1 : tile;
+  for (int tile = 4; tile >= 0; tile--) {
+    if (tile != 0 && !kernels_has_tile(shape->kernel, tile)) continue;
+    double positions = tile == 0 ? kernel : (tile + shape->kernel - 1) * (tile + shape->kernel - 1), step = tile == 0 ? 1 : tile;
     double rows = (double)batch * (double)divide_up(height, (int64_t)step) * (double)divide_up(width, (int64_t)step);
     double values = tile == 0 ? COST_COPY * channels : COST_VALUE * (channels + depth);
     double cost = positions * (rows * (2 * channels * depth + values) + COST_BYTE * (double)sizeof(float) * channels * depth);
-    if (positions > 16) cost += COST_MEMORY * (double)sizeof(float) * (positions - 16) * channels * depth;
+    if (frugal && positions > 16) cost += COST_MEMORY * (double)sizeof(float) * (positions - 16) * channels * depth;
     if (form < 0 || cost < best) {
       form = tile;
       best = cost;
     }
-    if (tile == 0) break;
   }
   return form;
 }
@@ -78,13 +83,13 @@ static void pack_panel(void *argument, int64_t panel) {
 enum { HUGE_PAGE = 2 << 20 };
 
 int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, const float *const *filters, int threads, kernels_weights **packed) {
-  if (!valid_shape(shape) || (tile != 0 && tile != 2 && tile != 3 && tile != 4) || (tile != 0 && shape->kernel != 3)) return KERNELS_INVALID;
+  if (!valid_shape(shape) || (tile != 0 && !kernels_has_tile(shape->kernel, tile))) return KERNELS_INVALID;
   kernels_weights *w = calloc(1, sizeof(*w));
   if (w == NULL) return KERNELS_MEMORY;
   w->isa = isa;
   w->shape = *shape;
   w->tile = tile;
-  w->positions = tile == 0 ? 1 : (tile + 2) * (tile + 2);
+  w->positions = tile == 0 ? 1 : (tile + shape->kernel - 1) * (tile + shape->kernel - 1);
   for (int i = 0; i < shape->sources; i++) w->inner += divide_up(shape->channels[i], 16) * 16;
   if (tile == 0) w->inner *= shape->kernel * shape->kernel;
   w->panels = divide_up(shape->depth, isa->panel);
@@ -158,6 +163,9 @@ static void multiply_rows(const blocks *b, int64_t panel, int64_t from, int64_t 
   isa->output(b->c, b->first + from, rows, panel, products);
 }
 
+// whole makes a number of rows whole runs of a depthwise convolution, if there is one.
+static int64_t whole(const kernels_convolution *c, int64_t rows) { return c->stencil == NULL ? rows : divide_up(rows, KERNELS_RUN) * KERNELS_RUN; }
+
 static size_t products_bytes(const kernels_weights *w, int64_t rows) {
   return (size_t)w->positions * (size_t)rows * (size_t)w->isa->panel * sizeof(float);
 }
@@ -180,7 +188,7 @@ static void product_item(void *argument, int64_t item) {
 static int together(blocks *b, int64_t rows, int64_t most, size_t row) {
   const kernels_convolution *c = b->c;
   const kernels_weights *w = c->weights;
-  int64_t super = divide_up(rows, divide_up(rows, most));
+  int64_t super = whole(c, divide_up(rows, divide_up(rows, most)));
   kernels_scratch *left = kernels_take((size_t)super * row);
   if (left == NULL) return KERNELS_MEMORY;
   b->left = left->floats;
@@ -190,6 +198,7 @@ static int together(blocks *b, int64_t rows, int64_t most, size_t row) {
     b->count = rows - b->first < super ? rows - b->first : super;
     b->chunk = divide_up(b->count, 4 * (int64_t)c->threads);
     if (b->chunk > 16) b->chunk = 16;
+    b->chunk = whole(c, b->chunk);
     kernels_parallel(c->threads, divide_up(b->count, b->chunk), input_item, b);
     b->parts = divide_up(b->count, part);
     while (b->parts * w->panels < 2 * c->threads && divide_up(b->count, b->parts) > w->isa->rows) b->parts++;
@@ -254,6 +263,7 @@ int kernels_convolve(const kernels_convolution *asked) {
     if (b.parts < 4 * c->threads) b.parts = 4 * c->threads;
     b.part = divide_up(rows, b.parts);
     if (b.part < w->isa->rows) b.part = w->isa->rows;
+    b.part = whole(c, b.part);
     kernels_parallel(c->threads, divide_up(rows, b.part), rows_item, &b);
   } else {
     result = together(&b, rows, most, row);

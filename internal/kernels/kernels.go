@@ -22,8 +22,8 @@ const Operation = "TfconvrnnConvolution"
 // Form says how a convolution is computed.
 type Form int
 
-// The forms: F(2×2, 3×3) and so on are Winograd's, for kernels of 3×3; Product is a matrix
-// product over patches, for all.
+// The forms: F2 and so on are Winograd's F(2×2, r×r), for kernels of r×r from 2×2 to 4×4, as
+// long as it has 4 to 6 positions in a row; Product is a matrix product over patches, for all.
 const (
 	Product Form = 0
 	F2      Form = 2
@@ -36,7 +36,7 @@ func (f Form) String() string {
 	if f == Product {
 		return "product"
 	}
-	return fmt.Sprintf("F(%d×%d, 3×3)", int(f), int(f))
+	return fmt.Sprintf("F(%d×%d)", int(f), int(f))
 }
 
 // Filter describes the weights of a convolution whose inputs are joined by channels.

@@ -1,5 +1,5 @@
 // Convolutions of stride 1 under SAME padding, over float32 maps [batch, height,
-// width, channels], with weights that are packed once: by Winograd's F(m×m, 3×3), or
+// width, channels], with weights that are packed once: by Winograd's F(m×m, r×r), or
 // as a matrix product over patches. Nothing here knows TensorFlow.
 //
 // Every sum is added in an order that depends on the weights' form alone. So the
@@ -15,6 +15,7 @@ enum {
   KERNELS_KERNEL = 7,       // the largest kernel
   KERNELS_DIMENSION = 1 << 20,  // the largest dimension of a tensor
   KERNELS_BLOCK = 64,       // inner dimension of a block of a packed operand
+  KERNELS_RUN = 7,          // pixels of a row that a depthwise convolution computes at once: what divides the zoo's maps
 };
 
 // What functions return; 0 is success.
@@ -34,8 +35,8 @@ typedef struct {
 typedef struct {
   const struct kernels_isa *isa;
   kernels_shape shape;
-  int tile;       // m of F(m×m, 3×3); 0 is the product over patches
-  int positions;  // products: (m+2)², or 1
+  int tile;       // m of F(m×m, r×r) for kernels of r×r; 0 is the product over patches
+  int positions;  // products: (m+r-1)², or 1
   int64_t inner;  // length of the sums, each source's channels padded to 16
   int64_t panels;
   size_t bytes;  // of values
@@ -123,14 +124,17 @@ typedef struct kernels_isa {
 extern const kernels_isa *const kernels_isas[];
 int kernels_isa_runs(const kernels_isa *isa);
 
-// kernels_pack packs weights for the tile (0, 2, 3 or 4); those other than 0 are for
-// kernels of 3×3 only. filters holds one [kernel, kernel, channels, depth] for each
+// kernels_pack packs weights for a tile, 0 or one that kernels_has_tile has for the kernel. filters holds one [kernel, kernel, channels, depth] for each
 // source. The caller frees the result.
 int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, const float *const *filters, int threads, kernels_weights **packed);
 void kernels_free(kernels_weights *w);
 
-// kernels_form returns the tile with which a convolution is fastest, 0 for the product.
-int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int64_t width);
+// kernels_has_tile says whether there is code for F(tile×tile, kernel×kernel).
+int kernels_has_tile(int kernel, int tile);
+
+// kernels_form returns the tile with which a convolution is fastest, 0 for the product. Where
+// frugal is not 0, memory for the weights counts too.
+int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int64_t width, int frugal);
 
 // kernels_convolve computes c->y [batch, height, width, depth]. Any number of threads may
 // call it at once.

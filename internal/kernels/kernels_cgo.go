@@ -132,12 +132,11 @@ func Pack(instructions string, form Form, filter Filter, filters [][]float32, th
 	if err != nil {
 		return nil, err
 	}
-	shape := C.kernels_shape{kernel: C.int(filter.Kernel), sources: C.int(len(sizes)), depth: C.int64_t(filter.Depth)}
+	shape := filter.shape()
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
 	var pointers [maxSources]*C.float
 	for k, values := range filters {
-		shape.channels[k] = C.int64_t(filter.Channels[k])
 		pointers[k] = pinned(&pinner, values)
 	}
 	w := &Weights{filter: filter, instructions: instructions}
@@ -145,6 +144,39 @@ func Pack(instructions string, form Form, filter Filter, filters [][]float32, th
 		return nil, err
 	}
 	return w, nil
+}
+
+// FormOf returns the form that Operation computes a convolution of square maps in. The frugal
+// spare memory for the weights.
+func FormOf(filter Filter, batch, size int, frugal bool) (Form, error) {
+	if _, err := filter.sizes(); err != nil {
+		return 0, err
+	}
+	shape := filter.shape()
+	sparing := C.int(0)
+	if frugal {
+		sparing = 1
+	}
+	return Form(C.kernels_form(&shape, C.int64_t(batch), C.int64_t(size), C.int64_t(size), sparing)), nil
+}
+
+func (f Filter) shape() C.kernels_shape {
+	shape := C.kernels_shape{kernel: C.int(f.Kernel), sources: C.int(len(f.Channels)), depth: C.int64_t(f.Depth)}
+	for i, channels := range f.Channels {
+		shape.channels[i] = C.int64_t(channels)
+	}
+	return shape
+}
+
+// Forms lists the forms that a filter can be packed in.
+func Forms(filter Filter) []Form {
+	forms := []Form{Product}
+	for form := F2; form <= F4; form++ {
+		if C.kernels_has_tile(C.int(filter.Kernel), C.int(form)) != 0 {
+			forms = append(forms, form)
+		}
+	}
+	return forms
 }
 
 func pinned(pinner *runtime.Pinner, values []float32) *C.float {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -68,14 +69,16 @@ type testCase struct {
 	batch, height, width int
 }
 
+// forms are those of Winograd for a kernel.
+var forms = map[int][]Form{2: {F3, F4}, 3: {F2, F3, F4}, 4: {F2, F3}}
+
 // randomCase returns one of at most so many multiply-accumulates.
 func randomCase(r *rand.Rand, most int) testCase {
 	for {
 		c := testCase{batch: 1 + r.IntN(4), height: 1 + r.IntN(60), width: 1 + r.IntN(60)}
-		c.form = []Form{Product, Product, F2, F3, F4, F4}[r.IntN(6)]
-		c.filter.Kernel = 3
-		if c.form == Product {
-			c.filter.Kernel = 1 + r.IntN(7)
+		c.filter.Kernel = 1 + r.IntN(7)
+		if winograd := forms[c.filter.Kernel]; len(winograd) > 0 && r.IntN(4) > 0 {
+			c.form = winograd[r.IntN(len(winograd))]
 		}
 		channels := func() int { return int(math.Exp(r.Float64()*math.Log(1024./3)) * 3) }
 		macs := 0
@@ -98,8 +101,13 @@ func randomCase(r *rand.Rand, most int) testCase {
 	}
 }
 
-// The largest difference from the float64 convolution, in parts of the outputs' RMS.
-var tolerances = map[Form]float64{Product: 1e-5, F2: 1e-5, F3: 5e-5, F4: 5e-5}
+// tolerance is the largest difference from the float64 convolution, in parts of the outputs' RMS.
+func (c testCase) tolerance() float64 {
+	if c.form == Product || int(c.form)+c.filter.Kernel-1 == 4 {
+		return 1e-5
+	}
+	return 5e-5
+}
 
 func TestConvolutionsOfRandomShapes(t *testing.T) {
 	cases := 150
@@ -155,7 +163,7 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 		worst = max(worst, math.Abs(want-float64(y[at])))
 		squares += want * want
 	}
-	require.LessOrEqual(t, worst, tolerances[c.form]*math.Sqrt(squares/float64(checked)), name)
+	require.LessOrEqual(t, worst, c.tolerance()*math.Sqrt(squares/float64(checked)), name)
 
 	checkParts(t, r, w, c, inputs, filters)
 	// The same bytes with more threads, and one image alone.
@@ -212,8 +220,15 @@ func TestInvalidShapes(t *testing.T) {
 	assert.ErrorIs(t, err, ErrUnavailable)
 	_, err = Pack(instructions, Form(5), filter, values, 1)
 	assert.ErrorIs(t, err, ErrInvalid)
-	_, err = Pack(instructions, F4, Filter{Kernel: 1, Channels: []int{36}, Depth: 5}, values, 1)
-	assert.ErrorIs(t, err, ErrInvalid)
+	for kernel := 1; kernel <= maxKernel; kernel++ {
+		for form := F2; form <= F4; form++ {
+			made, err := Pack(instructions, form, Filter{Kernel: kernel, Channels: []int{4}, Depth: 5}, [][]float32{make([]float32, kernel*kernel*4*5)}, 1)
+			assert.Equal(t, slices.Contains(forms[kernel], form), err == nil, "%d, %v", kernel, form)
+			if err == nil {
+				made.Close()
+			}
+		}
+	}
 
 	w, err := Pack(instructions, F4, filter, values, 1)
 	require.NoError(t, err)
@@ -235,6 +250,30 @@ func TestInvalidShapes(t *testing.T) {
 	assert.NoError(t, one.Convolve(1, 2, 3, 0, x, make([]float32, 9*4), y, 1))
 	assert.ErrorIs(t, one.Convolve(1, 2, 3, 0, x, make([]float32, 9*4+1), y, 1), ErrInvalid)
 	assert.ErrorIs(t, one.Convolve(1, 2, 3, 0, x, make([]float32, 64*4), y, 1), ErrInvalid)
+}
+
+func TestFormOf(t *testing.T) {
+	deep := Filter{Kernel: 3, Channels: []int{512}, Depth: 512}
+	for _, c := range []struct {
+		filter      Filter
+		batch, size int
+		frugal      bool
+		want        Form
+	}{
+		{Filter{Kernel: 1, Channels: []int{512}, Depth: 512}, 8, 7, false, Product},
+		{Filter{Kernel: 7, Channels: []int{64}, Depth: 64}, 8, 56, false, Product},
+		{Filter{Kernel: 3, Channels: []int{64}, Depth: 64}, 1, 56, true, F4},
+		{Filter{Kernel: 2, Channels: []int{256}, Depth: 512}, 8, 28, false, F4},
+		{Filter{Kernel: 4, Channels: []int{256, 512}, Depth: 1024}, 8, 7, false, F3},
+		{deep, 8, 7, false, F4}, {deep, 8, 7, true, F2}, {deep, 1, 7, false, F2},
+	} {
+		form, err := FormOf(c.filter, c.batch, c.size, c.frugal)
+		require.NoError(t, err)
+		assert.Equal(t, c.want, form, "%+v", c)
+		assert.Contains(t, Forms(c.filter), form)
+	}
+	_, err := FormOf(Filter{Kernel: 8, Channels: []int{4}, Depth: 5}, 1, 7, false)
+	assert.ErrorIs(t, err, ErrInvalid)
 }
 
 // TestManyAtOnce convolves in several goroutines with helpers.

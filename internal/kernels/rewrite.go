@@ -26,8 +26,8 @@ type Rewriting struct {
 // Rewrite puts Operation in the place of convolutions whose filters are variables:
 // Conv2D with stride 1 and SAME padding, and matrix products over patches. Sums of two of
 // them become one over joined channels, and depthwise ones a part of the 1×1 convolution
-// behind them. Layer norms compute their moments in one operation. Elementwise operations are fused; see Fuse. Names stay, and so do the operations that nobody
-// needs then. The filters are read through [Provide], and must not change while the graph is
+// behind them. Layer norms compute their moments in one operation. Elementwise operations are
+// fused; see Fuse. Names stay, and so do the operations that nobody needs then. The filters are read through [Provide], and must not change while the graph is
 // used. It returns the variables that the graph then neither restores nor keeps in memory.
 func (r Rewriting) Rewrite(def *tfpb.GraphDef) (provided []string) {
 	w := newRewriter(r, def)
@@ -46,6 +46,7 @@ func (r Rewriting) Rewrite(def *tfpb.GraphDef) (provided []string) {
 	}
 	w.read(def)
 	w.share(def)
+	w.spare()
 	w.normalize(def)
 	w.read(def)
 	w.fuse(def)
@@ -316,6 +317,30 @@ func (w *rewriter) share(def *tfpb.GraphDef) {
 		if group := groups[c.filters[0]]; len(group) > 1 {
 			w.name(node, group, slices.Index(group, c.filters[0]))
 		}
+	}
+}
+
+// largeFilters is from how many bytes of filters on memory counts when forms are chosen: packed
+// weights can have four times as many, and what the smaller graphs take then is less than what large
+// ones do anyway.
+const largeFilters = 128 << 20
+
+// spare makes the convolutions of a graph with many filters frugal.
+func (w *rewriter) spare() {
+	filters, bytes := map[string]bool{}, 0
+	for _, c := range w.convolutions {
+		for _, filter := range c.filters {
+			if !filters[filter] {
+				shape := w.variableShape(filter)
+				filters[filter], bytes = true, bytes+4*shape[0]*shape[1]*shape[2]*shape[3]
+			}
+		}
+	}
+	if bytes <= largeFilters {
+		return
+	}
+	for name := range w.convolutions {
+		w.nodes[name].Attr["frugal"] = graph.Int(1)
 	}
 }
 

@@ -8,7 +8,7 @@
 //   key: names the filters [kernel, kernel, channels, depth], which kernels_read gives;
 //     operations with the same key share packed weights
 //   channels: of each filter; first: the filter of the first input, others follow
-//   threads: how many threads it may use
+//   threads: how many threads it may use; frugal: 1 where memory for the weights counts
 //   output: float [batch, height, width, depth]
 //
 // and TfconvrnnFilter, the filter with a key in the given shape, read whenever it runs.
@@ -90,7 +90,7 @@ static void release(filters *f) {
 typedef struct {
   filters *filters;
   kernels_shape shape;
-  int first, sources, stencils, threads;
+  int first, sources, stencils, threads, frugal;
 } convolution;
 
 enum { TENSORS = KERNELS_SOURCES + 1, LONGEST_KEY = 4096 };
@@ -132,7 +132,7 @@ static void *create(TF_OpKernelConstruction *context) {
   convolution *c = NULL;
   kernels_shape shape = {0};
   int64_t sources = integer(context, "sources", status), stencils = integer(context, "stencils", status), threads = integer(context, "threads", status);
-  int64_t first = integer(context, "first", status), kernel = integer(context, "kernel", status);
+  int64_t first = integer(context, "first", status), kernel = integer(context, "kernel", status), frugal = integer(context, "frugal", status);
   shape.depth = integer(context, "depth", status);
   shape.sources = integer_list(context, "channels", KERNELS_SOURCES, shape.channels, status);
   char *key = key_of(context, status);
@@ -147,7 +147,7 @@ static void *create(TF_OpKernelConstruction *context) {
   }
   shape.kernel = (int)kernel;
   c = calloc(1, sizeof(*c));
-  if (c != NULL) *c = (convolution){.shape = shape, .first = (int)first, .sources = (int)sources, .stencils = (int)stencils, .threads = (int)threads, .filters = acquire(key)};
+  if (c != NULL) *c = (convolution){.shape = shape, .first = (int)first, .sources = (int)sources, .stencils = (int)stencils, .threads = (int)threads, .frugal = frugal != 0, .filters = acquire(key)};
   if (c == NULL || c->filters == NULL) tf.TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "TfconvrnnConvolution: out of memory");
 end:
   free(key);
@@ -289,7 +289,7 @@ static void compute(void *kernel, TF_OpKernelContext *context) {
   y = tf.TF_AllocateOutput(context, 0, TF_FLOAT, dims, 4, bytes, status);
   if (tf.TF_GetCode(status) != TF_OK || bytes == 0) goto end;
   k.y = tf.TF_TensorData(y);
-  int result = packed(c, kernels_form(&c->shape, k.batch, k.height, k.width), &k.weights, text, sizeof(text));
+  int result = packed(c, kernels_form(&c->shape, k.batch, k.height, k.width, c->frugal), &k.weights, text, sizeof(text));
   code = result == KERNELS_MEMORY ? TF_RESOURCE_EXHAUSTED : result == KERNELS_DATA ? TF_DATA_LOSS : TF_FAILED_PRECONDITION;
   if (result == KERNELS_MEMORY) problem = "no memory for the packed weights";
   if (result != KERNELS_OK) goto end;
@@ -374,7 +374,7 @@ void kernels_register_operation(const char *name, const char *const *attributes,
 }
 
 static const char *const convolution_attributes[] = {
-    "sources: int >= 1", "stencils: int >= 0 = 0", "key: string", "first: int >= 0 = 0", "kernel: int >= 1", "channels: list(int)", "depth: int >= 1", "threads: int >= 1", NULL};
+    "sources: int >= 1", "stencils: int >= 0 = 0", "key: string", "first: int >= 0 = 0", "kernel: int >= 1", "channels: list(int)", "depth: int >= 1", "threads: int >= 1", "frugal: int >= 0 = 0", NULL};
 static const char *const convolution_inputs[] = {"inputs: sources * float", "stencil: stencils * float", NULL};
 static const char *const weights_attributes[] = {"key: string", "shape: list(int)", NULL};
 static const char *const no_inputs[] = {NULL};

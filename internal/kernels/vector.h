@@ -37,28 +37,32 @@ INLINE void store_some(float *p, vector v, int64_t n) {
   }
 }
 
-// Winograd's matrices for the points 0, 1, -1, ½, -2 and ∞: of these, two fewer than
-// there are positions in a row, and ∞. Y = Aᵀ[(G g Gᵀ)·(Bᵀ d B)]A.
-static const float b4[6][6] = {
+// Winograd's matrices for F(m×m, r×r) with t = m+r-1 positions in a row, which are the points
+// 0, 1, -1, ½, -2 and ∞: of these t-1, and ∞. Y = Aᵀ[(G g Gᵀ)·(Bᵀ d B)]A. Bᵀ depends on t alone.
+static const float b6[6][6] = {
     {1, -1.5f, -2, 1.5f, 1, 0}, {0, -1, .5f, 2.5f, 1, 0},  {0, 1, -2.5f, .5f, 1, 0},
     {0, -2, -1, 2, 1, 0},       {0, .5f, -1, -.5f, 1, 0}, {0, 1, -1.5f, -2, 1.5f, 1},
 };
-static const float a4[4][6] = {
-    {1, 1, 1, 1, 1, 0}, {0, 1, -1, .5f, -2, 0}, {0, 1, 1, .25f, 4, 0}, {0, 1, -1, .125f, -8, 1},
-};
-static const double g4[6][3] = {
-    {1, 0, 0}, {1. / 3, 1. / 3, 1. / 3}, {-1. / 3, 1. / 3, -1. / 3}, {-16. / 15, -8. / 15, -4. / 15}, {1. / 15, -2. / 15, 4. / 15}, {0, 0, 1},
-};
-static const float b3[5][5] = {
+static const float b5[5][5] = {
     {.5f, -1, -.5f, 1, 0}, {0, -.5f, .5f, 1, 0}, {0, .5f, -1.5f, 1, 0}, {0, -1, 0, 1, 0}, {0, .5f, -1, -.5f, 1},
 };
-static const float a3[3][5] = {{1, 1, 1, 1, 0}, {0, 1, -1, .5f, 0}, {0, 1, 1, .25f, 1}};
-static const double g3[5][3] = {
-    {2, 0, 0}, {1, 1, 1}, {-1. / 3, 1. / 3, -1. / 3}, {-8. / 3, -4. / 3, -2. / 3}, {0, 0, 1},
+static const float b4[4][4] = {{-1, 0, 1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}};
+
+// Aᵀ [m][t]: the powers of the points; ∞ is in the last row alone.
+static const float a46[4][6] = {{1, 1, 1, 1, 1, 0}, {0, 1, -1, .5f, -2, 0}, {0, 1, 1, .25f, 4, 0}, {0, 1, -1, .125f, -8, 1}};
+static const float a36[3][6] = {{1, 1, 1, 1, 1, 0}, {0, 1, -1, .5f, -2, 0}, {0, 1, 1, .25f, 4, 1}};
+static const float a45[4][5] = {{1, 1, 1, 1, 0}, {0, 1, -1, .5f, 0}, {0, 1, 1, .25f, 0}, {0, 1, -1, .125f, 1}};
+static const float a35[3][5] = {{1, 1, 1, 1, 0}, {0, 1, -1, .5f, 0}, {0, 1, 1, .25f, 1}};
+static const float a25[2][5] = {{1, 1, 1, 1, 0}, {0, 1, -1, .5f, 1}};
+static const float a34[3][4] = {{1, 1, 1, 0}, {0, 1, -1, 0}, {0, 1, 1, 1}};
+static const float a24[2][4] = {{1, 1, 1, 0}, {0, 1, -1, 1}};
+
+// G without the row of ∞, which is 1 in its last column, for kernels of up to 4×4.
+static const double g6[5][4] = {
+    {1, 0, 0, 0}, {1. / 3, 1. / 3, 1. / 3, 1. / 3}, {-1. / 3, 1. / 3, -1. / 3, 1. / 3}, {-16. / 15, -8. / 15, -4. / 15, -2. / 15}, {1. / 15, -2. / 15, 4. / 15, -8. / 15},
 };
-static const float b2[4][4] = {{-1, 0, 1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}};
-static const float a2[2][4] = {{1, 1, 1, 0}, {0, 1, -1, 1}};
-static const double g2[4][3] = {{-1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
+static const double g5[4][4] = {{2, 0, 0, 0}, {1, 1, 1, 1}, {-1. / 3, 1. / 3, -1. / 3, 1. / 3}, {-8. / 3, -4. / 3, -2. / 3, -1. / 3}};
+static const double g4[3][4] = {{-1, 0, 0, 0}, {.5, .5, .5, .5}, {.5, -.5, .5, -.5}};
 
 // multiply computes out[i·out_step] = Σ matrix[i][j]·in[j·in_step]. All but the vectors
 // is known when this is compiled, and products with 0 and 1 cost nothing.
@@ -105,31 +109,35 @@ static void pack_products(const kernels_weights *w, const float *const *filters,
   }
 }
 
-INLINE void pack_winograd(const int t, const double *g, const kernels_weights *w, const float *const *filters, int64_t panel) {
+INLINE void pack_winograd(const int t, const int r, const double (*points)[4], const kernels_weights *w, const float *const *filters, int64_t panel) {
   const kernels_shape *s = &w->shape;
   int64_t column = panel * PANEL, columns = s->depth - column < PANEL ? s->depth - column : PANEL;
   size_t position = (size_t)w->inner * PANEL;
   float *out = w->values + (size_t)panel * (size_t)w->positions * position;
+  double g[6][4] = {{0}};
+  for (int p = 0; p < t - 1; p++) memcpy(g[p], points[p], sizeof(g[p]));
+  g[t - 1][r - 1] = 1;
   for (int i = 0; i < s->sources; i++) {
     size_t plane = (size_t)s->channels[i] * (size_t)s->depth;
     int64_t c = 0;
     for (; c < s->channels[i]; c++, out += PANEL) {
       const float *in = filters[i] + (size_t)c * (size_t)s->depth + column;
-      double half[6][3][PANEL];  // G g
+      double half[6][4][PANEL] = {{{0}}};  // G g
       for (int p = 0; p < t; p++) {
-        for (int x = 0; x < 3; x++) {
-          for (int64_t n = 0; n < columns; n++) {
-            half[p][x][n] = g[3 * p] * in[(size_t)x * plane + n] + g[3 * p + 1] * in[(size_t)(3 + x) * plane + n] + g[3 * p + 2] * in[(size_t)(6 + x) * plane + n];
+        for (int x = 0; x < r; x++) {
+          for (int y = 0; y < r; y++) {
+            for (int64_t n = 0; n < columns; n++) half[p][x][n] += g[p][y] * in[(size_t)(y * r + x) * plane + (size_t)n];
           }
-          for (int64_t n = columns; n < PANEL; n++) half[p][x][n] = 0;
         }
       }
       for (int p = 0; p < t; p++) {
         for (int q = 0; q < t; q++) {
-          float *to = out + (size_t)(p * t + q) * position;
-          for (int n = 0; n < PANEL; n++) {
-            to[n] = (float)(half[p][0][n] * g[3 * q] + half[p][1][n] * g[3 * q + 1] + half[p][2][n] * g[3 * q + 2]);
+          double sums[PANEL] = {0};
+          for (int x = 0; x < r; x++) {
+            for (int n = 0; n < PANEL; n++) sums[n] += half[p][x][n] * g[q][x];
           }
+          float *to = out + (size_t)(p * t + q) * position;
+          for (int n = 0; n < PANEL; n++) to[n] = (float)sums[n];
         }
       }
     }
@@ -139,12 +147,15 @@ INLINE void pack_winograd(const int t, const double *g, const kernels_weights *w
   }
 }
 
+// EACH_TILE is what there is code for, m and t of F(m×m, (t-m+1)×(t-m+1)): what kernels_has_tile has.
+#define EACH_TILE(X) X(2, 4) X(3, 4) X(2, 5) X(3, 5) X(4, 5) X(3, 6) X(4, 6)
+#define TILE(m, t) ((m) * 100 + (t) * (t))
+
 static void pack(const kernels_weights *w, const float *const *filters, int64_t panel) {
-  switch (w->tile) {
-    case 0: pack_products(w, filters, panel); break;
-    case 2: pack_winograd(4, &g2[0][0], w, filters, panel); break;
-    case 3: pack_winograd(5, &g3[0][0], w, filters, panel); break;
-    case 4: pack_winograd(6, &g4[0][0], w, filters, panel); break;
+  switch (w->tile * 100 + w->positions) {
+#define PACK(m, t) case TILE(m, t): pack_winograd(t, t - m + 1, g##t, w, filters, panel); break;
+    EACH_TILE(PACK)
+    default: pack_products(w, filters, panel);
   }
 }
 
@@ -163,16 +174,16 @@ INLINE void pixels(const int t, const float *image, int64_t height, int64_t widt
   }
 }
 
-INLINE void input_winograd(const int m, const float *matrix, const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
+INLINE void input_winograd(const int t, const float *matrix, const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
   enum { MOST = 36 };
-  const int t = m + 2;
   const kernels_shape *s = &c->weights->shape;
+  const int64_t m = c->weights->tile, before = (s->kernel - 1) / 2;
   int64_t across = (c->width + m - 1) / m, tiles = (c->height + m - 1) / m * across;
   size_t block = (size_t)count * KERNELS_BLOCK;
   size_t position = (size_t)((c->inner + KERNELS_BLOCK - 1) / KERNELS_BLOCK) * block;
   for (int64_t row = from; row < to; row++) {
     int64_t image = (first + row) / tiles, tile = (first + row) % tiles;
-    int64_t top = tile / across * m - 1, side = tile % across * m - 1;
+    int64_t top = tile / across * m - before, side = tile % across * m - before;
     int64_t k = 0;
     for (int i = 0; i < c->sources; i++) {
       int64_t channels = s->channels[c->first + i];
@@ -225,35 +236,40 @@ static void input_patches(const kernels_convolution *c, int64_t first, int64_t f
   }
 }
 
-enum { RUN = 4 };  // pixels that a stencil computes at once
+enum { RUN = KERNELS_RUN };
 
 // stencil_run computes channels of RUN pixels that follow each other in a row of the map. Row
 // dy of the stencil, of those from top to bottom-1, reads the pixels at[dy]. Of the results count
-// are wanted.
+// are wanted. RUN sums at once are as many as the processor needs to be busy.
 INLINE void stencil_run(const int size, const float *const (*at)[KERNELS_KERNEL + RUN - 1], int top, int bottom, const float *weights, int64_t channels, int64_t count, size_t block, float *left) {
   for (int64_t k = 0; k < (channels + 15) / 16 * 16; k += LANES) {
     int64_t some = channels - k;
-    vector sums[RUN] = {{0}, {0}, {0}, {0}}, x[KERNELS_KERNEL + RUN - 1] = {{0}};
-    for (int dy = top; dy < bottom && some > 0; dy++) {
-      const float *w = weights + dy * size * channels + k;
-      if (some >= LANES) {
-#pragma GCC unroll 10
-        for (int j = 0; j < size + RUN - 1; j++) x[j] = load(at[dy][j] + k);
+    vector sums[RUN] = {{0}};
+    if (some >= LANES) {
+      for (int dy = top; dy < bottom; dy++) {
+        const float *w = weights + dy * size * channels + k;
+        vector x[KERNELS_KERNEL + RUN - 1];
+#pragma GCC unroll 7
+        for (int j = 0; j < RUN - 1; j++) x[j] = load(at[dy][j] + k);
 #pragma GCC unroll 7
         for (int dx = 0; dx < size; dx++) {
+          x[dx + RUN - 1] = load(at[dy][dx + RUN - 1] + k);
           vector weight = load(w + dx * channels);
-#pragma GCC unroll 4
+#pragma GCC unroll 7
           for (int p = 0; p < RUN; p++) sums[p] += x[p + dx] * weight;
         }
-      } else {
+      }
+    } else if (some > 0) {
+      for (int dy = top; dy < bottom; dy++) {
         for (int dx = 0; dx < size; dx++) {
-          vector weight = load_some(w + dx * channels, some);
+          vector weight = load_some(weights + (dy * size + dx) * channels + k, some);
+#pragma GCC unroll 7
           for (int p = 0; p < RUN; p++) sums[p] += load_some(at[dy][p + dx] + k, some) * weight;
         }
       }
     }
     float *out = left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)(k % KERNELS_BLOCK);
-#pragma GCC unroll 4
+#pragma GCC unroll 7
     for (int p = 0; p < RUN; p++) {
       if (p < count) store(out + p * KERNELS_BLOCK, sums[p]);
     }
@@ -275,9 +291,10 @@ static void input_stencil(const kernels_convolution *c, int64_t first, int64_t f
       if (py < 0 || py >= c->height) continue;
       if (dy < top) top = dy;
       bottom = dy + 1;
+      const float *line = c->x[0] + (size_t)((image * c->height + py) * c->width) * (size_t)channels;
       for (int j = 0; j < size + RUN - 1; j++) {
         int64_t px = x + j - before;
-        at[dy][j] = px >= 0 && px < c->width ? c->x[0] + (size_t)((image * c->height + py) * c->width + px) * (size_t)channels : zeros;
+        at[dy][j] = px >= 0 && px < c->width ? line + px * channels : zeros;
       }
     }
     float *out = left + (size_t)row * KERNELS_BLOCK;
@@ -291,17 +308,16 @@ static void input_stencil(const kernels_convolution *c, int64_t first, int64_t f
 }
 
 static void input(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
-  switch (c->weights->tile) {
-    case 0:
+  switch (c->weights->positions) {
+    case 16: input_winograd(4, &b4[0][0], c, first, from, to, count, zeros, left); break;
+    case 25: input_winograd(5, &b5[0][0], c, first, from, to, count, zeros, left); break;
+    case 36: input_winograd(6, &b6[0][0], c, first, from, to, count, zeros, left); break;
+    default:
       if (c->stencil != NULL) {
         input_stencil(c, first, from, to, count, zeros, left);
       } else {
         input_patches(c, first, from, to, count, zeros, left);
       }
-      break;
-    case 2: input_winograd(2, &b2[0][0], c, first, from, to, count, zeros, left); break;
-    case 3: input_winograd(3, &b3[0][0], c, first, from, to, count, zeros, left); break;
-    case 4: input_winograd(4, &b4[0][0], c, first, from, to, count, zeros, left); break;
   }
 }
 
@@ -371,9 +387,8 @@ static void product(const float *left, size_t stride, int64_t rows, const float 
 
 // Outputs.
 
-INLINE void output_winograd(const int m, const float *matrix, const kernels_convolution *c, int64_t first, int64_t rows, int64_t panel, const float *products) {
+INLINE void output_winograd(const int m, const int t, const float *matrix, const kernels_convolution *c, int64_t first, int64_t rows, int64_t panel, const float *products) {
   enum { MOST = 36 };
-  const int t = m + 2;
   int64_t depth = c->weights->shape.depth, column = panel * PANEL;
   int64_t across = (c->width + m - 1) / m, tiles = (c->height + m - 1) / m * across;
   for (int64_t row = 0; row < rows; row++) {
@@ -416,11 +431,10 @@ static void output_patches(const kernels_convolution *c, int64_t first, int64_t 
 }
 
 static void output(const kernels_convolution *c, int64_t first, int64_t rows, int64_t panel, const float *products) {
-  switch (c->weights->tile) {
-    case 0: output_patches(c, first, rows, panel, products); break;
-    case 2: output_winograd(2, &a2[0][0], c, first, rows, panel, products); break;
-    case 3: output_winograd(3, &a3[0][0], c, first, rows, panel, products); break;
-    case 4: output_winograd(4, &a4[0][0], c, first, rows, panel, products); break;
+  switch (c->weights->tile * 100 + c->weights->positions) {
+#define OUTPUT(m, t) case TILE(m, t): output_winograd(m, t, &a##m##t[0][0], c, first, rows, panel, products); break;
+    EACH_TILE(OUTPUT)
+    default: output_patches(c, first, rows, panel, products);
   }
 }
 
