@@ -19,14 +19,7 @@
 //
 //	plan, err := extraction.Open(ctx, "set.plan")
 //	defer plan.Close()
-//	options, err := plan.LoadOptions()
-//	model, err := tfconvrnn.Load(plan.Model, options...)
-//	defer model.Close()
-//	worker, err := plan.NewWorker(ctx, model, extraction.WorkerOptions{})
-//	defer worker.Close()
-//	for chunk := range plan.Chunks() {
-//		record, err := worker.Chunk(ctx, chunk)  // nothing to do if it is there
-//	}
+//	worked, err := plan.Work(ctx, 0, 4, extraction.WorkOptions{}) // likewise 1, 2 and 3, anywhere
 //	finished, err := plan.Finish(ctx, nil)
 //
 // No step relies on a clock or a lock. A chunk is one file for each array (or several),

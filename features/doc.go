@@ -21,9 +21,9 @@
 // on disk, so that an interrupted run can be resumed and ends in the same bytes as an
 // uninterrupted one. A [ZarrStore] is written in parts, on any number of machines.
 //
-// Each format has a file here, which registers its name, its suffix, what it can hold, and
-// how it is written and read. Readers that would make it longer than 500 lines are in one
-// beside it, as that of Zarr in readzarr.go.
+// Each format has one file here (npz.go, netcdf.go, mat.go, npyfolder.go, hdf5.go, zarr.go): it
+// registers the format's name, its suffix and what it can hold, and lays out and opens its outputs.
+// What makes and reads the bytes of a kind of file lies beside, as in netcdfencode.go.
 //
 // [OpenArrays] reads any arrays of NumPy's, .npy and .npz, such as pictures.
 package features

@@ -1,13 +1,13 @@
 package features
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/tfconvrnn/go/internal/hdf5"
@@ -111,233 +111,249 @@ func around(file *os.File, name string, taken []hdf5.Place) (plannedFile, error)
 	return planned, nil
 }
 
-// hdf5Builder collects the datasets of a file.
-type hdf5Builder struct {
-	draft      hdf5.Draft
-	names      map[string]bool
-	dimensions map[string]int // lengths
-	scales     []string       // dimensions, in the order in which they came
-	valued     map[string]bool
-	bytes      int64 // of all rows
+// storedHDF5 reads rows of a dataset. All chunks of it are looked for in the file as it is, whoever has
+// written it anew.
+type storedHDF5 struct {
+	data  *hdf5.Dataset
+	steps int
 }
 
-func (b *hdf5Builder) build(layout *Layout) error {
-	var layers []string
-	for _, a := range [][2]string{{"model", layout.Model}, {"identifier", layout.Identifier}, {"stimulus_set_identifier", layout.StimulusSet}} {
-		b.draft.Attributes = append(b.draft.Attributes, hdf5.DraftAttribute{Name: a[0], Value: a[1]})
+func (h *storedHDF5) appendRow(dst []float32, row int, timesteps []int) ([]float32, error) {
+	start, count := make([]int, len(h.data.Shape)), slices.Clone(h.data.Shape)
+	start[0], count[0] = row, 1
+	first, last := slices.Min(timesteps), slices.Max(timesteps)
+	start[1], count[1] = first, last-first+1
+	values, err := h.data.Float32s(start, count)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	for _, a := range layout.Attributes {
-		b.draft.Attributes = append(b.draft.Attributes, hdf5.DraftAttribute{Name: a.Name, Value: a.Value})
+	units := len(values) / count[1]
+	for _, t := range timesteps {
+		dst = append(dst, values[(t-first)*units:][:units]...)
 	}
-	presentation := b.dimension("presentation", "presentation", layout.Rows)
-	var coordinates []string
-	for _, c := range layout.Columns {
-		coordinates = append(coordinates, zarrName(c.Name))
-		attributes := []hdf5.DraftAttribute{}
-		if c.Original != "" && c.Original != c.Name {
-			attributes = append(attributes, hdf5.DraftAttribute{Name: "original_name", Value: c.Original})
-		}
-		if err := b.values(c.Name, []int{layout.Rows}, []string{presentation}, c.Values, attributes); err != nil {
-			return err
-		}
-	}
-	for i := range layout.Streamed {
-		if s := &layout.Streamed[i]; len(s.RowShape) == 0 {
-			coordinates = append(coordinates, zarrName(s.Name))
-		}
-	}
-	for _, c := range layout.Constants {
-		var dimensions []string
-		for i, length := range c.Shape {
-			name := zarrName(c.Name) + "_" + strconv.Itoa(i)
-			if i < len(c.Dimensions) {
-				name = c.Dimensions[i]
-			}
-			dimensions = append(dimensions, b.dimension(c.Name, name, length))
-		}
-		if err := b.values(c.Name, c.Shape, dimensions, c.Values, nil); err != nil {
-			return err
-		}
-	}
-	shared := sharedTimesteps(layout)
-	for i := range layout.Streamed {
-		s := &layout.Streamed[i]
-		if err := b.streamed(layout, s, presentation, coordinates, shared); err != nil {
-			return err
-		}
-		if s.Layer != nil {
-			layers = append(layers, zarrName(s.Name))
-		}
-	}
-	b.draft.Attributes = append(b.draft.Attributes, hdf5.DraftAttribute{Name: hdf5Layers, Value: strings.Join(layers, " ")})
-	return b.scaleDatasets()
+	return dst, nil
 }
 
-// dimension returns a name under which no other length is known.
-func (b *hdf5Builder) dimension(owner, name string, length int) string {
-	for candidate, n := name, 1; ; n++ {
-		known, ok := b.dimensions[candidate]
-		if !ok {
-			b.scales = append(b.scales, candidate)
-			b.dimensions[candidate] = length
-			return candidate
+func openHDF5(s *Store) error {
+	file, err := hdf5.Open(s.path)
+	if err != nil {
+		if errors.Is(err, ErrNoHDF5) {
+			return err
 		}
-		if known == length {
-			return candidate
-		}
-		if candidate = zarrName(owner) + "_" + name; n > 1 {
-			candidate += strconv.Itoa(n)
-		}
+		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-}
-
-func (b *hdf5Builder) add(d hdf5.DraftDataset) error {
-	if b.names[d.Name] {
-		return fmt.Errorf("%w: two datasets would be called %q", ErrLayout, d.Name)
+	s.closers = append(s.closers, file)
+	o := &hdf5Opening{s: s, file: file}
+	if err := o.open(); err != nil {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	b.names[d.Name] = true
-	b.draft.Datasets = append(b.draft.Datasets, d)
 	return nil
 }
 
-// values adds an array that is known beforehand. Booleans are int8 with the attribute dtype = bool,
-// as xarray has them in netCDF: netCDF and MATLAB know no others.
-func (b *hdf5Builder) values(name string, shape []int, dimensions []string, values any, attributes []hdf5.DraftAttribute) error {
-	if flags, ok := values.([]bool); ok {
-		numbers := make([]int8, len(flags))
-		for i, v := range flags {
-			if v {
-				numbers[i] = 1
-			}
-		}
-		values, attributes = numbers, append(attributes, isBool)
-	}
-	if texts, ok := values.([]string); ok {
-		for i, text := range texts {
-			if strings.ContainsRune(text, 0) {
-				return fmt.Errorf("%w: %q: value %d has a zero character, at which texts of HDF5 end", ErrLayout, name, i)
-			}
-		}
-	}
-	d := hdf5.DraftDataset{Name: zarrName(name), Shape: shape, Values: values, Attributes: attributes, Dimensions: dimensions}
-	if len(dimensions) == 1 && dimensions[0] == d.Name { // it is the scale itself
-		d.Scale, d.Dimensions = d.Name, nil
-		b.valued[d.Name] = true
-	}
-	return b.add(d)
+// hdf5Opening fills in a Store.
+type hdf5Opening struct {
+	s    *Store
+	file *hdf5.File
 }
 
-var isBool = hdf5.DraftAttribute{Name: "dtype", Value: "bool"}
-
-var hdf5Elements = map[DataType]hdf5.Element{
-	Float16: hdf5.Float16, Float32: hdf5.Float32, Float64: hdf5.Float64, Int32: hdf5.Int32, Int64: hdf5.Int64, Uint8: hdf5.Uint8, Bool: hdf5.Int8,
+func (o *hdf5Opening) text(attribute string) (string, error) {
+	value, err := o.file.Attribute("/", attribute)
+	text, _ := value.(string)
+	return text, err
 }
 
-// streamed adds an array whose rows come later.
-func (b *hdf5Builder) streamed(layout *Layout, s *Streamed, presentation string, coordinates []string, shared bool) error {
-	d := hdf5.DraftDataset{
-		Name: zarrName(s.Name), Shape: append([]int{layout.Rows}, s.RowShape...), Element: hdf5Elements[s.DataType], Dimensions: []string{presentation},
+func (o *hdf5Opening) open() error {
+	layers, err := o.text(hdf5Layers)
+	if err != nil {
+		return err
 	}
-	rowBytes := int64(s.rowElements()) * int64(s.DataType.Size())
-	if rowBytes > hdf5MostChunk {
-		return fmt.Errorf("%w: %q has %d bytes for a presentation; a chunk of HDF5 holds 4 GiB", ErrTooLarge, s.Name, rowBytes)
+	if layers == "" {
+		return fmt.Errorf("%w: HDF5 that extract has not written: it names no %s; netCDF-4 and others are recordings' and features' of other programs", ErrFormat, hdf5Layers)
 	}
-	b.bytes += rowBytes * int64(layout.Rows)
-	chunkBytes := max(hdf5ChunkBytes, rowBytes*int64(layout.Rows)/hdf5MostChunks)
-	d.ChunkRows = min(max(int(chunkBytes/rowBytes), 1), layout.Rows)
-	own := slices.Clone(coordinates)
-	if s.DataType == Bool {
-		d.Attributes = append(d.Attributes, isBool)
+	if o.s.provenance, err = o.text("provenance"); err != nil {
+		return err
 	}
-	if s.Layer != nil {
-		d.Attributes = append(d.Attributes, hdf5.DraftAttribute{Name: "layer", Value: s.Name})
-		if s.Layer.Region != "" {
-			d.Attributes = append(d.Attributes, hdf5.DraftAttribute{Name: "region", Value: s.Layer.Region})
+	for _, name := range strings.Fields(layers) {
+		if err := o.layer(name); err != nil {
+			return err
 		}
-		names, err := b.timesteps(s, &d, shared)
+	}
+	members, err := o.file.Members("/")
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if !m.Dataset || m.Name == "presentation" {
+			continue
+		}
+		if err := o.column(m.Name); err != nil {
+			return err
+		}
+	}
+	o.s.column = func(name string) (any, error) { return o.read(name) }
+	return nil
+}
+
+func (o *hdf5Opening) layer(name string) error {
+	data, err := o.file.Dataset(name)
+	if err != nil {
+		return err
+	}
+	l := LayerInfo{Name: name}
+	for attribute, to := range map[string]*string{"layer": &l.Name, "region": &l.Region} {
+		value, err := data.Attribute(attribute)
 		if err != nil {
 			return err
 		}
-		own = append(own, names...)
-	}
-	for i := len(d.Dimensions) - 1; i < len(s.RowShape); i++ {
-		name := s.dimension(i)
-		if s.Layer != nil {
-			name = zarrName(s.Name) + "_" + name
-		}
-		d.Dimensions = append(d.Dimensions, b.dimension(s.Name, name, s.RowShape[i]))
-	}
-	for _, c := range layout.Constants { // such as the classes' names
-		if len(c.Dimensions) == 1 && slices.Contains(d.Dimensions, c.Dimensions[0]) && zarrName(c.Name) != c.Dimensions[0] {
-			own = append(own, zarrName(c.Name))
+		if text, ok := value.(string); ok {
+			*to = text
 		}
 	}
-	if len(s.RowShape) > 0 {
-		d.Attributes = append(d.Attributes, hdf5.DraftAttribute{Name: "coordinates", Value: strings.Join(own, " ")})
+	switch {
+	case data.Type != hdf5.Float:
+		return fmt.Errorf("%w: layer %s holds %s", ErrDataType, name, data.Type)
+	case data.Bytes == 2:
+		l.DataType = Float16
+	case data.Bytes == 8:
+		l.DataType = Float64
+	default:
+		l.DataType = Float32
 	}
-	return b.add(d)
-}
-
-// timesteps adds what a layer's timesteps and units are, and returns the names of the coordinates.
-func (b *hdf5Builder) timesteps(s *Streamed, d *hdf5.DraftDataset, shared bool) (coordinates []string, err error) {
-	prefix := ""
-	if !shared {
-		prefix = zarrName(s.Name) + "_"
+	dimensions, err := data.Dimensions()
+	if err != nil {
+		return err
 	}
-	time := prefix + "timestep"
-	timesteps, ms := s.Layer.times()
-	shape := []int{len(timesteps)}
-	d.Dimensions = append(d.Dimensions, b.dimension(s.Name, time, len(timesteps)))
-	if !b.valued[time] {
-		if err := b.values(time, shape, []string{time}, timesteps, nil); err != nil {
-			return nil, err
-		}
-		if err := b.values(prefix+"ms", shape, []string{time}, ms, nil); err != nil {
-			return nil, err
-		}
+	if len(dimensions) < 2 || !strings.HasSuffix(dimensions[1], "timestep") {
+		return fmt.Errorf("%w: layer %s has no dimension of timesteps", ErrFormat, name)
 	}
-	coordinates = append(coordinates, prefix+"ms")
-	if s.Layer.Driven != nil {
-		name := zarrName(s.Name) + "_driven"
-		if err := b.values(name, shape, []string{time}, s.Layer.Driven, nil); err != nil {
-			return nil, err
-		}
-		coordinates = append(coordinates, name)
+	timesteps, err := o.integers(dimensions[1])
+	if err != nil {
+		return err
 	}
-	if s.Layer.Selection == nil {
-		return coordinates, nil
+	ms, err := o.integers(strings.TrimSuffix(dimensions[1], "timestep") + "ms")
+	if err != nil {
+		return err
 	}
-	var whole []int64
-	for _, n := range s.Layer.Selection.Map {
-		whole = append(whole, int64(n))
-	}
-	d.Attributes = append(d.Attributes, hdf5.DraftAttribute{Name: "map_shape", Value: whole})
-	for _, c := range s.Layer.Selection.constants() {
-		name, dimensions := zarrName(s.Name)+"_"+c.Name, []string(nil)
-		if len(c.Shape) > 0 {
-			name = b.dimension(s.Name, zarrName(s.Name)+"_"+s.dimension(len(s.RowShape)-1), c.Shape[0])
-			dimensions = []string{name}
-		} else {
-			coordinates = append(coordinates, name)
-		}
-		if err := b.values(name, c.Shape, dimensions, c.Values, nil); err != nil {
-			return nil, err
-		}
-	}
-	return coordinates, nil
-}
-
-// scaleDatasets adds the dimensions that have no values, as netCDF does.
-func (b *hdf5Builder) scaleDatasets() error {
-	for _, name := range b.scales {
-		if b.valued[name] {
-			continue
-		}
-		n := b.dimensions[name]
-		d := hdf5.DraftDataset{Name: name, Shape: []int{n}, Element: hdf5.Float32, Scale: fmt.Sprintf(netCDFDimension, n)}
-		if err := b.add(d); err != nil {
+	if o.has(name + "_driven") {
+		flags, err := o.integers(name + "_driven")
+		if err != nil {
 			return err
 		}
+		for _, v := range flags {
+			l.Driven = append(l.Driven, v != 0)
+		}
+	}
+	return o.s.addLayer(l, data.Shape, timesteps, ms, &storedHDF5{data, len(timesteps)})
+}
+
+func (o *hdf5Opening) has(name string) bool {
+	data, err := o.file.Dataset(name)
+	if err != nil {
+		return false
+	}
+	return data.Close() == nil
+}
+
+func (o *hdf5Opening) integers(name string) ([]int64, error) {
+	data, err := o.file.Dataset(name)
+	if err != nil {
+		return nil, err
+	}
+	defer data.Close()
+	if len(data.Shape) != 1 || data.Shape[0] > mostTimesteps {
+		return nil, fmt.Errorf("%w: %s has the shape %v", ErrFormat, name, data.Shape)
+	}
+	return data.Int64s(nil, nil)
+}
+
+// mostTimesteps is what a layer can have of them.
+const mostTimesteps = 1 << 20
+
+// companion notes a dataset of several values for each stimulus, if it is no layer's.
+func (o *hdf5Opening) companion(name string, data *hdf5.Dataset) error {
+	dimensions, err := data.Dimensions()
+	if err != nil || len(dimensions) == 0 || dimensions[0] != "/presentation" {
+		return err
+	}
+	if layer, err := data.Attribute("layer"); err != nil || layer != nil {
+		return err
+	}
+	kept, err := o.file.Dataset(name)
+	if err != nil {
+		return err
+	}
+	return o.s.addCompanion(name, Float32, data.Shape, hdf5Companion{kept})
+}
+
+// hdf5Companion reads whole rows.
+type hdf5Companion struct{ data *hdf5.Dataset }
+
+func (h hdf5Companion) appendRow(dst []float32, row int, _ []int) ([]float32, error) {
+	start, count := make([]int, len(h.data.Shape)), slices.Clone(h.data.Shape)
+	start[0], count[0] = row, 1
+	values, err := h.data.Float32s(start, count)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return append(dst, values...), nil
+}
+
+// column notes a dataset that describes the stimuli.
+func (o *hdf5Opening) column(name string) error {
+	data, err := o.file.Dataset(name)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	if len(data.Shape) > 1 && data.Shape[0] == o.s.rows && data.Type == hdf5.Float {
+		return o.companion(name, data)
+	}
+	if len(data.Shape) != 1 || data.Shape[0] != o.s.rows || data.Type == hdf5.Reference || data.Type == hdf5.Other {
+		return nil
+	}
+	dimensions, err := data.Dimensions()
+	if err != nil || len(dimensions) != 1 || dimensions[0] != "/presentation" {
+		return err
+	}
+	if name != "valid" {
+		o.s.columns = append(o.s.columns, name)
+		return nil
+	}
+	values, err := o.read(name)
+	if err != nil {
+		return err
+	}
+	var ok bool
+	if o.s.valid, ok = values.([]bool); !ok {
+		return fmt.Errorf("%w: the mask valid is no boolean", ErrFormat)
 	}
 	return nil
+}
+
+// read returns the values of a column.
+func (o *hdf5Opening) read(name string) (any, error) {
+	data, err := o.file.Dataset(name)
+	if err != nil {
+		return nil, err
+	}
+	defer data.Close()
+	switch data.Type {
+	case hdf5.Text:
+		return data.Strings(nil, nil)
+	case hdf5.Float:
+		return data.Float64s(nil, nil)
+	}
+	numbers, err := data.Int64s(nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	kind, err := data.Attribute("dtype")
+	if err != nil || kind != "bool" {
+		return numbers, err
+	}
+	flags := make([]bool, len(numbers))
+	for i, v := range numbers {
+		flags[i] = v != 0
+	}
+	return flags, nil
 }

@@ -2,14 +2,17 @@ package features
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf16"
 )
 
 // Zarr is a folder: a Zarr store of version 2, compressed, with consolidated metadata.
@@ -48,31 +51,6 @@ const (
 	tinyChunk = 256
 )
 
-// zarrArray is the content of .zarray.
-type zarrArray struct {
-	Chunks     []int        `json:"chunks"`
-	Compressor *zarrCodec   `json:"compressor"`
-	DType      string       `json:"dtype"`
-	FillValue  *int         `json:"fill_value"` // null: xarray would take any value for missing
-	Filters    []zarrFilter `json:"filters"`
-	Order      string       `json:"order"`
-	Shape      []int        `json:"shape"`
-	Format     int          `json:"zarr_format"`
-}
-
-type zarrCodec struct {
-	ID    string `json:"id"`
-	Level int    `json:"level"`
-}
-
-// zarrFilter is numcodecs' shuffle: first the first byte of every element,
-// then the second of every element, and so on. Features compress twice as
-// fast with it, and further.
-type zarrFilter struct {
-	ID          string `json:"id"`
-	ElementSize int    `json:"elementsize"`
-}
-
 // zarrBuilder lays out metadata and the arrays that are known beforehand.
 type zarrBuilder struct {
 	store      *ZarrStore
@@ -90,23 +68,6 @@ func (b *zarrBuilder) addJSON(name string, value any) error {
 	b.metadata[name] = value
 	b.addFile(name, text)
 	return nil
-}
-
-// asciiJSON is indented with everything beyond ASCII escaped: zarr before 2.13 reads
-// nothing else.
-func asciiJSON(value any) ([]byte, error) {
-	text, err := indented(value)
-	var ascii []byte
-	for _, r := range string(text) {
-		if r <= unicode.MaxASCII {
-			ascii = append(ascii, byte(r))
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{r}) {
-			ascii = fmt.Appendf(ascii, `\u%04x`, unit)
-		}
-	}
-	return ascii, err
 }
 
 func (b *zarrBuilder) addFile(name string, content []byte) {
@@ -225,24 +186,6 @@ func (b *zarrBuilder) build(layout *Layout) error {
 		}
 	}
 	return b.consolidate()
-}
-
-// group begins the store with the attributes of the whole.
-func (b *zarrBuilder) group(attributes map[string]any) error {
-	if err := b.addJSON(".zgroup", map[string]int{"zarr_format": 2}); err != nil {
-		return err
-	}
-	return b.addJSON(".zattrs", attributes)
-}
-
-// consolidate ends the store with a copy of all metadata.
-func (b *zarrBuilder) consolidate() error {
-	text, err := asciiJSON(map[string]any{"zarr_consolidated_format": 1, "metadata": b.metadata})
-	if err != nil {
-		return err
-	}
-	b.addFile(".zmetadata", text)
-	return nil
 }
 
 // streamed adds the array of streamed array i; coordinates are those of the presentations.
@@ -369,4 +312,152 @@ func sharedTimesteps(layout *Layout) bool {
 		}
 	}
 	return true
+}
+
+func createZarr(path string, layout *Layout, options Options) (Writer, error) {
+	if options.Identity != nil || options.Resume {
+		return nil, fmt.Errorf("%s: %w: Zarr has no journal; package extraction goes on with interrupted stores", path, ErrLayout)
+	}
+	if err := layout.checkColumns(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	store, err := NewZarrStore(layout, options)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := checkSpace(path, store.Size(), options); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	out, err := openOutput(path, true, zarrMarker, options)
+	if err != nil {
+		return nil, err
+	}
+	z := &zarrWriter{store: store, path: path, out: out, rows: layout.Rows,
+		received: make([]int, len(layout.Streamed)), chunks: make([]*ZarrChunk, len(layout.Streamed))}
+	for i := range z.chunks {
+		z.chunks[i] = store.NewChunk(i)
+	}
+	return z, nil
+}
+
+// openZarrStore opens a store: arrays with the attribute "layer", whose second dimension
+// is named as the array of timesteps.
+func openZarrStore(s *Store) error {
+	var group struct {
+		Provenance string `json:"provenance"`
+	}
+	if err := readJSON(filepath.Join(s.path, ".zattrs"), &group); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s.provenance = group.Provenance
+	names, err := zarrNames(s.path)
+	if err != nil {
+		return err
+	}
+	s.column = func(name string) (any, error) {
+		a, err := openZarrArray(filepath.Join(s.path, name))
+		if err != nil {
+			return nil, err
+		}
+		return a.column()
+	}
+	optional := func(name string) ([]int64, error) {
+		if !slices.Contains(names, name) {
+			return nil, nil
+		}
+		return integersOf(s.column(name))
+	}
+	mask, err := optional("valid")
+	if err != nil {
+		return err
+	}
+	if mask != nil {
+		s.valid = booleans(mask)
+	}
+	for _, name := range names {
+		var attributes zarrAttributes
+		if err := readJSON(filepath.Join(s.path, name, ".zattrs"), &attributes); errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		switch d := attributes.Dimensions; {
+		case attributes.Layer != "" && len(d) >= 2:
+			if err := s.addZarrLayer(name, &attributes, optional); err != nil {
+				return err
+			}
+		case attributes.Layer == "" && len(d) >= 2 && d[0] == "presentation":
+			array, err := openZarrArray(filepath.Join(s.path, name))
+			if err != nil {
+				return err
+			}
+			if err := s.addCompanion(name, array.info.DataType, array.info.Shape, &zarrRows{storedZarr: array, steps: 1}); err != nil {
+				return err
+			}
+		case len(d) == 1 && d[0] == "presentation" && name != "valid":
+			s.columns = append(s.columns, name)
+		}
+	}
+	return nil
+}
+
+func (s *Store) addZarrLayer(name string, attributes *zarrAttributes, optional func(string) ([]int64, error)) error {
+	array, err := openZarrArray(filepath.Join(s.path, name))
+	if err != nil {
+		return err
+	}
+	time := attributes.Dimensions[1]
+	timesteps, err := optional(time)
+	if err != nil {
+		return err
+	}
+	if timesteps == nil {
+		return fmt.Errorf("layer %s: %w: the array %q with its timesteps is missing", attributes.Layer, ErrFormat, time)
+	}
+	l := LayerInfo{Name: attributes.Layer, Region: attributes.Region, DataType: array.info.DataType}
+	var ms []int64
+	if prefix, ok := strings.CutSuffix(time, "timestep"); ok {
+		if ms, err = optional(prefix + "ms"); err != nil {
+			return err
+		}
+	}
+	driven, err := optional(name + "_driven")
+	if err != nil {
+		return err
+	}
+	if driven != nil {
+		l.Driven = booleans(driven)
+	}
+	return s.addLayer(l, array.info.Shape, timesteps, ms, &zarrRows{storedZarr: array, steps: len(timesteps)})
+}
+
+// zarrNames lists a store's arrays, by number where their names end in one: conv9
+// before conv10.
+func zarrNames(root string) ([]string, error) {
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && exists(filepath.Join(root, e.Name(), ".zarray")) {
+			names = append(names, e.Name())
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		stemA, numberA := splitNumber(a)
+		stemB, numberB := splitNumber(b)
+		return cmp.Or(strings.Compare(stemA, stemB), cmp.Compare(numberA, numberB), strings.Compare(a, b))
+	})
+	return names, nil
+}
+
+// splitNumber splits a trailing number off a name.
+func splitNumber(name string) (string, int) {
+	stem := strings.TrimRight(name, "0123456789")
+	number, err := strconv.Atoi(name[len(stem):])
+	if err != nil {
+		return name, 0
+	}
+	return stem, number
 }

@@ -26,32 +26,6 @@ type zarrWriter struct {
 	closed   bool
 }
 
-func createZarr(path string, layout *Layout, options Options) (Writer, error) {
-	if options.Identity != nil || options.Resume {
-		return nil, fmt.Errorf("%s: %w: Zarr has no journal; package extraction goes on with interrupted stores", path, ErrLayout)
-	}
-	if err := layout.checkColumns(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	store, err := NewZarrStore(layout, options)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if err := checkSpace(path, store.Size(), options); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	out, err := openOutput(path, true, zarrMarker, options)
-	if err != nil {
-		return nil, err
-	}
-	z := &zarrWriter{store: store, path: path, out: out, rows: layout.Rows,
-		received: make([]int, len(layout.Streamed)), chunks: make([]*ZarrChunk, len(layout.Streamed))}
-	for i := range z.chunks {
-		z.chunks[i] = store.NewChunk(i)
-	}
-	return z, nil
-}
-
 func (z *zarrWriter) Resumed() int { return 0 }
 
 func (z *zarrWriter) usable() error {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -351,7 +352,8 @@ func (o *loadOptions) loadWith(device string, found savedmodels.SavedModel, opti
 		return nil, err
 	}
 	// TensorFlow loads SavedModels from directories only.
-	placed, err := os.MkdirTemp("", "tfconvrnn-graph-*")
+	sweepGraphs(os.TempDir())
+	placed, err := os.MkdirTemp("", graphFolder)
 	if err != nil {
 		return nil, err
 	}
@@ -379,4 +381,21 @@ func (o *loadOptions) loadWith(device string, found savedmodels.SavedModel, opti
 		return nil, errors.Join(wrong, loaded.Close())
 	}
 	return loaded, err
+}
+
+// graphFolder is the pattern of the folders from which TensorFlow reads graphs that were changed
+// after the conversion.
+const graphFolder = "tfconvrnn-graph-*"
+
+// graphAge is far above what reading a graph takes.
+const graphAge = time.Hour
+
+// sweepGraphs removes the folders that processes left which were killed while TensorFlow read their graph.
+func sweepGraphs(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, graphFolder)) // the pattern is right
+	for _, folder := range left {
+		if info, err := os.Lstat(folder); err == nil && info.IsDir() && time.Since(info.ModTime()) > graphAge {
+			os.RemoveAll(folder) // another user's stays
+		}
+	}
 }

@@ -64,10 +64,15 @@ func installLibrary(ctx context.Context, c *console, name string, options runtim
 	return result, nil
 }
 
-// loadModel is openModel, and measures what another precision than float32 costs, for
-// the provenance, and says it.
+// loadModel loads a model, installs the runtime and converts weights if need be, warns of untrained ones,
+// and measures what another precision than float32 costs, for the provenance, and says it. The caller
+// closes the model.
 func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further ...tfconvrnn.Option) (*tfconvrnn.Model, error) {
-	model, err := openModel(cmd, c, f, times, further...)
+	options, err := f.loadOptions(times)
+	if err != nil {
+		return nil, err
+	}
+	model, err := openWith(cmd, c, f.yes, f.model, f.weights, append(options, further...))
 	if err != nil {
 		return nil, err
 	}
@@ -82,17 +87,7 @@ func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further
 	return model, nil
 }
 
-// openModel loads a model, installs the runtime and converts weights if need be,
-// and warns of untrained ones. The caller closes the model.
-func openModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further ...tfconvrnn.Option) (*tfconvrnn.Model, error) {
-	options, err := f.loadOptions(times)
-	if err != nil {
-		return nil, err
-	}
-	return openWith(cmd, c, f.yes, f.model, f.weights, append(options, further...))
-}
-
-// openWith is openModel with the library's options.
+// openWith is loadModel with the library's options, for a model whose precision is settled.
 func openWith(cmd *cobra.Command, c *console, yes bool, name string, weights tfconvrnn.Weights, options []tfconvrnn.Option) (*tfconvrnn.Model, error) {
 	if err := needRuntime(cmd, c, yes); err != nil {
 		return nil, err

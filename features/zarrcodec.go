@@ -2,7 +2,6 @@ package features
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -15,9 +14,182 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/klauspost/compress/zstd"
 )
+
+// zarrArray is the content of .zarray.
+type zarrArray struct {
+	Chunks     []int        `json:"chunks"`
+	Compressor *zarrCodec   `json:"compressor"`
+	DType      string       `json:"dtype"`
+	FillValue  *int         `json:"fill_value"` // null: xarray would take any value for missing
+	Filters    []zarrFilter `json:"filters"`
+	Order      string       `json:"order"`
+	Shape      []int        `json:"shape"`
+	Format     int          `json:"zarr_format"`
+}
+
+type zarrCodec struct {
+	ID    string `json:"id"`
+	Level int    `json:"level"`
+}
+
+// zarrFilter is numcodecs' shuffle: first the first byte of every element,
+// then the second of every element, and so on. Features compress twice as
+// fast with it, and further.
+type zarrFilter struct {
+	ID          string `json:"id"`
+	ElementSize int    `json:"elementsize"`
+}
+
+// asciiJSON is indented with everything beyond ASCII escaped: zarr before 2.13 reads
+// nothing else.
+func asciiJSON(value any) ([]byte, error) {
+	text, err := indented(value)
+	var ascii []byte
+	for _, r := range string(text) {
+		if r <= unicode.MaxASCII {
+			ascii = append(ascii, byte(r))
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			ascii = fmt.Appendf(ascii, `\u%04x`, unit)
+		}
+	}
+	return ascii, err
+}
+
+// group begins the store with the attributes of the whole.
+func (b *zarrBuilder) group(attributes map[string]any) error {
+	if err := b.addJSON(".zgroup", map[string]int{"zarr_format": 2}); err != nil {
+		return err
+	}
+	return b.addJSON(".zattrs", attributes)
+}
+
+// consolidate ends the store with a copy of all metadata.
+func (b *zarrBuilder) consolidate() error {
+	text, err := asciiJSON(map[string]any{"zarr_consolidated_format": 1, "metadata": b.metadata})
+	if err != nil {
+		return err
+	}
+	b.addFile(".zmetadata", text)
+	return nil
+}
+
+// ZarrChunk collects the values of a chunk of a streamed array. It stores them as they
+// are compressed, byte k of all values after byte k-1 of all, so that each value is
+// copied once. It must not be used concurrently.
+type ZarrChunk struct {
+	store *ZarrStore
+	array *zarrStream
+	// planes parts of data, with a part of every value each, which takes unit bytes.
+	planes, unit  int
+	data          []byte
+	capacity, end int // in values
+	scratch       []byte
+}
+
+// chunkPieceValues is how many values are converted at a time.
+const chunkPieceValues = 4096
+
+// firstChunkValues bounds what a chunk takes before it has values: a plan may claim
+// more than its stimuli fill.
+const firstChunkValues = 1 << 26
+
+func (z *ZarrStore) newChunk(a *zarrStream) *ZarrChunk {
+	c := &ZarrChunk{store: z, array: a, planes: 1, unit: a.region.dataType.Size()}
+	if z.encoder != nil {
+		c.planes, c.unit = c.unit, 1
+	}
+	return c
+}
+
+// size is the number of values of a whole chunk.
+func (c *ZarrChunk) size() int { return c.store.chunkRows * c.array.region.rowElements }
+
+// Rows is the number of whole rows that were appended since the last Encode.
+func (c *ZarrChunk) Rows() int { return c.end / c.array.region.rowElements }
+
+// Append adds values, in C order, of which rows may be appended in several parts. The
+// error wraps ErrOrder where they do not fit the chunk.
+func (c *ZarrChunk) Append(values []float32) error {
+	if c.end+len(values) > c.size() {
+		return fmt.Errorf("%w: %d values after %d of %d rows of %d", ErrOrder, len(values), c.end, c.store.chunkRows, c.array.region.rowElements)
+	}
+	if c.end+len(values) > c.capacity {
+		c.grow(max(c.end+len(values), 2*c.capacity, firstChunkValues))
+	}
+	if c.planes == 4 && c.array.region.dataType == Float32 {
+		c.shuffleFloat32s(values)
+		return nil
+	}
+	element := c.planes * c.unit
+	if c.scratch == nil {
+		c.scratch = make([]byte, chunkPieceValues*element)
+	}
+	for len(values) > 0 {
+		n := min(len(values), chunkPieceValues)
+		raw := c.scratch[:n*element]
+		if err := encodeFloat32s(raw, values[:n], c.array.region.dataType, c.array.region.order); err != nil {
+			return err
+		}
+		if c.planes == 1 {
+			copy(c.data[c.end*element:], raw)
+		} else {
+			for k := range c.planes {
+				plane := c.data[k*c.capacity+c.end:][:n]
+				for i := range plane {
+					plane[i] = raw[i*element+k]
+				}
+			}
+		}
+		c.end += n
+		values = values[n:]
+	}
+	return nil
+}
+
+// shuffleFloat32s is the usual case of Append, which the speed of writing depends on.
+func (c *ZarrChunk) shuffleFloat32s(values []float32) {
+	n := len(values)
+	part := func(k int) []byte { return c.data[k*c.capacity+c.end:][:n] }
+	p0, p1, p2, p3 := part(0), part(1), part(2), part(3)
+	for i, v := range values {
+		bits := math.Float32bits(v)
+		p0[i], p1[i], p2[i], p3[i] = byte(bits), byte(bits>>8), byte(bits>>16), byte(bits>>24)
+	}
+	c.end += n
+}
+
+// grow makes room for a number of values, at most a whole chunk's.
+func (c *ZarrChunk) grow(values int) {
+	values = min(values, c.size())
+	data := make([]byte, values*c.planes*c.unit)
+	for k := range c.planes {
+		copy(data[k*values*c.unit:], c.data[k*c.capacity*c.unit:][:c.end*c.unit])
+	}
+	c.data, c.capacity = data, values
+}
+
+// Encode appends the chunk's file to dst, padded with zeros where rows are missing, and
+// empties the chunk. The error wraps ErrOrder where there are no rows, or not whole ones.
+func (c *ZarrChunk) Encode(dst []byte) ([]byte, error) {
+	if c.end == 0 || c.end%c.array.region.rowElements != 0 {
+		return nil, fmt.Errorf("%w: %d values are not whole rows of %d", ErrOrder, c.end, c.array.region.rowElements)
+	}
+	if c.capacity < c.size() {
+		c.grow(c.size())
+	}
+	for k := range c.planes {
+		clear(c.data[(k*c.capacity+c.end)*c.unit : (k+1)*c.capacity*c.unit])
+	}
+	c.end = 0
+	return c.store.compress(c.data, dst), nil
+}
 
 // Stores are read as this package writes them: little-endian, C order, one chunk per group
 // of presentations, compressed with zstd or not at all, shuffled or not.
@@ -207,126 +379,4 @@ func (a *storedZarr) column() (any, error) {
 	array := &Array{owner: &File{path: a.path}, info: a.info}
 	array.section = io.NewSectionReader(bytes.NewReader(raw), 0, int64(len(raw)))
 	return arrayColumn(array)
-}
-
-// openZarrStore opens a store: arrays with the attribute "layer", whose second dimension
-// is named as the array of timesteps.
-func openZarrStore(s *Store) error {
-	var group struct {
-		Provenance string `json:"provenance"`
-	}
-	if err := readJSON(filepath.Join(s.path, ".zattrs"), &group); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	s.provenance = group.Provenance
-	names, err := zarrNames(s.path)
-	if err != nil {
-		return err
-	}
-	s.column = func(name string) (any, error) {
-		a, err := openZarrArray(filepath.Join(s.path, name))
-		if err != nil {
-			return nil, err
-		}
-		return a.column()
-	}
-	optional := func(name string) ([]int64, error) {
-		if !slices.Contains(names, name) {
-			return nil, nil
-		}
-		return integersOf(s.column(name))
-	}
-	mask, err := optional("valid")
-	if err != nil {
-		return err
-	}
-	if mask != nil {
-		s.valid = booleans(mask)
-	}
-	for _, name := range names {
-		var attributes zarrAttributes
-		if err := readJSON(filepath.Join(s.path, name, ".zattrs"), &attributes); errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			return err
-		}
-		switch d := attributes.Dimensions; {
-		case attributes.Layer != "" && len(d) >= 2:
-			if err := s.addZarrLayer(name, &attributes, optional); err != nil {
-				return err
-			}
-		case attributes.Layer == "" && len(d) >= 2 && d[0] == "presentation":
-			array, err := openZarrArray(filepath.Join(s.path, name))
-			if err != nil {
-				return err
-			}
-			if err := s.addCompanion(name, array.info.DataType, array.info.Shape, &zarrRows{storedZarr: array, steps: 1}); err != nil {
-				return err
-			}
-		case len(d) == 1 && d[0] == "presentation" && name != "valid":
-			s.columns = append(s.columns, name)
-		}
-	}
-	return nil
-}
-
-func (s *Store) addZarrLayer(name string, attributes *zarrAttributes, optional func(string) ([]int64, error)) error {
-	array, err := openZarrArray(filepath.Join(s.path, name))
-	if err != nil {
-		return err
-	}
-	time := attributes.Dimensions[1]
-	timesteps, err := optional(time)
-	if err != nil {
-		return err
-	}
-	if timesteps == nil {
-		return fmt.Errorf("layer %s: %w: the array %q with its timesteps is missing", attributes.Layer, ErrFormat, time)
-	}
-	l := LayerInfo{Name: attributes.Layer, Region: attributes.Region, DataType: array.info.DataType}
-	var ms []int64
-	if prefix, ok := strings.CutSuffix(time, "timestep"); ok {
-		if ms, err = optional(prefix + "ms"); err != nil {
-			return err
-		}
-	}
-	driven, err := optional(name + "_driven")
-	if err != nil {
-		return err
-	}
-	if driven != nil {
-		l.Driven = booleans(driven)
-	}
-	return s.addLayer(l, array.info.Shape, timesteps, ms, &zarrRows{storedZarr: array, steps: len(timesteps)})
-}
-
-// zarrNames lists a store's arrays, by number where their names end in one: conv9
-// before conv10.
-func zarrNames(root string) ([]string, error) {
-	entries, err := os.ReadDir(root)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		if e.IsDir() && exists(filepath.Join(root, e.Name(), ".zarray")) {
-			names = append(names, e.Name())
-		}
-	}
-	slices.SortFunc(names, func(a, b string) int {
-		stemA, numberA := splitNumber(a)
-		stemB, numberB := splitNumber(b)
-		return cmp.Or(strings.Compare(stemA, stemB), cmp.Compare(numberA, numberB), strings.Compare(a, b))
-	})
-	return names, nil
-}
-
-// splitNumber splits a trailing number off a name.
-func splitNumber(name string) (string, int) {
-	stem := strings.TrimRight(name, "0123456789")
-	number, err := strconv.Atoi(name[len(stem):])
-	if err != nil {
-		return name, 0
-	}
-	return stem, number
 }

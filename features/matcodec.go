@@ -1,16 +1,130 @@
 package features
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"unicode/utf16"
 )
+
+// MATLAB's level 5 format (MathWorks, "MAT-File Format"): a header of 128
+// bytes, then data elements of an 8-byte tag (type, bytes) and data padded to
+// 8 bytes. An array is an miMATRIX element that holds flags, dimensions, name
+// and values. Little endian. Lengths have 32 bits, and MATLAB itself stops at
+// 2 GiB.
+const (
+	miInt8   = 1
+	miUint8  = 2
+	miInt32  = 5
+	miUint32 = 6
+	miSingle = 7
+	miDouble = 9
+	miInt64  = 12
+	miMatrix = 14
+	miUTF16  = 17
+
+	mxCell   = 1
+	mxChar   = 4
+	mxDouble = 6
+	mxSingle = 7
+	mxUint8  = 9
+	mxInt32  = 12
+	mxInt64  = 14
+
+	mxLogicalFlag = 0x0200
+
+	matLimit      = math.MaxInt32
+	matNameLength = 63
+	matMarker     = "layers.txt"
+)
+
+func matTag(b *bytes.Buffer, kind uint32, length int) {
+	b.Write(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, kind), uint32(length)))
+}
+
+func matElement(b *bytes.Buffer, kind uint32, data []byte) {
+	matTag(b, kind, len(data))
+	b.Write(data)
+	b.Write(make([]byte, (8-len(data)%8)%8))
+}
+
+// matFront is what precedes the values of an array whose C-order shape is
+// given: MATLAB's dimensions are the reverse, at least two.
+func matFront(name string, class, flags uint32, shape []int) []byte {
+	var b bytes.Buffer
+	le := binary.LittleEndian
+	matElement(&b, miUint32, le.AppendUint32(le.AppendUint32(nil, class|flags), 0))
+	var dimensions []byte
+	for i := len(shape) - 1; i >= 0; i-- {
+		dimensions = le.AppendUint32(dimensions, uint32(shape[i]))
+	}
+	for i := len(shape); i < 2; i++ { // a column
+		dimensions = le.AppendUint32(dimensions, 1)
+	}
+	matElement(&b, miInt32, dimensions)
+	matElement(&b, miInt8, []byte(name))
+	return b.Bytes()
+}
+
+// matArray adds a whole array.
+func matArray(b *bytes.Buffer, front []byte, values func(*bytes.Buffer)) {
+	var inner bytes.Buffer
+	inner.Write(front)
+	values(&inner)
+	matTag(b, miMatrix, inner.Len())
+	b.Write(inner.Bytes())
+}
+
+// matText adds a row of characters in UTF-16. Dimensions count its units, two for a
+// character beyond U+FFFF, as MATLAB's and Octave's do. SciPy counts characters, and
+// refuses a file with fewer than the dimensions say: zeros, which it drops, fill up.
+func matText(b *bytes.Buffer, name, value string) {
+	points := []rune(value)
+	units := utf16.Encode(points)
+	rows := 1
+	if len(units) == 0 {
+		rows = 0
+	}
+	fill := len(units) - len(points)
+	data := make([]byte, 0, 2*(len(units)+fill))
+	for _, u := range units {
+		data = binary.LittleEndian.AppendUint16(data, u)
+	}
+	data = append(data, make([]byte, 2*fill)...)
+	matArray(b, matFront(name, mxChar, 0, []int{len(units), rows}), func(inner *bytes.Buffer) {
+		matElement(inner, miUTF16, data)
+	})
+}
+
+// matValues adds metadata; strings become a cell array.
+func matValues(b *bytes.Buffer, name string, shape []int, values any) error {
+	if text, ok := values.([]string); ok {
+		matArray(b, matFront(name, mxCell, 0, shape), func(inner *bytes.Buffer) {
+			for _, s := range text {
+				matText(inner, "", s)
+			}
+		})
+		return nil
+	}
+	_, d := valuesOf(values)
+	class, kind, flags, err := matClass(d)
+	if err != nil {
+		return err
+	}
+	var data bytes.Buffer
+	if err := binary.Write(&data, binary.LittleEndian, values); err != nil {
+		return err
+	}
+	if data.Len() > matLimit/2 {
+		return fmt.Errorf("%w: %q has %d bytes", ErrTooLarge, name, data.Len())
+	}
+	matArray(b, matFront(name, class, flags, shape), func(inner *bytes.Buffer) {
+		matElement(inner, kind, data.Bytes())
+	})
+	return nil
+}
 
 // matHeaderBytes precede the variables of a .mat.
 const matHeaderBytes = 128
@@ -209,106 +323,4 @@ func (f *matFile) integers(name string) ([]int64, error) {
 		return nil, nil
 	}
 	return integersOf(v.values())
-}
-
-// matOwn are the variables that are no columns.
-var matOwn = []string{"features", "layer", "model", "region", "timesteps", "ms", "driven", "valid"}
-
-// openMAT reads the files that layers.txt lists; the columns are those of the first.
-func openMAT(s *Store) error {
-	list, err := readBounded(filepath.Join(s.path, matMarker), mostMetadata)
-	if err != nil {
-		return err
-	}
-	for i, name := range strings.Split(strings.TrimSuffix(string(list), "\n"), "\n") {
-		if name == "" || strings.ContainsAny(name, "/\\\x00") || name == "." || name == ".." {
-			return fmt.Errorf("%s: %w: a file called %q", matMarker, ErrFormat, name)
-		}
-		if err := s.openMATFile(name, i == 0); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-func (s *Store) openMATFile(name string, first bool) error {
-	file, err := os.Open(filepath.Join(s.path, name))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	s.closers = append(s.closers, file)
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() > math.MaxInt32*2 {
-		return fmt.Errorf("%w: %d bytes are more than a .mat of level 5 holds", ErrFormat, info.Size())
-	}
-	f, err := readMATFile(file, info.Size())
-	if err != nil {
-		return err
-	}
-	data := f.variables["features"]
-	if data == nil {
-		return fmt.Errorf("%w: no variable features", ErrFormat)
-	}
-	shape := data.shape
-	if s.rows < 0 {
-		s.rows = shape[0]
-	}
-	if first {
-		if err := s.matColumns(f); err != nil {
-			return err
-		}
-	}
-	d := matKinds[data.kind]
-	if _, err := data.elements(max(d.Size(), 1)); err != nil {
-		return err
-	}
-	l := LayerInfo{DataType: d}
-	if l.Name, err = f.text("layer"); err != nil {
-		return err
-	}
-	if f.variables["timesteps"] == nil {
-		r := contiguousRegion(0, data.at, &Streamed{DataType: d, RowShape: slices.Clone(shape[1:])})
-		return s.addCompanion(l.Name, d, shape, &fileRows{file: file, region: r, steps: 1})
-	}
-	if l.Region, err = f.text("region"); err != nil {
-		return err
-	}
-	var numbers [3][]int64
-	for i, name := range []string{"timesteps", "ms", "driven"} {
-		if numbers[i], err = f.integers(name); err != nil {
-			return err
-		}
-	}
-	if numbers[2] != nil {
-		l.Driven = booleans(numbers[2])
-	}
-	steps := len(numbers[0])
-	r := contiguousRegion(0, data.at, &Streamed{DataType: d, RowShape: slices.Clone(shape[1:])})
-	return s.addLayer(l, shape, numbers[0], numbers[1], &fileRows{file: file, region: r, steps: steps})
-}
-
-func (s *Store) matColumns(f *matFile) (err error) {
-	if s.provenance, err = f.text("provenance"); err != nil {
-		return err
-	}
-	mask, err := f.integers("valid")
-	if err != nil {
-		return err
-	}
-	if mask != nil {
-		s.valid = booleans(mask)
-	}
-	s.column = func(name string) (any, error) { return f.variables[name].values() }
-	for _, name := range f.names {
-		v := f.variables[name]
-		n, ok := byteSize(v.shape, 1)
-		oneDimension := len(v.shape) == 2 && v.shape[0] == 1 // padded to two
-		if ok && int(n) == s.rows && oneDimension && v.class != mxChar && !slices.Contains(matOwn, name) {
-			s.columns = append(s.columns, name)
-		}
-	}
-	return nil
 }
