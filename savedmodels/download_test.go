@@ -226,14 +226,21 @@ func TestDiscardedCheckpoint(t *testing.T) {
 	assert.Equal(t, 1, data)
 	p.options.SkipConversion = true
 	_, err := p.download(t)
+	assert.ErrorIs(t, err, ErrDownloadOptions)
 	assert.ErrorContains(t, err, "cannot be discarded")
 }
 
 func TestDownloadOptions(t *testing.T) {
-	for _, models := range [][]string{nil, {"nonesuch"}, {one, one}} {
+	for _, models := range [][]string{nil, {one, one}} {
 		_, err := newPlace(t, published, models...).download(t)
-		assert.ErrorIs(t, err, ErrUnknownModel)
+		assert.ErrorIs(t, err, ErrDownloadOptions)
 	}
+	_, err := newPlace(t, published, "nonesuch").download(t)
+	assert.ErrorIs(t, err, ErrUnknownModel)
+	p := newPlace(t, published, one)
+	p.options.Parallel = -1
+	_, err = p.download(t)
+	assert.ErrorIs(t, err, ErrDownloadOptions)
 }
 
 func TestNoSpace(t *testing.T) {

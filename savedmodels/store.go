@@ -206,7 +206,7 @@ func (s *Store) getOrConvert(ctx context.Context, r Request, key string, open fu
 		return found, nil
 	}
 	removeLeftovers(filepath.Dir(dir))
-	if _, err := os.Stat(filepath.Join(dir, manifest.Name)); errors.Is(err, fs.ErrNotExist) { // nothing that anybody can load
+	if _, err := os.Stat(filepath.Join(dir, manifest.Name)); err != nil { // nothing that anybody can load, perhaps a file
 		if err := os.RemoveAll(dir); err != nil {
 			return SavedModel{}, err
 		}
