@@ -29,6 +29,8 @@ type extractOptions struct {
 	selections    []string // of SelectUnits, until they are read
 	onError       func(index int, s Stimulus, err error) error
 	trace         func(Span)
+	computed      func(b *Batch, layer, timestep int)
+	device        int // counted from 1; 0 for any
 }
 
 // Layers names the layers to extract, in the order wanted; without it, all.
@@ -63,6 +65,12 @@ func Logits() ExtractOption {
 // it is chosen.
 func BatchSize(n int) ExtractOption {
 	return func(o *extractOptions) { o.batchSize = n }
+}
+
+// OnDevice has one of the model's devices compute all batches, by its place in WithDevices, counted from 0; without it
+// each is computed by whichever device is free. Plan's error wraps ErrOption if there is no such device.
+func OnDevice(place int) ExtractOption {
+	return func(o *extractOptions) { o.device = place + 1 }
 }
 
 // NotePreprocessing records in the provenance how pictures became images.
@@ -124,6 +132,9 @@ func (m *Model) Plan(options ...ExtractOption) (*Extraction, error) {
 	outputs, err := o.resolve(m.info)
 	if err != nil {
 		return nil, err
+	}
+	if o.device < 0 || o.device > len(m.sessions()) {
+		return nil, fmt.Errorf("%w: device %d of %d; they are counted from 0", ErrOption, o.device-1, len(m.sessions()))
 	}
 	x.layers, x.times = outputs, o.presentation.times
 	if x.times > m.manifest.Times {
@@ -289,7 +300,10 @@ func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sin
 	defer x.request.streaming.start()()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	sessions := x.model.sessions()
+	sessions, first := x.model.sessions(), 0
+	if d := x.options.device; d > 0 {
+		sessions, first = sessions[d-1:d], d-1
+	}
 	var group sync.WaitGroup
 	// A loaded batch goes to whichever session is free, and in order to the sink. The
 	// channels hold one batch more than there are sessions, so that no session ever
@@ -315,10 +329,10 @@ func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sin
 	for i, session := range sessions {
 		group.Go(func() {
 			for l := range loaded {
-				x.request.batches[i].Add(1)
+				x.request.batches[first+i].Add(1)
 				if t := l.batch.trace; t != nil {
 					t.waited(StageQueue)
-					t.session = i
+					t.session = first + i
 				}
 				err := x.compute(ctx, session, l)
 				l.batch.trace.wait()
@@ -376,6 +390,7 @@ func (x *Extraction) compute(ctx context.Context, session *Model, l loadedBatch)
 		return err
 	}
 	defer l.batch.trace.start(StageRun)()
+	l.batch.reportTo(l.input, x.options.computed)
 	res, err := session.run(ctx, x.request, l.input)
 	if err != nil {
 		return err

@@ -115,6 +115,8 @@ type Model struct {
 	constants *constantCache
 	kept      keptConstants
 
+	// reports hands out what the session computes while it runs.
+	reports reporter
 	// stepStats, if not nil, gets TensorFlow's RunMetadata of every run, for tests.
 	stepStats func(metadata []byte)
 

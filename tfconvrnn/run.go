@@ -296,6 +296,9 @@ type input struct {
 	schedule [][]int32
 	blank    *Blank
 	trace    *batchTrace
+	// computed, if not nil, is called with the result so far when it holds a layer's timestep, both
+	// by their places in the request.
+	computed func(so *result, layer, timestep int)
 }
 
 func (in *input) close() { in.frames.Close() }
@@ -343,6 +346,7 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 		return nil, err
 	}
 	if len(r.fetches)+len(r.targets) == 0 {
+		in.reportAll(r, res)
 		return res, nil
 	}
 	stimuli := len(in.schedule[0])
@@ -372,15 +376,31 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 	for i := range feeds {
 		feeds[i] = libtf.Feed{Output: feedOutputs[i], Tensor: feedTensors[i]}
 	}
+	stop, stopTrace = r.inSession.start(), in.trace.start(StageSession)
+	err = m.fetch(ctx, r, in, feeds, res)
+	stop()
+	stopTrace()
+	if err != nil {
+		libtf.CloseAll(res.tensors)
+		return nil, m.memoryError(closedError(err), stimuli)
+	}
+	m.constants.trim()
+	return res, nil
+}
+
+// fetch runs the session for a request, and adds what it computes to the result.
+func (m *Model) fetch(ctx context.Context, r *request, in *input, feeds []libtf.Feed, res *result) error {
 	fetches, err := m.outputs(r.fetches)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if in.computed != nil && len(r.targets) == 0 && m.stepStats == nil {
+		return m.fetchReporting(ctx, r, in, feeds, fetches, res)
 	}
 	targets, err := m.operations(r.targets)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	stop, stopTrace = r.inSession.start(), in.trace.start(StageSession)
 	if m.stepStats == nil {
 		res.tensors, err = m.saved.Session.Run(ctx, feeds, fetches, targets)
 	} else {
@@ -389,13 +409,10 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 			m.stepStats(metadata)
 		}
 	}
-	stop()
-	stopTrace()
-	if err != nil {
-		return nil, m.memoryError(closedError(err), stimuli)
+	if err == nil {
+		in.reportAll(r, res)
 	}
-	m.constants.trim()
-	return res, nil
+	return err
 }
 
 // memoryError says what a run that found no memory was: how many stimuli at once, where and with which limit.

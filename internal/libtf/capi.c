@@ -125,12 +125,17 @@ TF_Graph* libtf_new_graph(void) {
 }
 
 void libtf_import(TF_Graph* g, const void* graph_def, size_t len,
-                  const char* prefix, TF_Status* s) {
+                  const char* prefix, const char* const* names,
+                  const TF_Output* outputs, int num_outputs, TF_Status* s) {
   sigset_t before;
   block_signals(&before);
   TF_Buffer buffer = {graph_def, len, NULL};
   TF_ImportGraphDefOptions* options = table.TF_NewImportGraphDefOptions();
   table.TF_ImportGraphDefOptionsSetPrefix(options, prefix);
+  for (int i = 0; i < num_outputs; i++) {
+    table.TF_ImportGraphDefOptionsAddInputMapping(options, names[i], 0,
+                                                  outputs[i]);
+  }
   table.TF_GraphImportGraphDef(g, &buffer, options, s);
   table.TF_DeleteImportGraphDefOptions(options);
   restore_signals(&before);

@@ -52,6 +52,10 @@ typedef struct TF_Output {
     (o))                                                                      \
   X(void, , TF_ImportGraphDefOptionsSetPrefix,                                \
     (TF_ImportGraphDefOptions * o, const char* prefix), (o, prefix))          \
+  X(void, , TF_ImportGraphDefOptionsAddInputMapping,                          \
+    (TF_ImportGraphDefOptions * o, const char* name, int index,               \
+     TF_Output output),                                                       \
+    (o, name, index, output))                                                 \
   X(void, , TF_GraphImportGraphDef,                                           \
     (TF_Graph * g, const TF_Buffer* graph_def,                                \
      const TF_ImportGraphDefOptions* o, TF_Status* s),                        \
@@ -150,8 +154,10 @@ int libtf_describe(const TF_Tensor* t, int* type, size_t* bytes, void** data,
 
 TF_Graph* libtf_new_graph(void);
 
+// What nodes take from output 0 of names, they take from outputs of the graph.
 void libtf_import(TF_Graph* g, const void* graph_def, size_t len,
-                  const char* prefix, TF_Status* s);
+                  const char* prefix, const char* const* names,
+                  const TF_Output* outputs, int num_outputs, TF_Status* s);
 
 TF_Session* libtf_new_session(TF_Graph* g, const void* config, size_t len,
                               TF_Status* s);

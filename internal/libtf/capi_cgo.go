@@ -78,11 +78,17 @@ func newGraph() unsafe.Pointer { return unsafe.Pointer(C.libtf_new_graph()) }
 
 func deleteGraph(g unsafe.Pointer) { C.libtf_TF_DeleteGraph((*C.TF_Graph)(g)) }
 
-func importGraph(g unsafe.Pointer, graphDef []byte, prefix string) error {
+func importGraph(g unsafe.Pointer, graphDef []byte, prefix string, names []string, outputs []cOutput) error {
 	name := C.CString(prefix)
 	defer C.free(unsafe.Pointer(name))
+	cNames := make([]*C.char, len(names))
+	for i, n := range names {
+		cNames[i] = C.CString(n)
+		defer C.free(unsafe.Pointer(cNames[i]))
+	}
 	return withStatus("import a graph", func(s *C.TF_Status) {
-		C.libtf_import((*C.TF_Graph)(g), unsafe.Pointer(unsafe.SliceData(graphDef)), C.size_t(len(graphDef)), name, s)
+		C.libtf_import((*C.TF_Graph)(g), unsafe.Pointer(unsafe.SliceData(graphDef)), C.size_t(len(graphDef)), name,
+			unsafe.SliceData(cNames), (*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))), C.int(len(outputs)), s)
 	})
 }
 

@@ -30,7 +30,6 @@ func describeTensor(unsafe.Pointer) (DataType, []int64, unsafe.Pointer, int) {
 
 func newGraph() unsafe.Pointer                                  { return nil }
 func deleteGraph(unsafe.Pointer)                                {}
-func importGraph(unsafe.Pointer, []byte, string) error          { return ErrNoCgo }
 func operationByName(unsafe.Pointer, string) unsafe.Pointer     { return nil }
 func nextOperation(unsafe.Pointer, *uint64) unsafe.Pointer      { return nil }
 func describeOperation(unsafe.Pointer) (string, string, int)    { return "", "", 0 }
@@ -50,3 +49,5 @@ func traceSession(unsafe.Pointer, []cOutput, []unsafe.Pointer, []cOutput, []unsa
 func runSession(unsafe.Pointer, []cOutput, []unsafe.Pointer, []cOutput, []unsafe.Pointer) ([]unsafe.Pointer, error) {
 	return nil, ErrNoCgo
 }
+
+func importGraph(unsafe.Pointer, []byte, string, []string, []cOutput) error { return ErrNoCgo }

@@ -1,6 +1,7 @@
 package libtf
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"unsafe"
@@ -29,6 +30,11 @@ func NewGraph() (*Graph, error) {
 // Import adds the nodes of a serialised GraphDef, with prefix and a slash
 // before their names if prefix is not empty. On an error nothing was added.
 func (g *Graph) Import(graphDef []byte, prefix string) error {
+	return g.ImportWith(graphDef, prefix, nil)
+}
+
+// ImportWith is Import where nodes may take what the graph has: an input of a name in inputs is that output.
+func (g *Graph) ImportWith(graphDef []byte, prefix string, inputs map[string]Output) error {
 	const operation = "import a graph"
 	if strings.ContainsRune(prefix, 0) {
 		return invalid(operation, "prefix %q holds a zero byte", prefix)
@@ -40,7 +46,19 @@ func (g *Graph) Import(graphDef []byte, prefix string) error {
 		return err
 	}
 	defer g.handle.release()
-	return importGraph(g.handle.pointer, graphDef, prefix)
+	var names []string
+	var outputs []cOutput
+	for name, output := range inputs {
+		if strings.ContainsRune(name, 0) {
+			return invalid(operation, "input %q holds a zero byte", name)
+		}
+		c, err := output.check(fmt.Sprintf("%s: input %q", operation, name), g.handle)
+		if err != nil {
+			return err
+		}
+		names, outputs = append(names, name), append(outputs, c)
+	}
+	return importGraph(g.handle.pointer, graphDef, prefix, names, outputs)
 }
 
 // Operation returns the node with that name, or nil if there is none or the
