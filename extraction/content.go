@@ -177,9 +177,7 @@ func (o *outputContent) Layout(format features.Format) (*features.Layout, error)
 			Dimensions: append([]string{"timestep"}, l.reduction.Dimensions(l.Shape)...),
 			Layer:      &features.Layer{Timesteps: l.Timesteps, Driven: l.Driven},
 		}
-		if l.Selection != nil {
-			o.place(&streamed, l)
-		}
+		PlaceUnits(&streamed, l.Selection, !l.reduction.IsNone())
 		if info, err := o.Model.Layer(l.Name); err == nil && len(info.Areas) > 0 {
 			streamed.Layer.Region = info.Areas[0]
 		}
@@ -203,10 +201,14 @@ func (o *outputContent) Layout(format features.Format) (*features.Layout, error)
 	return layout, nil
 }
 
-// place says which units of a layer an array holds, as far as its reduction leaves that.
-func (o *outputContent) place(s *features.Streamed, l LayerReduction) {
-	at, last := *l.Selection, len(s.RowShape)-1
-	if !l.reduction.IsNone() {
+// PlaceUnits says of an array which units of a layer it holds, as far as a reduction leaves that; a selection of nil
+// is all units.
+func PlaceUnits(s *features.Streamed, selection *tfconvrnn.Selection, reduced bool) {
+	if selection == nil {
+		return
+	}
+	at, last := *selection, len(s.RowShape)-1
+	if reduced {
 		if s.Dimensions[last] != "channel" {
 			return // the provenance has it
 		}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tfconvrnn/go/internal/inferencepb"
@@ -31,9 +32,9 @@ func (s *Service) GRPC(options ...grpc.ServerOption) *grpc.Server {
 	server := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(int(s.options.MaxBody)), grpc.MaxSendMsgSize(int(min(s.options.MaxMemory, 1<<31-1))),
 		grpc.MaxConcurrentStreams(256), grpc.MaxHeaderListSize(32 << 10), grpc.ConnectionTimeout(10 * time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: 10 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(s.unary), grpc.ChainStreamInterceptor(s.stream),
+		grpc.ChainUnaryInterceptor(s.unary), grpc.ChainStreamInterceptor(s.stream), grpc.InTapHandle(s.tap),
 	}, options...)...)
 	inferencepb.RegisterGRPCInferenceServiceServer(server, &inferenceServer{service: s})
 	grpc_health_v1.RegisterHealthServer(server, &healthServer{service: s})
@@ -75,22 +76,24 @@ func (s *Service) grpcError(ctx context.Context, method string, err error) error
 	return st.Err()
 }
 
-// allowed checks the token.
-func (s *Service) allowed(ctx context.Context, method string) error {
-	if strings.HasPrefix(method, "/grpc.health.v1.") || strings.HasSuffix(method, "/ServerLive") || strings.HasSuffix(method, "/ServerReady") {
-		return nil
+// tap checks the token before a call's message is read, so that nobody without one makes the service keep it.
+func (s *Service) tap(ctx context.Context, call *tap.Info) (context.Context, error) {
+	if strings.HasPrefix(call.FullMethodName, "/grpc.health.v1.") || strings.HasSuffix(call.FullMethodName, "/ServerLive") ||
+		strings.HasSuffix(call.FullMethodName, "/ServerReady") {
+		return ctx, nil
 	}
 	header := ""
-	if values := metadata.ValueFromIncomingContext(ctx, "authorization"); len(values) > 0 {
+	if values := call.Header.Get("authorization"); len(values) > 0 {
 		header = values[0]
 	}
 	if s.authorized(header) {
-		return nil
+		return ctx, nil
 	}
-	return status.Error(codes.Unauthenticated, "this service needs a token: authorization: Bearer TOKEN")
+	s.metrics.answered("grpc", "refused", codes.Unauthenticated.String(), 0)
+	return ctx, status.Error(codes.Unauthenticated, "this service needs a token: authorization: Bearer TOKEN")
 }
 
-// unary checks, counts and guards a call.
+// unary counts and guards a call.
 func (s *Service) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
 	begin := time.Now()
 	defer func() {
@@ -104,22 +107,16 @@ func (s *Service) unary(ctx context.Context, request any, info *grpc.UnaryServer
 		s.metrics.answered("grpc", method, status.Code(err).String(), time.Since(begin))
 		s.options.Log.Debug("call", "method", info.FullMethod, "code", status.Code(err).String(), "seconds", time.Since(begin).Seconds())
 	}()
-	if err := s.allowed(ctx, info.FullMethod); err != nil {
-		return nil, err
-	}
 	return handler(ctx, request)
 }
 
-// stream checks a call of reflection or of watching health.
+// stream guards a call of reflection or of watching health.
 func (s *Service) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = s.grpcError(stream.Context(), info.FullMethod, s.engine.panicked(cause))
 		}
 	}()
-	if err := s.allowed(stream.Context(), info.FullMethod); err != nil {
-		return err
-	}
 	return handler(server, stream)
 }
 

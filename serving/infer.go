@@ -361,8 +361,8 @@ func (a *answering) about() *extraction.Provenance {
 	return about
 }
 
-// writeTime is how long a response may take to be written.
-func writeTime(bytes int64) time.Duration {
+// timeFor is how long a client may take to send or to read so many bytes.
+func (s *Service) timeFor(bytes int64) time.Duration {
 	const slowest = 1 << 20 // bytes a second
-	return 30*time.Second + time.Duration(bytes/slowest)*time.Second
+	return s.patience + time.Duration(bytes/slowest)*time.Second
 }

@@ -34,10 +34,52 @@ func parseJSON(text []byte, to any) error {
 	if err := decoder.Decode(to); err != nil {
 		return requestf("the JSON cannot be read: %w", err)
 	}
+	if name, twice := repeatedKey(text[:decoder.InputOffset()]); twice {
+		return requestf("the JSON has %q twice in one object", name)
+	}
 	if len(bytes.TrimSpace(text[decoder.InputOffset():])) > 0 {
 		return requestf("something follows the JSON; where it is binary data, the header Inference-Header-Content-Length says where it begins")
 	}
 	return nil
+}
+
+// repeatedKey finds a name that an object of valid JSON has twice, of which encoding/json would take the last.
+func repeatedKey(text []byte) (name string, twice bool) {
+	var objects []map[string]bool // nil for arrays
+	key := false                  // whether a string is a name
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{':
+			objects, key = append(objects, map[string]bool{}), true
+		case '[':
+			objects, key = append(objects, nil), false
+		case '}', ']':
+			objects, key = objects[:len(objects)-1], false
+		case ',':
+			key = objects[len(objects)-1] != nil
+		case ':':
+			key = false
+		case '"':
+			begin := i
+			for i++; text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+			if !key {
+				continue
+			}
+			if json.Unmarshal(text[begin:i+1], &name) != nil {
+				return "", false
+			}
+			names := objects[len(objects)-1]
+			if names[name] {
+				return name, true
+			}
+			names[name] = true
+		}
+	}
+	return "", false
 }
 
 // jsonParameters reads values of parameters.

@@ -46,8 +46,8 @@ func computing(ctx context.Context, t testing.TB, s *Service, p *plan, pixels []
 
 // held keeps the engine from beginning runs until the returned function is called.
 func held(s *Service) (free func()) {
-	s.engine.sessions <- struct{}{}
-	return sync.OnceFunc(func() { <-s.engine.sessions })
+	device := <-s.engine.devices
+	return sync.OnceFunc(func() { s.engine.devices <- device })
 }
 
 // eventually waits until images wait in the engine.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -30,7 +31,7 @@ func (s *Service) writeNPZ(w http.ResponseWriter, r *http.Request, p *personal) 
 	}
 	dir, err := os.MkdirTemp("", "tfconvrnn-serve-*")
 	if err != nil {
-		return err
+		return features.DiskError(err)
 	}
 	defer os.RemoveAll(dir)
 	name := filepath.Join(dir, "features.npz")
@@ -49,7 +50,7 @@ func (s *Service) writeNPZ(w http.ResponseWriter, r *http.Request, p *personal) 
 	w.Header().Set("Content-Type", npzType)
 	w.Header().Set("Content-Disposition", `attachment; filename="features.npz"`)
 	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime(info.Size()))) // a test's writer has none
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.timeFor(info.Size()))) // a test's writer has none
 	w.WriteHeader(http.StatusOK)
 	if _, err := io.Copy(w, file); err != nil {
 		return cut(err)
@@ -74,11 +75,13 @@ func (p *personal) layout(a *answering) (*features.Layout, error) {
 		Attributes: []features.Attribute{{Name: "provenance", Value: string(about)}},
 	}
 	for _, l := range a.plan.layers {
-		layout.Streamed = append(layout.Streamed, features.Streamed{
+		streamed := features.Streamed{
 			Name: l.Name, DataType: features.Float32, RowShape: append([]int{len(l.Timesteps)}, l.shape...),
 			Dimensions: append([]string{"timestep"}, l.reduction.Dimensions(l.Shape)...),
 			Layer:      &features.Layer{Timesteps: l.Timesteps, Driven: l.Driven},
-		})
+		}
+		extraction.PlaceUnits(&streamed, l.Selection, !l.reduction.IsNone())
+		layout.Streamed = append(layout.Streamed, streamed)
 	}
 	if a.plan.wish.logits {
 		layout.Streamed = append(layout.Streamed, features.Streamed{Name: outputLogits, DataType: features.Float32, RowShape: []int{tfconvrnn.Classes}, Dimensions: []string{"logit"}})

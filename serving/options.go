@@ -25,6 +25,9 @@ type Options struct {
 	MaxMemory int64
 	// MaxPixels is the most pixels of an encoded picture, 50 million if it is 0.
 	MaxPixels int
+	// AtOnce is how many runs are computed at once; 1 if it is 0. It is the number of devices that every model of the
+	// service is on (tfconvrnn.WithDevices): each of them computes one run.
+	AtOnce int
 	// Preprocessing says how encoded pictures become images unless a request says it.
 	Preprocessing tfconvrnn.Preprocessing
 	// Token, if not empty, is what requests must show: "Authorization: Bearer TOKEN", or as
@@ -53,6 +56,7 @@ func (o Options) withDefaults() Options {
 	}
 	def(&o.MaxBatch, 32)
 	def(&o.MaxQueue, 256)
+	def(&o.AtOnce, 1)
 	def(&o.MaxPixels, 50_000_000)
 	if o.MaxDelay == 0 {
 		o.MaxDelay = 5 * time.Millisecond

@@ -76,16 +76,31 @@ func (e *pageEngine) extract(ctx context.Context, r explorer.Request) (*tfconvrn
 	if err := t.enter(1); err != nil {
 		return nil, err
 	}
-	result, err := s.engine.compute(ctx, t, p, []tfconvrnn.Stimulus{r.Stimulus})
+	var f *tfconvrnn.Features
+	result, err := s.engine.computeReporting(ctx, t, p, []tfconvrnn.Stimulus{r.Stimulus}, func(so *result, layer, timestep int) {
+		if f == nil {
+			f = pageFeatures(&r, so, preprocessing)
+		}
+		if r.Computed != nil {
+			r.Computed(f, layer, timestep)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	f := &tfconvrnn.Features{Stimuli: []string{r.Stimulus.ID}, Failed: []error{nil}, Logits: result.logits, Provenance: p.asked.Provenance()}
-	f.Provenance.BatchSize, f.Provenance.Preprocessing = result.batches[0], preprocessing
-	for i, l := range p.layers {
-		f.Layers = append(f.Layers, tfconvrnn.LayerFeatures{LayerOutput: l.LayerOutput, Data: result.layers[i]})
+	whole := pageFeatures(&r, result, preprocessing)
+	whole.Logits, whole.Provenance.BatchSize = result.logits, result.batches[0]
+	return whole, nil
+}
+
+// pageFeatures are those of a result, in its memory.
+func pageFeatures(r *explorer.Request, of *result, preprocessing string) *tfconvrnn.Features {
+	f := &tfconvrnn.Features{Stimuli: []string{r.Stimulus.ID}, Failed: []error{nil}, Provenance: of.plan.asked.Provenance()}
+	f.Provenance.Preprocessing = preprocessing
+	for i, l := range of.plan.layers {
+		f.Layers = append(f.Layers, tfconvrnn.LayerFeatures{LayerOutput: l.LayerOutput, Data: of.layers[i]})
 	}
-	return f, nil
+	return f
 }
 
 // servePage serves the page when all models are loaded; before that browsers are told to come

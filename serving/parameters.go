@@ -32,6 +32,7 @@ var parameterHelp = [][2]string{
 	{"blank", "what is shown else: published, gray, black, white, R,G,B or #rrggbb"},
 	{"include_all_times", "whether to report all layers from timestep 0"},
 	{"include_logits", "whether to put out the decoded logits"},
+	{"select", "units of layers to put out, as LAYER=UNITS: center, (row,column) or channels(0,3,8-15), or a position and channels joined by +"},
 	{"reduce", "reductions of the features: gap, pool(k) or sparse(d,seed), for all layers or as LAYER=REDUCTION"},
 	{"top", "number of likeliest classes to put out"},
 	{"preprocess", "how pictures become 224×224, as extract's --preprocess"},
@@ -152,6 +153,27 @@ func (p parameters) texts(name string) ([]string, error) {
 	return texts, nil
 }
 
+// selections reads units of layers: several in a list, or one after the other: conv5,conv6=center,conv8=channels(0-9)
+// are two. The names of layers before a selection belong to it.
+func (p parameters) selections() (list []string, err error) {
+	texts, err := p.texts("select")
+	if err != nil {
+		return nil, err
+	}
+	layers := ""
+	for _, text := range texts {
+		if layers += text; !strings.Contains(text, "=") {
+			layers += ","
+			continue
+		}
+		list, layers = append(list, layers), ""
+	}
+	if layers != "" {
+		return nil, requestf("the parameter select ends in %s, whose units are not named, as in conv8=center", strings.TrimSuffix(layers, ","))
+	}
+	return list, nil
+}
+
 // splitOutside splits at the commas that are in no parentheses, without empty items.
 func splitOutside(text string) (items []string) {
 	depth, start := 0, 0
@@ -245,6 +267,9 @@ func (p parameters) outputs(s *settings, model savedmodels.Model) (err error) {
 		return err
 	}
 	if s.logits, err = p.boolean("include_logits"); err != nil {
+		return err
+	}
+	if s.selections, err = p.selections(); err != nil {
 		return err
 	}
 	if s.reductions, err = p.texts("reduce"); err != nil {

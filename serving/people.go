@@ -189,8 +189,8 @@ type classification struct {
 func (s *Service) classify(w http.ResponseWriter, r *http.Request) error {
 	overTime := false
 	p, done, err := s.personal(w, r, func(f *form, model *served, set *settings) (err error) {
-		if set.layersGiven || set.reductions != nil {
-			return requestf("classes come from the readout; leave out layers, areas and reduce, or ask /v1/extract")
+		if set.layersGiven || set.selections != nil || set.reductions != nil {
+			return requestf("classes come from the readout; leave out layers, areas, select and reduce, or ask /v1/extract")
 		}
 		set.layers, set.allTimesteps, set.logits = []string{readoutOf(model.model.Info())}, true, true
 		if set.top == 0 {

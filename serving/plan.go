@@ -29,19 +29,28 @@ type served struct {
 	combinations map[string]bool
 }
 
+// layerNames are those of all layers.
+func (s *served) layerNames() (names []string) {
+	for _, l := range s.model.Info().Layers {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
 // wish says what a request wants of each of its stimuli.
 type wish struct {
 	presentation  tfconvrnn.Presentation
 	layers        []string
 	allTimesteps  bool
 	logits        bool
+	selections    []string // as tfconvrnn.SelectUnits reads them
 	reductions    []string
 	preprocessing string // canonical; "" where there are no pictures to prepare
 }
 
 // options are the extraction's.
 func (w *wish) options() []tfconvrnn.ExtractOption {
-	options := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(w.presentation)}
+	options := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(w.presentation), tfconvrnn.SelectUnits(w.selections...)}
 	if len(w.layers) == 0 {
 		options = append(options, tfconvrnn.OnlyLogits())
 	} else {
@@ -104,7 +113,7 @@ func (s *served) plan(w wish, maxBatch int) (*plan, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(shown)
-	p.key = strings.Join([]string{s.name, strings.Join(w.layers, ","), fmt.Sprint(w.allTimesteps, w.logits, maxBatch), hex.EncodeToString(sum[:])}, "|")
+	p.key = strings.Join([]string{s.name, strings.Join(w.layers, ","), fmt.Sprint(w.allTimesteps, w.logits, maxBatch), strings.Join(w.selections, ";"), hex.EncodeToString(sum[:])}, "|")
 	return p, nil
 }
 
@@ -152,7 +161,8 @@ func (p *plan) choose(maxBatch int) error {
 		p.options = append(p.options, tfconvrnn.BatchSize(p.batch))
 		return nil
 	}
-	all := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(p.wish.presentation), tfconvrnn.AllTimesteps()}
+	all := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(p.wish.presentation), tfconvrnn.AllTimesteps(),
+		tfconvrnn.Layers(s.layerNames()...), tfconvrnn.SelectUnits(p.wish.selections...)}
 	if with, err := s.model.Plan(append(all, tfconvrnn.Logits())...); err == nil {
 		all = append(all, tfconvrnn.Logits())
 		p.batch = min(maxBatch, with.BatchSize())
@@ -190,6 +200,9 @@ type result struct {
 	logits []float32 // [stimuli, 1000]
 	// batches are the numbers of images of the runs that computed it.
 	batches []int
+	// taken says of each layer's timesteps whether their values are there already, nil unless the
+	// result is reported while it is computed.
+	taken [][]bool
 }
 
 func (p *plan) newResult(stimuli int) *result {
@@ -203,10 +216,39 @@ func (p *plan) newResult(stimuli int) *result {
 	return r
 }
 
+// takeTimestep copies what was computed of the only stimulus at a place of what is computed, and
+// returns the place of the result, or -1 if it is not asked for.
+func (r *result) takeTimestep(b *tfconvrnn.Batch, source, timestep int) (layer, step int, err error) {
+	layer = slices.IndexFunc(r.plan.layers, func(l plannedLayer) bool { return l.source == source })
+	if layer < 0 {
+		return -1, 0, nil
+	}
+	l := &r.plan.layers[layer]
+	if step = timestep - l.first; step < 0 || step >= len(l.Timesteps) || l.reducer != nil {
+		return -1, 0, nil
+	}
+	values, err := b.Feature(source, timestep, 0)
+	if err != nil {
+		return -1, 0, err
+	}
+	if r.taken == nil {
+		r.taken = make([][]bool, len(r.plan.layers))
+	}
+	if r.taken[layer] == nil {
+		r.taken[layer] = make([]bool, len(l.Timesteps))
+	}
+	copy(r.layers[layer][step*len(values):], values)
+	r.taken[layer][step] = true
+	return layer, step, nil
+}
+
 // take copies the values of a stimulus of a batch to their place.
 func (r *result) take(b *tfconvrnn.Batch, item, stimulus int, buffer []float32) (_ []float32, err error) {
 	for i := range r.plan.layers {
 		l := &r.plan.layers[i]
+		if r.taken != nil && !slices.Contains(r.taken[i], false) && len(r.taken[i]) > 0 {
+			continue // others read it already
+		}
 		dst := r.layers[i][stimulus*l.size : (stimulus+1)*l.size]
 		if l.reducer == nil {
 			if err := l.timesteps(b, item, func(values []float32) { dst = dst[copy(dst, values):] }); err != nil {

@@ -21,7 +21,13 @@ type job struct {
 	err             error
 	done            chan struct{} // closed when it is finished or err is set
 	began           time.Time     // of its first run
+	// report, if not nil, is called in the run with what the result holds so far.
+	report report
 }
+
+// report is told that a result, of one stimulus, holds a layer's timestep, both by their places.
+// What was reported does not change any more.
+type report func(so *result, layer, timestep int)
 
 // part is some stimuli of a job.
 type part struct {
@@ -52,8 +58,8 @@ func (q *queue) images() int {
 type engine struct {
 	options *Options
 	metrics *metrics
-	// sessions is how many runs are computed at once.
-	sessions chan struct{}
+	// devices has the places of the devices that are free, each of which computes a run.
+	devices chan int
 
 	mu     sync.Mutex
 	queues map[string]*queue
@@ -70,10 +76,13 @@ type engine struct {
 	stop     chan struct{}
 }
 
-func newEngine(options *Options, m *metrics, atOnce int) *engine {
+func newEngine(options *Options, m *metrics) *engine {
 	e := &engine{
-		options: options, metrics: m, sessions: make(chan struct{}, atOnce), queues: map[string]*queue{}, models: map[string]time.Time{},
+		options: options, metrics: m, devices: make(chan int, options.AtOnce), queues: map[string]*queue{}, models: map[string]time.Time{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
+	for device := range options.AtOnce {
+		e.devices <- device
 	}
 	e.group.Go(e.schedule)
 	return e
@@ -124,8 +133,7 @@ func (t *ticket) reserve(bytes int64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if t.bytes+bytes > e.options.MaxMemory {
-		return fmt.Errorf("%w: it and its results take %d MB, and the service has %d MB for all; ask for fewer images, layers or timesteps, or reduce them",
-			ErrTooLarge, (t.bytes+bytes)>>20, e.options.MaxMemory>>20)
+		return t.tooLarge(t.bytes + bytes)
 	}
 	if e.bytes+bytes > e.options.MaxMemory {
 		return e.busy(e.places)
@@ -133,6 +141,12 @@ func (t *ticket) reserve(bytes int64) error {
 	e.bytes += bytes
 	t.bytes += bytes
 	return nil
+}
+
+// tooLarge is the error of a request that takes so many bytes.
+func (t *ticket) tooLarge(bytes int64) error {
+	return fmt.Errorf("%w: it and its results take %d MB, and the service has %d MB for all; ask for fewer images, layers or timesteps, or reduce them",
+		ErrTooLarge, bytes>>20, t.engine.options.MaxMemory>>20)
 }
 
 // enter takes places for images.
@@ -163,10 +177,16 @@ func (t *ticket) release() {
 // compute waits for the results of stimuli for which the ticket holds places, which become
 // free as runs begin. When ctx is done before that, the job leaves.
 func (e *engine) compute(ctx context.Context, t *ticket, p *plan, stimuli []tfconvrnn.Stimulus) (*result, error) {
+	return e.computeReporting(ctx, t, p, stimuli, nil)
+}
+
+// computeReporting is compute that reports what is computed meanwhile, of a plan for batches of one
+// stimulus without reductions.
+func (e *engine) computeReporting(ctx context.Context, t *ticket, p *plan, stimuli []tfconvrnn.Stimulus, tell report) (*result, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	j := &job{plan: p, stimuli: stimuli, came: time.Now(), done: make(chan struct{})}
+	j := &job{plan: p, stimuli: stimuli, came: time.Now(), done: make(chan struct{}), report: tell}
 	e.mu.Lock()
 	t.places -= len(stimuli) // now the job's
 	q := e.queues[p.key]
@@ -256,14 +276,14 @@ func (e *engine) schedule() {
 			}
 			continue
 		}
-		e.sessions <- struct{}{}
+		device := <-e.devices
 		// Others may have come, or all have left, meanwhile.
 		q, parts, _, _ := e.next(time.Now(), true)
 		if q == nil {
-			<-e.sessions
+			e.devices <- device
 			continue
 		}
-		e.group.Go(func() { e.run(q, parts) })
+		e.group.Go(func() { e.run(q, parts, device) })
 	}
 }
 

@@ -1,6 +1,7 @@
 package serving
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -225,30 +226,51 @@ func (s *Service) begin(w http.ResponseWriter, r *http.Request) (t *ticket, done
 		t.release()
 		finished()
 	}
+	if r.ContentLength > s.options.MaxMemory {
+		done()
+		return nil, nil, t.tooLarge(r.ContentLength)
+	}
 	size := r.ContentLength
 	if size < 0 {
 		size = s.options.MaxBody
 	}
-	if err := t.reserve(size); err != nil {
-		done()
-		return nil, nil, err
-	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(writeTime(size))) // a test's writer has none
-	r.Body = http.MaxBytesReader(w, r.Body, s.options.MaxBody)
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.timeFor(size))) // a test's writer has none
+	r.Body = &bodyReader{ReadCloser: http.MaxBytesReader(w, r.Body, s.options.MaxBody), ticket: t}
 	return t, done, nil
+}
+
+// bodyStep is how much room is taken for a body at a time.
+const bodyStep = 256 << 10
+
+// bodyReader takes room for a body as it comes, so that one that is said to be large and never comes takes none.
+type bodyReader struct {
+	io.ReadCloser
+	ticket *ticket
+	room   int
+}
+
+// Read implements io.Reader.
+func (b *bodyReader) Read(p []byte) (int, error) {
+	if b.room == 0 {
+		if err := b.ticket.reserve(bodyStep); err != nil {
+			return 0, err
+		}
+		b.room = bodyStep
+	}
+	n, err := b.ReadCloser.Read(p[:min(len(p), b.room)])
+	b.room -= n
+	return n, err
 }
 
 // readBody reads a body whole.
 func readBody(r *http.Request) ([]byte, error) {
-	var body []byte
-	var err error
+	const known = 8 << 20 // that is believed before it has come
+	var body bytes.Buffer
 	if r.ContentLength >= 0 {
-		body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(r.Body, body)
-	} else {
-		body, err = io.ReadAll(r.Body)
+		body.Grow(int(min(r.ContentLength, known)) + bytes.MinRead)
 	}
-	return body, bodyError(err)
+	_, err := body.ReadFrom(r.Body)
+	return body.Bytes(), bodyError(err)
 }
 
 // bodyError says why a body could not be read.
@@ -259,6 +281,8 @@ func bodyError(err error) error {
 		return nil
 	case errors.As(err, &large):
 		return fmt.Errorf("%w: it may have %d bytes", ErrTooLarge, large.Limit)
+	case errors.Is(err, ErrBusy), errors.Is(err, ErrTooLarge):
+		return err
 	}
 	return requestf("the body cannot be read: %w", err)
 }
@@ -402,7 +426,7 @@ func (s *Service) writeREST(w http.ResponseWriter, response *inferResponse) erro
 	}
 	total := int64(len(head)) + max(binaryBytes, 0)
 	w.Header().Set("Content-Length", strconv.FormatInt(total, 10))
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime(total))) // a test's writer has none
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.timeFor(total))) // a test's writer has none
 	w.WriteHeader(http.StatusOK)
 	write := func(part []byte) error {
 		_, err := w.Write(part)

@@ -11,14 +11,14 @@ import (
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
-// run computes parts of jobs together. The next run begins as soon as this one's results are
+// run computes parts of jobs together on a device. Its next run begins as soon as this one's results are
 // there; they are copied and reduced meanwhile.
-func (e *engine) run(q *queue, parts []part) {
+func (e *engine) run(q *queue, parts []part, device int) {
 	freed := false
 	free := func() {
 		if !freed {
 			freed = true
-			<-e.sessions
+			e.devices <- device
 		}
 	}
 	begin := time.Now()
@@ -33,7 +33,7 @@ func (e *engine) run(q *queue, parts []part) {
 	first := e.number
 	e.number += len(stimuli)
 	e.mu.Unlock()
-	err := e.stream(parts, stimuli, first, func() {
+	err := e.stream(parts, stimuli, first, device, func() {
 		e.over(q, parts, len(stimuli), time.Since(begin))
 		free()
 	})
@@ -46,22 +46,15 @@ func (e *engine) run(q *queue, parts []part) {
 }
 
 // stream runs the stimuli and hands the results out. Computed is called when they are there.
-func (e *engine) stream(parts []part, stimuli []tfconvrnn.Stimulus, first int, computed func()) (err error) {
+func (e *engine) stream(parts []part, stimuli []tfconvrnn.Stimulus, first, device int, computed func()) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = e.panicked(cause)
 		}
 	}()
-	p := parts[0].job.plan
-	x := p.computed
-	if e.options.Trace != nil {
-		traced := tfconvrnn.Trace(func(s tfconvrnn.Span) {
-			s.First += first
-			e.options.Trace(s)
-		})
-		if x, err = p.served.model.Plan(append(slices.Clone(p.options), traced)...); err != nil {
-			return err
-		}
+	x, err := e.extraction(parts, first, device)
+	if err != nil {
+		return err
 	}
 	return x.Stream(context.Background(), slices.Values(stimuli), func(b *tfconvrnn.Batch) error {
 		computed()
@@ -81,6 +74,37 @@ func (e *engine) stream(parts []part, stimuli []tfconvrnn.Stimulus, first int, c
 		}
 		return nil
 	})
+}
+
+// extraction is what a run computes, with what watches it, on a device.
+func (e *engine) extraction(parts []part, first, device int) (*tfconvrnn.Extraction, error) {
+	j := parts[0].job
+	var watching []tfconvrnn.ExtractOption
+	if e.options.Trace != nil {
+		watching = append(watching, tfconvrnn.Trace(func(s tfconvrnn.Span) {
+			s.First += first
+			e.options.Trace(s)
+		}))
+	}
+	if j.report != nil && j.result != nil {
+		watching = append(watching, tfconvrnn.AsComputed(func(b *tfconvrnn.Batch, layer, timestep int) {
+			defer func() {
+				if cause := recover(); cause != nil {
+					e.panicked(cause)
+				}
+			}()
+			if i, t, err := j.result.takeTimestep(b, layer, timestep); err == nil && i >= 0 {
+				j.report(j.result, i, t)
+			}
+		}))
+	}
+	if e.options.AtOnce > 1 {
+		watching = append(watching, tfconvrnn.OnDevice(device))
+	}
+	if watching == nil {
+		return j.plan.computed, nil
+	}
+	return j.plan.served.model.Plan(append(slices.Clone(j.plan.options), watching...)...)
 }
 
 // over notes that a run is over and what may come again.

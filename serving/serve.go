@@ -34,7 +34,8 @@ type Listening struct {
 	// Drain is the longest that accepted requests may take when the service stops; a minute
 	// if it is 0.
 	Drain time.Duration
-	// Connections is the most connections of each address, 1024 if it is 0.
+	// Connections is the most connections of each address, 1024 if it is 0. Idle connections of HTTP beyond three
+	// quarters of them are closed.
 	Connections int
 	// Listening, if not nil, is called with the addresses when they are listened on.
 	Listening func(http, grpc net.Addr)
@@ -75,6 +76,8 @@ func (s *Service) Serve(ctx context.Context, l Listening) error {
 		l.Listening(addresses[0], addresses[1])
 	}
 	web := s.httpServer(certificate)
+	// A quarter of the places is left for connections that come while all do something.
+	web.ConnState = newIdleConnections(l.Connections * 3 / 4).changed
 	calls := s.grpcServer(certificate)
 	failed := make(chan error, 2)
 	if listeners[0] != nil {
@@ -126,7 +129,7 @@ func (s *Service) drain(web *http.Server, calls interface {
 func (s *Service) httpServer(certificate *tls.Config) *http.Server {
 	return &http.Server{
 		Handler: s, TLSConfig: certificate,
-		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 3 * time.Minute, MaxHeaderBytes: 32 << 10,
+		ReadHeaderTimeout: s.patience / 3, IdleTimeout: 3 * time.Minute, MaxHeaderBytes: 32 << 10,
 		ReadTimeout: 2 * time.Minute,
 		// What a handler sets lasts longer or shorter.
 		WriteTimeout: 10 * time.Minute,

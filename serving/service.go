@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tfconvrnn/go/internal/explorer"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -24,6 +25,8 @@ type Service struct {
 	metrics  *metrics
 	decoders chan struct{}
 	handler  http.Handler
+	// patience is how long clients may take beside the time that their bytes need.
+	patience time.Duration
 
 	mu       sync.RWMutex
 	models   map[string]*served
@@ -48,11 +51,11 @@ func New(names []string, options Options) (*Service, error) {
 		}
 	}
 	s := &Service{options: options.withDefaults(), names: slices.Clone(names), metrics: newMetrics(), models: map[string]*served{},
-		decoders: make(chan struct{}, runtime.GOMAXPROCS(0))}
+		decoders: make(chan struct{}, runtime.GOMAXPROCS(0)), patience: 30 * time.Second}
 	if _, err := s.options.Preprocessing.Canonical(); err != nil {
 		return nil, err
 	}
-	s.engine = newEngine(&s.options, s.metrics, 1)
+	s.engine = newEngine(&s.options, s.metrics)
 	s.metrics.watch(s.engine)
 	s.handler = s.routes()
 	return s, nil
@@ -67,13 +70,18 @@ func (s *Service) Add(ctx context.Context, model *tfconvrnn.Model) error {
 	if !slices.Contains(s.names, name) {
 		return fmt.Errorf("%w: %s is not one of the service's: %s", tfconvrnn.ErrUnknownModel, name, strings.Join(s.names, ", "))
 	}
+	if _, err := model.Plan(tfconvrnn.OnlyLogits(), tfconvrnn.OnDevice(s.options.AtOnce-1)); err != nil {
+		return fmt.Errorf("%s cannot compute %d runs at once: %w", name, s.options.AtOnce, err)
+	}
 	grey, err := tfconvrnn.FromUint8(slices.Repeat([]uint8{128}, imageValues))
 	if err != nil {
 		return err
 	}
 	readout := model.Info().Layers[len(model.Info().Layers)-1].Name
-	if _, err := model.Extract(ctx, grey, tfconvrnn.Layers(readout), tfconvrnn.BatchSize(1)); err != nil {
-		return err
+	for device := range s.options.AtOnce {
+		if _, err := model.Extract(ctx, grey, tfconvrnn.Layers(readout), tfconvrnn.BatchSize(1), tfconvrnn.OnDevice(device)); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

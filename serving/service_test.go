@@ -6,17 +6,20 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -163,6 +166,82 @@ func TestInferEqualsExtract(t *testing.T) {
 		}
 		assert.Equal(t, best, classes[2*i])
 	}
+}
+
+// Units of layers are selected with the words of extract's --select; requests that select others may wait together.
+func TestSelect(t *testing.T) {
+	s, url := newTestService(t, Options{})
+	pixels := randomPixels(2, 1)
+	ask := func(selected string) (int, *answer) {
+		return post(t, url+inferPath, "application/json", []byte(`{"parameters":{"layers":"conv4,conv5,imnetds","select":`+selected+`},"inputs":[`+imagesJSON(pixels)+`]}`))
+	}
+	want := extracted(t, pixels, tfconvrnn.Layers("conv4", "conv5", "imnetds"), tfconvrnn.SelectUnits("conv4,conv5=center+channels(3,0-1)", "imnetds=channels(7)"))
+	for _, selected := range []string{`"conv4,conv5=center+channels(3,0-1),imnetds=channels(7)"`, `["conv4,conv5=center+channels(3,0-1)","imnetds=channels(7)"]`} {
+		status, a := ask(selected)
+		require.Equal(t, http.StatusOK, status, a.Error)
+		for _, l := range want.Layers {
+			values, shape := outputOf[float32](t, a, l.Name)
+			assert.Equal(t, append([]int{2, len(l.Timesteps)}, l.Shape...), shape)
+			assert.Equal(t, l.Data, values, l.Name)
+		}
+	}
+	assert.Equal(t, []int{3}, want.Layers[0].Shape)
+	for selected, says := range map[string]string{
+		`"conv4"`: "ends in conv4", `"conv3=center"`: "conv3 are selected, which is not extracted", `"conv4=(99,0)"`: "positions",
+		`"conv4=center,conv4=center"`: "twice", `"conv4=middle"`: "middle", `7`: "string",
+	} {
+		status, a := ask(selected)
+		assert.Equal(t, http.StatusBadRequest, status, selected)
+		assert.Contains(t, a.Error, says, selected)
+	}
+	status, a := post(t, url+inferPath, "application/json", []byte(`{"parameters":{"select":"conv4=center"},"outputs":[{"name":"logits"}],"inputs":[`+imagesJSON(pixels)+`]}`))
+	assert.Equal(t, http.StatusBadRequest, status)
+	assert.Contains(t, a.Error, "not extracted")
+
+	// In one queue, or beyond the combinations that are kept, each gets its own.
+	model, err := s.model(testModel, "")
+	require.NoError(t, err)
+	center := wish{layers: []string{"conv5"}, selections: []string{"conv5=center"}}
+	other := wish{layers: []string{"conv5"}, selections: []string{"conv5=(0,0)"}}
+	for i := range maxCombinations {
+		model.combinations[fmt.Sprint(i)] = true
+	}
+	free := held(s)
+	var results []func() (*result, error)
+	for _, w := range []wish{center, other} {
+		p, err := model.plan(w, 32)
+		require.NoError(t, err)
+		results = append(results, computing(t.Context(), t, s, p, pixels))
+	}
+	eventuallyWaiting(t, s, 4)
+	free()
+	for i, w := range []wish{center, other} {
+		r, err := results[i]()
+		require.NoError(t, err)
+		assert.Equal(t, extracted(t, pixels, tfconvrnn.Layers("conv5"), tfconvrnn.SelectUnits(w.selections...)).Layers[0].Data, r.layers[0])
+	}
+}
+
+// A file of selected units says which they are, as extract's do.
+func TestSelectNPZ(t *testing.T) {
+	_, url := newTestService(t, Options{})
+	form, contentType := formBody(t, map[string]string{"layers": "conv4,conv5", "select": "conv4=center,conv5=channels(2,5)", "reduce": "conv5=gap", "format": "npz"},
+		map[string][]byte{"a.png": pngOf(t, randomPixels(1, 1))})
+	response, err := http.Post(url+"/v1/extract", contentType, bytes.NewReader(form))
+	require.NoError(t, err)
+	defer response.Body.Close()
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	name := filepath.Join(t.TempDir(), "a.npz")
+	content, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(name, content, 0o600))
+	file, err := features.OpenArrays(name)
+	require.NoError(t, err)
+	defer file.Close()
+	assert.Subset(t, file.Names(), []string{"conv4/row", "conv4/column", "conv5/channels"})
+	array, err := file.Array("conv5")
+	require.NoError(t, err)
+	assert.Equal(t, 2, array.Info().Shape[len(array.Info().Shape)-1])
 }
 
 // pngOf encodes the first image.

@@ -44,7 +44,7 @@ func newServe() *cobra.Command {
   /metrics              figures for Prometheus
 
 Requests that wait for the same model, layers and presentation are computed together. One
-run at a time takes all cores; the models take turns. The first Ctrl-C or SIGTERM stops
+run at a time takes all cores, or each GPU of --device gpu:0,gpu:1; the models take turns. The first Ctrl-C or SIGTERM stops
 accepting requests, finishes those that were accepted, and ends with exit code 0.
 
 Only this machine is let in, unless --token-file or --insecure-no-token is given.`,
@@ -177,6 +177,11 @@ func (s *serveCommand) check(cmd *cobra.Command) (err error) {
 	if s.options.Preprocessing, err = s.preprocessing(); err != nil {
 		return err
 	}
+	devices, err := s.gpuFlags.devices(s.device)
+	if err != nil {
+		return err
+	}
+	s.options.AtOnce = len(devices)
 	_, err = s.loadOptions(s.times)
 	return err
 }

@@ -203,6 +203,66 @@ func TestServeEndsUnderLoad(t *testing.T) {
 	t.Logf("%d requests answered, %d refused at the end", answered.Load(), refused.Load())
 }
 
+// A trace shows each run, with images numbered through all of them.
+func TestServeTrace(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "trace.json")
+	s := serveProcess(t, t.TempDir(), "--listen", "127.0.0.1:0", "--trace", name)
+	picture, err := os.ReadFile("../../testdata/pictures/chelsea.png")
+	require.NoError(t, err)
+	body := "--b\r\nContent-Disposition: form-data; name=\"picture\"; filename=\"a.png\"\r\n\r\n" + string(picture) + "\r\n--b--\r\n"
+	for range 3 {
+		response, err := http.Post("http://"+s.web+"/v1/classify", "multipart/form-data; boundary=b", strings.NewReader(body))
+		require.NoError(t, err)
+		response.Body.Close()
+		require.Equal(t, http.StatusOK, response.StatusCode)
+	}
+	assert.NoFileExists(t, name, "it is there when it is whole")
+	s.stop(t)
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	var events []struct {
+		Name, Ph string
+		Dur      float64
+		Args     map[string]any
+	}
+	require.NoError(t, json.Unmarshal(text, &events))
+	first := map[any]bool{}
+	for _, e := range events {
+		if strings.HasPrefix(e.Name, "run ") && e.Ph == "X" {
+			assert.Positive(t, e.Dur)
+			first[e.Args["first"]] = true
+		}
+	}
+	assert.Len(t, first, 3, "%s", text)
+}
+
+// A second signal does not wait for what was accepted.
+func TestServeEndsAtOnce(t *testing.T) {
+	s := serveProcess(t, t.TempDir(), "--listen", "127.0.0.1:0")
+	// A body that does not come keeps the service from ending.
+	connection, err := net.Dial("tcp", s.web)
+	require.NoError(t, err)
+	defer connection.Close()
+	_, err = io.WriteString(connection, "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100\r\n\r\n-")
+	require.NoError(t, err)
+	time.Sleep(100 * time.Millisecond)
+	require.NoError(t, s.command.Process.Signal(syscall.SIGTERM))
+	select {
+	case err := <-s.ended:
+		require.Fail(t, "it ended with a request that it had accepted", "%v", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	require.NoError(t, s.command.Process.Signal(syscall.SIGTERM))
+	select {
+	case err := <-s.ended:
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit)
+		assert.Equal(t, syscall.SIGTERM, exit.Sys().(syscall.WaitStatus).Signal())
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "it does not end")
+	}
+}
+
 // What is asked for by mistake is said before anything is loaded.
 func TestServeRefuses(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")

@@ -49,6 +49,10 @@ type Request struct {
 	Presentation tfconvrnn.Presentation
 	Layers       []string
 	Logits       bool
+	// Computed, if not nil, is called while the request is computed, when f holds a layer's timestep, both by their
+	// places in f, which is the same in all calls: the timesteps of each layer in order. What f holds does not change any
+	// more. It returns at once. An engine that does not know what it has before all is there does not call it.
+	Computed func(f *tfconvrnn.Features, layer, timestep int)
 }
 
 // Options returns those of tfconvrnn.Model.Extract that compute the request.
@@ -81,9 +85,6 @@ func (m *Model) layerNames() []string {
 	}
 	return names
 }
-
-// early returns the first of the layers, which are computed in a fraction of the time, and come before the others.
-func (m *Model) early() []string { return m.layerNames()[:max(1, len(m.Layers)/3)] }
 
 // featureBytes is the memory that the features of one stimulus take.
 func (m *Model) featureBytes(times int) int64 {

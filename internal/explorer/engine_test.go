@@ -30,6 +30,8 @@ type engine struct {
 	loaded map[string]*tfconvrnn.Model
 	// before, if not nil, is called before each request is computed.
 	before func(context.Context, explorer.Request) error
+	// computed, if not nil, is called when a layer's timestep was reported.
+	computed func(layer, timestep int)
 }
 
 func (e *engine) Models() []explorer.Model { return e.models }
@@ -40,7 +42,27 @@ func (e *engine) Extract(ctx context.Context, r explorer.Request) (*tfconvrnn.Fe
 			return nil, err
 		}
 	}
-	return e.loaded[r.Model].Extract(ctx, []tfconvrnn.Stimulus{r.Stimulus}, r.Options()...)
+	options := r.Options()
+	if r.Computed != nil {
+		x, err := e.loaded[r.Model].Plan(options...)
+		if err != nil {
+			return nil, err
+		}
+		f := &tfconvrnn.Features{}
+		for _, l := range x.Layers() {
+			f.Layers = append(f.Layers, tfconvrnn.LayerFeatures{LayerOutput: l, Data: make([]float32, len(l.Timesteps)*l.Size())})
+		}
+		options = append(options, tfconvrnn.AsComputed(func(b *tfconvrnn.Batch, layer, timestep int) {
+			if values, err := b.Feature(layer, timestep, 0); err == nil {
+				copy(f.Layers[layer].Data[timestep*len(values):], values)
+				r.Computed(f, layer, timestep)
+				if e.computed != nil {
+					e.computed(layer, timestep)
+				}
+			}
+		}))
+	}
+	return e.loaded[r.Model].Extract(ctx, []tfconvrnn.Stimulus{r.Stimulus}, options...)
 }
 
 // newEngine loads models with seeded weights.

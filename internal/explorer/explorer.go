@@ -23,9 +23,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -59,9 +59,6 @@ type Explorer struct {
 	mux     *http.ServeMux
 	// decoding holds a token of each picture that is being decoded.
 	decoding chan struct{}
-
-	mu      sync.Mutex
-	seconds map[string]float64 // that a timestep of a model took last
 }
 
 // New returns the handler of a page for the models of an engine. The caller closes it.
@@ -80,7 +77,7 @@ func New(engine Engine, options Options) *Explorer {
 	}
 	x := &Explorer{
 		engine: engine, options: options, runs: newRunStore(options.Memory, options.Expiry), pages: embeddedFiles(), mux: http.NewServeMux(),
-		decoding: make(chan struct{}, decodedAtOnce), seconds: map[string]float64{},
+		decoding: make(chan struct{}, decodedAtOnce),
 	}
 	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /{$}":                              x.pages.index,
@@ -139,6 +136,8 @@ func (x *Explorer) errorText(r *http.Request, err error) (text string, status in
 	case errors.Is(err, tfconvrnn.ErrPresentation), errors.Is(err, tfconvrnn.ErrImages), errors.Is(err, tfconvrnn.ErrOption),
 		errors.Is(err, tfconvrnn.ErrUnreadable):
 		return err.Error(), http.StatusUnprocessableEntity
+	case errors.Is(err, features.ErrNoSpace):
+		return "the server's disk is full", http.StatusInsufficientStorage
 	case r.Context().Err() != nil:
 		return "the request was given up", 499
 	}

@@ -1,6 +1,7 @@
 package explorer_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -77,18 +78,25 @@ func (a *answered) find(t testing.TB, name string, value any) {
 	require.Fail(t, "no event "+name, "%s", a.body)
 }
 
-// respond posts a picture and what is asked.
-func respond(t testing.TB, server *httptest.Server, picture []byte, ask string) *answered {
+// respondForm is what respond takes.
+func respondForm(t testing.TB, picture []byte, ask string) (form *bytes.Buffer, contentType string) {
 	t.Helper()
-	var form bytes.Buffer
-	parts := multipart.NewWriter(&form)
+	form = &bytes.Buffer{}
+	parts := multipart.NewWriter(form)
 	require.NoError(t, parts.WriteField("request", ask))
 	file, err := parts.CreateFormFile("picture", "picture.png")
 	require.NoError(t, err)
 	_, err = file.Write(picture)
 	require.NoError(t, err)
 	require.NoError(t, parts.Close())
-	answer, err := server.Client().Post(server.URL+"/explorer/respond", parts.FormDataContentType(), &form)
+	return form, parts.FormDataContentType()
+}
+
+// respond posts a picture and what is asked.
+func respond(t testing.TB, server *httptest.Server, picture []byte, ask string) *answered {
+	t.Helper()
+	form, contentType := respondForm(t, picture, ask)
+	answer, err := server.Client().Post(server.URL+"/explorer/respond", contentType, form)
 	require.NoError(t, err)
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
@@ -200,11 +208,8 @@ func TestRunEqualsExtract(t *testing.T) {
 	want, err := e.loaded[model].Extract(t.Context(), images, tfconvrnn.AllTimesteps(), tfconvrnn.BatchSize(1), tfconvrnn.WithPresentation(tfconvrnn.Neural()), tfconvrnn.Logits())
 	require.NoError(t, err)
 
-	var names []string
-	for _, e := range a.events {
-		names = append(names, e.name)
-	}
-	assert.Equal(t, []string{"run", "stage", "layer", "layer", "stage", "layer", "layer", "layer", "layer", "classes", "decision", "done"}, names)
+	assert.Equal(t, "run", a.events[0].name)
+	assert.Equal(t, []string{"decision", "done"}, []string{a.events[len(a.events)-2].name, a.events[len(a.events)-1].name})
 	var plan struct {
 		Untrained bool
 		Schedule  []int
@@ -217,6 +222,7 @@ func TestRunEqualsExtract(t *testing.T) {
 	assert.True(t, plan.Untrained)
 	assert.Equal(t, 5, plan.Layers[5].DrivenFrom)
 	assert.Equal(t, []int{0, -1}, plan.Schedule[9:11])
+	had := map[string]int{}
 	for _, e := range a.events {
 		if e.name != "layer" {
 			continue
@@ -228,7 +234,9 @@ func TestRunEqualsExtract(t *testing.T) {
 		require.NoError(t, json.Unmarshal(e.data, &got))
 		l, err := want.Layer(got.Layer)
 		require.NoError(t, err)
-		for ts := range 26 {
+		require.Greater(t, len(got.Mean), had[got.Layer], "every event has something new")
+		had[got.Layer] = len(got.Mean)
+		for ts := range got.Mean {
 			var sum float64
 			for _, v := range l.At(0, ts) {
 				sum += float64(v)
@@ -236,6 +244,7 @@ func TestRunEqualsExtract(t *testing.T) {
 			require.InDelta(t, sum/float64(l.Size()), got.Mean[ts], 1e-9)
 		}
 	}
+	assert.Equal(t, map[string]int{"conv1": 26, "conv2": 26, "conv3": 26, "conv4": 26, "conv5": 26, "imnetds": 26}, had)
 	var decision struct {
 		Timestep int
 		Classes  []struct{ Index int }
@@ -279,6 +288,65 @@ func TestRunEqualsExtract(t *testing.T) {
 			assert.Contains(t, file.Names(), name)
 		}
 	})
+}
+
+// What is computed comes while the rest is computed: layers are drawn when they are there.
+func TestLayersArrive(t *testing.T) {
+	e := newEngine(t, model)
+	server := serve(t, e, explorer.Options{})
+	// The run stops when conv1 is there, and goes on when somebody has seen it.
+	stopped, goOn := make(chan struct{}), make(chan struct{})
+	e.computed = func(layer, timestep int) {
+		if layer == 0 && timestep == 25 {
+			close(stopped)
+			<-goOn
+		}
+	}
+	form, contentType := respondForm(t, photograph(t, "chelsea.png"), neural)
+	answer, err := server.Client().Post(server.URL+"/explorer/respond", contentType, form)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	<-stopped
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, 1<<20)
+	var id string
+	seen := map[string]int{}
+	next := func() bool {
+		if !lines.Scan() {
+			return false
+		}
+		var data struct {
+			Run, Layer string
+			Mean       []float64
+		}
+		if text, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+			require.NoError(t, json.Unmarshal([]byte(text), &data))
+			if data.Run != "" {
+				id = data.Run
+			}
+			if data.Layer != "" {
+				seen[data.Layer] = len(data.Mean)
+			}
+		}
+		return true
+	}
+	for seen["conv1"] < 26 {
+		require.True(t, next())
+	}
+	m := readMaps(t, get(t, server, "/explorer/runs/"+id+"/maps?layer=conv1&count=2", 200))
+	assert.Equal(t, 26, m.Times)
+	assert.Less(t, seen["imnetds"], 26)
+	get(t, server, "/explorer/runs/"+id+"/maps?layer=conv5&count=2", 409)
+	get(t, server, "/explorer/runs/"+id+"/recipe", 409)
+	get(t, server, "/explorer/runs/"+id+"/features.npz", 409)
+	get(t, server, "/explorer/runs/"+id+"/similarity?other="+id, 409)
+	get(t, server, "/explorer/runs/"+id+"/maps?layer=conv77", 404)
+	close(goOn)
+	for next() {
+	}
+	assert.Equal(t, 26, seen["imnetds"])
+	get(t, server, "/explorer/runs/"+id+"/maps?layer=conv5&count=2", 200)
+	get(t, server, "/explorer/runs/"+id+"/recipe", 200)
 }
 
 func checkMaps(t *testing.T, server *httptest.Server, id string, want *tfconvrnn.Features) {
@@ -454,19 +522,12 @@ func TestGoneClientFreesItsMemory(t *testing.T) {
 		cancelled <- ctx.Err()
 		return ctx.Err()
 	}
-	var form bytes.Buffer
-	parts := multipart.NewWriter(&form)
-	require.NoError(t, parts.WriteField("request", `{"model":"timedecay_shallow","presentation":{"times":10,"episodes":[[0,1]]}}`))
-	file, err := parts.CreateFormFile("picture", "a.png")
-	require.NoError(t, err)
-	_, err = file.Write(photograph(t, "chelsea.png"))
-	require.NoError(t, err)
-	require.NoError(t, parts.Close())
+	form, contentType := respondForm(t, photograph(t, "chelsea.png"), `{"model":"timedecay_shallow","presentation":{"times":10,"episodes":[[0,1]]}}`)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/explorer/respond", &form)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/explorer/respond", form)
 	require.NoError(t, err)
-	request.Header.Set("Content-Type", parts.FormDataContentType())
+	request.Header.Set("Content-Type", contentType)
 	answer, err := server.Client().Do(request)
 	if err == nil {
 		_, err = io.Copy(io.Discard, answer.Body)

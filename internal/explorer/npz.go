@@ -27,7 +27,7 @@ func (x *Explorer) npz(w http.ResponseWriter, r *http.Request) error {
 	}
 	dir, err := os.MkdirTemp("", "tfconvrnn-explorer-")
 	if err != nil {
-		return err
+		return features.DiskError(err)
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "features.npz")
@@ -48,7 +48,11 @@ func (x *Explorer) npz(w http.ResponseWriter, r *http.Request) error {
 
 // writeNPZ writes layers of a run, and what was decoded, to a file.
 func (r *run) writeNPZ(ctx context.Context, path string, layers []string) error {
-	provenance := r.features.Provenance
+	all, err := r.all()
+	if err != nil {
+		return err
+	}
+	provenance := all.Provenance
 	provenance.Layers = layers
 	text, err := json.Marshal(struct {
 		tfconvrnn.Provenance
@@ -63,8 +67,8 @@ func (r *run) writeNPZ(ctx context.Context, path string, layers []string) error 
 		Attributes: []features.Attribute{{Name: "provenance", Value: string(text)}},
 	}
 	var rows [][]float32
-	for i := range r.features.Layers {
-		l := &r.features.Layers[i]
+	for i := range all.Layers {
+		l := &all.Layers[i]
 		if !slices.Contains(layers, l.Name) {
 			continue
 		}
@@ -78,11 +82,11 @@ func (r *run) writeNPZ(ctx context.Context, path string, layers []string) error 
 		})
 		rows = append(rows, l.Data)
 	}
-	if r.features.Logits != nil {
+	if all.Logits != nil {
 		layout.Streamed = append(layout.Streamed, features.Streamed{
-			Name: "logits", DataType: features.Float32, RowShape: []int{len(r.features.Logits)}, Dimensions: []string{"logit"},
+			Name: "logits", DataType: features.Float32, RowShape: []int{len(all.Logits)}, Dimensions: []string{"logit"},
 		})
-		rows = append(rows, r.features.Logits)
+		rows = append(rows, all.Logits)
 	}
 	out, err := features.Create(path, features.NPZ, layout, features.Options{})
 	if err != nil {

@@ -25,11 +25,15 @@ func (x *Explorer) recipe(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	command, err := a.command(layers)
+	all, err := a.all()
 	if err != nil {
 		return err
 	}
-	program, err := a.program(layers)
+	command, err := a.command(all, layers)
+	if err != nil {
+		return err
+	}
+	program, err := a.program(all, layers)
 	if err != nil {
 		return err
 	}
@@ -59,12 +63,12 @@ func (r *run) output() string {
 var unsafeInNames = regexp.MustCompile(`[^\pL\pN._-]+`)
 
 // command returns the extract command.
-func (r *run) command(layers []string) (string, error) {
+func (r *run) command(all *tfconvrnn.Features, layers []string) (string, error) {
 	shown, err := r.shown.flags(&r.model)
 	if err != nil {
 		return "", err
 	}
-	p := &r.features.Provenance
+	p := &all.Provenance
 	names := strings.Join(layers, ",")
 	if len(layers) == len(r.model.Layers) {
 		names = "all"
@@ -74,7 +78,7 @@ func (r *run) command(layers []string) (string, error) {
 		words = append(words, "--weights", r.model.Weights)
 	}
 	words = append(words, "--layers", names, "--include-all-times")
-	if r.features.Logits != nil {
+	if all.Logits != nil {
 		words = append(words, "--include-logits")
 	}
 	words = append(words, shown...)
@@ -159,7 +163,7 @@ func main() {
 `))
 
 // program returns a Go program that computes the same.
-func (r *run) program(layers []string) (string, error) {
+func (r *run) program(all *tfconvrnn.Features, layers []string) (string, error) {
 	presentation, blank, err := r.shown.code(&r.model)
 	if err != nil {
 		return "", err
@@ -170,7 +174,7 @@ func (r *run) program(layers []string) (string, error) {
 		Logits                                             bool
 	}{
 		Title: fmt.Sprintf("The response of %s to %q: the mean of each layer over time.", r.model.Name, r.name),
-		Model: strconv.Quote(r.model.Name), Picture: strconv.Quote(r.path), Presentation: presentation, Logits: r.features.Logits != nil,
+		Model: strconv.Quote(r.model.Name), Picture: strconv.Quote(r.path), Presentation: presentation, Logits: all.Logits != nil,
 	}
 	quoted := make([]string, len(layers))
 	for i, name := range layers {
@@ -180,7 +184,7 @@ func (r *run) program(layers []string) (string, error) {
 	if blank {
 		data.Blank = strconv.Quote(r.shown.Blank)
 	}
-	p := &r.features.Provenance
+	p := &all.Provenance
 	option := func(format string, arguments ...any) {
 		data.Load = append(data.Load, "tfconvrnn."+fmt.Sprintf(format, arguments...))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -62,8 +63,8 @@ func (x *Explorer) readAsk(w http.ResponseWriter, r *http.Request) (a ask, pixel
 	return a, pixels, err
 }
 
-// respond computes a run and streams what it is made of as server-sent events: run, stage, layer, classes, decision,
-// done, or error.
+// respond computes a run and streams what it is made of as server-sent events: run, layer and classes as they are computed,
+// each with all timesteps so far, decision, done, or error.
 func (x *Explorer) respond(w http.ResponseWriter, r *http.Request) error {
 	a, pixels, err := x.readAsk(w, r)
 	if err != nil {
@@ -87,22 +88,21 @@ func (x *Explorer) respond(w http.ResponseWriter, r *http.Request) error {
 	if source, ok := x.pages.sources[hash]; ok {
 		path = source
 	}
-	bytes := m.featureBytes(a.Presentation.Times)
-	if err := x.runs.reserve(bytes); err != nil {
-		return err
-	}
 	c := &computation{
 		explorer: x, events: newEvents(w), stimulus: stimuli[0],
-		run: &run{id: newID(), model: m, shown: a.Presentation, presentation: presentation, name: a.Name, path: path, hash: hash},
+		run: &run{id: newID(), model: m, shown: a.Presentation, presentation: presentation, name: a.Name, path: path, hash: hash, have: map[string]int{}},
+	}
+	if err := x.runs.begin(c.run, m.featureBytes(a.Presentation.Times)); err != nil {
+		return err
 	}
 	began := time.Now()
-	if err := c.compute(r.Context()); err != nil {
-		x.runs.release(bytes)
+	err = c.compute(r.Context())
+	x.runs.end(c.run, err == nil)
+	if err != nil {
 		text, status := x.errorText(r, err)
 		c.events.send("error", map[string]any{"error": text, "status": status})
 		return nil
 	}
-	x.runs.put(c.run, bytes)
 	c.events.send("done", map[string]any{"run": c.run.id, "seconds": time.Since(began).Seconds()})
 	return nil
 }
@@ -113,6 +113,9 @@ type computation struct {
 	events   *events
 	stimulus tfconvrnn.Stimulus
 	run      *run
+	// summaries are those of the layers so far, and changed those that were not sent yet.
+	summaries map[string]*layerSummary
+	changed   []string
 }
 
 // layerPlan says of a layer what is known before it is computed.
@@ -133,10 +136,12 @@ func drivenFrom(l *tfconvrnn.LayerOutput) *int {
 	return nil
 }
 
-// compute computes all layers, the first ones by themselves before, since they come soon, and says what it finds.
+// compute computes all layers, and says what it finds as soon as it is there.
 func (c *computation) compute(ctx context.Context) error {
 	m := &c.run.model
 	request := Request{Model: m.Name, Stimulus: c.stimulus, Presentation: c.run.presentation, Layers: m.layerNames()}
+	// A decoder that begins late has nothing to say about a short presentation.
+	request.Logits = m.Decoder.Decoder == "last" || c.run.times() > tfconvrnn.FirstDecodedTimestep
 	_, outputs, err := tfconvrnn.Outputs(m.Model, request.Options()...)
 	if err != nil {
 		return err
@@ -146,35 +151,18 @@ func (c *computation) compute(ctx context.Context) error {
 		plan[i] = layerPlan{outputs[i].Name, outputs[i].Shape, drivenFrom(&outputs[i])}
 	}
 	c.events.send("run", map[string]any{
-		"model": m.Name, "untrained": m.Untrained, "weights": m.Weights, "presentation": c.run.presentation.String(),
+		"run": c.run.id, "model": m.Name, "untrained": m.Untrained, "weights": m.Weights, "presentation": c.run.presentation.String(),
 		"times": c.run.times(), "schedule": c.run.presentation.Schedule(1), "layers": plan,
 	})
-	first := request
-	first.Layers = m.early()
-	early, err := c.extract(ctx, "first", first)
+	c.summaries = map[string]*layerSummary{}
+	if err := c.follow(ctx, request); err != nil {
+		return err
+	}
+	all, err := c.run.all()
 	if err != nil {
 		return err
 	}
-	for i := range early.Layers {
-		c.events.send("layer", summarize(&early.Layers[i]))
-	}
-	// A decoder that begins late has nothing to say about a short presentation.
-	request.Logits = m.Decoder.Decoder == "last" || c.run.times() > tfconvrnn.FirstDecodedTimestep
-	if c.run.features, err = c.extract(ctx, "all", request); err != nil {
-		return err
-	}
-	return c.report(len(first.Layers))
-}
-
-// report says what all layers hold, but those that were reported before.
-func (c *computation) report(before int) error {
-	f := c.run.features
-	readout := &f.Layers[len(f.Layers)-1]
-	for i := before; i < len(f.Layers); i++ {
-		c.events.send("layer", summarize(&f.Layers[i]))
-	}
-	c.events.send("classes", classesOverTime(readout))
-	d, err := decide(&c.run.model, readout, f.Logits)
+	d, err := decide(m, &all.Layers[len(all.Layers)-1], all.Logits)
 	if err != nil {
 		return err
 	}
@@ -182,38 +170,89 @@ func (c *computation) report(before int) error {
 	return nil
 }
 
-// extract has the engine compute a request, and keeps the connection alive meanwhile.
-func (c *computation) extract(ctx context.Context, stage string, r Request) (*tfconvrnn.Features, error) {
-	x, key := c.explorer, fmt.Sprint(r.Model, " ", stage)
-	x.mu.Lock()
-	expected := x.seconds[key] * float64(c.run.times())
-	x.mu.Unlock()
-	c.events.send("stage", map[string]any{"stage": stage, "layers": r.Layers, "expected_seconds": expected})
+// How often a run says what it has computed meanwhile, and that it lives.
+const (
+	tellInterval  = 100 * time.Millisecond
+	aliveInterval = 5 * time.Second
+)
+
+// follow has the engine compute a request, and says meanwhile what there is.
+func (c *computation) follow(ctx context.Context, r Request) error {
+	type computed struct {
+		features        *tfconvrnn.Features
+		layer, timestep int
+	}
 	type result struct {
 		features *tfconvrnn.Features
 		err      error
 	}
-	began, results := time.Now(), make(chan result, 1)
+	// All that can come finds room, so that the engine never waits for a client.
+	parts, results := make(chan computed, len(r.Layers)*c.run.times()), make(chan result, 1)
+	r.Computed = func(f *tfconvrnn.Features, layer, timestep int) {
+		select {
+		case parts <- computed{f, layer, timestep}:
+		default:
+		}
+	}
 	go func() {
-		f, err := x.engine.Extract(ctx, r)
+		f, err := c.explorer.engine.Extract(ctx, r)
 		results <- result{f, err}
 	}()
-	alive := time.NewTicker(5 * time.Second)
+	alive, tell := time.NewTicker(aliveInterval), time.NewTicker(tellInterval)
 	defer alive.Stop()
+	defer tell.Stop()
 	for {
 		select {
+		case p := <-parts:
+			c.note(p.features, p.layer, p.timestep)
+		case <-tell.C:
+			c.tell()
 		case <-alive.C:
 			c.events.comment()
 		case r := <-results:
 			if r.err != nil {
-				return nil, r.err
+				return r.err
 			}
-			x.mu.Lock()
-			x.seconds[key] = time.Since(began).Seconds() / float64(c.run.times())
-			x.mu.Unlock()
-			return r.features, nil
+			for i := range r.features.Layers {
+				for t := range r.features.Layers[i].Timesteps {
+					c.note(r.features, i, t)
+				}
+			}
+			c.run.finish(r.features)
+			c.tell()
+			return nil
 		}
 	}
+}
+
+// note takes in a timestep of a layer, unless it is known.
+func (c *computation) note(f *tfconvrnn.Features, layer, timestep int) {
+	l := &f.Layers[layer]
+	s := c.summaries[l.Name]
+	if s == nil {
+		s = &layerSummary{Layer: l.Name}
+		c.summaries[l.Name] = s
+	}
+	if timestep != len(s.Mean) {
+		return
+	}
+	s.add(c.run.computed(f, layer, timestep), timestep)
+	if !slices.Contains(c.changed, l.Name) {
+		c.changed = append(c.changed, l.Name)
+	}
+}
+
+// tell sends what is new.
+func (c *computation) tell() {
+	readout := c.run.model.Layers[len(c.run.model.Layers)-1].Name
+	for _, name := range c.changed {
+		s := c.summaries[name]
+		c.events.send("layer", s)
+		if name == readout {
+			c.events.send("classes", classesOverTime(c.run.soFar(name)))
+		}
+	}
+	c.changed = nil
 }
 
 // events writes server-sent events.

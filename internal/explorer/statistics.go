@@ -9,7 +9,7 @@ import (
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
-// layerSummary is a layer's response over time, for every timestep from 0 on.
+// layerSummary is a layer's response over time, for every timestep from 0 on, as far as it is computed.
 type layerSummary struct {
 	Layer string `json:"layer"`
 	// Mean and Deviation are the mean and the standard deviation over all units.
@@ -20,21 +20,21 @@ type layerSummary struct {
 	Greatest float32 `json:"greatest"`
 }
 
-func summarize(l *tfconvrnn.LayerFeatures) layerSummary {
-	s := layerSummary{Layer: l.Name, Least: l.Data[0], Greatest: l.Data[0]}
-	for t := range l.Timesteps {
-		values := at(l, t)
-		var sum, squares float64
-		for _, v := range values {
-			sum += float64(v)
-			squares += float64(v) * float64(v)
-			s.Least, s.Greatest = min(s.Least, v), max(s.Greatest, v)
-		}
-		n := float64(len(values))
-		s.Mean = append(s.Mean, sum/n)
-		s.Deviation = append(s.Deviation, math.Sqrt(max(0, squares/n-sum/n*(sum/n))))
+// add takes in the next timestep.
+func (s *layerSummary) add(l *tfconvrnn.LayerFeatures, timestep int) {
+	values := at(l, timestep)
+	if timestep == 0 {
+		s.Least, s.Greatest = values[0], values[0]
 	}
-	return s
+	var sum, squares float64
+	for _, v := range values {
+		sum += float64(v)
+		squares += float64(v) * float64(v)
+		s.Least, s.Greatest = min(s.Least, v), max(s.Greatest, v)
+	}
+	n := float64(len(values))
+	s.Mean = append(s.Mean, sum/n)
+	s.Deviation = append(s.Deviation, math.Sqrt(max(0, squares/n-sum/n*(sum/n))))
 }
 
 // at returns a layer's values at a timestep of the only stimulus; all timesteps are there.

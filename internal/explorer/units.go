@@ -66,10 +66,17 @@ func (x *Explorer) similarity(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	all, err := a.all()
+	if err != nil {
+		return err
+	}
+	if _, err := b.all(); err != nil {
+		return err
+	}
 	times := min(a.times(), b.times())
 	list := []likeness{}
-	for i := range a.features.Layers {
-		list = append(list, compareLayers(a, b, &a.features.Layers[i], times))
+	for i := range all.Layers {
+		list = append(list, compareLayers(a, b, &all.Layers[i], times))
 	}
 	return writeJSON(w, map[string]any{"times": times, "layers": list})
 }

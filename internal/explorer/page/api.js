@@ -16,7 +16,7 @@
  * @typedef {{decoder: string, timestep: number|null, driven: boolean, confidence?: number, threshold?: number, reached: boolean,
  *   classes: Class[], names: string[]}} Decision
  * @typedef {{name: string, shape: number[], driven_from: number|null}} LayerPlan
- * @typedef {{model: string, untrained: boolean, presentation: string, times: number, schedule: number[], layers: LayerPlan[]}} Plan
+ * @typedef {{run: string, model: string, untrained: boolean, presentation: string, times: number, schedule: number[], layers: LayerPlan[]}} Plan
  * @typedef {{id: string, plan: Plan, layers: Map<string, LayerSummary>, classes: {top: Class[][], curves: ClassCurve[]}|null,
  *   decision: Decision|null, seconds: number}} Run
  * @typedef {{part: string, zero: number, steps: number[], clipped: number, bytes: Uint8Array}} MapPart
@@ -24,6 +24,19 @@
  */
 
 const base = new URL('explorer/', document.baseURI);
+
+/** Whether a run has all timesteps of a layer. @param {Run|null} run @param {string} layer */
+export function hasLayer(run, layer) {
+  return !!run && run.layers.get(layer)?.mean.length === run.plan.times;
+}
+
+/** How much of a run is there, 0 … 1. @param {Run|null} run */
+export function share(run) {
+  if (!run?.plan.times) return 0;
+  let had = 0;
+  for (const l of run.layers.values()) had += l.mean.length;
+  return had / (run.plan.times * run.plan.layers.length);
+}
 
 /** An answer that says what is wrong. */
 export class Refusal extends Error {
@@ -83,7 +96,7 @@ export async function preview(file) {
 }
 
 /**
- * Computes a run. The callback is called when something of it has come.
+ * Computes a run. The callback is called when something of it has come: a layer comes again with every timestep that is computed.
  * @param {string} model @param {Picture} picture @param {Presentation} presentation
  * @param {(run: Run, event: string, data: any) => void} progress @param {AbortSignal} signal
  * @returns {Promise<Run>}
@@ -94,10 +107,11 @@ export async function respond(model, picture, presentation, progress, signal) {
   form.append('picture', picture.file, 'picture.png');
   const response = await ask('respond', { method: 'POST', body: form, signal });
   /** @type {Run} */
-  const run = { id: '', plan: { model, untrained: false, presentation: '', times: 0, schedule: [], layers: [] }, layers: new Map(), classes: null, decision: null, seconds: 0 };
+  const run = { id: '', plan: { run: '', model, untrained: false, presentation: '', times: 0, schedule: [], layers: [] }, layers: new Map(), classes: null, decision: null, seconds: 0 };
   if (!response.body) throw new Refusal('This browser cannot read answers as they come.', 0);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
+  let whole = false;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
@@ -110,17 +124,17 @@ export async function respond(model, picture, presentation, progress, signal) {
       if (!event || !data) continue;
       const content = JSON.parse(data);
       switch (event) {
-        case 'run': run.plan = content; break;
+        case 'run': run.plan = content; run.id = content.run; break;
         case 'layer': run.layers.set(content.layer, content); break;
         case 'classes': run.classes = content; break;
         case 'decision': run.decision = content; break;
-        case 'done': run.id = content.run; run.seconds = content.seconds; break;
+        case 'done': whole = true; run.seconds = content.seconds; break;
         case 'error': throw new Refusal(sentence(content.error), content.status);
       }
       progress(run, event, content);
     }
   }
-  if (!run.id) throw new Refusal('The server ended before it had computed everything.', 0);
+  if (!whole) throw new Refusal('The server ended before it had computed everything.', 0);
   return run;
 }
 

@@ -23,6 +23,7 @@ export class LineChart {
     this.plot = null;
     this.width = 0;
     this.time = 0;
+    this.drawn = '';
     this.head = h('div', { class: 'head' });
     this.summary = h('p', { class: 'unseen' });
     host.classList.add('chart');
@@ -41,7 +42,12 @@ export class LineChart {
   /** @param {LineFigure|null} figure */
   set(figure) {
     this.figure = figure;
-    this.draw();
+    // Curves that grow are not drawn from nothing: only their values change.
+    if (this.plot && figure && frame(figure) === this.drawn) {
+      this.plot.setData(data(figure));
+      this.summary.textContent = summary(figure);
+      this.place();
+    } else this.draw();
   }
 
   draw() {
@@ -49,6 +55,7 @@ export class LineChart {
     this.plot?.destroy();
     this.plot = null;
     if (!figure || !this.width) return;
+    this.drawn = frame(figure);
     const ink = colour('--quiet');
     const grid = colour('--line');
     const axis = { stroke: ink, font: '11px system-ui, sans-serif', grid: { stroke: grid, width: 1 }, ticks: { show: false } };
@@ -95,9 +102,7 @@ export class LineChart {
         }],
       },
     };
-    const x = Array.from({ length: figure.times }, (_, t) => t * ms);
-    const data = /** @type {uPlot.AlignedData} */ ([x, ...figure.curves.map((c) => x.map((_, t) => c.values[t] ?? null))]);
-    this.plot = new uPlot(settings, data, this.host);
+    this.plot = new uPlot(settings, data(figure), this.host);
     const over = this.plot.over;
     over.append(this.head);
     over.addEventListener('pointerdown', (event) => {
@@ -112,7 +117,7 @@ export class LineChart {
       go(event);
     });
     this.host.querySelector('canvas')?.setAttribute('aria-hidden', 'true');
-    this.summary.textContent = `${figure.title}: ${figure.curves.map(describe).join('; ') || 'nothing yet'}.`;
+    this.summary.textContent = summary(figure);
     this.place();
   }
 
@@ -128,6 +133,22 @@ export class LineChart {
     this.head.style.transform = `translateX(${width * this.time / this.figure.times}px)`;
     this.head.hidden = this.time >= this.figure.times;
   }
+}
+
+/** All of a drawn figure but the values. @param {LineFigure} figure */
+function frame(figure) {
+  return JSON.stringify({ ...figure, ink: colour('--quiet'), curves: figure.curves.map(({ label, stroke, dash, width }) => [label, stroke, dash, width]) });
+}
+
+/** @param {LineFigure} figure */
+function data(figure) {
+  const x = Array.from({ length: figure.times }, (_, t) => t * ms);
+  return /** @type {uPlot.AlignedData} */ ([x, ...figure.curves.map((c) => x.map((_, t) => c.values[t] ?? null))]);
+}
+
+/** What a figure shows, in words. @param {LineFigure} figure */
+function summary(figure) {
+  return `${figure.title}: ${figure.curves.map(describe).join('; ') || 'nothing yet'}.`;
 }
 
 /** @param {number} low @param {number} high @returns {[number, number]} */

@@ -102,7 +102,10 @@ class Panel {
 
   /** @param {import('./api.js').Decision|null} d @param {number|null} driven */
   describe(d, driven) {
-    if (!d || !this.run) return;
+    if (!d || !this.run) {
+      this.decision.textContent = 'What the decoder takes is known when all is computed.';
+      return;
+    }
     const untrained = this.run.plan.untrained;
     if (d.timestep === null) {
       this.decision.textContent = `The decoder (${d.decoder}) begins at ${this.state.model(this.run.plan.model).decoder.first_timestep * ms} ms; the presentation is too short for it.`;

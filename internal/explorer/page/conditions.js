@@ -67,7 +67,6 @@ export class Card {
       byId('drop').hidden = true;
       this.files(e.dataTransfer?.files);
     });
-    this.ticker = 0;
   }
 
   get condition() {
@@ -182,7 +181,6 @@ export class Card {
     const busy = !!live?.abort;
     this.bar.hidden = !busy;
     this.element.classList.toggle('busy', busy);
-    cancelAnimationFrame(this.ticker);
     if (error) {
       const retry = live?.error && !this.pictureError && h('button', { type: 'button', class: 'small', onclick: () => this.state.again(this.index) }, 'Try again');
       this.status.replaceChildren(h('p', { class: 'error', role: 'alert' }, error), ...(retry ? [retry] : []));
@@ -193,14 +191,10 @@ export class Card {
       this.status.replaceChildren(seconds === undefined ? '' : `Computed in ${seconds.toFixed(seconds < 10 ? 1 : 0)} s`);
       return;
     }
-    const text = { sent: 'Sending the picture', waiting: 'The server is busy; it is asked again soon', first: 'Computing the first layers', all: 'Computing all layers' }[live.stage] ?? 'Computing';
+    const share = live.stage === 'computing' ? api.share(live.run) : 0;
+    const text = { sent: 'Sending the picture', waiting: 'The server is busy; it is asked again soon', queued: 'Waiting for its turn' }[live.stage] ?? `Computing, ${Math.round(100 * share)} %`;
     this.status.textContent = text + ' …';
-    const tick = () => {
-      const passed = (performance.now() - live.began) / 1000;
-      if (live.expected > 0) this.bar.value = Math.min(0.97, passed / live.expected);
-      else this.bar.removeAttribute('value');
-      if (live.abort) this.ticker = requestAnimationFrame(tick);
-    };
-    tick();
+    if (share > 0) this.bar.value = share;
+    else this.bar.removeAttribute('value');
   }
 }

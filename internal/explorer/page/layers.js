@@ -289,25 +289,25 @@ export class Layers {
     this.fetch();
   }
 
-  /** Asks for the maps of what is complete, the rows in sight first, three at a time. */
+  /** Asks for the maps of the layers that are computed, the rows in sight first, three at a time. */
   async fetch() {
-    const complete = this.state.complete();
-    const [a, b] = complete.map((r) => r?.id ?? null);
-    const ready = complete.length > 0 && complete.every(Boolean);
+    const runs = this.runs();
+    const [a, b] = runs.map((r) => r?.id ?? null);
     for (const r of this.rows) {
-      // What is being computed again stays in sight until the new maps are there.
-      if (!ready) continue;
       const of = (/** @type {Run|null} */ run) => run?.plan.layers.some((l) => l.name === r.name);
+      // What is being computed again stays in sight until the new maps are there.
+      if (!runs.length || !runs.every((run, i) => run && this.state.live[i].own && (api.hasLayer(run, r.name) || run.plan.times > 0 && !of(run)))) continue;
       const how = { ...this.how };
       if (how.count < 0) how.count = r.strips[0]?.room(!!b) ?? 1;
       if (!b && how.order === 'different') how.order = 'strongest';
-      const first = of(complete[0]) ? a : null;
-      const second = complete[1] && of(complete[1]) ? b : null;
-      const apart = complete.length > 1 && complete[0]?.plan.model !== complete[1]?.plan.model;
+      const first = of(runs[0]) ? a : null;
+      const second = runs[1] && of(runs[1]) ? b : null;
+      const apart = runs.length > 1 && runs[0]?.plan.model !== runs[1]?.plan.model;
       if (apart && how.order === 'different') how.order = 'strongest';
       r.wanted = JSON.stringify({ a: first, b: second, apart, how });
     }
     if (!this.state.now.conditions[0]?.picture) for (const r of this.rows) r.wanted = '';
+    if (this.rows.some((r) => r.strips.length && r.loaded !== r.wanted)) document.body.dataset.maps = 'coming';
     const queue = [...this.rows].sort((x, y) => Number(y.visible) - Number(x.visible));
     await Promise.all([0, 1, 2].map(async () => {
       for (let r = queue.shift(); r; r = queue.shift()) await r.load();

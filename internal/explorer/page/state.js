@@ -12,7 +12,7 @@ import { joined } from './timeline.js';
  * @typedef {{layer: string, channel: number, row: number, column: number}} Unit
  * @typedef {{picture: Picture|null, model: string, presentation: Presentation}} Condition
  * @typedef {{conditions: Condition[], units: Unit[]}} Snapshot
- * @typedef {{key: string, run: Run|null, complete: boolean, error: string, stage: string, began: number, expected: number, abort: AbortController|null}} Live
+ * @typedef {{key: string, run: Run|null, own: boolean, complete: boolean, error: string, stage: string, abort: AbortController|null}} Live
  */
 
 /** @param {Condition} c */
@@ -83,7 +83,7 @@ export class State {
       if (this.live[i]?.key === k) return;
       this.live[i]?.abort?.abort();
       const run = this.runs.get(k) ?? null;
-      this.live[i] = { key: k, run: run ?? this.live[i]?.run ?? null, complete: run !== null, error: '', stage: '', began: 0, expected: 0, abort: null };
+      this.live[i] = { key: k, run: run ?? this.live[i]?.run ?? null, own: run !== null, complete: run !== null, error: '', stage: '', abort: null };
     });
     for (const gone of this.live.splice(this.now.conditions.length)) gone.abort?.abort();
     this.emit('runs');
@@ -128,20 +128,18 @@ export class State {
   /** @param {number} i @param {Condition} c @param {Live} live */
   async compute(i, c, live) {
     live.abort = new AbortController();
-    live.began = performance.now();
     live.stage = 'sent';
     this.emit('runs');
     try {
       for (let tries = 0; ; tries++) {
         try {
-          const run = await api.respond(c.model, /** @type {Picture} */ (c.picture), c.presentation, (run, event, data) => {
+          const run = await api.respond(c.model, /** @type {Picture} */ (c.picture), c.presentation, (run, event) => {
             if (this.live[i] !== live) return;
-            if (event === 'stage') {
-              live.stage = data.stage;
-              live.expected = data.expected_seconds;
-              live.began = performance.now();
+            live.stage = event === 'run' ? 'queued' : 'computing';
+            if (event !== 'run') {
+              live.run = run;
+              live.own = true;
             }
-            if (event !== 'run' && event !== 'stage') live.run = run;
             this.emit('runs');
           }, live.abort.signal);
           this.runs.set(live.key, run);
@@ -150,7 +148,7 @@ export class State {
             this.runs.delete(old);
           }
           live.run = run;
-          live.complete = true;
+          live.own = live.complete = true;
           if (this.live[i] === live) say(`${this.now.conditions.length > 1 ? 'AB'[i] + ': ' : ''}the responses of ${c.model} are there.`);
           break;
         } catch (error) {
@@ -162,6 +160,7 @@ export class State {
         }
       }
     } catch (error) {
+      live.own = false;
       if (/** @type {Error} */ (error).name === 'AbortError') return;
       live.error = error instanceof Error ? error.message : String(error);
     } finally {
@@ -175,7 +174,7 @@ export class State {
   again(i) {
     const live = this.live[i];
     live.error = '';
-    live.complete = false;
+    live.own = live.complete = false;
     this.runs.delete(live.key);
     this.start();
   }

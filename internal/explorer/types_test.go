@@ -1,4 +1,4 @@
-package browser_test
+package explorer_test
 
 import (
 	"os"
@@ -18,6 +18,6 @@ func TestTypes(t *testing.T) {
 		t.Skip(err)
 	}
 	require.NoError(t, err)
-	out, err := exec.Command(npm, "exec", "--yes", "--package=typescript@5.9.3", "--", "tsc", "-p", "../jsconfig.json").CombinedOutput()
+	out, err := exec.Command(npm, "exec", "--yes", "--package=typescript@5.9.3", "--", "tsc", "-p", "jsconfig.json").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }

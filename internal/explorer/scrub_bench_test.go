@@ -1,4 +1,4 @@
-package browser_test
+package explorer_test
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package browser_test
+package explorer_test
 
 import (
 	"bytes"
@@ -29,11 +29,9 @@ import (
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
-const model = "timedecay_shallow"
-
 // extracted computes a picture by the library.
 func extracted(t testing.TB, e *engine, name string, p tfconvrnn.Presentation) *tfconvrnn.Features {
-	images, err := tfconvrnn.ReadImages("../../../testdata/pictures/" + name)
+	images, err := tfconvrnn.ReadImages("../../testdata/pictures/" + name)
 	require.NoError(t, err)
 	f, err := e.loaded[model].Extract(t.Context(), images, tfconvrnn.AllTimesteps(), tfconvrnn.BatchSize(1), tfconvrnn.WithPresentation(p), tfconvrnn.Logits())
 	require.NoError(t, err)
@@ -109,7 +107,7 @@ func TestPage(t *testing.T) {
 	b.keep("light")
 
 	b.step("drop a picture", func(t *testing.T) {
-		b.drop("[data-condition=A] .zone", "../../../testdata/pictures/rocket.jpg")
+		b.drop("[data-condition=A] .zone", "../../testdata/pictures/rocket.jpg")
 		b.wait(`document.querySelector("[data-condition=A] .caption").innerText.includes("rocket.jpg")`)
 		b.wait(`performance.getEntriesByName("preview").length > 0`)
 		preview := evaluate[float64](b, `performance.getEntriesByName("preview")[0].duration`)
@@ -117,7 +115,7 @@ func TestPage(t *testing.T) {
 		b.settle()
 		assert.Contains(t, evaluate[string](b, `document.querySelector("[data-condition=A] .caption").innerText`), "JPEG, 640 × 427")
 		// The picture on the page is the one that the model sees.
-		images, err := tfconvrnn.ReadImages("../../../testdata/pictures/rocket.jpg")
+		images, err := tfconvrnn.ReadImages("../../testdata/pictures/rocket.jpg")
 		require.NoError(t, err)
 		want, err := images[0].Frames[0].Pixels()
 		require.NoError(t, err)

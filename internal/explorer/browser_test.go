@@ -1,4 +1,4 @@
-package browser_test
+package explorer_test
 
 import (
 	"context"
@@ -23,31 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/internal/explorer"
-	"github.com/tfconvrnn/go/tfconvrnn"
 )
-
-// sharedStore is a store that lasts as long as the process.
-var sharedStore = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "tfconvrnn-test-store") })
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if dir, err := sharedStore(); err == nil {
-		os.RemoveAll(dir)
-	}
-	os.Exit(code)
-}
-
-// engine computes with models one request after the other.
-type engine struct {
-	models []explorer.Model
-	loaded map[string]*tfconvrnn.Model
-}
-
-func (e *engine) Models() []explorer.Model { return e.models }
-
-func (e *engine) Extract(ctx context.Context, r explorer.Request) (*tfconvrnn.Features, error) {
-	return e.loaded[r.Model].Extract(ctx, []tfconvrnn.Stimulus{r.Stimulus}, r.Options()...)
-}
 
 // policy is the strictest that the page is served with.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; " +
@@ -56,21 +32,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // newPage serves models with seeded weights and returns the address, and the engine.
 func newPage(t testing.TB, options explorer.Options, names ...string) (string, *engine) {
 	t.Helper()
-	if err := tfconvrnn.RuntimeError(); err != nil {
-		require.Empty(t, os.Getenv("TFCONVRNN_REQUIRE_RUNTIME"), "%v", err)
-		t.Skipf("no runtime: %v", err)
-	}
-	store, err := sharedStore()
-	require.NoError(t, err)
-	e := &engine{loaded: map[string]*tfconvrnn.Model{}}
-	for _, name := range names {
-		m, err := tfconvrnn.Load(name, tfconvrnn.WithWeights("seeded:1"), tfconvrnn.WithStore(store))
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, m.Close()) })
-		described, err := explorer.DescribeModel(m, "seeded:1")
-		require.NoError(t, err)
-		e.models, e.loaded[name] = append(e.models, described), m
-	}
+	e := newEngine(t, names...)
 	x := explorer.New(e, options)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", policy)
