@@ -11,16 +11,18 @@ import (
 // is constant, also where it is but for rounding:
 //
 //	r = Σ(a−ā)(b−b̄)/(‖a−ā‖‖b−b̄‖)
-func Pearson(a, b []float64) float64 {
-	var ca, cb []float64
+func Pearson(a, b []float64) float64 { return pearson(slices.Clone(a), slices.Clone(b)) }
+
+// pearson is Pearson of vectors that it may change.
+func pearson(a, b []float64) float64 {
 	var na, nb float64
-	both(len(a), func() { ca, na = centred(a) }, func() { cb, nb = centred(b) })
+	both(len(a), func() { na = centre(a) }, func() { nb = centre(b) })
 	if math.IsNaN(na) || math.IsNaN(nb) {
 		return math.NaN()
 	}
 	r := 0.0
-	for i := range ca {
-		r += ca[i] / na * (cb[i] / nb)
+	for i := range a {
+		r += a[i] / na * (b[i] / nb)
 	}
 	return max(-1, min(1, r))
 }
@@ -40,22 +42,31 @@ const relativeConstant = 1.8e-12
 
 // centred returns v less its mean, and the norm of that: NaN for constant input.
 func centred(v []float64) ([]float64, float64) {
+	c := slices.Clone(v)
+	return c, centre(c)
+}
+
+// centre takes its mean off v, and returns the norm of the rest: NaN for constant input.
+func centre(v []float64) float64 {
 	mean := meanOf(v)
-	c, sum, constant := make([]float64, len(v)), 0.0, true
+	sum, constant, first := 0.0, true, math.NaN()
+	if len(v) > 0 {
+		first = v[0]
+	}
 	for i, x := range v {
-		c[i] = x - mean
-		sum += c[i] * c[i]
-		constant = constant && x == v[0]
+		constant = constant && x == first
+		v[i] = x - mean
+		sum += v[i] * v[i]
 	}
 	norm := math.Sqrt(sum)
 	if constant || norm < relativeConstant*math.Abs(mean) {
 		norm = math.NaN()
 	}
-	return c, norm
+	return norm
 }
 
 // Spearman returns the correlation of the ranks of two vectors.
-func Spearman(a, b []float64) float64 { return Pearson(ranksOf(a, b)) }
+func Spearman(a, b []float64) float64 { return pearson(ranksOf(a, b)) }
 
 func ranksOf(a, b []float64) (ra, rb []float64) {
 	both(len(a), func() { ra = Ranks(a) }, func() { rb = Ranks(b) })

@@ -69,7 +69,7 @@ func similar(x, y []float64, n int, s Similarity) float64 {
 	case RankCorrelation, RhoA:
 		rx, ry := ranksOf(x, y)
 		if s == RankCorrelation {
-			return Pearson(rx, ry)
+			return pearson(rx, ry)
 		}
 		m := float64(len(x))
 		cx, _ := centred(rx)

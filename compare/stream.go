@@ -16,14 +16,14 @@ import (
 // Limits of what is in memory, and in a temporary file, beside a Gram matrix. They are numbers of float32 values.
 var (
 	mostBlock   = 6 << 20  // features that are multiplied at once; there are two of them
-	mostShelved = 24 << 20 // features in memory, which otherwise are in a file
-	mostSpilled = 1 << 30  // features in the file
+	mostShelved = 40 << 20 // features in memory; of up to twice as many those of each half are read by themselves
+	mostSpilled = 1 << 30  // features in the file, where there are more
 )
 
 // EachGram streams the features of some stimuli, by their positions, in a layer into a Gram matrix for each list of
 // weights of the layer's bins, and passes the matrices to use in their order, each as soon as it is complete; features
-// of a list with several weights are their mean. The features of a stimulus are read once, or, of more than 4 GB,
-// a few times: those of several MB are put into a temporary file meanwhile, in the order in which they are
+// of a list with several weights are their mean. The features of a stimulus are read once or twice, or, of more than 4 GB,
+// a few times: those of more than 300 MB are put into a temporary file meanwhile, in the order in which they are
 // multiplied. Errors are the features' own, use's, wrap ErrData, or are ctx's.
 func EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64, use func(i int, g *Gram) error) error {
 	about := f.Layers()[layer]
@@ -39,10 +39,14 @@ func EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights
 			parts = append(parts, part{i, from, min(from+width, size)})
 		}
 	}
+	most := mostSpilled
+	if n*size*len(weights) <= 2*mostShelved {
+		most = mostShelved
+	}
 	var g *Gram
 	for len(parts) > 0 {
 		count, columns := 0, 0
-		for count < len(parts) && (count == 0 || columns+parts[count].columns() <= max(mostSpilled/n, width)) {
+		for count < len(parts) && (count == 0 || columns+parts[count].columns() <= max(most/n, width)) {
 			columns += parts[count].columns()
 			count++
 		}
@@ -218,6 +222,9 @@ func (s *shelf) each(add func(p part, block []float32) error, after func(p part)
 		var next []float32
 		var nextErr error
 		parallel.Both(func() { err = add(p, block) }, func() { next, nextErr = get(k + 1) })
+		if k == len(s.parts)-1 { // what comes after has all the memory
+			block, s.memory, s.spare = nil, nil, [2][]float32{}
+		}
 		if err == nil {
 			err = after(p)
 		}

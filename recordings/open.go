@@ -70,11 +70,10 @@ func open(name string, layout Layout) (*Assembly, error) {
 	n, _ := io.ReadFull(file, head)
 	head = head[:n]
 	file.Close()
+	if isHDF5 {
+		return openHDF5s(name, layout)
+	}
 	switch extension := strings.ToLower(filepath.Ext(name)); {
-	case isHDF5 && len(layout.Axes) == 0:
-		return openNetCDF(name, layout)
-	case isHDF5:
-		return openArrays(name, layout, openHDF5)
 	case strings.HasPrefix(string(head), "\x93NUMPY") || strings.HasPrefix(string(head), "PK\x03\x04"):
 		return openArrays(name, layout, openNumPy)
 	case isMAT5(head):
@@ -86,6 +85,22 @@ func open(name string, layout Layout) (*Assembly, error) {
 	default:
 		return nil, fmt.Errorf("%s: %w: it is none of netCDF-4, HDF5, MATLAB, .npy, .npz, .csv and .tsv", name, ErrFormat)
 	}
+}
+
+// openHDF5s opens netCDF-4, NWB as DiCarlo's lab writes it, and, with a layout, any other HDF5.
+func openHDF5s(name string, layout Layout) (*Assembly, error) {
+	layout, notes, err := nwbLayout(name, layout)
+	if err != nil {
+		return nil, err
+	}
+	if len(layout.Axes) == 0 {
+		return openNetCDF(name, layout)
+	}
+	a, err := openArrays(name, layout, openHDF5)
+	if err == nil {
+		a.Notes = append(a.Notes, notes...)
+	}
+	return a, err
 }
 
 // arrays is a file of named arrays.

@@ -12,7 +12,7 @@ const (
 	// mostPart is the most values that are read of a file at once.
 	mostPart = 8 << 20
 	// mostKept is the most values that are kept of time bins read ahead.
-	mostKept = 32 << 20
+	mostKept = 10 << 20
 )
 
 // count is the number of bins that are read.

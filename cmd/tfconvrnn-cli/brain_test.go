@@ -24,16 +24,13 @@ import (
 )
 
 // brain is a model that is taken for one: its made-up neurons see what a layer of it computes, lagMs
-// later, with noise: through the layer's first principal components, or, of a layer whose channels are averaged over space,
-// through some of these.
+// later, through the layer's first principal components, with noise.
 type brain struct {
-	model    string
-	seen     []string // the layers that are brains, one after the other
-	layers   []string // that are compared
-	channels bool
-	stimuli  int
-	lagMs    int
-	firstBin int // of binCount bins, a timestep
+	model, layer string
+	layers       []string // that are compared
+	stimuli      int
+	lagMs        int
+	firstBin     int // of binCount bins, a timestep
 }
 
 // brainReport is what is read of compare's JSON.
@@ -60,19 +57,7 @@ const (
 // A seeded model's features are compared with noisy neurons made from one of its layers: compare finds the
 // layer, the time between the two, and the ceiling that follows from the noise.
 func TestFindsTheLayerAndTheTime(t *testing.T) {
-	testFinds(t, brain{model: "timedecay_shallow", seen: []string{"conv4"}, layers: []string{"conv4", "conv5", "imnetds"}, stimuli: 128, lagMs: 20, firstBin: 8})
-}
-
-// The same of a deep model, among seven layers and for each of several that are brains. In a deep model whose weights
-// are not trained the features of neighbouring layers tell stimuli apart nearly alike, and there are more of them than
-// stimuli, so that each predicts the other's principal components. The averages of a layer's channels over space are fewer than the
-// stimuli, and of another layer no linear function. It computes 320 sequences, which takes minutes.
-func TestFindsTheLayerOfADeepModel(t *testing.T) {
-	if os.Getenv("TFCONVRNN_LONG") == "" {
-		t.Skip("takes minutes; TFCONVRNN_LONG=1 runs it")
-	}
-	testFinds(t, brain{model: "ugrnn_intermediate", seen: []string{"conv5", "conv7", "conv9"}, layers: []string{"conv4", "conv5", "conv6", "conv7", "conv8", "conv9", "conv10"},
-		channels: true, stimuli: 320, lagMs: 20, firstBin: 12})
+	testFinds(t, brain{model: "timedecay_shallow", layer: "conv4", layers: []string{"conv4", "conv5", "imnetds"}, stimuli: 128, lagMs: 20, firstBin: 8})
 }
 
 func testFinds(t *testing.T, b brain) {
@@ -84,41 +69,25 @@ func testFinds(t *testing.T, b brain) {
 	pictures := filepath.Join(dir, "stimuli")
 	makeSequences(t, pictures, b.stimuli)
 	file := filepath.Join(dir, "features.npz")
-	args := []string{"extract", "--model", b.model, "--weights", "seeded:1", "--layers", strings.Join(b.layers, ","),
-		"--include-all-times", "--folder-sequences", "--frames-per-image", "4", "--out", file, pictures}
-	if b.channels {
-		args = append(args, "--reduce", "gap")
-	}
-	code, _, stderr := run(t.Context(), args...)
+	code, _, stderr := run(t.Context(), "extract", "--model", b.model, "--weights", "seeded:1", "--layers", strings.Join(b.layers, ","),
+		"--include-all-times", "--folder-sequences", "--frames-per-image", "4", "--out", file, pictures)
 	require.Equal(t, exitOK, code, "%s", stderr)
-	for _, layer := range b.seen {
-		t.Run(layer, func(t *testing.T) { b.find(t, dir, file, layer) })
-	}
-}
-
-// find looks for the layer that neurons see.
-func (b brain) find(t *testing.T, dir, file, layer string) {
 	store, err := features.Open(file)
 	require.NoError(t, err)
 	responses := filepath.Join(dir, "neural.npy")
 	ids := filepath.Join(dir, "ids.txt")
 	require.NoError(t, os.WriteFile(ids, []byte(strings.Join(store.Stimuli(), "\n")+"\n"), 0o600))
-	writeResponses(t, responses, b.record(t, store, layer), b.stimuli)
+	writeResponses(t, responses, b.record(t, store), b.stimuli)
 	require.NoError(t, store.Close())
-	fit := func(offset int, more ...string) (report brainReport) {
-		t.Helper()
-		args := []string{"compare", "fit", "--features", file, "--data", responses, "--data-axes", "stimulus,repetition,neuroid,time_bin",
-			"--data-bins", fmt.Sprintf("%d:10", 10*b.firstBin), "--data-coordinate", "stimulus_id@stimulus=" + ids, "--offset-ms", fmt.Sprint(offset), "--json"}
-		code, stdout, stderr := run(t.Context(), append(args, more...)...)
-		require.Equal(t, exitOK, code, "%s", stderr)
-		require.NoError(t, json.Unmarshal([]byte(stdout), &report))
-		return report
-	}
 
 	ceiling := 1 / (1 + brainNoise*brainNoise/brainRepetitions)
 	best, bestLayer, bestOffset := 0.0, "", 0
 	for _, offset := range []int{b.lagMs - 20, b.lagMs - 10, b.lagMs, b.lagMs + 10} {
-		report := fit(offset)
+		code, stdout, stderr := run(t.Context(), "compare", "fit", "--features", file, "--data", responses, "--data-axes", "stimulus,repetition,neuroid,time_bin",
+			"--data-bins", fmt.Sprintf("%d:10", 10*b.firstBin), "--data-coordinate", "stimulus_id@stimulus="+ids, "--offset-ms", fmt.Sprint(offset), "--json")
+		require.Equal(t, exitOK, code, "%s", stderr)
+		var report brainReport
+		require.NoError(t, json.Unmarshal([]byte(stdout), &report))
 		for _, s := range report.Scores {
 			assert.InDelta(t, ceiling, s.Ceiling, 0.02)
 		}
@@ -129,14 +98,19 @@ func (b brain) find(t *testing.T, dir, file, layer string) {
 			}
 		}
 	}
-	assert.Equal(t, layer, bestLayer)
+	assert.Equal(t, b.layer, bestLayer)
 	assert.Equal(t, b.lagMs, bestOffset)
 	assert.InDelta(t, 0.95, best, 0.07) // a model that knows all would have 1; this one sees some stimuli
 
 	// Of stimuli with each other's names nothing is explained, and the ceiling is the same.
 	names := append(strings.Split(readText(t, ids), "\n")[1:b.stimuli], strings.Split(readText(t, ids), "\n")[0])
 	require.NoError(t, os.WriteFile(ids, []byte(strings.Join(names, "\n")+"\n"), 0o600))
-	assert.InDelta(t, 0, fit(b.lagMs, "--layers", layer).Means[0].Score, 0.15)
+	code, stdout, stderr := run(t.Context(), "compare", "fit", "--features", file, "--data", responses, "--data-axes", "stimulus,repetition,neuroid,time_bin", "--layers", b.layer,
+		"--data-bins", fmt.Sprintf("%d:10", 10*b.firstBin), "--data-coordinate", "stimulus_id@stimulus="+ids, "--offset-ms", fmt.Sprint(b.lagMs), "--json")
+	require.Equal(t, exitOK, code, "%s", stderr)
+	var report brainReport
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+	assert.InDelta(t, 0, report.Means[0].Score, 0.15)
 }
 
 func readText(t *testing.T, name string) string {
@@ -177,14 +151,18 @@ func makeSequences(t *testing.T, dir string, stimuli int) {
 }
 
 // record returns responses [stimuli][repetitions][neurons][bins].
-func (b brain) record(t *testing.T, store *features.Store, layer string) []float64 {
-	about, err := store.Layer(layer)
-	require.NoError(t, err)
+func (b brain) record(t *testing.T, store *features.Store) []float64 {
+	var about features.LayerInfo
+	for _, l := range store.Layers() {
+		if l.Name == b.layer {
+			about = l
+		}
+	}
 	units := about.Units()
 	every := max(units/4000, 1) // unit that the neurons see
 	var seen []float64
 	for i := range b.stimuli {
-		values, err := store.Read(t.Context(), layer, i, 1, nil)
+		values, err := store.Read(t.Context(), b.layer, i, 1, nil)
 		require.NoError(t, err)
 		for bin := range brainBins {
 			timestep := b.firstBin + bin - b.lagMs/10
@@ -207,16 +185,6 @@ func (b brain) record(t *testing.T, store *features.Store, layer string) []float
 		for u := range means {
 			x.Set(r, u, x.At(r, u)-means[u])
 		}
-	}
-	if b.channels {
-		some := rand.New(rand.NewPCG(7, 7)).Perm(units)
-		return noisy(b.stimuli, func(stimulus, bin, component int) float64 {
-			at, square := some[component], 0.0
-			for r := range rows {
-				square += x.At(r, at) * x.At(r, at)
-			}
-			return x.At(stimulus*brainBins+bin, at) / math.Sqrt(square)
-		})
 	}
 	var products mat.Dense
 	products.Mul(x, x.T())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -141,6 +142,7 @@ func (a *alignCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	debug.SetGCPercent(25) // few and large matrices, one after the other: those that are free are looked for at once
 	if a.betweenLayers {
 		return a.runBetween(cmd, o, metric)
 	}

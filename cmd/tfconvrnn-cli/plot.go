@@ -52,6 +52,7 @@ how long each is. Of a result of compare (.nc, .zarr or .json):
   layers         layers × time
   matrix         time of features × time of responses
   points         predicted and measured solution times, or d'
+  between        how similar layers are to each other
 
 A PNG or SVG shows one kind (unless --kind says another, dynamics or the first that is
 possible), a GIF the animation, an HTML page all that the file allows.`,

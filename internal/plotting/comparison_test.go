@@ -48,11 +48,16 @@ func TestComparisons(t *testing.T) {
 	chosen := scored(1, 1, 2)
 	chosen.Analysis = "best"
 	chosen.Scores[0].Region, chosen.Scores[0].Chosen, chosen.Scores[0].NotNested = "IT", "7 of 10", aNumber(0.4)
+	between := scored(1, 1, 1)
+	between.Scores = nil
+	between.AddBetween([]compare.LayerSimilarity{{Layers: [2]string{"conv1", "conv2"}, Bin: compare.Bin{Start: 70, End: 80}, Similarity: 0.5},
+		{Layers: [2]string{"conv1", "conv3"}, Bin: compare.Bin{Start: 70, End: 80}, Similarity: math.NaN(), Reason: "not driven"}})
 	for _, c := range []struct {
 		name   string
 		result *compare.Result
 		kinds  []string
 	}{
+		{"between layers", between, []string{"between"}},
 		{"several times", scored(3, 1, 4), []string{"scores", "layers"}}, {"many layers", scored(11, 1, 12), []string{"scores", "layers"}}, {"one time", scored(3, 1, 1), []string{"scores"}},
 		{"all times", scored(2, 5, 4), []string{"matrix"}}, {"points", points, []string{"scores", "points"}}, {"best", chosen, []string{"best"}},
 	} {

@@ -52,10 +52,10 @@ func Invert(a []float64, n int) (smallest float64) {
 			}
 		}
 		column(panel, a, n, from, b, false)
-		clear(whitened)
+		clearRows(whitened, n, b)
 		AddProduct(whitened, b, tall(panel), square(inverse))
 		AddGram(a, tall(whitened))
-		clear(panel)
+		clearRows(panel, n, b)
 		AddProduct(panel, b, tall(whitened), square(transposed))
 		column(panel, a, n, from, b, true)
 		clear(factor)
@@ -66,6 +66,11 @@ func Invert(a []float64, n int) (smallest float64) {
 	}
 	Mirror(a, n)
 	return smallest
+}
+
+// clearRows clears n rows of b numbers.
+func clearRows(m []float64, n, b int) {
+	parallel.For(n, 256, func(i int) { clear(m[i*b:][:b]) })
 }
 
 // column copies b columns of a matrix whose lower triangle is there into a panel,

@@ -82,7 +82,8 @@ func add[T, U Number](c []float64, stride int, a Rows[T], b Rows[U], lower bool)
 		parallel.For(panels, 1, func(i int) { pack(packedB, b, i, columnsInBlock, from, to) })
 		depth := to - from
 		blocks := (a.Count + rowsAtOnce - 1) / rowsAtOnce
-		parallel.For(blocks, 1, func(block int) {
+		parallel.For(blocks, 1, func(done int) {
+			block := blocks - 1 - done // of a triangle the longest rows first, so that all cores end at once
 			first, end := block*rowsAtOnce, min((block+1)*rowsAtOnce, a.Count)
 			for panel := range panels {
 				column := panel * columnsInBlock
