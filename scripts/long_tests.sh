@@ -111,23 +111,38 @@ emulated_wheel() {
 
 # packaged VERSION TEST PACKAGES… makes an environment with packages and the wheel, and runs a test of the Python package.
 packaged() {
-	local python=python$1 dir="$logs/python-$2" list
-	command -v "$python" >/dev/null || { echo "not run: needs $python" && return; }
-	"$python" -m venv "$dir" || return
+	local python dir="$logs/python-$2" list status
+	for python in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python; do
+		"$python" -m venv "$dir" 2>/dev/null && break
+	done
+	[ -e "$dir/bin/pip" ] || { echo "not run: needs python$1" && return; }
 	for list in "${@:3}"; do
 		# shellcheck disable=SC2086
 		"$dir/bin/pip" install --quiet $list || return
 	done
-	"$dir/bin/pip" install --quiet --no-deps "$wheel" || return
+	"$dir/bin/pip" install --quiet "$wheel$([ "$2" = runtime ] && echo '[runtime]')" || return
 	(
 		cd python/tests
 		export PYTHONDONTWRITEBYTECODE=1
 		case $2 in
-		many) TFCONVRNN_STIMULI=5000 "$dir/bin/python" -m pytest -s -p no:cacheprovider test_commands.py -k "many_stimuli or tensors" ;;
+		many) TFCONVRNN_STIMULI=5000 "$dir/bin/python" -m pytest -s -p no:cacheprovider test_commands.py -k many_stimuli ;;
 		thingsvision) "$dir/bin/python" thingsvision_check.py ;;
-		brainscore) "$dir/bin/python" brainscore_check.py ;;
+		brainscore)
+			"$dir/bin/python" -m pytest -s -p no:cacheprovider test_commands.py -k tensors && "$dir/bin/python" brainscore_check.py
+			;;
+		runtime)
+			# With its own cache, which stays without a runtime.
+			export TFCONVRNN_CACHE=$dir/cache
+			"$dir/bin/python" -c "
+import os, tfconvrnn
+features = tfconvrnn.extract('timedecay_shallow', '../../testdata/pictures', weights='seeded:1')
+assert features['imnetds'].shape[0] == 4 and os.listdir(os.environ['TFCONVRNN_CACHE']) == ['savedmodels']"
+			;;
 		esac
 	)
+	status=$?
+	rm -rf "$dir"
+	return $status
 }
 
 gotest() { go test -count=1 -timeout 6h -v "$@"; }
@@ -205,11 +220,11 @@ for part in $parts; do
 		;;
 	python)
 		wheel=$(scripts/wheel.sh x86_64 2>>"$logs/wheel") || { cat "$logs/wheel" >&2 && exit 1; }
-		run "5,000 stimuli from Python, memory; torch's tensors" 5000 packaged 3.13 many \
-			"-r scripts/python-requirements-package-3.13.txt torch"
+		run "5,000 stimuli from Python, memory" 5000 packaged 3.13 many "-r scripts/python-requirements-package-3.13.txt"
+		run "TensorFlow of [runtime] in an empty environment" 1 packaged 3.12 runtime
 		run "thingsvision takes features" "its RDMs and CKA" packaged 3.10 thingsvision "thingsvision==2.7.3"
-		run "all of Brain-Score: its benchmarks score" "4 benchmarks, 2 models" packaged 3.11 brainscore \
-			"brainscore-vision==2.4.2" "tensorflow-cpu==2.15.1 netCDF4"
+		run "all of Brain-Score scores; torch's tensors" "4 benchmarks, 2 models" packaged 3.11 brainscore \
+			"brainscore-vision==2.4.2" "tensorflow-cpu==2.15.1 netCDF4 pytest==9.2.0"
 		;;
 	*)
 		echo "unknown part: $part" >&2

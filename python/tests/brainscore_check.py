@@ -45,12 +45,15 @@ import tfconvrnn.brainscore  # noqa: E402
 CANDIDATES = ("timedecay_shallow", "simplernn_shallow")
 # The layers committed to IT; for object solution times the readout, whose decoders are small.
 LAYER, SOLVING = "conv5", "imnetds"
+# Half of the benchmark's bins; each has ten decoders to train.
+SOLUTION_BINS = kar2019.TIME_BINS[:9]
 WEIGHTS = "seeded:1"
 STIMULI, NEUROIDS, REPETITIONS = 60, 6, 4
 SHOWN: dict[str, Any] = {"on_ms": 0, "off_ms": 100, "total_ms": 260}
 OBJECTS = ("coarse", "fine")
-# Both sides compute features in other batches, so that they differ in their last bits.
-TOLERANCE = 1e-5
+# Both sides compute features in other batches, so that they differ in their last bits; and scikit-learn's logistic
+# regression stops before its optimum, which compare finds.
+TOLERANCE, TOLERANCE_OF_READOUT = 1e-5, 1e-3
 RNG = np.random.default_rng(3)
 
 
@@ -253,7 +256,9 @@ def main() -> None:
 
     def kar() -> Any:
         with mock.patch.object(kar2019, "load_dataset", {"Kar2019": osts}.__getitem__):
-            return kar2019.DicarloKar2019OST()
+            benchmark = kar2019.DicarloKar2019OST()
+        benchmark._time_bins = SOLUTION_BINS
+        return benchmark
 
     def rajalingham() -> Any:
         with mock.patch.object(rajalingham2018, "load_stimulus_set", {"objectome.public": fitting}.__getitem__):
@@ -271,7 +276,7 @@ def main() -> None:
             lambda: neural_benchmark("t-pls", stimuli, temporal, "spantime_pls", "internal_consistency_temporal"),
             lambda c: c.compare("fit", _FOLDER / "temporal.nc", span_time=True),
         ),
-        "Kar2019-ost": (kar, lambda c: c.compare("ost", osts_file)),
+        "Kar2019-ost": (kar, lambda c: c.compare("ost", osts_file, time="70:160")),
         "Rajalingham2018-i2n": (
             rajalingham,
             lambda c: c.compare("behaviour", trials_file, labels=labels, label="image_label").tail(1),  # as it decides
@@ -287,6 +292,7 @@ def main() -> None:
         for benchmark, (theirs, ours) in benchmarks.items():
             found = score_benchmark(theirs(), candidate.solver if benchmark == "Kar2019-ost" else candidate.brain)
             scores = ours(candidate)
+            tolerance = TOLERANCE_OF_READOUT if benchmark == "Rajalingham2018-i2n" else TOLERANCE
             raw, ceiled = np.atleast_1d(found.raw.values), np.atleast_1d(found.values)
             assert len(raw) == len(scores), (raw, scores)
             for i, (_, row) in enumerate(scores.iterrows()):
@@ -296,7 +302,7 @@ def main() -> None:
                     f"| {name} | {benchmark} | {when} | " + " | ".join(f"{v:.6f}" for v in numbers) + " |", flush=True
                 )
                 assert np.isfinite(numbers).all(), "a score that is no number proves nothing"
-                np.testing.assert_allclose(numbers[:2], numbers[2:], rtol=0, atol=TOLERANCE)
+                np.testing.assert_allclose(numbers[:2], numbers[2:], rtol=0, atol=tolerance)
         candidate.brain.close()
         candidate.solver.close()
     print("Brain-Score's benchmarks score the models")

@@ -176,6 +176,29 @@ def test_many_stimuli_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.Mo
     print(f"{number} stimuli: resident memory of the halves {', '.join(f'{peak / 1000:.0f} MB' for peak in peaks)}")
 
 
+def test_progress(images: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar of tqdm's follows the program's own count."""
+    auto = pytest.importorskip("tqdm.auto")
+    bars: list[Any] = []
+
+    class Bar:
+        def __init__(self, desc: str, total: int | None, leave: bool) -> None:
+            self.desc, self.total, self.n, self.closed = desc, total, 0, False
+            bars.append(self)
+
+        def update(self, more: int) -> None:
+            self.n += more
+
+        def close(self) -> None:
+            self.closed = True
+
+    monkeypatch.setattr(auto, "tqdm", Bar)
+    with tfconvrnn.extract(MODEL, np.concatenate([images] * 12), weights=WEIGHTS):
+        pass
+    assert any(bar.total == 60 and 0 < bar.n <= 60 for bar in bars), [(bar.desc, bar.n, bar.total) for bar in bars]
+    assert all(bar.closed for bar in bars)
+
+
 def test_temporary_stores_go_away(images: Array) -> None:
     dataset = extract(images[:1])
     store = Path(dataset.encoding["source"])
