@@ -3,6 +3,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -20,11 +23,22 @@ const kernels_isa *const kernels_isas[] = {
 #endif
     &kernels_baseline, NULL};
 
+#if defined(__x86_64__)
+// Says whether the processor has instructions, and the system keeps the state of their registers.
+// It is not __builtin_cpu_supports, which is always false in what zig links.
+static int processor_has(unsigned leaf7, unsigned state) {
+  unsigned a, b, c, d, low, high, leaf1 = bit_FMA | bit_AVX | bit_OSXSAVE;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || (c & leaf1) != leaf1) return 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (low & state) == state && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & leaf7) == leaf7;
+}
+#endif
+
 int kernels_isa_runs(const kernels_isa *isa) {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (isa == &kernels_avx512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma");
-  if (isa == &kernels_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const unsigned avx512 = bit_AVX512F | bit_AVX512VL | bit_AVX512BW | bit_AVX512DQ;
+  if (isa == &kernels_avx512) return processor_has(bit_AVX2 | avx512, 0xe6);
+  if (isa == &kernels_avx2) return processor_has(bit_AVX2, 0x6);
 #endif
   return isa == &kernels_baseline;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
 import shutil
 import signal
@@ -197,6 +198,17 @@ def test_progress(images: Array, monkeypatch: pytest.MonkeyPatch) -> None:
         pass
     assert any(bar.total == 60 and 0 < bar.n <= 60 for bar in bars), [(bar.desc, bar.n, bar.total) for bar in bars]
     assert all(bar.closed for bar in bars)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="arm64 has one kind of kernels")
+def test_kernels_are_those_of_the_processor() -> None:
+    """The compiler that links the wheel could not tell what the processor has, and took the slowest."""
+    has = set(Path("/proc/cpuinfo").read_text().split())
+    best = (
+        "avx512" if has >= {"avx512f", "avx512vl", "avx512bw", "avx512dq"} else "avx2" if "avx2" in has else "baseline"
+    )
+    told = _program.run(["doctor"]).decode()
+    assert re.search(rf"convolutions +winograd {best}\n", told), told
 
 
 def test_temporary_stores_go_away(images: Array) -> None:
