@@ -182,7 +182,7 @@ func count(list []string, what string) (n int) {
 }
 
 // A run waits for others only where the one before was shared, until as many images wait as
-// were there then, and no longer than MaxDelay.
+// were there then, or half of them where that is a good batch, and no longer than MaxDelay.
 func TestWaitsForOthers(t *testing.T) {
 	options := Options{MaxDelay: time.Second}.withDefaults()
 	e := &engine{options: &options, queues: map[string]*queue{}}
@@ -197,6 +197,13 @@ func TestWaitsForOthers(t *testing.T) {
 	q.expected = 100
 	q.jobs[0].stimuli = make([]tfconvrnn.Stimulus, 8) // a whole batch
 	assert.Zero(t, e.remaining(q, now))
+	// Half of many is enough; half of few is not.
+	q.jobs[0].plan.batch, q.expected = 16, 16
+	assert.Zero(t, e.remaining(q, now))
+	q.expected = 17
+	assert.Equal(t, time.Second, e.remaining(q, now))
+	q.jobs[0].stimuli, q.expected = q.jobs[0].stimuli[:7], 14
+	assert.Equal(t, time.Second, e.remaining(q, now))
 	q.jobs[0].stimuli = q.jobs[0].stimuli[:2]
 	e.stopping = true
 	assert.Zero(t, e.remaining(q, now))

@@ -130,6 +130,16 @@ func TestServeToOtherClients(t *testing.T) {
 	s.stop(t)
 }
 
+// The manifests are what the models of KServe's and Kubernetes' Python packages take.
+func TestServeManifests(t *testing.T) {
+	python := interpreter(t, "TFCONVRNN_SERVING_PYTHON", "python3", "kserve, kubernetes, yaml", "scripts/python-requirements-serving.txt")
+	text, err := exec.Command(python, "testdata/check_manifests.py", "../../docs/manifests/deployment.yaml", "../../docs/manifests/servingruntime.yaml").CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	for _, kind := range []string{"Deployment", "Service", "ServingRuntime"} {
+		assert.Contains(t, string(text), kind+" is valid")
+	}
+}
+
 // writeImages writes an array of images of noise.
 func writeImages(t *testing.T, name string, n int) {
 	data := make([]byte, n*224*224*3)

@@ -207,6 +207,12 @@ func TestPage(t *testing.T) {
 		assert.Equal(t, 6*16, evaluate[int](b, `document.querySelectorAll("#similarity td").length`))
 		assert.Equal(t, "1.00", evaluate[string](b, `document.querySelectorAll("#similarity tbody tr")[4].querySelectorAll("td")[2].textContent`)) // nothing drives it yet
 		b.wait(`document.querySelectorAll("[data-layer=conv2] .strip:not([hidden])").length === 3`)
+		b.choose("#similarity-kind", "correlation curves")
+		b.wait(`document.querySelectorAll(".curve-names li").length === 6 && document.querySelector("#similarity .uplot") !== null`)
+		assert.Contains(t, evaluate[string](b, `document.querySelector("#similarity .chart .unseen").textContent`), "conv1 is greatest at")
+		assert.True(t, evaluate[bool](b, `document.querySelector("#similarity .heat-box").offsetHeight === 0`))
+		b.keep("compare-curves")
+		b.choose("#similarity-kind", "correlation")
 		b.script("scrollTo(0, 0)")
 		b.keep("compare-dark")
 		b.axe(t)
