@@ -97,6 +97,12 @@ if [ "$(uname -sm)" = "Linux x86_64" ]; then
 			fi
 		)
 	done
+	# Brain-Score's own benchmarks score two models; it comes without torch, which they do not need.
+	python=${wheel:+$(PIP_NO_DEPS=1 environment scripts/python-requirements-brainscore.txt 3.11)}
+	if [ -n "$python" ]; then
+		install_wheel "$python"
+		(cd python && PYTHONDONTWRITEBYTECODE=1 "$python" tests/brainscore_check.py)
+	fi
 fi
 # The Beam program is a module of its own. Its pipeline is tested; the program around it,
 # with clients of every cloud, takes minutes to compile for the first time: go vet ./... does.
