@@ -231,15 +231,16 @@ type rowWriter struct {
 	features, reduced []float32
 }
 
-// newRowWriter prepares the reductions of an output. Errors wrap reduce.ErrShape.
-func newRowWriter(o *outputContent) (*rowWriter, error) {
+// newRowWriter prepares the reductions of an output. Those of layers that are averaged have been
+// done. Errors wrap reduce.ErrShape.
+func newRowWriter(o *outputContent, averaged []string) (*rowWriter, error) {
 	f := &rowWriter{logits: o.Logits, mask: o.Mask}
 	for _, l := range o.Layers {
 		r, err := reduce.New(l.reduction, l.Shape)
 		if err != nil {
 			return nil, err
 		}
-		if f.sizes = append(f.sizes, r.OutputSize()*len(l.Timesteps)); l.reduction.IsNone() {
+		if f.sizes = append(f.sizes, r.OutputSize()*len(l.Timesteps)); l.reduction.IsNone() || slices.Contains(averaged, l.Name) {
 			r = nil
 		}
 		f.reducers, f.times = append(f.reducers, r), append(f.times, len(l.Timesteps))

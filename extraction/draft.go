@@ -39,6 +39,8 @@ type Draft struct {
 	layout  *features.Layout
 	size    int64
 	final   bool // the file is complete
+	// halvedFrom is the number of stimuli that were too many at once for a chosen batch, or 0.
+	halvedFrom int
 }
 
 // Prepare finds the stimuli of a request, reads and hashes their contents, and chooses the
@@ -202,6 +204,7 @@ func (d *Draft) complete(model *tfconvrnn.Model) error {
 		}
 		r.BatchSize, r.Threads = x.BatchSize(), model.Threads()
 		r.Provenance.Provenance = x.Provenance()
+		r.Provenance.BatchHalvedFrom = d.halvedFrom
 	} else {
 		r.BatchSize, r.Threads = max(r.BatchSize, 1), max(r.Threads, 1)
 		r.Provenance.BatchSize, r.Provenance.Threads = r.BatchSize, r.Threads

@@ -53,24 +53,26 @@ func (p *Plan) newEngine(ctx context.Context, model *tfconvrnn.Model, options Wo
 		return nil, nil, err
 	}
 	here := x.Provenance()
+	var averaged []string
+	if deviceKind(here.Device) != "cpu" {
+		averaged = p.averaged()
+	}
+	if len(averaged) > 0 { // on the GPU, before the features are copied
+		if x, err = model.Plan(append(extract, tfconvrnn.Average(averaged...))...); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := p.checkModel(here); err != nil {
 		return nil, nil, err
 	}
 	if planned := p.Provenance.Processor; deviceKind(here.Device) == "cpu" && here.Processor != planned && options.Warn != nil {
 		options.Warn(fmt.Sprintf("this processor is %s, the plan was made on %s: the last bits of what they compute may differ", here.Processor, planned))
 	}
-	writer, err := newRowWriter(p.contents)
+	writer, err := newRowWriter(p.contents, averaged)
 	if err != nil {
 		return nil, nil, err
 	}
-	var visible []bool
-	if p.Presentation.TimestepsPerFrame() > 0 {
-		visible = stimuli.VisibleFrames(p.Presentation, p.MaxFrames)
-	}
-	reader, err := stimuli.NewReader(ctx, stimuli.Options{
-		Visible:       visible,
-		Preprocessing: p.Preprocessing, MaxFrames: p.MaxFrames, FramesPerSecond: p.FramesPerSecond, FFmpeg: options.FFmpeg, Warn: options.Warn, Note: options.Note,
-	}, p.Set.Arrays)
+	reader, err := p.newReader(ctx, options)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -95,7 +97,8 @@ func (p *Plan) checkModel(here tfconvrnn.Provenance) error {
 	planned := p.Provenance.Provenance
 	planned.Device, here.Device = deviceKind(planned.Device), deviceKind(here.Device)
 	here.PrecisionError = planned.PrecisionError // measured once, by the plan
-	here.Processor = planned.Processor           // NewWorker warns of others
+	here.BatchHalvedFrom = planned.BatchHalvedFrom
+	here.Processor = planned.Processor // NewWorker warns of others
 	if here.Device != "cpu" {
 		here.OneDNN = planned.OneDNN
 	}

@@ -20,7 +20,7 @@ func (d *Draft) Key(model *tfconvrnn.Model) (string, error) {
 	}
 	p := *r.Provenance
 	p.Provenance = x.Provenance()
-	p.Threads, p.BatchSize, p.Layers, p.Inputs, p.Reductions, p.ColumnNames = 0, 0, nil, nil, nil, nil
+	p.Threads, p.BatchSize, p.BatchHalvedFrom, p.Layers, p.Inputs, p.Reductions, p.ColumnNames = 0, 0, 0, nil, nil, nil, nil
 	text, err := json.Marshal([]any{p, r.Selections, r.Reductions, r.OnError, r.MaxFrames, r.FramesPerSecond})
 	if err != nil {
 		return "", err

@@ -27,6 +27,9 @@ type RunOptions struct {
 	// an interrupted run. Skipped is called for each that could not be read, where that is let pass.
 	Progress func(stimuli int)
 	Skipped  func(FailedStimulus)
+	// Halved is called when a chosen batch finds no memory on a GPU and batches of so many stimuli are computed
+	// instead; err wraps tfconvrnn.ErrMemory. Without it Warn is told.
+	Halved func(to int, err error)
 	// Trace is called at the end of every stage of every batch, with the number of its first
 	// stimulus in the whole; see tfconvrnn.Trace. Stage is called at the beginning of what
 	// belongs to no batch, and what it returns at the end.
@@ -52,6 +55,10 @@ func (o RunOptions) defaults() RunOptions {
 	}
 	if o.Skipped == nil {
 		o.Skipped = func(FailedStimulus) {}
+	}
+	if o.Halved == nil {
+		warn := o.Warn
+		o.Halved = func(to int, err error) { warn(fmt.Sprintf("%v; it goes on with %d at once", err, to)) }
 	}
 	if o.Stage == nil {
 		o.Stage = func(string) func() { return func() {} }
@@ -129,6 +136,8 @@ func Run(ctx context.Context, request *Request, options RunOptions) (*Result, er
 type Interrupted struct {
 	BatchSize int `json:"batch_size"`
 	Threads   int `json:"threads"`
+	// BatchHalvedFrom is as in tfconvrnn.Provenance.
+	BatchHalvedFrom int `json:"batch_halved_from"`
 	// ChunkStimuli is that of a Zarr store.
 	ChunkStimuli int `json:"-"`
 }
@@ -138,7 +147,7 @@ func (d *Draft) Interrupted(ctx context.Context) (before Interrupted) {
 	if d.recipe.Format == features.Zarr {
 		if p, err := Open(ctx, PlanOf(d.recipe.Output)); err == nil {
 			defer p.Close()
-			return Interrupted{p.BatchSize, p.Threads, p.ZarrChunkRows}
+			return Interrupted{p.BatchSize, p.Threads, p.Provenance.BatchHalvedFrom, p.ZarrChunkRows}
 		}
 		return before
 	}
@@ -157,12 +166,17 @@ func (d *Draft) Run(ctx context.Context, model *tfconvrnn.Model, options RunOpti
 		// What nobody asked for is as it was.
 		before := d.Interrupted(ctx)
 		if d.recipe.BatchSize == 0 {
-			d.recipe.BatchSize = before.BatchSize
+			d.recipe.BatchSize, d.halvedFrom = before.BatchSize, before.BatchHalvedFrom
 		}
 		if d.request.ChunkStimuli == 0 && before.ChunkStimuli > 0 {
 			request := *d.request
 			request.ChunkStimuli = before.ChunkStimuli
 			d.request = &request
+		}
+	}
+	if d.recipe.BatchSize == 0 && !d.request.Sketch {
+		if err := d.fit(ctx, model, options); err != nil {
+			return nil, err
 		}
 	}
 	if err := d.complete(model); err != nil {

@@ -24,15 +24,8 @@ func (m *Model) weightBytes() int64 { return m.info.Parameters }
 func (x *Extraction) bytesPerStimulus() int64 {
 	const float = 4
 	fetched := int64(imageValues)
-	for _, l := range x.layers {
-		size := l.Size()
-		if l.Selection != nil { // whole layers are fetched, and so the batch is that without a selection
-			size = 1
-			for _, d := range l.Selection.Map {
-				size *= d
-			}
-		}
-		fetched += int64(len(l.Timesteps) * size)
+	for _, l := range x.request.layers { // whole layers, and so the batch is that without a selection
+		fetched += int64(len(l.timesteps) * wholeSize(l.layer))
 	}
 	largest := int64(0)
 	for _, l := range x.model.info.Layers {

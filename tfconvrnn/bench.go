@@ -32,7 +32,7 @@ func EveryLayer() ExtractOption {
 // addEveryLayer makes targets of all that a presentation of so many timesteps has.
 func (r *request) addEveryLayer(m *manifest.Manifest, times int) {
 	add := func(tensor string, needs, known []int) {
-		if !slices.Contains(r.fetches, tensor) && !slices.Contains(r.targets, tensor) {
+		if !slices.Contains(r.sources, tensor) && !slices.Contains(r.targets, tensor) {
 			r.targets = append(r.targets, tensor)
 		}
 		r.boundaries = append(r.boundaries, needs...)
@@ -103,7 +103,7 @@ func (x *Extraction) Cost() (Cost, error) {
 	for _, i := range r.boundaries {
 		boundaries = append(boundaries, x.model.manifest.Boundaries[i].Tensor)
 	}
-	macs := graph.MACs(def, slices.Concat(r.fetches, r.targets), boundaries)
+	macs := graph.MACs(def, slices.Concat(r.sources, r.targets), boundaries)
 	once := graph.MACs(def, slices.Concat(r.constants, boundaries), nil)
 	c := Cost{
 		PerStimulus: macs["stimulus"], PerFrame: macs[kindFrame], Once: once[kindConstant],

@@ -32,6 +32,8 @@ type gpuOptions struct {
 	// limit is the most bytes of memory on each GPU; 0 for no limit.
 	limit int64
 	tf32  bool
+	// trials are ways of computing that are tried; see tryEnv.
+	trials []string
 }
 
 // maxGPU is far more GPUs than a machine has.
@@ -221,6 +223,7 @@ func (g gpuOptions) prepareSimulated(n int, config []byte) (prepared []byte, dev
 	if err := proto.Unmarshal(config, c); err != nil {
 		return nil, nil, err
 	}
+	g.configureTrials(c)
 	c.DeviceCount = map[string]int32{"CPU": int32(n), "GPU": 0}
 	g.visible = make([]int, n)
 	for i := range g.visible {
@@ -258,6 +261,7 @@ func (g gpuOptions) configure(config []byte) ([]byte, error) {
 	for _, number := range g.visible {
 		list = append(list, strconv.Itoa(number))
 	}
+	g.configureTrials(c)
 	c.DeviceCount = map[string]int32{"GPU": int32(len(g.visible))}
 	c.GpuOptions = &tfpb.GPUOptions{VisibleDeviceList: strings.Join(list, ","), AllowGrowth: !g.reserve}
 	if g.limit > 0 {
@@ -329,7 +333,7 @@ func (o *loadOptions) load(device string, found savedmodels.SavedModel, options 
 // loadWith is load with filters, or nil for TensorFlow's convolutions.
 func (o *loadOptions) loadWith(device string, found savedmodels.SavedModel, options *libtf.SessionOptions, f *filters) (*libtf.SavedModel, error) {
 	tags, dir := []string{"serve"}, found.Dir
-	if device == "" && f == nil {
+	if device == "" && f == nil && len(o.gpu.numbers) == 0 {
 		return libtf.LoadSavedModel(dir, tags, options)
 	}
 	content, err := os.ReadFile(filepath.Join(dir, "saved_model.pb"))
@@ -343,6 +347,9 @@ func (o *loadOptions) loadWith(device string, found savedmodels.SavedModel, opti
 	for _, meta := range saved.MetaGraphs {
 		if f != nil {
 			o.rewriteConvolutions(meta.GetGraphDef(), found.Manifest, f)
+		}
+		if len(o.gpu.numbers) > 0 && meta.GraphDef != nil {
+			o.adaptToGPU(meta.GraphDef, found.Manifest)
 		}
 		for _, node := range meta.GetGraphDef().GetNode() {
 			node.Device = device

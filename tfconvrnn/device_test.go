@@ -281,8 +281,12 @@ func TestGPUAgreesWithCPU(t *testing.T) {
 		require.NoError(t, model.Close())
 	}
 	cpu, gpu := results[0], results[1]
+	largest, where := 0.0, ""
 	for i := range cpu.Layers {
 		l := &cpu.Layers[i]
+		if d := largestDifference(l.Data, gpu.Layers[i].Data); d > largest {
+			largest, where = d, l.Name
+		}
 		for _, time := range l.Timesteps {
 			for stimulus := range cpu.Stimuli {
 				requireClose(t, l.At(stimulus, time), gpu.Layers[i].At(stimulus, time), gpuTolerance, l.Name, " t=", time)
@@ -290,6 +294,7 @@ func TestGPUAgreesWithCPU(t *testing.T) {
 		}
 	}
 	requireClose(t, cpu.Logits, gpu.Logits, gpuTolerance, "logits")
+	reportGPU(t, "agreement", map[string]any{"model": name, "largest_difference_of_rms": largest, "layer": where})
 }
 
 // TestGPUSpread spreads batches over two GPUs: the same bytes as one of them puts
@@ -353,6 +358,7 @@ func checkSpread(t *testing.T, options ...Option) {
 	require.Equal(t, 2*n/batch, batches[0]+batches[1])
 	require.Positive(t, batches[0])
 	require.Positive(t, batches[1], "both work")
+	reportGPU(t, "spread", map[string]any{"model": "timedecay_shallow", "devices": 2, "batches": batches})
 	t.Logf("%d stimuli twice, in batches of %d: %v of them on the devices, same bytes as on one", n, batch, batches)
 
 	// What fails ends the stream after the batches before it.
@@ -409,8 +415,9 @@ func TestGPUShared(t *testing.T) {
 		}()
 	}
 	for range cap(failures) {
-		assert.NoError(t, <-failures)
+		require.NoError(t, <-failures)
 	}
+	reportGPU(t, "shared", map[string]any{"model": "timedecay_shallow", "processes": cap(failures)})
 }
 
 // TestGPUTestsThemselves runs the tests that need GPUs with devices of the CPU in
@@ -420,13 +427,13 @@ func TestGPUTestsThemselves(t *testing.T) {
 	if os.Getenv(simulatedEnv) != "" {
 		t.Skip("this is the process that it starts")
 	}
-	command := exec.Command(os.Args[0], "-test.v", "-test.run=^TestGPU(Golden|AgreesWithCPU|Spread|Shared|Placement|Repeats)$", "-test.bench=^BenchmarkGPU$", "-test.benchtime=1x")
-	command.Env = append(os.Environ(), simulatedEnv+"=2", onlyEnv+"=timedecay_shallow", "TFCONVRNN_TEST_STORE="+testModels(t))
+	command := exec.Command(os.Args[0], "-test.v", "-test.run=^TestGPU(Golden|AgreesWithCPU|Spread|Shared|Placement|Repeats|SmallerFeatures|Trials|Memory|Launches)$", "-test.bench=^BenchmarkGPU$", "-test.benchtime=1x")
+	command.Env = append(os.Environ(), simulatedEnv+"=2", simulatedBatchEnv+"=16", onlyEnv+"=timedecay_shallow", "TFCONVRNN_TEST_STORE="+testModels(t))
 	output, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", output)
 	assert.NotContains(t, string(output), "--- SKIP")
 	for _, name := range []string{"TestGPUGolden", "TestGPUGolden/timedecay_shallow.default", "TestGPUAgreesWithCPU", "TestGPUSpread", "TestGPUShared",
-		"TestGPUPlacement", "TestGPURepeats"} {
+		"TestGPUPlacement", "TestGPURepeats", "TestGPUSmallerFeatures", "TestGPUTrials", "TestGPUMemory", "TestGPULaunches"} {
 		assert.Contains(t, string(output), "--- PASS: "+name+" (")
 	}
 	assert.Regexp(t, `BenchmarkGPU/timedecay_shallow/tf32=false/batch=8\S*\s+1\s.* images/s`, string(output))

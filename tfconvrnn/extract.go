@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/dimensions"
@@ -27,7 +28,9 @@ type extractOptions struct {
 	preprocessing string
 	selected      []layerUnits
 	selections    []string // of SelectUnits, until they are read
+	averaged      []string // layers
 	onError       func(index int, s Stimulus, err error) error
+	onHalved      func(from, to int, err error)
 	trace         func(Span)
 	computed      func(b *Batch, layer, timestep int)
 	device        int // counted from 1; 0 for any
@@ -62,7 +65,7 @@ func Logits() ExtractOption {
 }
 
 // BatchSize sets how many stimuli are computed together; without it, and for 0,
-// it is chosen.
+// it is chosen, and halved if it does not fit into the memory of the device; see OnHalved.
 func BatchSize(n int) ExtractOption {
 	return func(o *extractOptions) { o.batchSize = n }
 }
@@ -101,6 +104,8 @@ type LayerOutput struct {
 	Shape []int
 	// Selection is the units that are put out, nil for all.
 	Selection *Selection
+	// Averaged says that the units are means over all positions; see Average.
+	Averaged bool
 }
 
 // Size is the number of values at one timestep.
@@ -112,13 +117,15 @@ func (l *LayerOutput) Size() int {
 	return size
 }
 
-// Extraction is a checked plan of what to compute. It is immutable.
+// Extraction is a checked plan of what to compute. It is immutable, but for a chosen batch that does not fit.
 type Extraction struct {
 	model   *Model
 	options extractOptions
 	request *request
 	layers  []LayerOutput
 	times   int
+	// halved is how many stimuli were too many for a chosen batch, 0 if it fits; nil where it was given.
+	halved *atomic.Int64
 }
 
 // Plan checks options and returns what an extraction with them puts out, without
@@ -147,7 +154,8 @@ func (m *Model) Plan(options ...ExtractOption) (*Extraction, error) {
 		if index < 0 {
 			return nil, fmt.Errorf("%w: the manifest in %s lacks layer %s", ErrModified, m.dir, output.Name)
 		}
-		layers[i] = layerRequest{&m.manifest.Layers[index], output.Timesteps}
+		layers[i] = layerRequest{layer: &m.manifest.Layers[index], timesteps: output.Timesteps}
+		layers[i].onDevice(m, &outputs[i], slices.Contains(o.averaged, output.Name))
 	}
 	var logits *manifest.Logits
 	if o.logits {
@@ -162,7 +170,7 @@ func (m *Model) Plan(options ...ExtractOption) (*Extraction, error) {
 		x.request.addEveryLayer(m.manifest, x.times)
 	}
 	if o.batchSize == 0 {
-		o.batchSize = m.chooseBatchSize(x)
+		o.batchSize, x.halved = m.chooseBatchSize(x), &atomic.Int64{}
 	}
 	return x, nil
 }
@@ -181,15 +189,13 @@ func (x *Extraction) Times() int { return x.times }
 // Presentation returns the resolved presentation.
 func (x *Extraction) Presentation() Presentation { return x.options.presentation }
 
-// BatchSize is the number of stimuli computed together.
-func (x *Extraction) BatchSize() int { return x.options.batchSize }
-
 // Provenance says how the features are made.
 func (x *Extraction) Provenance() Provenance {
 	p := x.model.provenance()
 	p.Presentation, p.Times = x.options.presentation.String(), x.times
-	p.Layers, p.AllTimesteps, p.BatchSize = x.options.layers, x.options.allTimesteps, x.options.batchSize
+	p.Layers, p.AllTimesteps, p.BatchSize, p.BatchHalvedFrom = x.options.layers, x.options.allTimesteps, x.BatchSize(), x.halvedFrom()
 	p.Preprocessing = x.options.preprocessing
+	p.Averaged = x.options.averaged
 	if w := x.options.window; w != nil {
 		p.Window = w[:]
 	}
@@ -231,9 +237,13 @@ func (b *Batch) Feature(layer, timestep, stimulus int) ([]float32, error) {
 		return nil, nil
 	}
 	l := &b.extraction.request.layers[layer]
-	values, err := b.result.feature(l.layer, l.timesteps[timestep], b.items[stimulus])
-	if selection := b.extraction.layers[layer].Selection; selection != nil && err == nil {
-		values = selection.of(values)
+	values, whole, err := b.result.feature(l, l.timesteps[timestep], b.items[stimulus])
+	switch output := &b.extraction.layers[layer]; {
+	case err != nil || !whole:
+	case output.Selection != nil:
+		values = output.Selection.of(values)
+	case l.averaged:
+		values = positionMeans(values, output.Size())
 	}
 	return values, err
 }
@@ -298,18 +308,23 @@ type loadedBatch struct {
 // Stream runs the extraction; see Model.Stream.
 func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sink func(*Batch) error) error {
 	defer x.request.streaming.start()()
+	return x.streamChosen(ctx, stimuli, sink)
+}
+
+func (x *Extraction) stream(ctx context.Context, stimuli iter.Seq[Stimulus], sink func(*Batch) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	sessions, first := x.model.sessions(), 0
 	if d := x.options.device; d > 0 {
 		sessions, first = sessions[d-1:d], d-1
 	}
+	runs := len(sessions) * x.model.gpu.inFlight()
 	var group sync.WaitGroup
 	// A loaded batch goes to whichever session is free, and in order to the sink. The
-	// channels hold one batch more than there are sessions, so that no session ever
+	// channels hold one batch more than there are runs at once, so that no session ever
 	// waits.
-	loaded := make(chan loadedBatch, len(sessions)+1)
-	ordered := make(chan loadedBatch, len(sessions)+1)
+	loaded := make(chan loadedBatch, runs+1)
+	ordered := make(chan loadedBatch, runs+1)
 	var loadErr error // to be read when ordered is closed
 	group.Go(func() {
 		defer close(ordered)
@@ -326,7 +341,8 @@ func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sin
 			}
 		})
 	})
-	for i, session := range sessions {
+	for run := range runs {
+		i := run % len(sessions)
 		group.Go(func() {
 			for l := range loaded {
 				x.request.batches[first+i].Add(1)
@@ -334,7 +350,7 @@ func (x *Extraction) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sin
 					t.waited(StageQueue)
 					t.session = first + i
 				}
-				err := x.compute(ctx, session, l)
+				err := x.compute(ctx, sessions[i], l)
 				l.batch.trace.wait()
 				l.computed <- err
 			}
@@ -401,7 +417,7 @@ func (x *Extraction) compute(ctx context.Context, session *Model, l loadedBatch)
 
 // load reads stimuli into batches and passes them on.
 func (x *Extraction) load(ctx context.Context, stimuli iter.Seq[Stimulus], pass func(loadedBatch) error) error {
-	first := 0
+	first, size := 0, x.BatchSize()
 	var pending []Stimulus
 	send := func() error {
 		trace := x.options.traceOf(first, len(pending))
@@ -424,7 +440,7 @@ func (x *Extraction) load(ctx context.Context, stimuli iter.Seq[Stimulus], pass 
 			return err
 		}
 		pending = append(pending, s)
-		if len(pending) == x.options.batchSize {
+		if len(pending) == size {
 			if err := send(); err != nil {
 				return err
 			}

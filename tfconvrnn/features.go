@@ -76,7 +76,7 @@ func (x *Extraction) Extract(ctx context.Context, stimuli []Stimulus) (*Features
 }
 
 func (x *Extraction) collect(ctx context.Context, stimuli []Stimulus) (*Features, error) {
-	f := &Features{Provenance: x.Provenance(), Layers: make([]LayerFeatures, len(x.layers))}
+	f := &Features{Layers: make([]LayerFeatures, len(x.layers))}
 	for i, l := range x.layers {
 		f.Layers[i] = LayerFeatures{LayerOutput: l, Data: make([]float32, 0, len(stimuli)*len(l.Timesteps)*l.Size())}
 	}
@@ -109,5 +109,6 @@ func (x *Extraction) collect(ctx context.Context, stimuli []Stimulus) (*Features
 	if err != nil {
 		return nil, err
 	}
+	f.Provenance = x.Provenance()
 	return f, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -203,24 +204,157 @@ func TestGPUTF32(t *testing.T) {
 	assert.Less(t, largest, 0.5)
 }
 
-// TestGPUMemory asks for more than a limit allows: an error, after which a smaller batch works. It needs a process of its own.
+// TestGPUMemory asks for more than a limit allows: an error, after which a smaller batch works; and a batch that was chosen
+// is halved. It needs a process of its own.
 func TestGPUMemory(t *testing.T) {
 	requireGPU(t)
-	if os.Getenv(simulatedEnv) != "" {
-		t.Skip("devices of the CPU have no limit of memory")
+	simulated := os.Getenv(simulatedEnv) != ""
+	if simulated && os.Getenv(simulatedBatchEnv) == "" {
+		t.Skipf("simulated GPUs have no limit of memory; set %s", simulatedBatchEnv)
 	}
 	if usedGPUs.fixed {
 		t.Skip("another test of this process has fixed the limit")
 	}
-	model, err := Load(provedModel(), WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice("gpu"), WithGPUMemoryLimit(1<<30))
+	const limit = 1 << 30
+	before, total, seen := gpuMemory()
+	model, err := Load(provedModel(), WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice("gpu"), WithGPUMemoryLimit(limit))
 	require.NoError(t, err)
 	defer model.Close()
-	_, err = model.Extract(context.Background(), testStimuli(t, 256), BatchSize(256))
+	stimuli := testStimuli(t, 256)
+	request := []ExtractOption{Layers("imnetds")}
+	_, err = model.Extract(context.Background(), stimuli, append(request, BatchSize(256))...)
 	require.ErrorIs(t, err, ErrMemory)
 	require.ErrorContains(t, err, "gpu:0 cannot compute 256 stimuli at once, with a limit of 1.0 GiB")
-	_, err = model.Extract(context.Background(), testStimuli(t, 1), BatchSize(1), Layers("imnetds"))
+	_, err = model.Extract(context.Background(), stimuli[:1], append(request, BatchSize(1))...)
 	require.NoError(t, err)
-	reportGPU(t, "memory", map[string]any{"model": provedModel(), "limit": 1 << 30, "error": true, "goes_on": true})
+
+	report := map[string]any{"model": provedModel(), "limit_gib": 1, "goes_on": true}
+	// The largest size of which one half does not find memory and a quarter does.
+	for size := 256; ; size /= 2 {
+		require.Greater(t, size, 1, "nothing fits")
+		x := chosen(t, model, size, request...)
+		features, err := x.Extract(context.Background(), stimuli[:size])
+		if err != nil {
+			require.ErrorIs(t, err, ErrMemory)
+			continue
+		}
+		require.Equal(t, size, features.Provenance.BatchHalvedFrom)
+		require.Equal(t, size/2, features.Provenance.BatchSize)
+		require.Len(t, features.Stimuli, size)
+		report["halved_from"], report["to"] = size, size/2
+		break
+	}
+	if after, _, ok := gpuMemory(); seen && ok && !simulated {
+		report["used_gib"], report["total_gib"] = after-before, total
+		assert.Less(t, after-before, float64(limit)/(1<<30)+1.5, "the limit, and what CUDA takes")
+	}
+	reportGPU(t, "memory", report)
+}
+
+// TestGPUGrowth computes little without a limit: most of the GPU's memory stays free for other processes.
+func TestGPUGrowth(t *testing.T) {
+	requireGPU(t)
+	before, total, ok := gpuMemory()
+	if !ok || os.Getenv(simulatedEnv) != "" {
+		t.Skip("needs nvidia-smi, which tells how much memory is in use")
+	}
+	model, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice("gpu"))
+	require.NoError(t, err)
+	defer model.Close()
+	_, err = model.Extract(context.Background(), goldenStimuli(t), Layers("imnetds"))
+	require.NoError(t, err)
+	after, _, ok := gpuMemory()
+	require.True(t, ok)
+	reportGPU(t, "growth", map[string]any{"model": "timedecay_shallow", "used_without_limit_gib": after - before, "total_gib": total})
+	assert.Less(t, after-before, total/2)
+}
+
+// gpuMemory asks the driver how much memory of the first GPU is in use, and how much it has, in GiB.
+func gpuMemory() (used, total float64, ok bool) {
+	output, err := exec.Command("nvidia-smi", "--id=0", "--query-gpu=memory.used,memory.total", "--format=csv,noheader,nounits").Output()
+	if err != nil {
+		return 0, 0, false
+	}
+	if n, err := fmt.Sscanf(string(output), "%f, %f", &used, &total); n != 2 || err != nil {
+		return 0, 0, false
+	}
+	return used / 1024, total / 1024, true
+}
+
+// TestGPUSmallerFeatures has the GPU select units and average layers before it copies them: the same values.
+func TestGPUSmallerFeatures(t *testing.T) {
+	requireGPU(t)
+	name := "rgc_shallow"
+	if only := os.Getenv(onlyEnv); only != "" {
+		name = only
+	}
+	model, err := Load(name, WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice(provedDevice()))
+	require.NoError(t, err)
+	defer model.Close()
+	layers := Layers("conv5", "conv4", "conv2", "conv1", "imnetds")
+	extract := func(options ...ExtractOption) *Features {
+		features, err := model.Extract(context.Background(), goldenStimuli(t), append([]ExtractOption{layers, AllTimesteps(), Logits(), WithPresentation(Neural())}, options...)...)
+		require.NoError(t, err)
+		return features
+	}
+	whole := extract()
+	smaller := extract(SelectUnits("conv5=center", "conv4=(1,2)+channels(7,3,5)", "conv2=channels(0-3,9)", "imnetds=channels(999,0)"), Average("conv1"))
+	require.Equal(t, []string{"conv1"}, smaller.Provenance.Averaged)
+	var values [2]int
+	largest := 0.0
+	for i := range whole.Layers {
+		all, some := &whole.Layers[i], &smaller.Layers[i]
+		values[0], values[1] = values[0]+len(all.Data), values[1]+len(some.Data)
+		for stimulus := range whole.Stimuli {
+			for _, timestep := range all.Timesteps {
+				features := all.At(stimulus, timestep)
+				if !some.Averaged {
+					require.Equal(t, some.Selection.of(features), some.At(stimulus, timestep), "%s t=%d", all.Name, timestep)
+					continue
+				}
+				largest = max(largest, largestDifference(positionMeans(features, some.Size()), some.At(stimulus, timestep)))
+			}
+		}
+	}
+	reportGPU(t, "smaller", map[string]any{"model": name, "largest_difference_of_rms": largest, "smaller_by": float64(values[0]) / float64(values[1])})
+	assert.Less(t, largest, 1e-6)
+}
+
+// TestGPUTrials computes in every way that can be tried.
+func TestGPUTrials(t *testing.T) {
+	requireGPU(t)
+	name := "ugrnn_shallow"
+	if only := os.Getenv(onlyEnv); only != "" {
+		name = only
+	}
+	store := testStore(t)
+	features := func(trial string) (*Features, error) {
+		t.Setenv(tryEnv, trial)
+		model, err := Load(name, WithWeights("seeded:1"), WithStore(store), WithDevice(provedDevice()))
+		if err != nil {
+			return nil, err
+		}
+		defer model.Close()
+		return model.Extract(context.Background(), goldenStimuli(t), BatchSize(1), AllTimesteps(), Logits())
+	}
+	want, err := features("")
+	require.NoError(t, err)
+	require.Empty(t, want.Provenance.GPUTrials)
+	report := map[string]any{"model": name}
+	for _, trial := range []string{tryOverlap, tryNCHW, tryXLA} {
+		got, err := features(trial)
+		if !assert.NoError(t, err, trial) {
+			continue
+		}
+		assert.Equal(t, []string{trial}, got.Provenance.GPUTrials)
+		largest := 0.0
+		for i, l := range want.Layers {
+			largest = max(largest, largestDifference(l.Data, got.Layers[i].Data))
+		}
+		report[trial] = largest
+		assert.Less(t, largest, gpuTolerance, trial)
+	}
+	reportGPU(t, "trials", report)
 }
 
 func TestMemoryError(t *testing.T) {

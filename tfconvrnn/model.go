@@ -194,6 +194,11 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 	if !o.unloaded {
 		o.session.threads = runtime.PoolThreads(o.session.threads)
 	}
+	if len(o.gpu.numbers) > 0 {
+		if err := o.gpu.settleTrials(); err != nil {
+			return nil, err
+		}
+	}
 	config, err := o.session.config(runtime)
 	if err != nil {
 		return nil, err
@@ -312,6 +317,8 @@ type Provenance struct {
 	AllTimesteps bool             `json:"all_timesteps"`
 	// Window is the time in milliseconds whose timesteps are reported, where not all are.
 	Window []int `json:"window_ms,omitempty"`
+	// Averaged are the layers that are averaged over positions.
+	Averaged []string `json:"averaged,omitempty"`
 	// Selections are the units taken of layers of which not all are.
 	Selections     map[string]Selection `json:"selections,omitempty"`
 	Decoder        string               `json:"decoder,omitempty"`
@@ -326,10 +333,14 @@ type Provenance struct {
 	OneDNN    string `json:"onednn"`
 	Processor string `json:"processor"`
 	// Convolution says how convolutions were computed; see [Model.Convolution].
-	Convolution    Convolution `json:"convolution"`
-	TF32           bool        `json:"tf32,omitempty"`
-	BatchSize      int         `json:"batch_size"`
-	MillisPerTimes int         `json:"milliseconds_per_timestep"`
+	Convolution Convolution `json:"convolution"`
+	TF32        bool        `json:"tf32,omitempty"`
+	// GPUTrials are ways of computing on GPUs that the environment asked to try.
+	GPUTrials []string `json:"gpu_trials,omitempty"`
+	BatchSize int      `json:"batch_size"`
+	// BatchHalvedFrom is how many stimuli did not fit into the device's memory at once, where BatchSize was chosen: half of them.
+	BatchHalvedFrom int `json:"batch_halved_from,omitempty"`
+	MillisPerTimes  int `json:"milliseconds_per_timestep"`
 }
 
 func (m *Model) provenance() Provenance {
@@ -341,7 +352,7 @@ func (m *Model) provenance() Provenance {
 	return Provenance{
 		Software: "tfconvrnn " + version.Version, TensorFlow: m.runtime.Version(), Model: m.info.Name,
 		Weights: m.manifest.Weights, Converter: m.manifest.Converter, Variant: m.manifest.Variant,
-		Precision: m.session.precision, PrecisionError: m.precisionError.Load(), Device: device, TF32: gpus && m.gpu.tf32, MillisPerTimes: MillisecondsPerTimestep,
+		Precision: m.session.precision, PrecisionError: m.precisionError.Load(), Device: device, TF32: gpus && m.gpu.tf32, GPUTrials: m.gpu.trials, MillisPerTimes: MillisecondsPerTimestep,
 		Threads: m.session.threads, OneDNN: processor.OneDNN(), Processor: processor.Kind(), Convolution: m.session.convolution,
 	}
 }

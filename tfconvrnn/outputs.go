@@ -39,6 +39,9 @@ func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error)
 	if err := o.settleSelections(); err != nil {
 		return nil, err
 	}
+	if err := o.settleAverages(model); err != nil {
+		return nil, err
+	}
 	imageOn := resolved.ImageOn()
 	var outputs []LayerOutput
 	for i, name := range o.layers {
@@ -73,6 +76,9 @@ func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error)
 		}
 		if output.Selection != nil {
 			output.Shape = output.Selection.shape()
+		}
+		if output.Averaged = slices.Contains(o.averaged, name); output.Averaged {
+			output.Shape = layer.Shape[2:]
 		}
 		for t := first; t < end; t++ {
 			output.Timesteps = append(output.Timesteps, t)

@@ -16,7 +16,7 @@ const (
 	// Float32 is the precision of the published models.
 	Float32 Precision = "float32"
 	// BFloat16 computes with 8 significant bits on processors that have
-	// instructions for it; see Model.PrecisionError for what that costs.
+	// instructions for it, and on GPUs, Ampere or later; see Model.PrecisionError for what that costs.
 	BFloat16 Precision = "bfloat16"
 )
 
@@ -35,7 +35,7 @@ func ParsePrecision(text string) (Precision, error) {
 func (p Precision) String() string { return string(p) }
 
 // WithPrecision chooses Float32, the default, or BFloat16. Load fails with
-// ErrPrecision where the device has no instructions for it.
+// ErrPrecision where the processor has no instructions for it.
 func WithPrecision(precision Precision) Option {
 	return func(o *loadOptions) (err error) {
 		o.session.precision, err = ParsePrecision(string(precision))
@@ -50,7 +50,7 @@ func (o sessionOptions) checkPrecision() error {
 		return nil
 	}
 	if o.device != "cpu" {
-		return fmt.Errorf("%w: %s on %s; it is there for processors only, on GPUs use TF32", ErrPrecision, BFloat16, o.device)
+		return nil // the graph says it; see computeInBFloat16
 	}
 	if !cpu.X86.HasAVX512BF16 && !cpu.X86.HasAMXBF16 {
 		return fmt.Errorf("%w: this processor has no instructions for %s (AVX512_BF16 or AMX_BF16); use %s", ErrPrecision, BFloat16, Float32)
@@ -60,7 +60,7 @@ func (o sessionOptions) checkPrecision() error {
 
 // rewrites configures TensorFlow's graph optimizer.
 func (o sessionOptions) rewrites() *tfpb.RewriterConfig {
-	if o.precision != BFloat16 {
+	if o.precision != BFloat16 || o.device != "cpu" {
 		// The graph is already what it should be; the optimizer would only make
 		// first runs slower.
 		return &tfpb.RewriterConfig{DisableMetaOptimizer: true}

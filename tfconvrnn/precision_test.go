@@ -24,7 +24,20 @@ func TestPrecision(t *testing.T) {
 	}
 	o.session.device = "gpu:0"
 	_, err = o.session.config(nil)
-	assert.ErrorIs(t, err, ErrPrecision)
+	assert.NoError(t, err, "GPUs have it, wherever they are")
+}
+
+// TestBFloat16OnGPU computes in bfloat16 on a simulated GPU, whatever the processor has.
+func TestBFloat16OnGPU(t *testing.T) {
+	t.Setenv(simulatedEnv, "1")
+	m := loadTest(t, "timedecay_shallow", WithPrecision(BFloat16), WithDevice("gpu"))
+	measured, err := m.PrecisionError(t.Context())
+	require.NoError(t, err)
+	_, largest := measured.Largest()
+	for _, e := range []float64{largest, measured.Logits} {
+		assert.Greater(t, e, 1e-4, "were it computed in float32, below 1e-5")
+		assert.Less(t, e, 0.1)
+	}
 }
 
 func TestPrecisionError(t *testing.T) {

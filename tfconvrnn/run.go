@@ -23,6 +23,8 @@ type request struct {
 	// the same in every run, and the boundaries to feed.
 	fetches    []string
 	fetchIndex map[string]int
+	// sources are the features that fetches are made of.
+	sources    []string
 	constants  []string
 	boundaries []int
 	// known lists the places for values of known frames, knownSources what is fed
@@ -39,14 +41,20 @@ type request struct {
 type layerRequest struct {
 	layer     *manifest.Layer
 	timesteps []int
+	// averaged asks for means over positions. prefix is that of the operations with which a GPU
+	// makes the features smaller, "" for none, to size values for each item; units are those it takes.
+	averaged bool
+	prefix   string
+	size     int
+	units    []int32
 }
 
 func (m *Model) newRequest(layers []layerRequest, logits *manifest.Logits) *request {
 	r := &request{layers: layers, logits: logits, fetchIndex: map[string]int{}, batches: make([]atomic.Int64, 1+len(m.peers))}
-	fetch := func(tensor string, needs, known []int) {
-		if _, ok := r.fetchIndex[tensor]; !ok {
-			r.fetchIndex[tensor] = len(r.fetches)
-			r.fetches = append(r.fetches, tensor)
+	fetch := func(prefix, tensor string, needs, known []int) {
+		if _, ok := r.fetchIndex[prefix+tensor]; !ok {
+			r.fetchIndex[prefix+tensor] = len(r.fetches)
+			r.fetches, r.sources = append(r.fetches, prefix+tensor), append(r.sources, tensor)
 		}
 		r.boundaries = append(r.boundaries, needs...)
 		r.known = append(r.known, known...)
@@ -57,7 +65,7 @@ func (m *Model) newRequest(layers []layerRequest, logits *manifest.Logits) *requ
 			if step.Kind == kindConstant {
 				r.constants = append(r.constants, step.Tensor)
 			} else {
-				fetch(step.Tensor, step.Needs, step.Known)
+				fetch(l.prefix, step.Tensor, step.Needs, step.Known)
 			}
 			if step.Kind == kindFrame {
 				r.knownSources = append(r.knownSources, step.Tensor)
@@ -65,7 +73,7 @@ func (m *Model) newRequest(layers []layerRequest, logits *manifest.Logits) *requ
 		}
 	}
 	if logits != nil {
-		fetch(logits.Tensor, logits.Needs, logits.Known)
+		fetch("", logits.Tensor, logits.Needs, logits.Known)
 	}
 	r.settle(m.manifest)
 	return r
@@ -368,6 +376,12 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 			feedTensors = append(feedTensors, res.blank[m.manifest.Known[i].Source])
 		}
 	}
+	units, err := r.unitTensors()
+	if err != nil {
+		return nil, err
+	}
+	defer libtf.CloseAll(units)
+	feedNames, feedTensors = append(feedNames, r.unitNames()...), append(feedTensors, units...)
 	feedOutputs, err := m.outputs(feedNames)
 	if err != nil {
 		return nil, err
@@ -377,7 +391,9 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 		feeds[i] = libtf.Feed{Output: feedOutputs[i], Tensor: feedTensors[i]}
 	}
 	stop, stopTrace = r.inSession.start(), in.trace.start(StageSession)
-	err = m.fetch(ctx, r, in, feeds, res)
+	if err = m.simulatedMemory(stimuli); err == nil {
+		err = m.fetch(ctx, r, in, feeds, res)
+	}
 	stop()
 	stopTrace()
 	if err != nil {
@@ -428,34 +444,34 @@ func (m *Model) memoryError(err error, stimuli int) error {
 }
 
 // feature returns a layer's output for a stimulus at a timestep, in memory of the
-// result.
-func (r *result) feature(l *manifest.Layer, timestep, stimulus int) ([]float32, error) {
-	step := &l.Timesteps[timestep]
-	size := 1
-	for _, d := range l.Shape {
-		size *= d
+// result, and whether it is all of it, or made smaller by the device.
+func (r *result) feature(l *layerRequest, timestep, stimulus int) (values []float32, whole bool, err error) {
+	step := &l.layer.Timesteps[timestep]
+	size := l.size
+	if size == 0 {
+		whole, size = true, wholeSize(l.layer)
 	}
 	item := stimulus
 	var tensor *libtf.Tensor
 	switch step.Kind {
 	case kindConstant:
-		item, tensor = 0, r.constants[step.Tensor]
+		item, tensor, whole, size = 0, r.constants[step.Tensor], true, wholeSize(l.layer)
 	case kindFrame:
-		item, tensor = int(r.schedule[step.Shown][stimulus]), r.tensors[r.request.fetchIndex[step.Tensor]]
+		item, tensor = int(r.schedule[step.Shown][stimulus]), r.tensors[r.request.fetchIndex[l.prefix+step.Tensor]]
 		if item == r.blankItem {
-			item, tensor = 0, r.blank[step.Tensor]
+			item, tensor, whole, size = 0, r.blank[step.Tensor], true, wholeSize(l.layer)
 		}
 	default:
-		tensor = r.tensors[r.request.fetchIndex[step.Tensor]]
+		tensor = r.tensors[r.request.fetchIndex[l.prefix+step.Tensor]]
 	}
 	data, err := libtf.Data[float32](tensor)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if len(data) < (item+1)*size {
-		return nil, fmt.Errorf("%w: %s has %d values, too few for item %d of %d", ErrModified, step.Tensor, len(data), item, size)
+		return nil, false, fmt.Errorf("%w: %s has %d values, too few for item %d of %d", ErrModified, step.Tensor, len(data), item, size)
 	}
-	return data[item*size : (item+1)*size], nil
+	return data[item*size : (item+1)*size], whole, nil
 }
 
 // logits returns the decoded logits of a stimulus, in memory of the result.

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/benchmark"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -20,6 +21,7 @@ type benchCommand struct {
 	allModels        bool
 	runs             int
 	photographs      int
+	photographsTo    string
 	onlySpeed        bool
 	asJSON, markdown bool
 	child            string // in measuring processes: what to measure
@@ -81,7 +83,8 @@ are put into a temporary store, unless --store names one, and removed again.`,
 	flags.IntVar(&b.runs, "runs", 5, "`ROUNDS` to measure")
 	flags.BoolVar(&b.allModels, "all-models", false, "measure all models, one after the other")
 	flags.BoolVar(&b.onlySpeed, "only-speed", false, "measure neither first results nor memory")
-	flags.IntVar(&b.photographs, "photographs", 0, "also extract `N` JPEG photographs of 1000 pixels a side to an .npz file, and say for how much of the time TensorFlow was not running")
+	flags.IntVar(&b.photographs, "photographs", 0, "also extract `N` JPEG photographs of 1000 pixels a side, and say for how much of the time TensorFlow was not running, and how many cores decoding takes")
+	addChoice(cmd, &b.photographsTo, "photographs-to", string(features.NPZ), "format that --photographs extracts to", string(features.NPZ), string(features.Zarr))
 	flags.BoolVar(&b.markdown, "markdown", false, "print a Markdown table")
 	addJSON(cmd, &b.asJSON)
 	flags.StringVar(&b.child, "child", "", "")
@@ -204,7 +207,7 @@ func (b *benchCommand) measure(cmd *cobra.Command, c *console, name string) (*be
 		return nil, err
 	}
 	o.Note = func(message string) { c.note("%s: %s …", name, message) }
-	q := benchmark.Request{Options: o, Weights: b.weights, Store: b.store, TemporaryStore: b.allModels && b.store == "", Photographs: b.photographs}
+	q := benchmark.Request{Options: o, Weights: b.weights, Store: b.store, TemporaryStore: b.allModels && b.store == "", Photographs: b.photographs, PhotographsTo: features.Format(b.photographsTo)}
 	if !b.onlySpeed {
 		q.Arguments = func(store, measurement string) []string { return b.childArgs(cmd, name, store, measurement) }
 	}
@@ -217,7 +220,7 @@ func (b *benchCommand) childArgs(cmd *cobra.Command, model, store, measurement s
 	args := []string{"bench", "--child=" + measurement, "--model=" + model, "--store=" + store}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		switch f.Name {
-		case "child", "model", "store", "all-models", "json", "markdown", "photographs", "runs", "only-speed":
+		case "child", "model", "store", "all-models", "json", "markdown", "photographs", "photographs-to", "runs", "only-speed":
 			return
 		}
 		if list, ok := f.Value.(pflag.SliceValue); ok {

@@ -67,6 +67,7 @@ func (c *classifyCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	con := commandConsole(cmd, c.quiet)
+	o.OnHalved = sayHalved(con)
 	inputs, err := c.inputFlags.options(cmd, args, preprocessing, c.spec.TimestepsPerFrame > 0, con)
 	if err != nil {
 		return err

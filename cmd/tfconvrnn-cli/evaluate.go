@@ -128,7 +128,7 @@ func (c *evaluateCommand) run(cmd *cobra.Command, args []string) error {
 	defer model.Close()
 	progress := con.start("evaluating", unitImages, int64(len(set.Pictures)))
 	defer progress.end()
-	o.Warn, o.Note = con.warnNotice, con.noteNotice
+	o.Warn, o.Note, o.OnHalved = con.warnNotice, con.noteNotice, sayHalved(con)
 	o.Progress = func(done, total int) { progress.set(int64(done), int64(total)) }
 	report, err := evaluation.Evaluate(cmd.Context(), model, set, o)
 	progress.end()

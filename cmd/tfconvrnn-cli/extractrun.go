@@ -134,6 +134,7 @@ func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *ext
 	options := extraction.RunOptions{
 		Replace: e.force, Resume: e.resume, ForceSize: e.forceSize, Stage: trace.start, Writer: e.into,
 		Warn: c.warnNotice, Note: c.noteNotice,
+		Halved:  func(to int, err error) { c.warnNotice(halvedMessage(to, err)) },
 		Skipped: func(f extraction.FailedStimulus) { warnSkipped(c, f, &skipped) },
 		Progress: func(n int) {
 			if progress == nil {

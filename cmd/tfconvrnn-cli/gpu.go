@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"strings"
 
@@ -71,4 +72,15 @@ func (f *gpuFlags) options(device string) ([]tfconvrnn.Option, error) {
 		options = append(options, tfconvrnn.WithGPUMemoryLimit(int64(size)))
 	}
 	return options, nil
+}
+
+// halvedMessage says that a chosen batch found no memory.
+func halvedMessage(to int, err error) string {
+	why, _, _ := strings.Cut(err.Error(), "\n") // TensorFlow adds hints for Python
+	return fmt.Sprintf("%s; it goes on with %s at once, as --batch %d does", why, plural(to, "stimulus"), to)
+}
+
+// sayHalved warns when a chosen batch finds no memory and is halved.
+func sayHalved(c *console) func(from, to int, err error) {
+	return func(_, to int, err error) { c.warnNotice(halvedMessage(to, err)) }
 }

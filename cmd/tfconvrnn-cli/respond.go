@@ -59,12 +59,14 @@ func (r *respondCommand) run(cmd *cobra.Command, _ []string) error {
 	if presentation, err = presentation.Resolve(info); err != nil {
 		return err
 	}
-	model, err := loadModel(cmd, commandConsole(cmd, r.quiet), &r.modelFlags, presentation.Times(info))
+	c := commandConsole(cmd, r.quiet)
+	model, err := loadModel(cmd, c, &r.modelFlags, presentation.Times(info))
 	if err != nil {
 		return err
 	}
 	server := &respond.Server{
 		Model: model, Presentation: presentation, Preprocessing: preprocessing, BatchSize: r.batch, Version: version.Version,
+		OnHalved: sayHalved(c),
 		Fail: func(err error) respond.Failure {
 			return respond.Failure{Message: describe(err), Code: exitCode(context.Background(), err)}
 		},

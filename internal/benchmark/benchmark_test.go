@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/libtf"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -267,7 +268,7 @@ func BenchmarkExtractPhotographs(b *testing.B) {
 			defer m.Close()
 			var outside, seconds float64
 			for i := 0; b.Loop(); i++ {
-				p, err := extract(b.Context(), m, o, paths, filepath.Join(b.TempDir(), fmt.Sprintf("%d.npz", i)))
+				p, err := extract(b.Context(), m, o, paths, filepath.Join(b.TempDir(), fmt.Sprintf("%d.npz", i)), features.NPZ)
 				require.NoError(b, err)
 				outside += p.Seconds - p.InSession
 				seconds += p.Seconds

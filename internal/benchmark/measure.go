@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -22,8 +23,9 @@ type Request struct {
 	// Arguments returns those with which this program calls Child with a measurement, on models of
 	// a store. nil measures neither first results nor memory.
 	Arguments func(store, measurement string) []string
-	// Photographs is how many are extracted to a file too: see ExtractPhotographs.
-	Photographs int
+	// Photographs is how many are extracted too, to a file of PhotographsTo: see ExtractPhotographs.
+	Photographs   int
+	PhotographsTo features.Format
 }
 
 // Measure is Run with all that a Report says. Errors are those of Run and of the file system.
@@ -62,7 +64,7 @@ func Measure(ctx context.Context, q Request) (_ *Report, err error) {
 		if o.Note != nil {
 			o.Note("extracting photographs")
 		}
-		r.Photographs, err = ExtractPhotographs(ctx, o, q.Photographs)
+		r.Photographs, err = ExtractPhotographs(ctx, o, q.Photographs, q.PhotographsTo)
 	}
 	return r, err
 }

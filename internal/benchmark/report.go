@@ -119,8 +119,8 @@ func (r *Report) Print(out io.Writer) {
 		fmt.Fprintln(out, r.PrecisionError)
 	}
 	if p := r.Photographs; p != nil {
-		fmt.Fprintf(out, "%d JPEG photographs to npz (%s): %.1f s, TensorFlow was not running for %.1f %% of it\n",
-			p.Count, humanize.Bytes(uint64(p.OutputBytes)), p.Seconds, 100*p.OutsideSession)
+		fmt.Fprintf(out, "%d JPEG photographs to %s (%s): %.1f s, TensorFlow was not running for %.1f %% of it; decoding takes %.2g cores\n",
+			p.Count, p.Format, humanize.Bytes(uint64(p.OutputBytes)), p.Seconds, 100*p.OutsideSession, p.DecodeCores)
 	}
 }
 

@@ -43,6 +43,8 @@ type State struct {
 	// Elsewhere are folders of Python environments that hold missing ones: nvidia/ in site-packages.
 	// TensorFlow does not look there.
 	Elsewhere []string `json:"elsewhere,omitempty"`
+	// CUDA13 are such folders whose libraries are CUDA 13's, which TensorFlow cannot use.
+	CUDA13 []string `json:"cuda_13,omitempty"`
 	// Visible is CUDA_VISIBLE_DEVICES, if Restricted.
 	Visible    string `json:"cuda_visible_devices,omitempty"`
 	Restricted bool   `json:"restricted,omitempty"`
@@ -108,13 +110,13 @@ func look(root string, env func(string) (string, bool), runtimeDir string) State
 		s.Found[name] = dir
 	}
 	if len(s.Missing) > 0 {
-		s.Elsewhere = elsewhere(root, env, s.Missing)
+		s.Elsewhere, s.CUDA13 = elsewhere(root, env, s.Missing)
 	}
 	return s
 }
 
-// elsewhere returns the folders nvidia in Python environments that hold one of the libraries.
-func elsewhere(root string, env func(string) (string, bool), names []string) (found []string) {
+// elsewhere returns the folders nvidia in Python environments that hold one of the libraries, and those that hold CUDA 13's.
+func elsewhere(root string, env func(string) (string, bool), names []string) (found, cuda13 []string) {
 	var prefixes []string
 	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
 		if prefix, ok := env(name); ok && prefix != "" {
@@ -131,13 +133,30 @@ func elsewhere(root string, env func(string) (string, bool), names []string) (fo
 		for _, packages := range []string{"site-packages", "dist-packages"} {
 			folders, _ := filepath.Glob(filepath.Join(prefix, "lib", "python3*", packages, "nvidia"))
 			for _, folder := range folders {
-				if holds(folder, names) && !slices.Contains(found, folder) {
+				usable := names
+				if CuDNNOfCUDA13(folder) {
+					usable = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return strings.HasPrefix(name, "libcudnn") })
+				}
+				if holds(folder, usable) && !slices.Contains(found, folder) {
 					found = append(found, folder)
+				}
+				if (holds(folder, []string{"libcublas.so.13"}) || CuDNNOfCUDA13(folder)) && !slices.Contains(cuda13, folder) {
+					cuda13 = append(cuda13, folder)
 				}
 			}
 		}
 	}
-	return found
+	return found, cuda13
+}
+
+// CuDNNOfCUDA13 says whether the cuDNN in a folder nvidia of a Python environment is the build for CUDA 13. Its name
+// is the same as that for CUDA 12, but it opens CUDA 13's cuBLAS, which TensorFlow's does not come with.
+func CuDNNOfCUDA13(folder string) bool {
+	found := func(build string) bool {
+		names, _ := filepath.Glob(filepath.Join(filepath.Dir(folder), "nvidia_cudnn_"+build+"-*.dist-info"))
+		return len(names) > 0
+	}
+	return found("cu13") && !found("cu12")
 }
 
 func holds(folder string, names []string) bool {
@@ -187,6 +206,9 @@ func (s State) Problem() string {
 		text := "the NVIDIA driver (" + s.Driver + ") is there, but libraries are missing: " + strings.Join(s.Missing, ", ")
 		if len(s.Elsewhere) > 0 {
 			text += "; " + strings.Join(s.Elsewhere, " and ") + " has some of them, where TensorFlow does not look"
+		}
+		if len(s.CUDA13) > 0 {
+			text += "; " + strings.Join(s.CUDA13, " and ") + " has CUDA 13's, which this TensorFlow cannot use"
 		}
 		return text + "; install CUDA 12 and cuDNN 9.3 or newer"
 	}

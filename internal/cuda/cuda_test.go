@@ -83,8 +83,25 @@ func TestLookElsewhere(t *testing.T) {
 	env := func(name string) (string, bool) { return environment, name == "VIRTUAL_ENV" }
 	s := look(t.TempDir(), env, "")
 	assert.Equal(t, []string{packages}, s.Elsewhere)
-	require.NoError(t, os.RemoveAll(filepath.Join(packages, "cudnn")))
-	assert.Empty(t, look(t.TempDir(), env, "").Elsewhere, "CUDA 13's cannot be used")
+	assert.Equal(t, []string{packages}, s.CUDA13)
+
+	// The cuDNN of an environment for CUDA 13 has the same name, and is another.
+	write(t, packages, "../nvidia_cudnn_cu13-9.14.0.64.dist-info/METADATA", "")
+	root := t.TempDir()
+	write(t, root, "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06\n")
+	write(t, root, "etc/ld.so.cache", "\x00libcuda.so.1\x00")
+	s = look(root, env, "")
+	assert.Empty(t, s.Elsewhere, "CUDA 13's cannot be used")
+	assert.Equal(t, []string{packages}, s.CUDA13)
+	assert.Contains(t, s.Problem(), packages+" has CUDA 13's, which this TensorFlow cannot use")
+	write(t, packages, "cublas/lib/libcublas.so.12", "")
+	assert.Equal(t, []string{packages}, look(root, env, "").Elsewhere)
+	require.NoError(t, os.RemoveAll(packages))
+	write(t, packages, "cufft/lib/libcufft.so.11", "")
+	require.NoError(t, os.RemoveAll(filepath.Join(filepath.Dir(packages), "nvidia_cudnn_cu13-9.14.0.64.dist-info")))
+	s = look(root, env, "")
+	assert.Empty(t, s.CUDA13)
+	assert.Equal(t, []string{packages}, s.Elsewhere)
 }
 
 func TestLookHere(t *testing.T) {

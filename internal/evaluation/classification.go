@@ -60,6 +60,8 @@ type ClassifyOptions struct {
 	OverTime bool
 	// Progress, if not nil, is called with the number of stimuli that are done.
 	Progress func(done int)
+	// OnHalved is as in tfconvrnn.OnHalved; it may be nil.
+	OnHalved func(from, to int, err error)
 }
 
 // Check tells, before anything is loaded, whether a model can classify so. Errors wrap
@@ -76,7 +78,7 @@ func (o ClassifyOptions) Check(info savedmodels.Model) error {
 func (o ClassifyOptions) extract(info savedmodels.Model) []tfconvrnn.ExtractOption {
 	return []tfconvrnn.ExtractOption{
 		tfconvrnn.Layers(info.Layers[len(info.Layers)-1].Name), tfconvrnn.AllTimesteps(), tfconvrnn.Logits(),
-		tfconvrnn.WithPresentation(o.Presentation), tfconvrnn.BatchSize(o.BatchSize),
+		tfconvrnn.WithPresentation(o.Presentation), tfconvrnn.BatchSize(o.BatchSize), tfconvrnn.OnHalved(o.OnHalved),
 	}
 }
 

@@ -105,12 +105,15 @@ type ModelOptions struct {
 	SkipUnreadable bool
 	// Warn and Note tell what may surprise about the pictures. They may be nil.
 	Warn, Note func(message string)
+	// OnHalved is as in tfconvrnn.OnHalved; it may be nil.
+	OnHalved func(from, to int, err error)
 }
 
 // Evaluate evaluates a model, which stays the caller's, on a set, and says how it compares with the
 // published accuracy. Errors are those of NewModelPredictor and Run.
 func Evaluate(ctx context.Context, m *tfconvrnn.Model, set *Set, o ModelOptions) (*Report, error) {
-	predictor, err := NewModelPredictor(m, o.Preprocessing, o.SkipUnreadable, tfconvrnn.WithPresentation(o.Presentation), tfconvrnn.BatchSize(o.BatchSize))
+	predictor, err := NewModelPredictor(m, o.Preprocessing, o.SkipUnreadable, tfconvrnn.WithPresentation(o.Presentation), tfconvrnn.BatchSize(o.BatchSize),
+		tfconvrnn.OnHalved(o.OnHalved))
 	if err != nil {
 		return nil, err
 	}

@@ -124,6 +124,9 @@ func (r Reduction) String() string {
 // IsNone says whether features stay as they are.
 func (r Reduction) IsNone() bool { return r.kind == none }
 
+// IsAverage says whether features are averaged over all positions.
+func (r Reduction) IsAverage() bool { return r.kind == gap }
+
 // Specification says how the layers of a model are reduced.
 type Specification struct {
 	general Reduction

@@ -112,7 +112,9 @@ type Server struct {
 	Presentation  tfconvrnn.Presentation
 	Preprocessing tfconvrnn.Preprocessing
 	BatchSize     int
-	Version       string
+	// OnHalved is told when a chosen batch finds no memory and is halved; see tfconvrnn.OnHalved.
+	OnHalved func(from, to int, err error)
+	Version  string
 	// Shared is the other side's memory, nil for none.
 	Shared *SharedMemory
 	// Fail describes an error for the other side.
@@ -231,7 +233,8 @@ func (s *Server) plan(q *Request) (*tfconvrnn.Extraction, error) {
 	if len(q.Outputs) == 0 {
 		return nil, fmt.Errorf("%w: it names no layer", ErrRequest)
 	}
-	options := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(s.Presentation), tfconvrnn.BatchSize(s.BatchSize), tfconvrnn.AllTimesteps()}
+	options := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(s.Presentation), tfconvrnn.BatchSize(s.BatchSize), tfconvrnn.AllTimesteps(),
+		tfconvrnn.OnHalved(s.OnHalved)}
 	for _, o := range q.Outputs {
 		options = append(options, tfconvrnn.Layers(o.Layer))
 		if o.Units != "" {

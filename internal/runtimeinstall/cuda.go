@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/zip"
+	"github.com/tfconvrnn/go/internal/cuda"
 )
 
 // A component is one wheel of NVIDIA's, of which some files are kept.
@@ -159,48 +159,16 @@ func (o Options) installComponent(ctx context.Context, root string, c component)
 
 // extractComponent takes what a component keeps, and its licence, out of a wheel, into contentDir below work.
 func extractComponent(ctx context.Context, c component, name, work string, report func(done, total int64)) ([]File, error) {
-	archive, err := zip.OpenReader(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrArchive, err)
-	}
-	defer archive.Close()
-	x, err := newExtractor(ctx, work, maxLibraryBytes, report)
-	if err != nil {
-		return nil, err
-	}
-	prefix := path.Join("nvidia", c.Name) + "/"
-	kept := func(entry *zip.File) bool {
-		below, ok := strings.CutPrefix(entry.Name, prefix)
-		return ok && entry.Mode().IsRegular() && c.keep.MatchString(below)
-	}
-	for _, entry := range archive.File {
-		if kept(entry) {
-			x.total += int64(min(entry.UncompressedSize64, maxLibraryBytes))
+	files, err := extractWheel(ctx, name, work, maxLibraryBytes, report, func(entry string) (library, notice string) {
+		if below, ok := strings.CutPrefix(entry, path.Join("nvidia", c.Name)+"/"); ok && c.keep.MatchString(below) {
+			library = below
 		}
+		return library, submatches(nvidiaNotice, entry)
+	})
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%w: it holds nothing of %s that is needed", ErrArchive, c.Name)
 	}
-	for _, entry := range archive.File {
-		notice := nvidiaNotice.FindStringSubmatch(entry.Name)
-		if notice == nil && !kept(entry) {
-			continue
-		}
-		content, err := entry.Open()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrArchive, entry.Name, err)
-		}
-		if notice != nil {
-			err = x.notice(notice[1], content)
-		} else {
-			err = x.library(strings.TrimPrefix(entry.Name, prefix), content)
-		}
-		if err := errors.Join(err, content.Close()); err != nil {
-			return nil, err
-		}
-	}
-	if len(x.files) == 0 {
-		return nil, fmt.Errorf("%w: it holds nothing of %s that is needed", ErrArchive, c.Name)
-	}
-	slices.SortFunc(x.files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
-	return x.files, nil
+	return files, err
 }
 
 // ErrNoCUDA says that a folder holds no library of CUDA that the GPU build can use.
@@ -208,7 +176,7 @@ var ErrNoCUDA = errors.New("none of CUDA 12's libraries are there")
 
 // LinkCUDA lets the GPU build use components of CUDA 12 and cuDNN 9 that a Python environment has: dir
 // is nvidia in its site-packages. It links them beside the runtime, in the place of what is there,
-// and returns their names. Components of another major version, which CUDA 13's wheels hold, are not taken.
+// and returns their names. CUDA 13's components, cuDNN's build for it too, are not taken.
 func LinkCUDA(dir string) (linked []string, err error) {
 	root, err := Options{}.runtimes()
 	if err != nil {
@@ -219,7 +187,7 @@ func LinkCUDA(dir string) (linked []string, err error) {
 		return nil, err
 	}
 	for _, c := range components {
-		if !c.completeIn(filepath.Join(dir, c.Name)) {
+		if !c.completeIn(filepath.Join(dir, c.Name)) || c.Name == "cudnn" && cuda.CuDNNOfCUDA13(dir) {
 			continue
 		}
 		link := filepath.Join(nvidiaDir(root), c.Name)

@@ -88,7 +88,12 @@ func extract(ctx context.Context, name, work string, maxBytes int64, report func
 	var version string
 	switch {
 	case string(magic) == "PK\x03\x04":
-		version, err = x.wheel(file, info.Size())
+		err = x.wheel(file, info.Size(), func(entry string) (library, notice string) {
+			if v := submatches(wheelMetadata, entry); v != "" {
+				version = v
+			}
+			return submatches(wheelLibrary, entry), submatches(wheelNotice, entry)
+		})
 	case magic[0] == 0x1f && magic[1] == 0x8b:
 		version, err = x.tarball(file)
 	default:
@@ -108,41 +113,73 @@ func extract(ctx context.Context, name, work string, maxBytes int64, report func
 	return extracted{version, x.files}, nil
 }
 
-func (x *extractor) wheel(file io.ReaderAt, size int64) (version string, err error) {
+// wheel takes out of a zip archive what choose names for an entry: a file to write, or a licence, or neither.
+func (x *extractor) wheel(file io.ReaderAt, size int64, choose func(entry string) (library, notice string)) error {
 	archive, err := zip.NewReader(file, size)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrArchive, err)
+		return fmt.Errorf("%w: %w", ErrArchive, err)
 	}
+	var wanted []*zip.File
 	for _, entry := range archive.File {
-		if m := wheelMetadata.FindStringSubmatch(entry.Name); m != nil {
-			version = m[1]
+		library, notice := choose(entry.Name)
+		if library == "" && notice == "" || !entry.Mode().IsRegular() {
+			continue
 		}
-		if wheelLibrary.MatchString(entry.Name) {
-			if entry.UncompressedSize64 > uint64(x.maxBytes) {
-				return "", x.tooLarge(entry.Name)
-			}
+		if library != "" && entry.UncompressedSize64 > uint64(x.maxBytes) {
+			return x.tooLarge(entry.Name)
+		}
+		wanted = append(wanted, entry)
+		if library != "" {
 			x.total += int64(entry.UncompressedSize64)
 		}
 	}
-	for _, entry := range archive.File {
-		library, notice := wheelLibrary.FindStringSubmatch(entry.Name), wheelNotice.FindStringSubmatch(entry.Name)
-		if library == nil && notice == nil || !entry.Mode().IsRegular() {
-			continue
-		}
+	for _, entry := range wanted {
 		content, err := entry.Open()
 		if err != nil {
-			return "", fmt.Errorf("%w: %s: %w", ErrArchive, entry.Name, err)
+			return fmt.Errorf("%w: %s: %w", ErrArchive, entry.Name, err)
 		}
-		if notice != nil {
-			err = x.notice(notice[1], content)
+		if library, notice := choose(entry.Name); notice != "" {
+			err = x.notice(notice, content)
 		} else {
-			err = x.library(library[1]+library[2], content)
+			err = x.library(library, content)
 		}
 		if err := errors.Join(err, content.Close()); err != nil {
-			return "", err
+			return err
 		}
 	}
-	return version, nil
+	return nil
+}
+
+// extractWheel takes files and licences out of a wheel, into contentDir below work, synced to disk; see extractor.wheel.
+func extractWheel(ctx context.Context, name, work string, maxBytes int64, report func(done, total int64),
+	choose func(entry string) (library, notice string)) ([]File, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	x, err := newExtractor(ctx, work, maxBytes, report)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.wheel(file, info.Size(), choose); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(x.files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	return x.files, nil
+}
+
+// submatches are the groups that a pattern finds in a text, one after the other; "" where it finds nothing.
+func submatches(pattern *regexp.Regexp, text string) string {
+	m := pattern.FindStringSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	return strings.Join(m[1:], "")
 }
 
 func (x *extractor) tarball(file io.Reader) (version string, err error) {

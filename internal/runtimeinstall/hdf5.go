@@ -2,15 +2,12 @@ package runtimeinstall
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
 	"strings"
-
-	"github.com/klauspost/compress/zip"
 
 	"github.com/tfconvrnn/go/internal/cachedir"
 )
@@ -74,38 +71,16 @@ func installHDF5(ctx context.Context, o Options) (Result, error) {
 
 // extractHDF5 takes the libraries and licences out of a wheel, into contentDir below work.
 func extractHDF5(ctx context.Context, name, work string, report func(done, total int64)) ([]File, error) {
-	archive, err := zip.OpenReader(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrArchive, err)
-	}
-	defer archive.Close()
-	x, err := newExtractor(ctx, work, maxHDF5Bytes, report)
+	version := false
+	files, err := extractWheel(ctx, name, work, maxHDF5Bytes, report, func(entry string) (library, notice string) {
+		version = version || hdf5Metadata.MatchString(entry)
+		return submatches(hdf5Library, entry), submatches(hdf5Notice, entry)
+	})
 	if err != nil {
 		return nil, err
 	}
-	version := false
-	for _, entry := range archive.File {
-		version = version || hdf5Metadata.MatchString(entry.Name)
-		library, notice := hdf5Library.FindStringSubmatch(entry.Name), hdf5Notice.FindStringSubmatch(entry.Name)
-		if library == nil && notice == nil || !entry.Mode().IsRegular() {
-			continue
-		}
-		content, err := entry.Open()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrArchive, entry.Name, err)
-		}
-		if notice != nil {
-			err = x.notice(notice[1]+notice[2], content)
-		} else {
-			err = x.library(library[1], content)
-		}
-		if err := errors.Join(err, content.Close()); err != nil {
-			return nil, err
-		}
-	}
-	if !version || !slices.ContainsFunc(x.files, func(f File) bool { return strings.HasPrefix(f.Name, "libhdf5-") }) {
+	if !version || !slices.ContainsFunc(files, func(f File) bool { return strings.HasPrefix(f.Name, "libhdf5-") }) {
 		return nil, fmt.Errorf("%w: it is no wheel of h5py with libhdf5", ErrArchive)
 	}
-	slices.SortFunc(x.files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
-	return x.files, nil
+	return files, nil
 }

@@ -210,6 +210,9 @@ func stripFolder(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
+		if info.Size() == f.Size {
+			continue // nothing to strip
+		}
 		m.Files[i].Size = info.Size()
 		if m.Files[i].SHA256, err = disk.SHA256(ctx, name); err != nil {
 			return err
@@ -244,7 +247,11 @@ func (o PackOptions) index(ctx context.Context, root string) (Index, error) {
 	for _, name := range names {
 		folder := Folder{Name: name}
 		dir := filepath.Join(root, filepath.FromSlash(name))
-		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		m, err := ReadManifest(dir)
+		if err != nil {
+			return Index{}, err
+		}
+		err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
 				return err
 			}
@@ -256,7 +263,7 @@ func (o PackOptions) index(ctx context.Context, root string) (Index, error) {
 			if err != nil {
 				return err
 			}
-			sum, err := disk.SHA256(ctx, path)
+			sum, err := m.sum(ctx, dir, filepath.ToSlash(below), info.Size())
 			folder.Files = append(folder.Files, File{filepath.ToSlash(below), info.Size(), sum})
 			fmt.Fprintf(id, "%s %s %s\n", name, filepath.ToSlash(below), sum)
 			return err
@@ -268,6 +275,17 @@ func (o PackOptions) index(ctx context.Context, root string) (Index, error) {
 	}
 	index.ID = hex.EncodeToString(id.Sum(nil))
 	return index, nil
+}
+
+// sum is the SHA-256 of a file in an installation's directory: that which was computed when it was written, or
+// of one that is not in the manifest, such as a licence.
+func (m Manifest) sum(ctx context.Context, dir, name string, size int64) (string, error) {
+	for _, f := range m.Files {
+		if f.Name == name && f.Size == size {
+			return f.SHA256, nil
+		}
+	}
+	return disk.SHA256(ctx, filepath.Join(dir, filepath.FromSlash(name)))
 }
 
 // stream reads a pack's files one after the other.

@@ -255,7 +255,11 @@ func TestLinkCUDA(t *testing.T) {
 		assert.FileExists(t, filepath.Join(root, "nvidia", "cudnn", "lib", "libcudnn.so.9"))
 	}
 	assert.FileExists(t, filepath.Join(nvidia, "cudnn/lib/libcudnn.so.9"), "what is linked stays")
-	_, err := LinkCUDA(t.TempDir())
+	require.NoError(t, os.Mkdir(filepath.Join(filepath.Dir(nvidia), "nvidia_cudnn_cu13-9.14.0.64.dist-info"), 0o755))
+	linked, err := LinkCUDA(nvidia)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"cuda_nvcc"}, linked, "this cuDNN would open CUDA 13's cuBLAS")
+	_, err = LinkCUDA(t.TempDir())
 	assert.ErrorIs(t, err, ErrNoCUDA)
 }
 

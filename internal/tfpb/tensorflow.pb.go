@@ -258,6 +258,58 @@ func (OptimizerOptions_Level) EnumDescriptor() ([]byte, []int) {
 	return file_tensorflow_proto_rawDescGZIP(), []int{16, 0}
 }
 
+type OptimizerOptions_GlobalJitLevel int32
+
+const (
+	OptimizerOptions_DEFAULT OptimizerOptions_GlobalJitLevel = 0
+	OptimizerOptions_OFF     OptimizerOptions_GlobalJitLevel = -1
+	OptimizerOptions_ON_1    OptimizerOptions_GlobalJitLevel = 1
+	OptimizerOptions_ON_2    OptimizerOptions_GlobalJitLevel = 2
+)
+
+// Enum value maps for OptimizerOptions_GlobalJitLevel.
+var (
+	OptimizerOptions_GlobalJitLevel_name = map[int32]string{
+		0:  "DEFAULT",
+		-1: "OFF",
+		1:  "ON_1",
+		2:  "ON_2",
+	}
+	OptimizerOptions_GlobalJitLevel_value = map[string]int32{
+		"DEFAULT": 0,
+		"OFF":     -1,
+		"ON_1":    1,
+		"ON_2":    2,
+	}
+)
+
+func (x OptimizerOptions_GlobalJitLevel) Enum() *OptimizerOptions_GlobalJitLevel {
+	p := new(OptimizerOptions_GlobalJitLevel)
+	*p = x
+	return p
+}
+
+func (x OptimizerOptions_GlobalJitLevel) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OptimizerOptions_GlobalJitLevel) Descriptor() protoreflect.EnumDescriptor {
+	return file_tensorflow_proto_enumTypes[4].Descriptor()
+}
+
+func (OptimizerOptions_GlobalJitLevel) Type() protoreflect.EnumType {
+	return &file_tensorflow_proto_enumTypes[4]
+}
+
+func (x OptimizerOptions_GlobalJitLevel) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OptimizerOptions_GlobalJitLevel.Descriptor instead.
+func (OptimizerOptions_GlobalJitLevel) EnumDescriptor() ([]byte, []int) {
+	return file_tensorflow_proto_rawDescGZIP(), []int{16, 1}
+}
+
 type RewriterConfig_Toggle int32
 
 const (
@@ -294,11 +346,11 @@ func (x RewriterConfig_Toggle) String() string {
 }
 
 func (RewriterConfig_Toggle) Descriptor() protoreflect.EnumDescriptor {
-	return file_tensorflow_proto_enumTypes[4].Descriptor()
+	return file_tensorflow_proto_enumTypes[5].Descriptor()
 }
 
 func (RewriterConfig_Toggle) Type() protoreflect.EnumType {
-	return &file_tensorflow_proto_enumTypes[4]
+	return &file_tensorflow_proto_enumTypes[5]
 }
 
 func (x RewriterConfig_Toggle) Number() protoreflect.EnumNumber {
@@ -1543,11 +1595,13 @@ func (x *GPUOptions) GetExperimental() *GPUOptions_Experimental {
 
 // OptimizerOptions steers the optimisations that are not grappler's (config.proto).
 type OptimizerOptions struct {
-	state                            protoimpl.MessageState `protogen:"open.v1"`
-	DoCommonSubexpressionElimination bool                   `protobuf:"varint,1,opt,name=do_common_subexpression_elimination,json=doCommonSubexpressionElimination,proto3" json:"do_common_subexpression_elimination,omitempty"`
-	DoConstantFolding                bool                   `protobuf:"varint,2,opt,name=do_constant_folding,json=doConstantFolding,proto3" json:"do_constant_folding,omitempty"`
-	OptLevel                         OptimizerOptions_Level `protobuf:"varint,3,opt,name=opt_level,json=optLevel,proto3,enum=tfconvrnn.tfpb.OptimizerOptions_Level" json:"opt_level,omitempty"`
-	DoFunctionInlining               bool                   `protobuf:"varint,4,opt,name=do_function_inlining,json=doFunctionInlining,proto3" json:"do_function_inlining,omitempty"`
+	state                            protoimpl.MessageState          `protogen:"open.v1"`
+	DoCommonSubexpressionElimination bool                            `protobuf:"varint,1,opt,name=do_common_subexpression_elimination,json=doCommonSubexpressionElimination,proto3" json:"do_common_subexpression_elimination,omitempty"`
+	DoConstantFolding                bool                            `protobuf:"varint,2,opt,name=do_constant_folding,json=doConstantFolding,proto3" json:"do_constant_folding,omitempty"`
+	OptLevel                         OptimizerOptions_Level          `protobuf:"varint,3,opt,name=opt_level,json=optLevel,proto3,enum=tfconvrnn.tfpb.OptimizerOptions_Level" json:"opt_level,omitempty"`
+	DoFunctionInlining               bool                            `protobuf:"varint,4,opt,name=do_function_inlining,json=doFunctionInlining,proto3" json:"do_function_inlining,omitempty"`
+	GlobalJitLevel                   OptimizerOptions_GlobalJitLevel `protobuf:"varint,5,opt,name=global_jit_level,json=globalJitLevel,proto3,enum=tfconvrnn.tfpb.OptimizerOptions_GlobalJitLevel" json:"global_jit_level,omitempty"`
+	CpuGlobalJit                     bool                            `protobuf:"varint,7,opt,name=cpu_global_jit,json=cpuGlobalJit,proto3" json:"cpu_global_jit,omitempty"`
 	unknownFields                    protoimpl.UnknownFields
 	sizeCache                        protoimpl.SizeCache
 }
@@ -1606,6 +1660,20 @@ func (x *OptimizerOptions) GetOptLevel() OptimizerOptions_Level {
 func (x *OptimizerOptions) GetDoFunctionInlining() bool {
 	if x != nil {
 		return x.DoFunctionInlining
+	}
+	return false
+}
+
+func (x *OptimizerOptions) GetGlobalJitLevel() OptimizerOptions_GlobalJitLevel {
+	if x != nil {
+		return x.GlobalJitLevel
+	}
+	return OptimizerOptions_DEFAULT
+}
+
+func (x *OptimizerOptions) GetCpuGlobalJit() bool {
+	if x != nil {
+		return x.CpuGlobalJit
 	}
 	return false
 }
@@ -2637,15 +2705,22 @@ const file_tensorflow_proto_rawDesc = "" +
 	"\x0eVirtualDevices\x12&\n" +
 	"\x0fmemory_limit_mb\x18\x01 \x03(\x02R\rmemoryLimitMb\x1ab\n" +
 	"\fExperimental\x12R\n" +
-	"\x0fvirtual_devices\x18\x01 \x03(\v2).tfconvrnn.tfpb.GPUOptions.VirtualDevicesR\x0evirtualDevices\"\xaa\x02\n" +
+	"\x0fvirtual_devices\x18\x01 \x03(\v2).tfconvrnn.tfpb.GPUOptions.VirtualDevicesR\x0evirtualDevices\"\xf0\x03\n" +
 	"\x10OptimizerOptions\x12M\n" +
 	"#do_common_subexpression_elimination\x18\x01 \x01(\bR doCommonSubexpressionElimination\x12.\n" +
 	"\x13do_constant_folding\x18\x02 \x01(\bR\x11doConstantFolding\x12C\n" +
 	"\topt_level\x18\x03 \x01(\x0e2&.tfconvrnn.tfpb.OptimizerOptions.LevelR\boptLevel\x120\n" +
-	"\x14do_function_inlining\x18\x04 \x01(\bR\x12doFunctionInlining\" \n" +
+	"\x14do_function_inlining\x18\x04 \x01(\bR\x12doFunctionInlining\x12Y\n" +
+	"\x10global_jit_level\x18\x05 \x01(\x0e2/.tfconvrnn.tfpb.OptimizerOptions.GlobalJitLevelR\x0eglobalJitLevel\x12$\n" +
+	"\x0ecpu_global_jit\x18\a \x01(\bR\fcpuGlobalJit\" \n" +
 	"\x05Level\x12\x06\n" +
 	"\x02L1\x10\x00\x12\x0f\n" +
-	"\x02L0\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\"\xa7\n" +
+	"\x02L0\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\"C\n" +
+	"\x0eGlobalJitLevel\x12\v\n" +
+	"\aDEFAULT\x10\x00\x12\x10\n" +
+	"\x03OFF\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x12\b\n" +
+	"\x04ON_1\x10\x01\x12\b\n" +
+	"\x04ON_2\x10\x02\"\xa7\n" +
 	"\n" +
 	"\x0eRewriterConfig\x12P\n" +
 	"\x10layout_optimizer\x18\x01 \x01(\x0e2%.tfconvrnn.tfpb.RewriterConfig.ToggleR\x0flayoutOptimizer\x122\n" +
@@ -2738,112 +2813,114 @@ func file_tensorflow_proto_rawDescGZIP() []byte {
 	return file_tensorflow_proto_rawDescData
 }
 
-var file_tensorflow_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_tensorflow_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_tensorflow_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_tensorflow_proto_goTypes = []any{
 	(DataType)(0),                         // 0: tfconvrnn.tfpb.DataType
 	(SaverDef_CheckpointFormatVersion)(0), // 1: tfconvrnn.tfpb.SaverDef.CheckpointFormatVersion
 	(BundleHeaderProto_Endianness)(0),     // 2: tfconvrnn.tfpb.BundleHeaderProto.Endianness
 	(OptimizerOptions_Level)(0),           // 3: tfconvrnn.tfpb.OptimizerOptions.Level
-	(RewriterConfig_Toggle)(0),            // 4: tfconvrnn.tfpb.RewriterConfig.Toggle
-	(*TensorShapeProto)(nil),              // 5: tfconvrnn.tfpb.TensorShapeProto
-	(*TensorProto)(nil),                   // 6: tfconvrnn.tfpb.TensorProto
-	(*AttrValue)(nil),                     // 7: tfconvrnn.tfpb.AttrValue
-	(*NodeDef)(nil),                       // 8: tfconvrnn.tfpb.NodeDef
-	(*VersionDef)(nil),                    // 9: tfconvrnn.tfpb.VersionDef
-	(*FunctionDefLibrary)(nil),            // 10: tfconvrnn.tfpb.FunctionDefLibrary
-	(*GraphDef)(nil),                      // 11: tfconvrnn.tfpb.GraphDef
-	(*SaverDef)(nil),                      // 12: tfconvrnn.tfpb.SaverDef
-	(*TensorInfo)(nil),                    // 13: tfconvrnn.tfpb.TensorInfo
-	(*SignatureDef)(nil),                  // 14: tfconvrnn.tfpb.SignatureDef
-	(*MetaGraphDef)(nil),                  // 15: tfconvrnn.tfpb.MetaGraphDef
-	(*SavedModel)(nil),                    // 16: tfconvrnn.tfpb.SavedModel
-	(*BundleHeaderProto)(nil),             // 17: tfconvrnn.tfpb.BundleHeaderProto
-	(*TensorSliceProto)(nil),              // 18: tfconvrnn.tfpb.TensorSliceProto
-	(*BundleEntryProto)(nil),              // 19: tfconvrnn.tfpb.BundleEntryProto
-	(*GPUOptions)(nil),                    // 20: tfconvrnn.tfpb.GPUOptions
-	(*OptimizerOptions)(nil),              // 21: tfconvrnn.tfpb.OptimizerOptions
-	(*RewriterConfig)(nil),                // 22: tfconvrnn.tfpb.RewriterConfig
-	(*GraphOptions)(nil),                  // 23: tfconvrnn.tfpb.GraphOptions
-	(*ConfigProto)(nil),                   // 24: tfconvrnn.tfpb.ConfigProto
-	(*KernelDef)(nil),                     // 25: tfconvrnn.tfpb.KernelDef
-	(*KernelList)(nil),                    // 26: tfconvrnn.tfpb.KernelList
-	(*TensorShapeProto_Dim)(nil),          // 27: tfconvrnn.tfpb.TensorShapeProto.Dim
-	(*AttrValue_ListValue)(nil),           // 28: tfconvrnn.tfpb.AttrValue.ListValue
-	nil,                                   // 29: tfconvrnn.tfpb.NodeDef.AttrEntry
-	nil,                                   // 30: tfconvrnn.tfpb.SignatureDef.InputsEntry
-	nil,                                   // 31: tfconvrnn.tfpb.SignatureDef.OutputsEntry
-	(*MetaGraphDef_MetaInfoDef)(nil),      // 32: tfconvrnn.tfpb.MetaGraphDef.MetaInfoDef
-	nil,                                   // 33: tfconvrnn.tfpb.MetaGraphDef.SignatureDefEntry
-	(*TensorSliceProto_Extent)(nil),       // 34: tfconvrnn.tfpb.TensorSliceProto.Extent
-	(*GPUOptions_VirtualDevices)(nil),     // 35: tfconvrnn.tfpb.GPUOptions.VirtualDevices
-	(*GPUOptions_Experimental)(nil),       // 36: tfconvrnn.tfpb.GPUOptions.Experimental
-	nil,                                   // 37: tfconvrnn.tfpb.ConfigProto.DeviceCountEntry
-	(*KernelDef_AttrConstraint)(nil),      // 38: tfconvrnn.tfpb.KernelDef.AttrConstraint
+	(OptimizerOptions_GlobalJitLevel)(0),  // 4: tfconvrnn.tfpb.OptimizerOptions.GlobalJitLevel
+	(RewriterConfig_Toggle)(0),            // 5: tfconvrnn.tfpb.RewriterConfig.Toggle
+	(*TensorShapeProto)(nil),              // 6: tfconvrnn.tfpb.TensorShapeProto
+	(*TensorProto)(nil),                   // 7: tfconvrnn.tfpb.TensorProto
+	(*AttrValue)(nil),                     // 8: tfconvrnn.tfpb.AttrValue
+	(*NodeDef)(nil),                       // 9: tfconvrnn.tfpb.NodeDef
+	(*VersionDef)(nil),                    // 10: tfconvrnn.tfpb.VersionDef
+	(*FunctionDefLibrary)(nil),            // 11: tfconvrnn.tfpb.FunctionDefLibrary
+	(*GraphDef)(nil),                      // 12: tfconvrnn.tfpb.GraphDef
+	(*SaverDef)(nil),                      // 13: tfconvrnn.tfpb.SaverDef
+	(*TensorInfo)(nil),                    // 14: tfconvrnn.tfpb.TensorInfo
+	(*SignatureDef)(nil),                  // 15: tfconvrnn.tfpb.SignatureDef
+	(*MetaGraphDef)(nil),                  // 16: tfconvrnn.tfpb.MetaGraphDef
+	(*SavedModel)(nil),                    // 17: tfconvrnn.tfpb.SavedModel
+	(*BundleHeaderProto)(nil),             // 18: tfconvrnn.tfpb.BundleHeaderProto
+	(*TensorSliceProto)(nil),              // 19: tfconvrnn.tfpb.TensorSliceProto
+	(*BundleEntryProto)(nil),              // 20: tfconvrnn.tfpb.BundleEntryProto
+	(*GPUOptions)(nil),                    // 21: tfconvrnn.tfpb.GPUOptions
+	(*OptimizerOptions)(nil),              // 22: tfconvrnn.tfpb.OptimizerOptions
+	(*RewriterConfig)(nil),                // 23: tfconvrnn.tfpb.RewriterConfig
+	(*GraphOptions)(nil),                  // 24: tfconvrnn.tfpb.GraphOptions
+	(*ConfigProto)(nil),                   // 25: tfconvrnn.tfpb.ConfigProto
+	(*KernelDef)(nil),                     // 26: tfconvrnn.tfpb.KernelDef
+	(*KernelList)(nil),                    // 27: tfconvrnn.tfpb.KernelList
+	(*TensorShapeProto_Dim)(nil),          // 28: tfconvrnn.tfpb.TensorShapeProto.Dim
+	(*AttrValue_ListValue)(nil),           // 29: tfconvrnn.tfpb.AttrValue.ListValue
+	nil,                                   // 30: tfconvrnn.tfpb.NodeDef.AttrEntry
+	nil,                                   // 31: tfconvrnn.tfpb.SignatureDef.InputsEntry
+	nil,                                   // 32: tfconvrnn.tfpb.SignatureDef.OutputsEntry
+	(*MetaGraphDef_MetaInfoDef)(nil),      // 33: tfconvrnn.tfpb.MetaGraphDef.MetaInfoDef
+	nil,                                   // 34: tfconvrnn.tfpb.MetaGraphDef.SignatureDefEntry
+	(*TensorSliceProto_Extent)(nil),       // 35: tfconvrnn.tfpb.TensorSliceProto.Extent
+	(*GPUOptions_VirtualDevices)(nil),     // 36: tfconvrnn.tfpb.GPUOptions.VirtualDevices
+	(*GPUOptions_Experimental)(nil),       // 37: tfconvrnn.tfpb.GPUOptions.Experimental
+	nil,                                   // 38: tfconvrnn.tfpb.ConfigProto.DeviceCountEntry
+	(*KernelDef_AttrConstraint)(nil),      // 39: tfconvrnn.tfpb.KernelDef.AttrConstraint
 }
 var file_tensorflow_proto_depIdxs = []int32{
-	27, // 0: tfconvrnn.tfpb.TensorShapeProto.dim:type_name -> tfconvrnn.tfpb.TensorShapeProto.Dim
+	28, // 0: tfconvrnn.tfpb.TensorShapeProto.dim:type_name -> tfconvrnn.tfpb.TensorShapeProto.Dim
 	0,  // 1: tfconvrnn.tfpb.TensorProto.dtype:type_name -> tfconvrnn.tfpb.DataType
-	5,  // 2: tfconvrnn.tfpb.TensorProto.tensor_shape:type_name -> tfconvrnn.tfpb.TensorShapeProto
+	6,  // 2: tfconvrnn.tfpb.TensorProto.tensor_shape:type_name -> tfconvrnn.tfpb.TensorShapeProto
 	0,  // 3: tfconvrnn.tfpb.AttrValue.type:type_name -> tfconvrnn.tfpb.DataType
-	5,  // 4: tfconvrnn.tfpb.AttrValue.shape:type_name -> tfconvrnn.tfpb.TensorShapeProto
-	6,  // 5: tfconvrnn.tfpb.AttrValue.tensor:type_name -> tfconvrnn.tfpb.TensorProto
-	28, // 6: tfconvrnn.tfpb.AttrValue.list:type_name -> tfconvrnn.tfpb.AttrValue.ListValue
-	29, // 7: tfconvrnn.tfpb.NodeDef.attr:type_name -> tfconvrnn.tfpb.NodeDef.AttrEntry
-	8,  // 8: tfconvrnn.tfpb.GraphDef.node:type_name -> tfconvrnn.tfpb.NodeDef
-	10, // 9: tfconvrnn.tfpb.GraphDef.library:type_name -> tfconvrnn.tfpb.FunctionDefLibrary
-	9,  // 10: tfconvrnn.tfpb.GraphDef.versions:type_name -> tfconvrnn.tfpb.VersionDef
+	6,  // 4: tfconvrnn.tfpb.AttrValue.shape:type_name -> tfconvrnn.tfpb.TensorShapeProto
+	7,  // 5: tfconvrnn.tfpb.AttrValue.tensor:type_name -> tfconvrnn.tfpb.TensorProto
+	29, // 6: tfconvrnn.tfpb.AttrValue.list:type_name -> tfconvrnn.tfpb.AttrValue.ListValue
+	30, // 7: tfconvrnn.tfpb.NodeDef.attr:type_name -> tfconvrnn.tfpb.NodeDef.AttrEntry
+	9,  // 8: tfconvrnn.tfpb.GraphDef.node:type_name -> tfconvrnn.tfpb.NodeDef
+	11, // 9: tfconvrnn.tfpb.GraphDef.library:type_name -> tfconvrnn.tfpb.FunctionDefLibrary
+	10, // 10: tfconvrnn.tfpb.GraphDef.versions:type_name -> tfconvrnn.tfpb.VersionDef
 	1,  // 11: tfconvrnn.tfpb.SaverDef.version:type_name -> tfconvrnn.tfpb.SaverDef.CheckpointFormatVersion
 	0,  // 12: tfconvrnn.tfpb.TensorInfo.dtype:type_name -> tfconvrnn.tfpb.DataType
-	5,  // 13: tfconvrnn.tfpb.TensorInfo.tensor_shape:type_name -> tfconvrnn.tfpb.TensorShapeProto
-	30, // 14: tfconvrnn.tfpb.SignatureDef.inputs:type_name -> tfconvrnn.tfpb.SignatureDef.InputsEntry
-	31, // 15: tfconvrnn.tfpb.SignatureDef.outputs:type_name -> tfconvrnn.tfpb.SignatureDef.OutputsEntry
-	32, // 16: tfconvrnn.tfpb.MetaGraphDef.meta_info_def:type_name -> tfconvrnn.tfpb.MetaGraphDef.MetaInfoDef
-	11, // 17: tfconvrnn.tfpb.MetaGraphDef.graph_def:type_name -> tfconvrnn.tfpb.GraphDef
-	12, // 18: tfconvrnn.tfpb.MetaGraphDef.saver_def:type_name -> tfconvrnn.tfpb.SaverDef
-	33, // 19: tfconvrnn.tfpb.MetaGraphDef.signature_def:type_name -> tfconvrnn.tfpb.MetaGraphDef.SignatureDefEntry
-	15, // 20: tfconvrnn.tfpb.SavedModel.meta_graphs:type_name -> tfconvrnn.tfpb.MetaGraphDef
+	6,  // 13: tfconvrnn.tfpb.TensorInfo.tensor_shape:type_name -> tfconvrnn.tfpb.TensorShapeProto
+	31, // 14: tfconvrnn.tfpb.SignatureDef.inputs:type_name -> tfconvrnn.tfpb.SignatureDef.InputsEntry
+	32, // 15: tfconvrnn.tfpb.SignatureDef.outputs:type_name -> tfconvrnn.tfpb.SignatureDef.OutputsEntry
+	33, // 16: tfconvrnn.tfpb.MetaGraphDef.meta_info_def:type_name -> tfconvrnn.tfpb.MetaGraphDef.MetaInfoDef
+	12, // 17: tfconvrnn.tfpb.MetaGraphDef.graph_def:type_name -> tfconvrnn.tfpb.GraphDef
+	13, // 18: tfconvrnn.tfpb.MetaGraphDef.saver_def:type_name -> tfconvrnn.tfpb.SaverDef
+	34, // 19: tfconvrnn.tfpb.MetaGraphDef.signature_def:type_name -> tfconvrnn.tfpb.MetaGraphDef.SignatureDefEntry
+	16, // 20: tfconvrnn.tfpb.SavedModel.meta_graphs:type_name -> tfconvrnn.tfpb.MetaGraphDef
 	2,  // 21: tfconvrnn.tfpb.BundleHeaderProto.endianness:type_name -> tfconvrnn.tfpb.BundleHeaderProto.Endianness
-	9,  // 22: tfconvrnn.tfpb.BundleHeaderProto.version:type_name -> tfconvrnn.tfpb.VersionDef
-	34, // 23: tfconvrnn.tfpb.TensorSliceProto.extent:type_name -> tfconvrnn.tfpb.TensorSliceProto.Extent
+	10, // 22: tfconvrnn.tfpb.BundleHeaderProto.version:type_name -> tfconvrnn.tfpb.VersionDef
+	35, // 23: tfconvrnn.tfpb.TensorSliceProto.extent:type_name -> tfconvrnn.tfpb.TensorSliceProto.Extent
 	0,  // 24: tfconvrnn.tfpb.BundleEntryProto.dtype:type_name -> tfconvrnn.tfpb.DataType
-	5,  // 25: tfconvrnn.tfpb.BundleEntryProto.shape:type_name -> tfconvrnn.tfpb.TensorShapeProto
-	18, // 26: tfconvrnn.tfpb.BundleEntryProto.slices:type_name -> tfconvrnn.tfpb.TensorSliceProto
-	36, // 27: tfconvrnn.tfpb.GPUOptions.experimental:type_name -> tfconvrnn.tfpb.GPUOptions.Experimental
+	6,  // 25: tfconvrnn.tfpb.BundleEntryProto.shape:type_name -> tfconvrnn.tfpb.TensorShapeProto
+	19, // 26: tfconvrnn.tfpb.BundleEntryProto.slices:type_name -> tfconvrnn.tfpb.TensorSliceProto
+	37, // 27: tfconvrnn.tfpb.GPUOptions.experimental:type_name -> tfconvrnn.tfpb.GPUOptions.Experimental
 	3,  // 28: tfconvrnn.tfpb.OptimizerOptions.opt_level:type_name -> tfconvrnn.tfpb.OptimizerOptions.Level
-	4,  // 29: tfconvrnn.tfpb.RewriterConfig.layout_optimizer:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	4,  // 30: tfconvrnn.tfpb.RewriterConfig.constant_folding:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	4,  // 31: tfconvrnn.tfpb.RewriterConfig.arithmetic_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	4,  // 32: tfconvrnn.tfpb.RewriterConfig.dependency_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	4,  // 33: tfconvrnn.tfpb.RewriterConfig.loop_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	4,  // 34: tfconvrnn.tfpb.RewriterConfig.function_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	4,  // 35: tfconvrnn.tfpb.RewriterConfig.shape_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	4,  // 36: tfconvrnn.tfpb.RewriterConfig.remapping:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	4,  // 37: tfconvrnn.tfpb.RewriterConfig.pin_to_host_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	4,  // 38: tfconvrnn.tfpb.RewriterConfig.implementation_selector:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	4,  // 39: tfconvrnn.tfpb.RewriterConfig.common_subgraph_elimination:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	4,  // 40: tfconvrnn.tfpb.RewriterConfig.auto_mixed_precision_onednn_bfloat16:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
-	21, // 41: tfconvrnn.tfpb.GraphOptions.optimizer_options:type_name -> tfconvrnn.tfpb.OptimizerOptions
-	22, // 42: tfconvrnn.tfpb.GraphOptions.rewrite_options:type_name -> tfconvrnn.tfpb.RewriterConfig
-	37, // 43: tfconvrnn.tfpb.ConfigProto.device_count:type_name -> tfconvrnn.tfpb.ConfigProto.DeviceCountEntry
-	20, // 44: tfconvrnn.tfpb.ConfigProto.gpu_options:type_name -> tfconvrnn.tfpb.GPUOptions
-	23, // 45: tfconvrnn.tfpb.ConfigProto.graph_options:type_name -> tfconvrnn.tfpb.GraphOptions
-	38, // 46: tfconvrnn.tfpb.KernelDef.constraint:type_name -> tfconvrnn.tfpb.KernelDef.AttrConstraint
-	25, // 47: tfconvrnn.tfpb.KernelList.kernel:type_name -> tfconvrnn.tfpb.KernelDef
-	0,  // 48: tfconvrnn.tfpb.AttrValue.ListValue.type:type_name -> tfconvrnn.tfpb.DataType
-	5,  // 49: tfconvrnn.tfpb.AttrValue.ListValue.shape:type_name -> tfconvrnn.tfpb.TensorShapeProto
-	6,  // 50: tfconvrnn.tfpb.AttrValue.ListValue.tensor:type_name -> tfconvrnn.tfpb.TensorProto
-	7,  // 51: tfconvrnn.tfpb.NodeDef.AttrEntry.value:type_name -> tfconvrnn.tfpb.AttrValue
-	13, // 52: tfconvrnn.tfpb.SignatureDef.InputsEntry.value:type_name -> tfconvrnn.tfpb.TensorInfo
-	13, // 53: tfconvrnn.tfpb.SignatureDef.OutputsEntry.value:type_name -> tfconvrnn.tfpb.TensorInfo
-	14, // 54: tfconvrnn.tfpb.MetaGraphDef.SignatureDefEntry.value:type_name -> tfconvrnn.tfpb.SignatureDef
-	35, // 55: tfconvrnn.tfpb.GPUOptions.Experimental.virtual_devices:type_name -> tfconvrnn.tfpb.GPUOptions.VirtualDevices
-	7,  // 56: tfconvrnn.tfpb.KernelDef.AttrConstraint.allowed_values:type_name -> tfconvrnn.tfpb.AttrValue
-	57, // [57:57] is the sub-list for method output_type
-	57, // [57:57] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	4,  // 29: tfconvrnn.tfpb.OptimizerOptions.global_jit_level:type_name -> tfconvrnn.tfpb.OptimizerOptions.GlobalJitLevel
+	5,  // 30: tfconvrnn.tfpb.RewriterConfig.layout_optimizer:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	5,  // 31: tfconvrnn.tfpb.RewriterConfig.constant_folding:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	5,  // 32: tfconvrnn.tfpb.RewriterConfig.arithmetic_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	5,  // 33: tfconvrnn.tfpb.RewriterConfig.dependency_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	5,  // 34: tfconvrnn.tfpb.RewriterConfig.loop_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	5,  // 35: tfconvrnn.tfpb.RewriterConfig.function_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	5,  // 36: tfconvrnn.tfpb.RewriterConfig.shape_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	5,  // 37: tfconvrnn.tfpb.RewriterConfig.remapping:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	5,  // 38: tfconvrnn.tfpb.RewriterConfig.pin_to_host_optimization:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	5,  // 39: tfconvrnn.tfpb.RewriterConfig.implementation_selector:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	5,  // 40: tfconvrnn.tfpb.RewriterConfig.common_subgraph_elimination:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	5,  // 41: tfconvrnn.tfpb.RewriterConfig.auto_mixed_precision_onednn_bfloat16:type_name -> tfconvrnn.tfpb.RewriterConfig.Toggle
+	22, // 42: tfconvrnn.tfpb.GraphOptions.optimizer_options:type_name -> tfconvrnn.tfpb.OptimizerOptions
+	23, // 43: tfconvrnn.tfpb.GraphOptions.rewrite_options:type_name -> tfconvrnn.tfpb.RewriterConfig
+	38, // 44: tfconvrnn.tfpb.ConfigProto.device_count:type_name -> tfconvrnn.tfpb.ConfigProto.DeviceCountEntry
+	21, // 45: tfconvrnn.tfpb.ConfigProto.gpu_options:type_name -> tfconvrnn.tfpb.GPUOptions
+	24, // 46: tfconvrnn.tfpb.ConfigProto.graph_options:type_name -> tfconvrnn.tfpb.GraphOptions
+	39, // 47: tfconvrnn.tfpb.KernelDef.constraint:type_name -> tfconvrnn.tfpb.KernelDef.AttrConstraint
+	26, // 48: tfconvrnn.tfpb.KernelList.kernel:type_name -> tfconvrnn.tfpb.KernelDef
+	0,  // 49: tfconvrnn.tfpb.AttrValue.ListValue.type:type_name -> tfconvrnn.tfpb.DataType
+	6,  // 50: tfconvrnn.tfpb.AttrValue.ListValue.shape:type_name -> tfconvrnn.tfpb.TensorShapeProto
+	7,  // 51: tfconvrnn.tfpb.AttrValue.ListValue.tensor:type_name -> tfconvrnn.tfpb.TensorProto
+	8,  // 52: tfconvrnn.tfpb.NodeDef.AttrEntry.value:type_name -> tfconvrnn.tfpb.AttrValue
+	14, // 53: tfconvrnn.tfpb.SignatureDef.InputsEntry.value:type_name -> tfconvrnn.tfpb.TensorInfo
+	14, // 54: tfconvrnn.tfpb.SignatureDef.OutputsEntry.value:type_name -> tfconvrnn.tfpb.TensorInfo
+	15, // 55: tfconvrnn.tfpb.MetaGraphDef.SignatureDefEntry.value:type_name -> tfconvrnn.tfpb.SignatureDef
+	36, // 56: tfconvrnn.tfpb.GPUOptions.Experimental.virtual_devices:type_name -> tfconvrnn.tfpb.GPUOptions.VirtualDevices
+	8,  // 57: tfconvrnn.tfpb.KernelDef.AttrConstraint.allowed_values:type_name -> tfconvrnn.tfpb.AttrValue
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_tensorflow_proto_init() }
@@ -2870,7 +2947,7 @@ func file_tensorflow_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tensorflow_proto_rawDesc), len(file_tensorflow_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      6,
 			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -15,10 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 )
 
@@ -29,8 +27,13 @@ type step struct {
 	command []string
 	dir     string
 	env     []string
-	parse   func(output []byte) (outcome, error)
+	parse   parser
+	// beside names an earlier step whose speed this one's is compared with.
+	beside string
 }
+
+// A parser reads what a step printed.
+type parser func(output []byte) (outcome, error)
 
 // An outcome is what a step found.
 type outcome struct {
@@ -82,12 +85,14 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) (cod
 	flags.StringVar(&o.store, "store", "", "folder for converted models")
 	flags.StringVar(&o.model, "model", "", "only this model, to be quick")
 	flags.StringVar(&o.only, "only", "", "only steps whose name begins so")
+	flags.BoolVar(&o.small, "small", false, "compute little in each step, to try the steps themselves")
 	report := flags.String("report", "prove.json", "file for the report")
 	if err := flags.Parse(arguments); err != nil {
 		return 2, nil
 	}
+	begun := time.Now()
 	lines := runAll(ctx, o.steps(), o.time, stderr)
-	text, err := json.MarshalIndent(map[string]any{"begun": time.Now().UTC().Format(time.RFC3339), "steps": lines}, "", "  ")
+	text, err := json.MarshalIndent(map[string]any{"begun": begun.UTC().Format(time.RFC3339), "small": o.small, "steps": lines}, "", "  ")
 	if err == nil {
 		err = os.WriteFile(*report, append(text, '\n'), 0o666)
 	}
@@ -112,6 +117,7 @@ func runAll(ctx context.Context, steps []step, all time.Duration, progress io.Wr
 		}
 		fmt.Fprintf(progress, "%s …\n", s.name)
 		l := s.run(ctx, min(s.limit, left))
+		l.compare(s.beside, lines)
 		fmt.Fprintf(progress, "%s: %s in %.0f s; %s\n", l.Name, l.State, l.Seconds, l.Summary)
 		lines = append(lines, l)
 	}
@@ -152,6 +158,17 @@ func (s step) run(ctx context.Context, limit time.Duration) line {
 	return l
 }
 
+// compare adds how much faster a step is than an earlier one that passed.
+func (l *line) compare(name string, earlier []line) {
+	here, ok := l.Values["images_per_second"].(float64)
+	for _, e := range earlier {
+		if base, measured := e.Values["images_per_second"].(float64); ok && measured && e.Name == name && name != "" && e.State == passed {
+			l.Values["times_as_fast"] = here / base
+			l.Summary = join(l.Summary, fmt.Sprintf("%.2f times as fast as %s", here/base, name))
+		}
+	}
+}
+
 func join(parts ...string) string {
 	var kept []string
 	for _, p := range parts {
@@ -173,75 +190,4 @@ func lastLine(output []byte) string {
 		}
 	}
 	return found[:min(len(found), 200)]
-}
-
-func printTable(out io.Writer, lines []line) {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "check\tstate\tseconds\tresult")
-	for _, l := range lines {
-		fmt.Fprintf(table, "%s\t%s\t%.0f\t%s\n", l.Name, l.State, l.Seconds, l.Summary)
-	}
-	_ = table.Flush()
-}
-
-// options say what is there to prove with.
-type options struct {
-	cli, tests, dir, store, model, only string
-	time                                time.Duration
-}
-
-// model returns the model of a step: the one asked for, or that of the step.
-func (o options) modelOr(name string) string {
-	if o.model != "" {
-		return o.model
-	}
-	return name
-}
-
-// steps lists all checks, the most valuable first: what a run of three minutes must have shown.
-func (o options) steps() []step {
-	test := func(name, pattern, model string, limit time.Duration, parse func([]byte) (outcome, error)) step {
-		env := []string{"TFCONVRNN_REQUIRE_GPU=1", "TFCONVRNN_REQUIRE_RUNTIME=1", "TFCONVRNN_TEST_STORE=" + o.store, "TFCONVRNN_GPU_MODEL=" + model}
-		return step{name, limit, []string{o.tests, "-test.v", "-test.run=" + pattern}, o.dir, env, parse}
-	}
-	bench := func(name, model string, batch int, limit time.Duration, further ...string) step {
-		command := append([]string{o.cli, "bench", "--device", "gpu", "--model", o.modelOr(model), "--batch", fmt.Sprint(batch), "--runs", "3",
-			"--only-speed", "--json", "--quiet", "--yes", "--store", o.store}, further...)
-		return step{name, limit, command, "", nil, parseBench}
-	}
-	const second = time.Second
-	steps := []step{
-		{"machine", 30 * second, []string{o.cli, "doctor", "--json"}, "", nil, parseDoctor},
-		test("golden, one model", "^TestGPUGolden$", o.modelOr("rgc_intermediate"), 60*second, parseGolden),
-		bench("speed, ugrnn_intermediate, 32", "ugrnn_intermediate", 32, 60*second),
-		test("placement", "^TestGPUPlacement$", o.model, 40*second, parseTests),
-		test("repeatability", "^TestGPURepeats$", o.model, 40*second, parseTests),
-		test("golden, all models", "^TestGPUGolden$", o.model, 180*second, parseGolden),
-		test("memory limit", "^TestGPUMemory$", o.model, 40*second, parseTests),
-		test("TensorFloat-32, error", "^TestGPUTF32$", o.model, 40*second, parseTests),
-		bench("speed, ugrnn_intermediate, 32, TensorFloat-32", "ugrnn_intermediate", 32, 60*second, "--tf32"),
-		bench("speed, rgc_intermediate, 32", "rgc_intermediate", 32, 60*second),
-		bench("speed, rgc_shallow, 32", "rgc_shallow", 32, 60*second),
-		test("agreement with the CPU", "^TestGPUAgreesWithCPU$", o.model, 60*second, parseTests),
-		test("two processes on one GPU", "^TestGPUShared$", o.model, 60*second, parseTests),
-		test("two GPUs", "^TestGPUSpread$", o.model, 60*second, parseTests),
-		bench("photographs", "ugrnn_intermediate", 64, 150*second, "--layers", "imnetds", "--photographs", "2000"),
-	}
-	for _, batch := range []int{1, 8, 128, 256} {
-		for _, model := range []string{"ugrnn_intermediate", "rgc_intermediate"} {
-			steps = append(steps, bench(fmt.Sprintf("speed, %s, %d", model, batch), model, batch, 60*second))
-		}
-	}
-	var kept []step
-	for _, s := range steps {
-		if strings.HasPrefix(s.name, o.only) {
-			kept = append(kept, s)
-		}
-	}
-	for i := range kept { // relative names would be of another folder
-		if path, err := filepath.Abs(kept[i].command[0]); err == nil {
-			kept[i].command[0] = path
-		}
-	}
-	return kept
 }

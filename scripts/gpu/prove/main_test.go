@@ -123,6 +123,13 @@ func TestOrder(t *testing.T) {
 			names = append(names, s.name)
 		}
 	}
-	assert.Equal(t, []string{"machine", "golden, one model", "speed, ugrnn_intermediate, 32", "placement", "repeatability"}, names)
+	assert.Equal(t, []string{"machine", "golden, one model", "speed, ugrnn_intermediate, 32", "placement"}, names)
+	assert.Equal(t, "photographs to Zarr", (options{}).steps()[len(names)].name)
 	assert.NotEmpty(t, options{only: "golden"}.steps())
+	for _, s := range (options{}).steps() {
+		assert.Positive(t, s.limit, s.name)
+		if s.beside != "" {
+			assert.Contains(t, names, s.beside)
+		}
+	}
 }

@@ -57,10 +57,16 @@ func parseTests(output []byte) (outcome, error) {
 	return outcome{summary(values), values}, err
 }
 
+// reported are the values of tests that are shown, in this order.
+var reported = []string{
+	"model", "launches", "of_a_timestep", "products", "small", "operations", "kinds_on_device", "elsewhere", "runs", "processes", "devices", "batches", "same_bytes", "largest_difference_of_rms", "layer",
+	"xla", "nchw", "overlap", "limit_gib", "used_gib", "used_without_limit_gib", "total_gib", "halved_from", "to", "smaller_by", "goes_on",
+}
+
 // summary writes values in words, without those that every line has.
 func summary(values map[string]any) string {
 	var words []string
-	for _, name := range []string{"model", "operations", "kinds_on_device", "elsewhere", "runs", "same_bytes", "largest_difference_of_rms", "layer", "limit", "goes_on"} {
+	for _, name := range reported {
 		value, ok := values[name]
 		if !ok {
 			continue
@@ -93,7 +99,7 @@ func parseGolden(output []byte) (outcome, error) {
 		if !ok || !named {
 			return outcome{}, fmt.Errorf("a result without its error: %v", values)
 		}
-		files[file], models[values["model"]] = number, true
+		files[file], models[values["model"]] = values, true
 		if number > worst {
 			worst, where = number, fmt.Sprintf("%s, %v", file, values["where"])
 		}
@@ -151,14 +157,20 @@ type benchResult struct {
 		Images float64 `json:"images_per_second"`
 		OfPeak float64 `json:"of_peak"`
 	} `json:"contestants"`
+	PrecisionError *struct {
+		Layers map[string]float64 `json:"layers"`
+		Logits float64            `json:"logits"`
+	} `json:"precision_error"`
 	Ratios []struct {
 		Of, To  string
 		Seconds struct{ Median float64 }
 	} `json:"ratios"`
 	Photographs *struct {
 		Count   int     `json:"count"`
+		Format  string  `json:"format"`
 		Seconds float64 `json:"seconds"`
 		Outside float64 `json:"share_outside_session"`
+		Cores   float64 `json:"decode_cores"`
 	} `json:"photographs"`
 }
 
@@ -181,9 +193,19 @@ func parseBench(output []byte) (outcome, error) {
 			values["ratio"] = ratio.Seconds.Median
 		}
 	}
+	if e := r.PrecisionError; e != nil {
+		largest := 0.0
+		for _, of := range e.Layers {
+			largest = max(largest, of)
+		}
+		words = append(words, fmt.Sprintf("features off by %.2g, logits by %.2g of RMS", largest, e.Logits))
+		values["features_off"], values["logits_off"] = largest, e.Logits
+	}
 	if p := r.Photographs; p != nil && p.Seconds > 0 {
-		words = append(words, fmt.Sprintf("%d photographs at %.4g a second, the device waits for %.0f %% of the time", p.Count, float64(p.Count)/p.Seconds, 100*p.Outside))
-		values["photographs_per_second"], values["share_outside_session"] = float64(p.Count)/p.Seconds, p.Outside
+		words = append(words, fmt.Sprintf("%d photographs to %s at %.4g a second, the device waits for %.0f %% of the time, decoding takes %.2g cores",
+			p.Count, p.Format, float64(p.Count)/p.Seconds, 100*p.Outside, p.Cores))
+		values["photographs"], values["photographs_per_second"] = p.Count, float64(p.Count)/p.Seconds
+		values["share_outside_session"], values["decode_cores"] = p.Outside, p.Cores
 	}
 	return outcome{strings.Join(words, ", "), values}, nil
 }
