@@ -220,7 +220,7 @@ func newProgress(r *request, tell func(layer, timestep int)) *progress {
 func (p *progress) report() {
 	for i, l := range p.request.layers {
 		for ; p.next[i] < len(l.timesteps); p.next[i]++ {
-			if step := &l.layer.Timesteps[l.timesteps[p.next[i]]]; step.Kind != kindConstant && !p.have[step.Tensor] {
+			if step := &l.layer.Timesteps[l.timesteps[p.next[i]]]; step.Kind != kindConstant && !p.have[l.prefix+step.Tensor] {
 				break
 			}
 			p.tell(i, p.next[i])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -124,7 +125,7 @@ func countLaunches(list []launch) launchCounts {
 func TestGPULaunches(t *testing.T) {
 	requireGPU(t)
 	name := "ugrnn_intermediate"
-	if only := provedModel(); only != "rgc_intermediate" {
+	if only := os.Getenv(onlyEnv); only != "" {
 		name = only
 	}
 	model, err := Load(name, WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice("gpu"), WithConvolution(ConvolutionDirect))

@@ -363,32 +363,14 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 		return nil, err
 	}
 	defer schedule.Close()
-	feedNames := []string{m.manifest.Frames, m.manifest.Schedule}
-	feedTensors := []*libtf.Tensor{in.frames, schedule}
-	for _, i := range r.boundaries {
-		name := m.manifest.Boundaries[i].Tensor
-		feedNames = append(feedNames, name)
-		feedTensors = append(feedTensors, constants[name])
-	}
-	if in.blank != nil {
-		for _, i := range r.known {
-			feedNames = append(feedNames, m.manifest.Known[i].Tensor)
-			feedTensors = append(feedTensors, res.blank[m.manifest.Known[i].Source])
-		}
-	}
 	units, err := r.unitTensors()
 	if err != nil {
 		return nil, err
 	}
 	defer libtf.CloseAll(units)
-	feedNames, feedTensors = append(feedNames, r.unitNames()...), append(feedTensors, units...)
-	feedOutputs, err := m.outputs(feedNames)
+	feeds, err := m.feeds(res, in, schedule, units)
 	if err != nil {
 		return nil, err
-	}
-	feeds := make([]libtf.Feed, len(feedOutputs))
-	for i := range feeds {
-		feeds[i] = libtf.Feed{Output: feedOutputs[i], Tensor: feedTensors[i]}
 	}
 	stop, stopTrace = r.inSession.start(), in.trace.start(StageSession)
 	if err = m.simulatedMemory(stimuli); err == nil {
@@ -410,7 +392,7 @@ func (m *Model) fetch(ctx context.Context, r *request, in *input, feeds []libtf.
 	if err != nil {
 		return err
 	}
-	if in.computed != nil && len(r.targets) == 0 && m.stepStats == nil {
+	if in.computed != nil && len(r.targets) == 0 && m.stepStats == nil && !r.smaller() {
 		return m.fetchReporting(ctx, r, in, feeds, fetches, res)
 	}
 	targets, err := m.operations(r.targets)
@@ -429,6 +411,32 @@ func (m *Model) fetch(ctx context.Context, r *request, in *input, feeds []libtf.
 		in.reportAll(r, res)
 	}
 	return err
+}
+
+// feeds are what a run is given: frames and schedule, what earlier runs have computed, and the units to take.
+func (m *Model) feeds(res *result, in *input, schedule *libtf.Tensor, units []*libtf.Tensor) ([]libtf.Feed, error) {
+	r := res.request
+	names := []string{m.manifest.Frames, m.manifest.Schedule}
+	tensors := []*libtf.Tensor{in.frames, schedule}
+	for _, i := range r.boundaries {
+		name := m.manifest.Boundaries[i].Tensor
+		names, tensors = append(names, name), append(tensors, res.constants[name])
+	}
+	if in.blank != nil {
+		for _, i := range r.known {
+			names, tensors = append(names, m.manifest.Known[i].Tensor), append(tensors, res.blank[m.manifest.Known[i].Source])
+		}
+	}
+	names, tensors = append(names, r.unitNames()...), append(tensors, units...)
+	outputs, err := m.outputs(names)
+	if err != nil {
+		return nil, err
+	}
+	feeds := make([]libtf.Feed, len(outputs))
+	for i := range feeds {
+		feeds[i] = libtf.Feed{Output: outputs[i], Tensor: tensors[i]}
+	}
+	return feeds, nil
 }
 
 // memoryError says what a run that found no memory was: how many stimuli at once, where and with which limit.

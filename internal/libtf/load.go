@@ -54,6 +54,8 @@ var (
 		"use the build for " + runtime.GOOS + "/" + runtime.GOARCH + ": " + install}
 	ErrNoCgo = &LoadCause{"this program was built without cgo or for a system without support for libtensorflow",
 		"build it with CGO_ENABLED=1 and a C compiler, on Linux or macOS"}
+	ErrNoRandom = &LoadCause{"there is no " + randomDevice + ", without which TensorFlow ends the process",
+		"mount /dev (in a chroot: mount --bind /dev DIR/dev)"}
 	ErrAlreadyLoaded = &LoadCause{"another libtensorflow is already loaded, and a process can have only one",
 		"use the same path throughout, or another process"}
 )
@@ -162,6 +164,9 @@ func Load(path string) (*Runtime, error) {
 	if !buildHasCgo {
 		return nil, &LoadError{[]Try{{"option", cmpOr(path, "libtensorflow"), ErrNoCgo}}}
 	}
+	if err := checkRandom(randomDevice); err != nil {
+		return nil, &LoadError{[]Try{{"system", randomDevice, err}}}
+	}
 	failure := &LoadError{}
 	for _, place := range places(path) {
 		r, final, err := place.load()
@@ -176,6 +181,16 @@ func Load(path string) (*Runtime, error) {
 		}
 	}
 	return nil, failure
+}
+
+// randomDevice is where the C++ library finds random numbers; it throws where there is none, which nothing catches.
+const randomDevice = "/dev/urandom"
+
+func checkRandom(device string) error {
+	if _, err := os.Stat(device); errors.Is(err, fs.ErrNotExist) {
+		return ErrNoRandom
+	}
+	return nil
 }
 
 func cmpOr(a, b string) string {

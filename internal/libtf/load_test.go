@@ -28,7 +28,7 @@ type childResult struct {
 
 var causes = map[string]error{
 	"ErrNotFound": ErrNotFound, "ErrDependency": ErrDependency, "ErrSymbol": ErrSymbol, "ErrVersion": ErrVersion,
-	"ErrTruncated": ErrTruncated, "ErrFormat": ErrFormat, "ErrNoCgo": ErrNoCgo,
+	"ErrTruncated": ErrTruncated, "ErrFormat": ErrFormat, "ErrNoCgo": ErrNoCgo, "ErrNoRandom": ErrNoRandom,
 }
 
 func TestMain(m *testing.M) {
@@ -353,4 +353,13 @@ func TestCachedOrder(t *testing.T) {
 		names = append(names, filepath.Base(dir))
 	}
 	assert.Equal(t, []string{first, second, "2.30.0-rc1-cpu", "2.9.0-cpu"}, names)
+}
+
+// TestNoRandomNumbers is about chroots without /dev, where TensorFlow would abort; scripts/gpu/prove_unpack.sh is in one.
+func TestNoRandomNumbers(t *testing.T) {
+	assert.NoError(t, checkRandom(randomDevice))
+	err := &LoadError{[]Try{{"system", randomDevice, checkRandom(filepath.Join(t.TempDir(), "urandom"))}}}
+	assert.ErrorIs(t, err, ErrNoRandom)
+	assert.ErrorContains(t, err, "there is no /dev/urandom, without which TensorFlow ends the process")
+	assert.ErrorContains(t, err, "mount /dev")
 }
