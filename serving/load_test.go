@@ -63,6 +63,14 @@ func eventuallyWaiting(t testing.TB, s *Service, images int) {
 	}, 20*time.Second, time.Millisecond)
 }
 
+// A request of more images than the library would choose to compute together is one run all the same.
+func TestLargeRequestIsOneRun(t *testing.T) {
+	s, _ := newTestService(t, Options{})
+	r, err := computing(t.Context(), t, s, readoutPlan(t, s, "conv5"), randomPixels(20, 1))()
+	require.NoError(t, err)
+	assert.Equal(t, []int{20}, r.batches)
+}
+
 // Requests that wait are computed together, in the order in which they came, and each gets what
 // Extract gives of a batch of these images in this order, to the last bit.
 func TestBatchesAcrossRequests(t *testing.T) {

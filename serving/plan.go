@@ -94,7 +94,7 @@ type plannedLayer struct {
 // plan checks a wish. Errors are those of Model.Plan, and wrap reduce.ErrReduction or ErrShape.
 func (s *served) plan(w wish, maxBatch int) (*plan, error) {
 	p := &plan{served: s, wish: w, options: w.options()}
-	chosen, err := s.model.Plan(p.options...)
+	chosen, err := s.model.Plan(append(slices.Clone(p.options), tfconvrnn.BatchUpTo(maxBatch))...)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func (p *plan) choose(maxBatch int) error {
 	}
 	all := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(p.wish.presentation), tfconvrnn.AllTimesteps(),
 		tfconvrnn.Layers(s.layerNames()...), tfconvrnn.SelectUnits(p.wish.selections...)}
-	if with, err := s.model.Plan(append(all, tfconvrnn.Logits())...); err == nil {
+	if with, err := s.model.Plan(append(slices.Clone(all), tfconvrnn.Logits(), tfconvrnn.BatchUpTo(maxBatch))...); err == nil {
 		all = append(all, tfconvrnn.Logits())
 		p.batch = min(maxBatch, with.BatchSize())
 	}

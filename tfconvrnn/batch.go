@@ -1,17 +1,21 @@
 package tfconvrnn
 
-import "github.com/tfconvrnn/go/internal/processor"
+import (
+	"cmp"
+
+	"github.com/tfconvrnn/go/internal/processor"
+)
 
 // largestChosenBatch bounds the batch size that is chosen where the caller gives none: larger ones gain little more on
 // a processor.
 const largestChosenBatch = 8
 
-// chooseBatchSize takes the largest batch, up to largestChosenBatch, that fits
+// chooseBatchSize takes the largest batch, up to largestChosenBatch or what BatchUpTo says, that fits
 // half of the memory that is available.
 func (m *Model) chooseBatchSize(x *Extraction) int {
 	available := processor.AvailableMemory()
 	size := int((available/2 - m.weightBytes()) / x.bytesPerStimulus())
-	return max(1, min(largestChosenBatch, size))
+	return max(1, min(cmp.Or(x.options.largestBatch, largestChosenBatch), size))
 }
 
 // weightBytes estimates what the weights will still take: they are in memory already,

@@ -25,6 +25,7 @@ type extractOptions struct {
 	onlyLogits    bool
 	everyLayer    bool
 	batchSize     int
+	largestBatch  int // of those that are chosen; 0 for largestChosenBatch
 	preprocessing string
 	selected      []layerUnits
 	selections    []string // of SelectUnits, until they are read
@@ -68,6 +69,13 @@ func Logits() ExtractOption {
 // it is chosen, and halved if it does not fit into the memory of the device; see OnHalved.
 func BatchSize(n int) ExtractOption {
 	return func(o *extractOptions) { o.batchSize = n }
+}
+
+// BatchUpTo has a larger batch chosen than the 8 that suit most processors: the largest, up to n, for which there is
+// memory. It says nothing where BatchSize sets one, and 0 nothing at all. Plan's error wraps ErrOption if n is not a
+// batch size.
+func BatchUpTo(n int) ExtractOption {
+	return func(o *extractOptions) { o.largestBatch = n }
 }
 
 // OnDevice has one of the model's devices compute all batches, by its place in WithDevices, counted from 0; without it

@@ -28,8 +28,10 @@ func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error)
 		return nil, err
 	}
 	o.presentation = resolved
-	if o.batchSize < 0 || o.batchSize > maxBatchSize {
-		return nil, fmt.Errorf("%w: a batch of %d; it must be 1 … %d, or 0 to choose", ErrOption, o.batchSize, maxBatchSize)
+	for _, n := range []int{o.batchSize, o.largestBatch} {
+		if n < 0 || n > maxBatchSize {
+			return nil, fmt.Errorf("%w: a batch of %d; it must be 1 … %d, or 0 to choose", ErrOption, n, maxBatchSize)
+		}
 	}
 	if len(o.layers) == 0 && !o.onlyLogits {
 		for _, l := range model.Layers {
