@@ -41,12 +41,14 @@ const (
 var options pipeline.Options
 
 func init() {
-	flag.StringVar(&options.Plan, "plan", "", "`PLAN` that \"tfconvrnn-cli extract plan\" has written, where every worker sees it")
+	flag.StringVar(&options.Plan, "plan", "",
+		"`PLAN` that \"tfconvrnn-cli extract plan\" has written, where every worker sees it")
 	flag.StringVar(&options.Failures, "failures", "", "`FILE` for the stimuli that cannot be read, one JSON object a line")
 	flag.IntVar(&options.Attempts, "attempts", 3, "how often a chunk is tried within a bundle")
 	flag.StringVar(&options.Store, "store", "", "`DIR` of converted models on the workers (default: in the user's cache)")
 	flag.StringVar(&options.Weights, "weights", "", "where workers find the `WEIGHTS`, if not where the plan says")
-	flag.StringVar(&options.Device, "device", "", "`DEVICE` of the workers: cpu, gpu or gpu:<number> (default: the plan's)")
+	flag.StringVar(&options.Device, "device", "",
+		"`DEVICE` of the workers: cpu, gpu or gpu:<number> (default: the plan's)")
 	flag.IntVar(&options.Concurrency, "chunks_at_once", 1, "chunks that a worker process computes at once")
 }
 
@@ -89,11 +91,13 @@ func run(ctx context.Context, stdout, stderr io.Writer) (code int) {
 			counts[c.Key.Name] += count(c)
 		}
 	}
-	for _, name := range []string{pipeline.CountChunks, pipeline.CountStimuli, pipeline.CountFailures, pipeline.CountRetries} {
+	for _, name := range []string{pipeline.CountChunks, pipeline.CountStimuli, pipeline.CountFailures,
+		pipeline.CountRetries} {
 		fmt.Fprintf(stdout, "%-9s %d\n", name, counts[name])
 	}
 	if counts[pipeline.CountSealed] == 0 {
-		fmt.Fprintln(stderr, "tfconvrnn-beam: the store is not complete, and not sealed; --failures tells why. Run this again when that is mended.")
+		fmt.Fprintln(
+			stderr, "tfconvrnn-beam: the store is not complete, and not sealed; --failures tells why. Run this again when that is mended.")
 		return exitIncomplete
 	}
 	fmt.Fprintln(stdout, "sealed")

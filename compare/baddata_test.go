@@ -34,21 +34,55 @@ func TestBadData(t *testing.T) {
 		kind    error
 		message string
 	}{
-		"other ids":           {func(f, r *madeUp, o *compare.FitOptions) { r.ids[3] = "x" }, compare.ErrData, "no features of 1 of 40 stimuli, such as x"},
-		"no overlap":          {func(f, r *madeUp, o *compare.FitOptions) { o.Shared = true; rename(r) }, compare.ErrData, "none of the 40 stimuli"},
-		"features twice":      {func(f, r *madeUp, o *compare.FitOptions) { f.ids[1] = f.ids[0] }, compare.ErrData, "stimulus0 twice"},
-		"one stimulus":        {func(f, r *madeUp, o *compare.FitOptions) { r.ids, r.rates = r.ids[:1], r.rates[:1] }, compare.ErrData, "responses to 1 stimulus"},
-		"one to test on":      {func(f, r *madeUp, o *compare.FitOptions) { r.ids, r.rates = r.ids[:5], r.rates[:5] }, compare.ErrSplits, "a split tests on 1"},
-		"too many splits":     {func(f, r *madeUp, o *compare.FitOptions) { o.Splits.Count = 1 << 40 }, compare.ErrSplits, "more than fit into memory"},
-		"no strata":           {func(f, r *madeUp, o *compare.FitOptions) { o.Stratify = "object_name" }, compare.ErrSplits, "no coordinate object_name"},
-		"unknown layer":       {func(f, r *madeUp, o *compare.FitOptions) { o.Layers = []string{"conv1"} }, compare.ErrNoLayer, `"conv1"; there are layer0`},
-		"NaN feature":         {func(f, r *madeUp, o *compare.FitOptions) { f.layers[0][7][1] = float32(math.NaN()) }, compare.ErrData, "feature 1 of stimulus stimulus7 is NaN"},
-		"infinite response":   {func(f, r *madeUp, o *compare.FitOptions) { r.rates[7][1] = math.Inf(1) }, compare.ErrMissing, "1 of 2 neuroids lack a finite response to some stimulus: b"},
-		"nothing left":        {func(f, r *madeUp, o *compare.FitOptions) { o.Missing = compare.DropNeuroids; fill(r, math.NaN()) }, compare.ErrData, "nothing is left"},
-		"constant responses":  {func(f, r *madeUp, o *compare.FitOptions) { fill(r, 3) }, compare.ErrData, "no neuroid has a score"},
-		"constant features":   {func(f, r *madeUp, o *compare.FitOptions) { f.layers[0] = make([][]float32, 40); clearRows(f) }, compare.ErrData, "not driven"},
-		"unknown statistics":  {func(f, r *madeUp, o *compare.FitOptions) { o.Normalisation = "r" }, compare.ErrOptions, "no normalisation"},
-		"neuroids by pattern": {func(f, r *madeUp, o *compare.FitOptions) { o.Missing = compare.PerNeuroid; o.Reverse = true }, compare.ErrOptions, "stimuli of their own"},
+		"other ids": {func(f, r *madeUp, o *compare.FitOptions) {
+			r.ids[3] = "x"
+		}, compare.ErrData, "no features of 1 of 40 stimuli, such as x"},
+		"no overlap": {func(f, r *madeUp, o *compare.FitOptions) {
+			o.Shared = true
+			rename(r)
+		}, compare.ErrData, "none of the 40 stimuli"},
+		"features twice": {func(f, r *madeUp, o *compare.FitOptions) {
+			f.ids[1] = f.ids[0]
+		}, compare.ErrData, "stimulus0 twice"},
+		"one stimulus": {func(f, r *madeUp, o *compare.FitOptions) {
+			r.ids, r.rates = r.ids[:1], r.rates[:1]
+		}, compare.ErrData, "responses to 1 stimulus"},
+		"one to test on": {func(f, r *madeUp, o *compare.FitOptions) {
+			r.ids, r.rates = r.ids[:5], r.rates[:5]
+		}, compare.ErrSplits, "a split tests on 1"},
+		"too many splits": {func(f, r *madeUp, o *compare.FitOptions) {
+			o.Splits.Count = 1 << 40
+		}, compare.ErrSplits, "more than fit into memory"},
+		"no strata": {func(f, r *madeUp, o *compare.FitOptions) {
+			o.Stratify = "object_name"
+		}, compare.ErrSplits, "no coordinate object_name"},
+		"unknown layer": {func(f, r *madeUp, o *compare.FitOptions) {
+			o.Layers = []string{"conv1"}
+		}, compare.ErrNoLayer, `"conv1"; there are layer0`},
+		"NaN feature": {func(f, r *madeUp, o *compare.FitOptions) {
+			f.layers[0][7][1] = float32(math.NaN())
+		}, compare.ErrData, "feature 1 of stimulus stimulus7 is NaN"},
+		"infinite response": {func(f, r *madeUp, o *compare.FitOptions) {
+			r.rates[7][1] = math.Inf(1)
+		}, compare.ErrMissing, "1 of 2 neuroids lack a finite response to some stimulus: b"},
+		"nothing left": {func(f, r *madeUp, o *compare.FitOptions) {
+			o.Missing = compare.DropNeuroids
+			fill(r, math.NaN())
+		}, compare.ErrData, "nothing is left"},
+		"constant responses": {func(f, r *madeUp, o *compare.FitOptions) {
+			fill(r, 3)
+		}, compare.ErrData, "no neuroid has a score"},
+		"constant features": {func(f, r *madeUp, o *compare.FitOptions) {
+			f.layers[0] = make([][]float32, 40)
+			clearRows(f)
+		}, compare.ErrData, "not driven"},
+		"unknown statistics": {func(f, r *madeUp, o *compare.FitOptions) {
+			o.Normalisation = "r"
+		}, compare.ErrOptions, "no normalisation"},
+		"neuroids by pattern": {func(f, r *madeUp, o *compare.FitOptions) {
+			o.Missing = compare.PerNeuroid
+			o.Reverse = true
+		}, compare.ErrOptions, "stimuli of their own"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, r, o := fresh(), fresh(), compare.FitOptions{}
@@ -112,11 +146,14 @@ func (r *raggedTrials) Trials(bin int) (compare.Trials, error) {
 }
 
 func TestResultText(t *testing.T) {
-	r := &compare.Result{Analysis: "fit", Metric: "ridge", Scores: []compare.ResultScore{{Layer: "conv1", Score: -0.3, Ceiled: 0.1, Ceiling: 0.9, Normalisation: "r²/ρ", Neuroids: 3}}}
+	r := &compare.Result{Analysis: "fit", Metric: "ridge",
+		Scores: []compare.ResultScore{{Layer: "conv1", Score: -0.3, Ceiled: 0.1, Ceiling: 0.9, Normalisation: "r²/ρ",
+			Neuroids: 3}}}
 	text := &writer{}
 	require.NoError(t, r.WriteTable(text))
 	assert.Contains(t, text.text, "where the score is negative, its square hides it")
-	assert.Equal(t, []string{"LAYER", "MS", "FEATURES' MS", "SCORE", "ERROR", "CEILING", "CEILED", "NEUROIDS", ""}, r.Table()[0])
+	assert.Equal(t, []string{"LAYER", "MS", "FEATURES' MS", "SCORE", "ERROR", "CEILING", "CEILED", "NEUROIDS", ""},
+		r.Table()[0])
 }
 
 type writer struct{ text string }

@@ -22,13 +22,15 @@ type Choices struct {
 // error wraps ErrData.
 func ModelChoices(images, labels, objects []string, probabilities [][]float64) (*Choices, error) {
 	if len(images) != len(labels) || len(images) != len(probabilities) {
-		return nil, fmt.Errorf("%w: %d images, %d labels, %d rows of probabilities", ErrData, len(images), len(labels), len(probabilities))
+		return nil, fmt.Errorf("%w: %d images, %d labels, %d rows of probabilities", ErrData, len(images), len(labels),
+			len(probabilities))
 	}
 	c := &Choices{Images: images, Labels: labels, Objects: objects}
 	for i, label := range labels {
 		own := slices.Index(objects, label)
 		if own < 0 || len(probabilities[i]) != len(objects) {
-			return nil, fmt.Errorf("%w: image %s is of %q, and there are %d probabilities of the objects %v", ErrData, images[i], label, len(probabilities[i]), objects)
+			return nil, fmt.Errorf("%w: image %s is of %q, and there are %d probabilities of the objects %v", ErrData, images[i],
+				label, len(probabilities[i]), objects)
 		}
 		row := make([]float64, len(objects))
 		for k, p := range probabilities[i] {
@@ -181,7 +183,8 @@ func Behaviour(model *Choices, trials []Trial, kind Consistency) (*BehaviouralSc
 	}
 	for _, t := range trials {
 		if !known[t.Image] || !slices.Contains(model.Objects, t.Distractor) {
-			return nil, fmt.Errorf("%w: a trial of image %q with distractor %q, of which the model has no choice", ErrData, t.Image, t.Distractor)
+			return nil, fmt.Errorf("%w: a trial of image %q with distractor %q, of which the model has no choice", ErrData,
+				t.Image, t.Distractor)
 		}
 	}
 	predicted := model.DPrimes(kind)

@@ -38,7 +38,8 @@ func trialsOf(t testing.TB) []compare.Trial {
 
 func TestBehaviour(t *testing.T) {
 	const file = "behaviour_arrays.npz"
-	choices, err := compare.ModelChoices(texts(t, file, "test_stimulus_id"), texts(t, file, "test_labels"), texts(t, file, "classes"), matrix(t, file, "probabilities"))
+	choices, err := compare.ModelChoices(texts(t, file, "test_stimulus_id"), texts(t, file, "test_labels"),
+		texts(t, file, "classes"), matrix(t, file, "probabilities"))
 	require.NoError(t, err)
 	for _, kind := range []compare.Consistency{compare.I1, compare.I1n, compare.I2, compare.I2n} {
 		got, err := compare.Behaviour(choices, trialsOf(t), kind)
@@ -92,7 +93,8 @@ func ostData(t testing.TB) ([]compare.OSTFeatures, *compare.SolutionTimes, golde
 	want := golden[goldenOST](t, "ost.json")
 	const n = 200
 	splits := splitsOf(t, compare.Splits{TestFraction: 0.1}, n, nil)
-	m := &compare.SolutionTimes{Images: make([]string, n), Labels: make([]string, n), Times: make([]float64, n), Thresholds: make([]float64, n)}
+	m := &compare.SolutionTimes{Images: make([]string, n), Labels: make([]string, n), Times: make([]float64, n),
+		Thresholds: make([]float64, n)}
 	ids, labels := texts(t, "ost_arrays.npz", "stimulus_id"), texts(t, "ost_arrays.npz", "labels")
 	for s, split := range splits {
 		// Brain-Score takes the images of a split in the order of the set.
@@ -146,7 +148,8 @@ func TestOSTOfUnusableData(t *testing.T) {
 	cancel()
 	_, err := compare.OST(ctx, bins, measured, compare.BrainScoreOSTDecoder)
 	assert.ErrorIs(t, err, context.Canceled)
-	_, err = compare.OST(context.Background(), []compare.OSTFeatures{bins[1], bins[0]}, measured, compare.BrainScoreOSTDecoder)
+	_, err = compare.OST(context.Background(), []compare.OSTFeatures{bins[1], bins[0]}, measured,
+		compare.BrainScoreOSTDecoder)
 	assert.ErrorIs(t, err, compare.ErrData)
 	rare := *measured
 	rare.Labels = slices.Clone(measured.Labels)

@@ -43,7 +43,8 @@ type BehaviourTimeScore struct {
 // BehaviourOverTime fits a readout of the objects to the features of each layer at each time, of stimuli
 // that have a label and are not in the trials, and compares what it chooses for those of the trials.
 // Errors wrap ErrData, or are ctx's or the features'.
-func BehaviourOverTime(ctx context.Context, f Features, trials []Trial, o BehaviourOptions) ([]BehaviourTimeScore, error) {
+func BehaviourOverTime(ctx context.Context, f Features, trials []Trial, o BehaviourOptions) ([]BehaviourTimeScore,
+	error) {
 	if len(o.Consistencies) == 0 {
 		o.Consistencies = []Consistency{I2n}
 	}
@@ -70,7 +71,8 @@ func BehaviourOverTime(ctx context.Context, f Features, trials []Trial, o Behavi
 		}
 	}
 	if len(b.training) == 0 && o.Classes == nil {
-		return nil, fmt.Errorf("%w: no stimulus with features and a label is outside the trials, to fit the readout on", ErrData)
+		return nil, fmt.Errorf("%w: no stimulus with features and a label is outside the trials, to fit the readout on",
+			ErrData)
 	}
 	of := 0
 	for _, l := range layers {
@@ -180,7 +182,8 @@ func (b *behaving) choices(ctx context.Context, layer int, bin Bin) (*Choices, s
 
 // ObjectProbabilities are those of objects from logits [images][classes]: the mean over the classes of each
 // of the softmax. Objects are sorted. The error wraps ErrData.
-func ObjectProbabilities(logits [][]float64, classes map[string][]int) (objects []string, probabilities [][]float64, err error) {
+func ObjectProbabilities(logits [][]float64, classes map[string][]int) (objects []string, probabilities [][]float64,
+	err error) {
 	objects = slices.Sorted(maps.Keys(classes))
 	for _, row := range logits {
 		p := slices.Clone(row)
@@ -190,7 +193,8 @@ func ObjectProbabilities(logits [][]float64, classes map[string][]int) (objects 
 			sum := 0.0
 			for _, class := range classes[object] {
 				if class < 0 || class >= len(p) {
-					return nil, nil, fmt.Errorf("%w: class %d of object %s, and there are logits of %d classes", ErrData, class, object, len(p))
+					return nil, nil, fmt.Errorf("%w: class %d of object %s, and there are logits of %d classes", ErrData, class,
+						object, len(p))
 				}
 				sum += p[class]
 			}
@@ -261,7 +265,8 @@ type OSTLayerScore struct {
 // OSTOverLayers computes the object solution times of each layer from its features in the bins of time
 // that lie within from and to, in ms, and compares them with measured ones: as OST. Errors wrap ErrData or
 // ErrSplits, or are ctx's or the features'.
-func OSTOverLayers(ctx context.Context, f Features, measured *SolutionTimes, decoder OSTDecoder, layers []string, from, to float64) ([]OSTLayerScore, error) {
+func OSTOverLayers(ctx context.Context, f Features, measured *SolutionTimes, decoder OSTDecoder, layers []string, from,
+	to float64) ([]OSTLayerScore, error) {
 	at, _, err := positions(f, measured.Images)
 	if err != nil {
 		return nil, err

@@ -33,9 +33,10 @@ type Best struct {
 	//
 	//	1/S Σ_s median_j r_j(k_s, s), k_s = argmax_k 1/S' Σ_i median_j r_j(k, i)
 	//
-	// where s are the S splits, k the layers and times to choose from, r_j(k, s) is the correlation of neuroid j on the test
-	// stimuli of s of what was fitted on its training stimuli, and i are S' inner splits of the training stimuli of s.
-	// So no stimulus that scores has taken part in the choice. The ceiling is the mean over splits of that of the chosen bin.
+	// where s are the S splits, k the layers and times to choose from, r_j(k, s) is the correlation of neuroid j on the
+	// test stimuli of s of what was fitted on its training stimuli, and i are S' inner splits of the training stimuli of
+	// s. So no stimulus that scores has taken part in the choice. The ceiling is the mean over splits of that of the
+	// chosen bin.
 	TimeScore
 	// Choices are all that were chosen, the most frequent first.
 	Choices []Choice
@@ -87,7 +88,8 @@ func BestOverTime(ctx context.Context, f Features, r Responses, o BestOptions) (
 func (o *BestOptions) checkBest() error {
 	switch {
 	case o.SpanTime || o.Reverse || len(o.Bootstrap) > 0:
-		return fmt.Errorf("%w: the best is chosen among fits of single times, not in reverse, and without a bootstrap", ErrOptions)
+		return fmt.Errorf("%w: the best is chosen among fits of single times, not in reverse, and without a bootstrap",
+			ErrOptions)
 	case slices.Contains([]Normalisation{SquaredPerNeuroid, Corrected, CorrectedSquared}, o.Normalisation):
 		return fmt.Errorf("%w: the best is normalised by r and ρ only, not by %s", ErrOptions, o.Normalisation)
 	case o.Inner < 0:

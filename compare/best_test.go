@@ -64,7 +64,9 @@ func TestNestedChoicesAreNotOptimistic(t *testing.T) {
 	const times = 12
 	for seed := range times {
 		m := newMadeUp(rand.New(rand.NewPCG(uint64(seed), 0)), 30, 0)
-		best, fits, err := compare.BestOverTime(t.Context(), m, m, compare.BestOptions{FitOptions: compare.FitOptions{Mapping: compare.Ridge{}, Splits: compare.Splits{TrainFraction: 0.7}}})
+		best, fits, err := compare.BestOverTime(t.Context(), m, m,
+			compare.BestOptions{FitOptions: compare.FitOptions{Mapping: compare.Ridge{},
+				Splits: compare.Splits{TrainFraction: 0.7}}})
 		require.NoError(t, err)
 		require.Len(t, best, 1)
 		assert.Len(t, fits.Scores, 30)
@@ -96,20 +98,24 @@ func TestBestIsFound(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, best[0].Nested)
 	assert.Equal(t, fits.Scores[5].Score.Center, best[0].Score.Center)
-	for _, wrong := range []compare.FitOptions{{Reverse: true}, {SpanTime: true}, {Normalisation: compare.Corrected}, {Mapping: compare.OneToOne{}}} {
+	for _, wrong := range []compare.FitOptions{{Reverse: true}, {SpanTime: true}, {Normalisation: compare.Corrected},
+		{Mapping: compare.OneToOne{}}} {
 		_, _, err := compare.BestOverTime(t.Context(), m, m, compare.BestOptions{FitOptions: wrong})
 		assert.ErrorIs(t, err, compare.ErrOptions)
 	}
 }
 
 func TestParseMapping(t *testing.T) {
-	for name, want := range map[string]compare.Mapping{"pls": compare.PLS{}, "ridge": compare.Ridge{}, "linear": compare.Linear{}, "neuron-to-neuron": compare.OneToOne{},
-		"ridge-loo": compare.Ridge{Alphas: compare.BrainScoreAlphas()}, "ridge-kfold": compare.Ridge{Alphas: compare.BrainScoreAlphas(), Folds: 5}} {
+	for name, want := range map[string]compare.Mapping{"pls": compare.PLS{}, "ridge": compare.Ridge{},
+		"linear": compare.Linear{}, "neuron-to-neuron": compare.OneToOne{},
+		"ridge-loo":   compare.Ridge{Alphas: compare.BrainScoreAlphas()},
+		"ridge-kfold": compare.Ridge{Alphas: compare.BrainScoreAlphas(), Folds: 5}} {
 		got, err := compare.ParseMapping(name, compare.MappingOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 	}
-	for name, o := range map[string]compare.MappingOptions{"ridge": {Components: 5}, "pls": {Folds: 2}, "linear": {Alphas: []float64{1}}, "ridge-loo": {Alphas: []float64{-1}}, "nonsense": {}} {
+	for name, o := range map[string]compare.MappingOptions{"ridge": {Components: 5}, "pls": {Folds: 2},
+		"linear": {Alphas: []float64{1}}, "ridge-loo": {Alphas: []float64{-1}}, "nonsense": {}} {
 		_, err := compare.ParseMapping(name, o)
 		assert.ErrorIs(t, err, compare.ErrOptions, name)
 	}

@@ -9,8 +9,8 @@ import (
 
 // BetweenOptions say how BetweenLayers compares. The zero value compares by Brain-Score's RSA.
 type BetweenOptions struct {
-	// Alignment is RSA if "". Measure is CorrelationMeasure, if "", or EuclideanMeasure; Similarity is RankCorrelation if "".
-	// Both are for RSA.
+	// Alignment is RSA if "". Measure is CorrelationMeasure, if "", or EuclideanMeasure; Similarity is RankCorrelation if
+	// "". Both are for RSA.
 	Alignment  Alignment
 	Measure    Measure
 	Similarity Similarity
@@ -35,8 +35,8 @@ type LayerSimilarity struct {
 	Stimuli int
 }
 
-// BetweenLayers compares every two layers, at the same time, by their dissimilarities of stimuli or by CKA: no responses
-// are needed. Errors wrap ErrOptions, ErrNoLayer or ErrData, or are ctx's or the features'.
+// BetweenLayers compares every two layers, at the same time, by their dissimilarities of stimuli or by CKA: no
+// responses are needed. Errors wrap ErrOptions, ErrNoLayer or ErrData, or are ctx's or the features'.
 func BetweenLayers(ctx context.Context, f Features, o BetweenOptions) ([]LayerSimilarity, error) {
 	a := AlignmentOptions{Alignment: o.Alignment, Measure: o.Measure, Similarity: o.Similarity}
 	if err := a.check(noResponses{}); err != nil {
@@ -123,7 +123,9 @@ func (b *between) keep(ctx context.Context, layer int, bins []Bin) error {
 	about := b.f.Layers()[layer]
 	var weights [][]float64
 	for _, bin := range bins {
-		if w := windowOf(about, bin); w.reason == "" && !slices.ContainsFunc(weights, func(o []float64) bool { return slices.Equal(o, w.weights) }) {
+		if w := windowOf(about, bin); w.reason == "" && !slices.ContainsFunc(weights, func(o []float64) bool {
+			return slices.Equal(o, w.weights)
+		}) {
 			weights = append(weights, w.weights)
 		}
 	}
@@ -162,7 +164,8 @@ func (b *between) at(ctx context.Context, bin Bin) ([]LayerSimilarity, error) {
 	var list []LayerSimilarity
 	for i, one := range all {
 		for _, other := range all[i+1:] {
-			s := LayerSimilarity{Layers: [2]string{one.name, other.name}, Bin: bin, Similarity: math.NaN(), Stimuli: len(b.stimuli)}
+			s := LayerSimilarity{Layers: [2]string{one.name, other.name}, Bin: bin, Similarity: math.NaN(),
+				Stimuli: len(b.stimuli)}
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
@@ -217,7 +220,8 @@ func (r *Result) AddBetween(similarities []LayerSimilarity) {
 		row.setBin(s.Bin)
 		r.Scores = append(r.Scores, row)
 		if s.LeftOut > 0 {
-			r.Note("pairs of stimuli without a dissimilarity are left out: %d of layers %s and %s at %v ms", s.LeftOut, s.Layers[0], s.Layers[1], s.Bin)
+			r.Note("pairs of stimuli without a dissimilarity are left out: %d of layers %s and %s at %v ms", s.LeftOut,
+				s.Layers[0], s.Layers[1], s.Bin)
 		}
 	}
 }

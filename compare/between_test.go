@@ -13,7 +13,8 @@ type layered struct{ counted }
 
 func (l *layered) Layers() []FeatureLayer {
 	bins := TimestepBins(5, 6)
-	return []FeatureLayer{{Name: "a", Bins: bins, Size: 20}, {Name: "b", Bins: bins, Size: 20}, {Name: "c", Bins: bins, Size: 20, Driven: []bool{false, true}}}
+	return []FeatureLayer{{Name: "a", Bins: bins, Size: 20}, {Name: "b", Bins: bins, Size: 20},
+		{Name: "c", Bins: bins, Size: 20, Driven: []bool{false, true}}}
 }
 
 func (l *layered) Row(layer, stimulus int) ([]float32, error) {
@@ -88,7 +89,8 @@ func TestBetweenLayers(t *testing.T) {
 // What is missing is refused, or left out and counted.
 func TestWhatIsMissingOfBehaviour(t *testing.T) {
 	nan := math.NaN()
-	m := &SolutionTimes{Images: []string{"a", "b", "c"}, Labels: []string{"x", "", "y"}, Times: []float64{100, 110, nan}, Thresholds: []float64{1, 2, nan}}
+	m := &SolutionTimes{Images: []string{"a", "b", "c"}, Labels: []string{"x", "", "y"}, Times: []float64{100, 110, nan},
+		Thresholds: []float64{1, 2, nan}}
 	_, _, err := m.Complete(RefuseMissing)
 	assert.ErrorIs(t, err, ErrMissing)
 	_, err = OST(t.Context(), nil, m, ConvergedOSTDecoder)
@@ -97,7 +99,8 @@ func TestWhatIsMissingOfBehaviour(t *testing.T) {
 	assert.ErrorIs(t, err, ErrOptions)
 	whole, note, err := m.Complete(DropStimuli)
 	require.NoError(t, err)
-	assert.Equal(t, &SolutionTimes{Images: []string{"a"}, Labels: []string{"x"}, Times: []float64{100}, Thresholds: []float64{1}}, whole)
+	assert.Equal(t, &SolutionTimes{Images: []string{"a"}, Labels: []string{"x"}, Times: []float64{100},
+		Thresholds: []float64{1}}, whole)
 	assert.Contains(t, note, "2 of 3 images")
 	f := &counted{n: 2}
 	_, note = whole.Among(f)
@@ -122,8 +125,8 @@ func TestWhatIsMissingOfBehaviour(t *testing.T) {
 	assert.Contains(t, note, "1 of 2 trials")
 }
 
-// Dissimilarities of responses with gaps are those of the neuroids that two stimuli share; without gaps they are the same
-// as ever.
+// Dissimilarities of responses with gaps are those of the neuroids that two stimuli share; without gaps they are the
+// same as ever.
 func TestPairwise(t *testing.T) {
 	nan := math.NaN()
 	y := Targets{{1, 2, 4, 3}, {2, 1, 0, 5}, {nan, 3, 1, 2}, {4, nan, 2, 0}, {nan, nan, nan, 1}}

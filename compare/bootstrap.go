@@ -33,7 +33,8 @@ func BootstrapError(raw [][]float64, over []Resample, statistic func(raw [][]flo
 }
 
 // bootstrapError also draws from subjects, those of the neuroids.
-func bootstrapError(raw [][]float64, over []Resample, subjects []string, statistic func(raw [][]float64) float64) (float64, error) {
+func bootstrapError(raw [][]float64, over []Resample, subjects []string, statistic func(raw [][]float64) float64) (
+	float64, error) {
 	if len(raw) == 0 || len(raw[0]) == 0 {
 		return 0, fmt.Errorf("%w: no scores to draw from", ErrData)
 	}
@@ -95,8 +96,8 @@ func (c *fitting) bootstrap(raw [][]float64, fit *Fit, targets Targets) (float64
 }
 
 // bootstrapStimuli pools the predictions [splits][neuroids][test stimuli], draws as many of the stimuli that
-// some split tests on as there are, 1,000 times with replacement (default_rng(0)), and returns the standard deviation of the
-// median over neuroids of r over the drawn predictions.
+// some split tests on as there are, 1,000 times with replacement (default_rng(0)), and returns the standard deviation
+// of the median over neuroids of r over the drawn predictions.
 func bootstrapStimuli(predictions [][][]float64, targets Targets, splits []Split) (float64, error) {
 	if len(predictions) == 0 {
 		return 0, fmt.Errorf("%w: no predictions to draw from", ErrData)
@@ -118,7 +119,8 @@ func bootstrapStimuli(predictions [][][]float64, targets Targets, splits []Split
 	x, xx, xy := make([][]float64, q), make([][]float64, q), make([][]float64, q)
 	for j := range q {
 		own, _ := centred(targets.column(j, upTo(len(targets))))
-		y[j], x[j], xx[j], xy[j] = make([]float64, tested), make([]float64, tested), make([]float64, tested), make([]float64, tested)
+		y[j], x[j], xx[j], xy[j] = make([]float64, tested), make([]float64, tested), make([]float64, tested),
+			make([]float64, tested)
 		shift := meanOf(targets.column(j, upTo(len(targets))))
 		for s, split := range splits {
 			for i, at := range split.Test {

@@ -56,7 +56,8 @@ func (t Trials) check() error {
 	}
 	for i, stimulus := range t {
 		if len(stimulus) != len(t[0]) {
-			return fmt.Errorf("%w: %d repetitions of stimulus %d, %d of the first; those that were not presented are NaN", ErrData, len(stimulus), i, len(t[0]))
+			return fmt.Errorf("%w: %d repetitions of stimulus %d, %d of the first; those that were not presented are NaN",
+				ErrData, len(stimulus), i, len(t[0]))
 		}
 		for _, row := range stimulus {
 			if len(row) != len(t[0][0]) {

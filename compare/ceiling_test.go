@@ -43,9 +43,11 @@ func TestInternalConsistency(t *testing.T) {
 		score, err := compare.InternalConsistency(data.trials(bin))
 		require.NoError(t, err)
 		compareScore(t, data, golden[goldenScore](t, "brainscore.json", "internal_consistency", name), *score, 1e-9, name)
-		fit, err := compare.FitTargets(gramOf(t, model.flat(7+bin), len(model)), data.bin(bin), splitsOf(t, compare.Splits{}, len(data.ids), data.objects), compare.PLS{})
+		fit, err := compare.FitTargets(gramOf(t, model.flat(7+bin), len(model)), data.bin(bin),
+			splitsOf(t, compare.Splits{}, len(data.ids), data.objects), compare.PLS{})
 		require.NoError(t, err)
-		assert.InDelta(t, golden[float64](t, "brainscore.json", "ceiled", name), compare.Squared.Apply(fit.Center, score.Center), 1e-6)
+		assert.InDelta(t, golden[float64](t, "brainscore.json", "ceiled", name),
+			compare.Squared.Apply(fit.Center, score.Center), 1e-6)
 	}
 }
 
@@ -106,7 +108,8 @@ func TestNoiseCorrected(t *testing.T) {
 		}
 		for half := range want["r_xy"] {
 			for s := range want["r_xy"][half] {
-				got, err := compare.NoiseCorrected(g, data.trials(2), splits[s], c.mapping, compare.HalveRepetitions(6, uint32(1234+half)))
+				got, err := compare.NoiseCorrected(g, data.trials(2), splits[s], c.mapping,
+					compare.HalveRepetitions(6, uint32(1234+half)))
 				require.NoError(t, err)
 				about := fmt.Sprintf("%s %d %d", c.name, half, s)
 				equalWithin(t, plain(want["r_xx_sb"][half][s]), got.PredictionReliability, 1e-6, about)
@@ -137,7 +140,8 @@ func TestNoiseCeiling(t *testing.T) {
 }
 
 func TestNormalisations(t *testing.T) {
-	for n, want := range map[compare.Normalisation]float64{compare.Squared: 0.45, compare.SquaredRatio: 0.5625, compare.Ratio: 0.75, compare.Root: 0.6 / math.Sqrt(0.8)} {
+	for n, want := range map[compare.Normalisation]float64{compare.Squared: 0.45, compare.SquaredRatio: 0.5625,
+		compare.Ratio: 0.75, compare.Root: 0.6 / math.Sqrt(0.8)} {
 		assert.InDelta(t, want, n.Apply(0.6, 0.8), 1e-12, n)
 	}
 	assert.True(t, math.IsNaN(compare.Normalisation("").Apply(1, 1)))

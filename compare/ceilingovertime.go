@@ -20,7 +20,8 @@ func CeilingOverTime(ctx context.Context, r Responses, noise bool) ([]TimeScore,
 			return nil, err
 		}
 		nothing := Score{Center: math.NaN(), Error: math.NaN()}
-		s := TimeScore{Bin: b, Features: b, Offset: math.NaN(), Score: nothing, Ceiling: nothing, Ceiled: math.NaN(), LowerCeiling: math.NaN(), NeuroidIDs: r.Neuroids(), Stimuli: len(trials)}
+		s := TimeScore{Bin: b, Features: b, Offset: math.NaN(), Score: nothing, Ceiling: nothing, Ceiled: math.NaN(),
+			LowerCeiling: math.NaN(), NeuroidIDs: r.Neuroids(), Stimuli: len(trials)}
 		if len(trials) == 0 || len(trials[0]) < 2 {
 			return nil, fmt.Errorf("%w: no stimulus was repeated", ErrData)
 		}

@@ -31,7 +31,8 @@ func NoiseCorrected(g *Gram, trials Trials, split Split, mapping Mapping, halvin
 	if err != nil {
 		return nil, err
 	}
-	corrections, err := reliabilities(g, [2]Targets{trials.average(halving.Train), trials.average(halving.Test)}, splits, mapping, r)
+	corrections, err := reliabilities(g, [2]Targets{trials.average(halving.Train), trials.average(halving.Test)}, splits,
+		mapping, r)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,8 @@ func predictedCorrelations(g *Gram, targets Targets, splits []Split, mapping Map
 }
 
 // reliabilities corrects the correlations r [splits][neuroids] by those of two halves.
-func reliabilities(g *Gram, halves [2]Targets, splits []Split, mapping Mapping, r [][]float64) ([]*NoiseCorrection, error) {
+func reliabilities(g *Gram, halves [2]Targets, splits []Split, mapping Mapping, r [][]float64) ([]*NoiseCorrection,
+	error) {
 	var predictions [2][][][]float64
 	for i, half := range halves {
 		var err error
@@ -122,7 +124,8 @@ func (c *fitting) correct(s *TimeScore, g *Gram, p pair, whole Targets) error {
 	values, undefined := make([][]float64, q), 0 // of all halvings and splits
 	for h := range halvings {
 		half := HalveRepetitions(len(trials[0]), uint32(firstHalving+h))
-		corrections, err := reliabilities(g, [2]Targets{trials.average(half.Train), trials.average(half.Test)}, c.splits, c.o.Mapping, r)
+		corrections, err := reliabilities(g, [2]Targets{trials.average(half.Train), trials.average(half.Test)}, c.splits,
+			c.o.Mapping, r)
 		if err != nil {
 			return fmt.Errorf("half of the repetitions: %w", err)
 		}
@@ -146,8 +149,9 @@ func (c *fitting) correct(s *TimeScore, g *Gram, p pair, whole Targets) error {
 		}
 	}
 	if undefined > 0 {
-		c.k.notes = append(c.k.notes, fmt.Sprintf("layer %s at %v ms: %d of %d corrections are undefined, since a reliability is negative or a prediction constant; they are left out",
-			s.Layer, s.Bin, undefined, q*halvings*len(c.splits)))
+		c.k.notes = append(c.k.notes,
+			fmt.Sprintf("layer %s at %v ms: %d of %d corrections are undefined, since a reliability is negative or a prediction constant; they are left out",
+				s.Layer, s.Bin, undefined, q*halvings*len(c.splits)))
 	}
 	var means []float64
 	for _, list := range values {

@@ -71,7 +71,8 @@ func texts(t testing.TB, file, name string) []string {
 
 func goldenData(t testing.TB) (modelled, *recorded) {
 	r := &recorded{
-		ids: golden[[]string](t, "brainscore.json", "average_repetition", "stimulus_id"), neuroids: texts(t, "data.npz", "neuroid_id"), animals: texts(t, "data.npz", "animal"),
+		ids:      golden[[]string](t, "brainscore.json", "average_repetition", "stimulus_id"),
+		neuroids: texts(t, "data.npz", "neuroid_id"), animals: texts(t, "data.npz", "animal"),
 	}
 	position := map[string]int{}
 	for i, id := range texts(t, "data.npz", "stimulus_id") {
@@ -145,7 +146,8 @@ func equalWithin(t *testing.T, want, got []float64, tolerance float64, about str
 		if math.IsNaN(want[i]) || math.IsNaN(got[i]) {
 			assert.Equal(t, math.IsNaN(want[i]), math.IsNaN(got[i]), "%s: %d: want %v, got %v", about, i, want[i], got[i])
 		} else if math.Abs(want[i]-got[i]) > tolerance {
-			assert.Fail(t, "too far apart", "%s: %d: want %v, got %v, which differ by %.3g", about, i, want[i], got[i], math.Abs(want[i]-got[i]))
+			assert.Fail(t, "too far apart", "%s: %d: want %v, got %v, which differ by %.3g", about, i, want[i], got[i],
+				math.Abs(want[i]-got[i]))
 			return
 		}
 	}

@@ -32,7 +32,8 @@ func LeaveOneOutErrors(alphas []float64, g *Gram, targets Targets, split Split) 
 }
 
 // OSTWeights are the weights [features][objects], the bias and the probabilities of Brain-Score's decoder.
-func OSTWeights(train [][]float64, labels []string, test [][]float64) (weights [][]float32, bias []float32, probabilities [][]float64) {
+func OSTWeights(train [][]float64, labels []string, test [][]float64) (weights [][]float32, bias []float32,
+	probabilities [][]float64) {
 	a := fitAdam(train, labels)
 	k := len(a.objects)
 	for from := 0; from < len(a.weights); from += k {

@@ -108,7 +108,8 @@ func named(err error, f Features, layer int, stimuli []int) error {
 	}
 	var bad *notFinite
 	if errors.As(err, &bad) {
-		err = fmt.Errorf("%w: feature %d of stimulus %s is %v", ErrData, bad.feature, f.Stimuli()[stimuli[bad.stimulus%len(stimuli)]], bad.value)
+		err = fmt.Errorf("%w: feature %d of stimulus %s is %v", ErrData, bad.feature,
+			f.Stimuli()[stimuli[bad.stimulus%len(stimuli)]], bad.value)
 	}
 	return fmt.Errorf("layer %s: %w", f.Layers()[layer].Name, err)
 }
@@ -119,7 +120,8 @@ func rowAt(f Features, layer, stimulus int, bins []int) (row []float32, err erro
 	count := max(len(about.Bins), 1)
 	if s, ok := f.(Selective); ok && len(bins) < count {
 		if row, err = s.RowAt(layer, stimulus, bins); err == nil && len(row) != len(bins)*about.Size {
-			err = fmt.Errorf("%w: %d values of layer %s for %d bins of %d features", ErrData, len(row), about.Name, len(bins), about.Size)
+			err = fmt.Errorf("%w: %d values of layer %s for %d bins of %d features", ErrData, len(row), about.Name, len(bins),
+				about.Size)
 		}
 		return row, err
 	}
@@ -127,7 +129,8 @@ func rowAt(f Features, layer, stimulus int, bins []int) (row []float32, err erro
 		return nil, err
 	}
 	if len(row) != count*about.Size {
-		return nil, fmt.Errorf("%w: %d values of layer %s for %d bins of %d features", ErrData, len(row), about.Name, count, about.Size)
+		return nil, fmt.Errorf("%w: %d values of layer %s for %d bins of %d features", ErrData, len(row), about.Name, count,
+			about.Size)
 	}
 	if len(bins) == count {
 		return row, nil
@@ -239,9 +242,11 @@ func (k *kept) among(f Features, shared bool) (at []int, err error) {
 	if errors.As(err, &missing) && shared {
 		k.stimuli = slices.DeleteFunc(k.stimuli, func(i int) bool { return slices.Contains(missing.Stimuli, k.Stimuli()[i]) })
 		if len(k.stimuli) == 0 {
-			return nil, fmt.Errorf("%w: there are features of none of the %d stimuli with responses: the ids are others, such as %s of the responses and %s of the features", ErrData, missing.Of, missing.Stimuli[0], f.Stimuli()[0])
+			return nil, fmt.Errorf("%w: there are features of none of the %d stimuli with responses: the ids are others, such as %s of the responses and %s of the features",
+				ErrData, missing.Of, missing.Stimuli[0], f.Stimuli()[0])
 		}
-		k.notes = append(k.notes, fmt.Sprintf("%d of %d stimuli left out: there are no features of them, such as %s", len(missing.Stimuli), missing.Of, missing.Stimuli[0]))
+		k.notes = append(k.notes, fmt.Sprintf("%d of %d stimuli left out: there are no features of them, such as %s",
+			len(missing.Stimuli), missing.Of, missing.Stimuli[0]))
 		at, unused, err = positions(f, pick(k.Stimuli(), k.stimuli))
 	}
 	if unused > 0 && err == nil {
@@ -294,7 +299,8 @@ func (k *kept) complete(ctx context.Context, policy Missing) error {
 			return false
 		})
 		if len(names) > 0 {
-			k.notes = append(k.notes, fmt.Sprintf("%d of %d neuroids left out, %s: %s", len(names), len(k.neuroids)+len(names), why, shortList(names)))
+			k.notes = append(k.notes, fmt.Sprintf("%d of %d neuroids left out, %s: %s", len(names), len(k.neuroids)+len(names),
+				why, shortList(names)))
 		}
 	}
 	switch policy {
@@ -309,7 +315,8 @@ func (k *kept) complete(ctx context.Context, policy Missing) error {
 		k.stimuli = slices.DeleteFunc(k.stimuli, func(i int) bool {
 			return slices.ContainsFunc(k.neuroids, func(j int) bool { return missing[i][j] })
 		})
-		k.notes = append(k.notes, fmt.Sprintf("%d of %d stimuli left out, to which some neuroid has no response", before-len(k.stimuli), before))
+		k.notes = append(k.notes, fmt.Sprintf("%d of %d stimuli left out, to which some neuroid has no response",
+			before-len(k.stimuli), before))
 	default:
 		var names []string
 		for _, j := range k.neuroids {
@@ -317,7 +324,8 @@ func (k *kept) complete(ctx context.Context, policy Missing) error {
 				names = append(names, k.Neuroids()[j])
 			}
 		}
-		return fmt.Errorf("%w: %d of %d neuroids lack a finite response to some stimulus: %s", ErrMissing, len(names), len(k.neuroids), shortList(names))
+		return fmt.Errorf("%w: %d of %d neuroids lack a finite response to some stimulus: %s", ErrMissing, len(names),
+			len(k.neuroids), shortList(names))
 	}
 	if len(k.neuroids) == 0 || len(k.stimuli) == 0 {
 		return fmt.Errorf("%w: of the responses nothing is left with %s", ErrData, policy)

@@ -136,7 +136,8 @@ func (c *fitting) takeAlphas(s *TimeScore, fit *Fit) {
 // empty is a score of nothing yet.
 func (c *fitting) empty(layer string, p pair) *TimeScore {
 	s := &TimeScore{
-		Layer: layer, Bin: c.k.bins()[p.bin], Features: p.window.bin, Offset: p.offset, Normalisation: c.o.Normalisation, Stimuli: len(c.at), Reason: p.window.reason,
+		Layer: layer, Bin: c.k.bins()[p.bin], Features: p.window.bin, Offset: p.offset, Normalisation: c.o.Normalisation,
+		Stimuli: len(c.at), Reason: p.window.reason,
 		Score: Score{Center: math.NaN(), Error: math.NaN()}, Ceiled: math.NaN(), LowerCeiling: math.NaN(),
 	}
 	s.Ceiling = s.Score

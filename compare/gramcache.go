@@ -63,7 +63,8 @@ func (c *GramCache) String() string {
 	if c.found+c.added == 0 {
 		return ""
 	}
-	return fmt.Sprintf("Gram matrices: %d of %d were kept from before, in %s (%d MB)", c.found, c.found+c.added, c.folder, (c.size+500_000)/1_000_000)
+	return fmt.Sprintf("Gram matrices: %d of %d were kept from before, in %s (%d MB)", c.found, c.found+c.added, c.folder,
+		(c.size+500_000)/1_000_000)
 }
 
 // Clear removes all that is kept.
@@ -71,7 +72,8 @@ func (c *GramCache) Clear() error { return c.shrink(0) }
 
 // EachGram is the function EachGram, with matrices from the cache where they are there. A nil cache keeps nothing, nor
 // are matrices of features of no Identity kept. An error to write is no error: it is made again next time.
-func (c *GramCache) EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64, use func(i int, g *Gram) error) error {
+func (c *GramCache) EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64,
+	use func(i int, g *Gram) error) error {
 	// In the order of the features they are read fastest, and serve all orders.
 	sorted := slices.Sorted(slices.Values(stimuli))
 	place := make([]int, len(stimuli))
@@ -199,7 +201,8 @@ func readGram(name string, n, features int) (*Gram, error) {
 	h := sha256.New()
 	in := io.TeeReader(file, h)
 	var header gramHeader
-	if binary.Read(in, binary.LittleEndian, &header) != nil || header != (gramHeader{gramMagic, int64(n), int64(features), header.Varies}) {
+	if binary.Read(in, binary.LittleEndian, &header) != nil ||
+		header != (gramHeader{gramMagic, int64(n), int64(features), header.Varies}) {
 		return nil, fmt.Errorf("%s: %w", name, errGramFile)
 	}
 	g := NewGram(n)
@@ -232,7 +235,8 @@ func gramBytes(n int) int64 { return int64(binary.Size(gramHeader{})+8*n+4*n*(n+
 // write keeps a matrix if there is room for it.
 func (c *GramCache) write(key string, g *Gram) {
 	size := gramBytes(g.n)
-	if size > c.limit || os.MkdirAll(c.folder, 0o755) != nil || c.shrink(c.limit-size) != nil || writeGram(c.file(key), g) != nil {
+	if size > c.limit || os.MkdirAll(c.folder, 0o755) != nil || c.shrink(c.limit-size) != nil ||
+		writeGram(c.file(key), g) != nil {
 		return
 	}
 	c.mu.Lock()

@@ -45,7 +45,8 @@ func (c *counted) Row(_, stimulus int) ([]float32, error) {
 }
 
 // Grams has all matrices at once.
-func (c *GramCache) Grams(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64) ([]*Gram, error) {
+func (c *GramCache) Grams(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64) ([]*Gram,
+	error) {
 	grams := make([]*Gram, len(weights))
 	err := c.EachGram(ctx, f, layer, stimuli, weights, func(i int, g *Gram) error { grams[i] = g; return nil })
 	return grams, err
@@ -178,7 +179,8 @@ func TestFitsAreTheSameBytes(t *testing.T) {
 		require.NoError(t, err)
 		return fit
 	}
-	for _, mapping := range []Mapping{PLS{Components: 5}, Ridge{}, Ridge{Alphas: BrainScoreAlphas(), PerNeuroid: true}, Ridge{Alphas: []float64{1, 10}, Folds: 3}} {
+	for _, mapping := range []Mapping{PLS{Components: 5}, Ridge{}, Ridge{Alphas: BrainScoreAlphas(), PerNeuroid: true},
+		Ridge{Alphas: []float64{1, 10}, Folds: 3}} {
 		assert.Equal(t, fit(1, mapping), fit(4, mapping), mapping.String())
 	}
 }

@@ -83,9 +83,9 @@ type GramsMade struct {
 
 // MakeGrams makes a folder of the Gram matrices of features: all that fits, dissimilarities and CKA need of them, on
 // this machine or another (OpenGrams). It can be called by any number of processes, one after the other or at once,
-// each for a shard: all write the same bytes, each matrix appears whole or not at all, and one that is there is not made
-// again. So after an interruption, or a dead machine, the same calls go on. Errors wrap ErrOtherGrams, ErrNoLayer or
-// ErrOptions, or are those of EachGram.
+// each for a shard: all write the same bytes, each matrix appears whole or not at all, and one that is there is not
+// made again. So after an interruption, or a dead machine, the same calls go on. Errors wrap ErrOtherGrams, ErrNoLayer
+// or ErrOptions, or are those of EachGram.
 func MakeGrams(ctx context.Context, folder string, f Features, o GramFolderOptions) (*GramsMade, error) {
 	index, at, err := newGramIndex(f, o)
 	if err != nil {
@@ -181,7 +181,9 @@ func (x *gramIndex) begin(folder string) error {
 		if err := os.MkdirAll(folder, 0o777); err != nil {
 			return err
 		}
-		if entries, err := os.ReadDir(folder); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".") }) {
+		if entries, err := os.ReadDir(folder); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+			return !strings.HasPrefix(e.Name(), ".")
+		}) {
 			return errors.Join(err, fmt.Errorf("%s: %w: it is there, and has no %s", folder, fs.ErrExist, GramFolderName))
 		}
 		return atomicfile.Write(name, text)
@@ -267,7 +269,8 @@ func (g *GramFolder) Multiplied() bool { return true }
 
 // Row is an error that wraps ErrData.
 func (g *GramFolder) Row(int, int) ([]float32, error) {
-	return nil, fmt.Errorf("%s: %w: only Gram matrices of the features are there, which are enough for PLS, ridge, linear, dissimilarities and CKA", g.folder, ErrData)
+	return nil, fmt.Errorf("%s: %w: only Gram matrices of the features are there, which are enough for PLS, ridge, linear, dissimilarities and CKA",
+		g.folder, ErrData)
 }
 
 // Gram reads the matrix of some stimuli and of weights of which there is one. The error wraps ErrData, or is of the
@@ -280,7 +283,9 @@ func (g *GramFolder) Gram(layer int, stimuli []int, weights []float64) (*Gram, e
 		for _, w := range l.Windows {
 			list = append(list, w.Bin.String())
 		}
-		return nil, fmt.Errorf("%s: %w: of layer %s no Gram matrix of the mean over that time was made; there are those of %s ms", g.folder, ErrData, l.Name, shortList(list))
+		return nil, fmt.Errorf(
+			"%s: %w: of layer %s no Gram matrix of the mean over that time was made; there are those of %s ms", g.folder,
+			ErrData, l.Name, shortList(list))
 	}
 	m, err := readGram(filepath.Join(g.folder, l.Windows[at].File), len(g.index.Stimuli), l.Size)
 	if err != nil {
@@ -288,7 +293,9 @@ func (g *GramFolder) Gram(layer int, stimuli []int, weights []float64) (*Gram, e
 	}
 	if len(stimuli) < m.n {
 		m.reorder(stimuli)
-		m.varies = slices.ContainsFunc(m.k, func(v float64) bool { return v != m.k[0] }) // of equal features all products are equal
+		m.varies = slices.ContainsFunc(m.k, func(v float64) bool {
+			return v != m.k[0]
+		}) // of equal features all products are equal
 	}
 	return m, nil
 }

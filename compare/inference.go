@@ -126,9 +126,12 @@ const fewestForBootstrap = 10
 // RandomState, and infers from the variances over them. The sample of a stimulus that is
 // drawn twice has no dissimilarity with itself. Samples with fewer than 3 distinct stimuli are NaN.
 // The error wraps ErrData, also for fewer than 10 stimuli.
-func BootstrapInference(models, subjects []RDM, s Similarity, kind BootstrapKind, samples int, seed uint32) (*RSAInference, error) {
+func BootstrapInference(models, subjects []RDM, s Similarity, kind BootstrapKind, samples int, seed uint32) (
+	*RSAInference, error) {
 	if len(models) == 0 || len(subjects) < 2 || samples < 2 || subjects[0].Stimuli < fewestForBootstrap {
-		return nil, fmt.Errorf("%w: a bootstrap of %d models, %d subjects, %d samples; it needs two subjects, %d stimuli and two samples", ErrData, len(models), len(subjects), samples, fewestForBootstrap)
+		return nil, fmt.Errorf(
+			"%w: a bootstrap of %d models, %d subjects, %d samples; it needs two subjects, %d stimuli and two samples", ErrData,
+			len(models), len(subjects), samples, fewestForBootstrap)
 	}
 	n, count := subjects[0].Stimuli, len(subjects)
 	random := numpyrandom.NewState(seed)
@@ -150,7 +153,8 @@ func BootstrapInference(models, subjects []RDM, s Similarity, kind BootstrapKind
 		if kind != BootstrapSubjects {
 			what = draw(n)
 		}
-		for part, choice := range map[BootstrapKind][2][]int{BootstrapBoth: {who, what}, BootstrapSubjects: {who, everything}, BootstrapStimuli: {everyone, what}} {
+		for part, choice := range map[BootstrapKind][2][]int{BootstrapBoth: {who, what}, BootstrapSubjects: {who, everything},
+			BootstrapStimuli: {everyone, what}} {
 			if part != kind && kind != BootstrapDual {
 				continue
 			}
@@ -249,7 +253,8 @@ func drawnCeiling(drawn []RDM, who []int, s Similarity) (lower, upper float64, e
 }
 
 // inferred makes variances of samples [samples][models, lower, upper ceiling].
-func inferred(samplesOf map[BootstrapKind][][]float64, kind BootstrapKind, models, subjects, stimuli int) (*RSAInference, error) {
+func inferred(samplesOf map[BootstrapKind][][]float64, kind BootstrapKind, models, subjects, stimuli int) (
+	*RSAInference, error) {
 	s, n := float64(subjects), float64(stimuli)
 	main := kind
 	if kind == BootstrapDual {
@@ -274,11 +279,14 @@ func inferred(samplesOf map[BootstrapKind][][]float64, kind BootstrapKind, model
 		}
 		return DualVariance(v(BootstrapBoth), v(BootstrapSubjects), v(BootstrapStimuli), subjects, stimuli)
 	}
-	r := &RSAInference{DegreesOfFreedom: map[BootstrapKind]float64{BootstrapStimuli: n - 1, BootstrapSubjects: s - 1}[kind]}
+	r := &RSAInference{DegreesOfFreedom: map[BootstrapKind]float64{BootstrapStimuli: n - 1,
+		BootstrapSubjects: s - 1}[kind]}
 	if r.DegreesOfFreedom == 0 {
 		r.DegreesOfFreedom = min(s, n) - 1
 	}
-	r.Ceiling = [2]float64{nanMean(of(main, func(v []float64) float64 { return v[models] })), nanMean(of(main, func(v []float64) float64 { return v[models+1] }))}
+	r.Ceiling = [2]float64{nanMean(of(main, func(v []float64) float64 {
+		return v[models]
+	})), nanMean(of(main, func(v []float64) float64 { return v[models+1] }))}
 	for m := range models {
 		r.Means = append(r.Means, nanMean(of(main, func(v []float64) float64 { return v[m] })))
 		r.Variances = append(r.Variances, variance(func(v []float64) float64 { return v[m] }))

@@ -104,10 +104,13 @@ func (a *alignment) takeInference(models []modelRDM, r *RSAInference, evaluation
 		s.Score = Score{Center: r.Means[m], Error: math.Sqrt(r.Variances[m])}
 		s.LowerCeiling, s.Ceiling.Center, s.Normalisation = r.Ceiling[0], r.Ceiling[1], Ratio
 		s.Ceiled = Ratio.Apply(s.Score.Center, s.Ceiling.Center)
-		s.Inference = &ScoreInference{Low: low[m], High: high[m], AgainstZero: zero[m], AgainstCeiling: ceiling[m], Subjects: evaluations[m]}
+		s.Inference = &ScoreInference{Low: low[m], High: high[m], AgainstZero: zero[m], AgainstCeiling: ceiling[m],
+			Subjects: evaluations[m]}
 		for k := m + 1; k < len(models); k++ {
-			a.result.Differences = append(a.result.Differences, Difference{Bin: bin, Layers: [2]string{model.layer, models[k].layer},
-				Features: [2]Bin{model.at.window.bin, models[k].at.window.bin}, Difference: r.Means[m] - r.Means[k], P: between[m][k]})
+			a.result.Differences = append(a.result.Differences,
+				Difference{Bin: bin, Layers: [2]string{model.layer, models[k].layer},
+					Features: [2]Bin{model.at.window.bin, models[k].at.window.bin}, Difference: r.Means[m] - r.Means[k],
+					P: between[m][k]})
 		}
 	}
 }

@@ -144,9 +144,11 @@ func (l *leaveOut) inverse(alpha float64) (*ridgeInverse, bool) {
 	if !(pivot*worstCondition > math.Sqrt(meanOf(size)*float64(n))) {
 		return nil, false
 	}
-	r := &ridgeInverse{leaveOut: l, n: n, q: q, m: l.work, my: make([]float64, q*n), less: 1 / (float64(n) * (alpha + usual))}
+	r := &ridgeInverse{leaveOut: l, n: n, q: q, m: l.work, my: make([]float64, q*n),
+		less: 1 / (float64(n) * (alpha + usual))}
 	// The targets' means are 0, so what is along the intercept makes no difference.
-	products.AddProduct(r.my, n, products.Rows[float64]{Data: l.y, Count: q, Columns: n, Stride: n}, products.Rows[float64]{Data: r.m, Count: n, Columns: n, Stride: n})
+	products.AddProduct(r.my, n, products.Rows[float64]{Data: l.y, Count: q, Columns: n, Stride: n},
+		products.Rows[float64]{Data: r.m, Count: n, Columns: n, Stride: n})
 	return r, true
 }
 
@@ -172,7 +174,8 @@ func (r *ridgeInverse) remove(f fold) *removed {
 			my[j*h+i] = r.my[j*r.n+at]
 		}
 	}
-	products.AddProduct(x.errors, h, products.Rows[float64]{Data: my, Count: r.q, Columns: h, Stride: h}, products.Rows[float64]{Data: x.inverse, Count: h, Columns: h, Stride: h})
+	products.AddProduct(x.errors, h, products.Rows[float64]{Data: my, Count: r.q, Columns: h, Stride: h},
+		products.Rows[float64]{Data: x.inverse, Count: h, Columns: h, Stride: h})
 	return x
 }
 

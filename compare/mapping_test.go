@@ -62,7 +62,8 @@ func TestPLSIterations(t *testing.T) {
 	model, data := goldenData(t)
 	want, err := array(t, "brainscore_arrays.npz", "split0/pls/n_iter").Int64s(0, 25)
 	require.NoError(t, err)
-	fit, err := compare.FitTargets(gramOf(t, model.flat(9), len(model)), data.bin(2), splitsOf(t, compare.Splits{}, len(data.ids), data.objects)[:1], compare.PLS{})
+	fit, err := compare.FitTargets(gramOf(t, model.flat(9), len(model)), data.bin(2),
+		splitsOf(t, compare.Splits{}, len(data.ids), data.objects)[:1], compare.PLS{})
 	require.NoError(t, err)
 	for i, n := range fit.Iterations[0] {
 		assert.Equal(t, int(want[i]), n, "component %d", i)
@@ -100,7 +101,8 @@ func TestFitsDoNotDependOnOrder(t *testing.T) {
 	for from := 0; from < 60; from += 13 {
 		require.NoError(t, blocks.Add(flat[from:], min(13, 60-from), 60))
 	}
-	for _, mapping := range []compare.Mapping{compare.PLS{}, compare.Ridge{}, compare.Ridge{Alphas: []float64{1, 10, 100}, PerNeuroid: true}} {
+	for _, mapping := range []compare.Mapping{compare.PLS{}, compare.Ridge{}, compare.Ridge{Alphas: []float64{1, 10, 100},
+		PerNeuroid: true}} {
 		one, err := compare.FitTargets(gramOf(t, model.flat(8), n), data.bin(1), splits, mapping)
 		require.NoError(t, err)
 		other, err := compare.FitTargets(blocks, targets, moved, mapping)
@@ -126,9 +128,15 @@ func TestRidgeWithChosenAlpha(t *testing.T) {
 				mapping       compare.Ridge
 				alphas, score string
 			}{
-				map[bool]string{false: "sklearn.RidgeCV/per_target=False/", true: "sklearn.RidgeCV/per_target=True/"}[per] + name:                 {compare.Ridge{Alphas: alphas, PerNeuroid: per}, "alpha", "pearson"},
-				map[bool]string{false: "himalaya.RidgeCV/local_alpha=False/", true: "himalaya.RidgeCV/local_alpha=True/"}[per] + name:             {compare.Ridge{Alphas: alphas, PerNeuroid: per, Folds: 5}, "best_alphas", "correlation"},
-				map[bool]string{false: "himalaya.KernelRidgeCV/local_alpha=False/", true: "himalaya.KernelRidgeCV/local_alpha=True/"}[per] + name: {compare.Ridge{Alphas: alphas, PerNeuroid: per, Folds: 5}, "best_alphas", "correlation"},
+				map[bool]string{false: "sklearn.RidgeCV/per_target=False/",
+					true: "sklearn.RidgeCV/per_target=True/"}[per] + name: {
+					compare.Ridge{Alphas: alphas, PerNeuroid: per}, "alpha", "pearson"},
+				map[bool]string{false: "himalaya.RidgeCV/local_alpha=False/",
+					true: "himalaya.RidgeCV/local_alpha=True/"}[per] + name: {
+					compare.Ridge{Alphas: alphas, PerNeuroid: per, Folds: 5}, "best_alphas", "correlation"},
+				map[bool]string{false: "himalaya.KernelRidgeCV/local_alpha=False/",
+					true: "himalaya.KernelRidgeCV/local_alpha=True/"}[per] + name: {compare.Ridge{Alphas: alphas, PerNeuroid: per,
+					Folds: 5}, "best_alphas", "correlation"},
 			} {
 				fit, err := compare.FitTargets(g, data.bin(2), []compare.Split{split}, c.mapping)
 				require.NoError(t, err)
@@ -145,7 +153,8 @@ func TestRidgeWithChosenAlpha(t *testing.T) {
 func TestUnusableData(t *testing.T) {
 	constant := gramOf(t, make([]float32, 40), 4)
 	assert.True(t, constant.Constant())
-	_, err := compare.FitTargets(constant, compare.Targets{{1}, {2}, {3}, {4}}, []compare.Split{{Train: []int{0, 1, 2}, Test: []int{3}}}, compare.Ridge{})
+	_, err := compare.FitTargets(constant, compare.Targets{{1}, {2}, {3}, {4}},
+		[]compare.Split{{Train: []int{0, 1, 2}, Test: []int{3}}}, compare.Ridge{})
 	assert.ErrorIs(t, err, compare.ErrConstant)
 	g := gramOf(t, []float32{1, 2, 3, 4}, 4)
 	splits := []compare.Split{{Train: []int{0, 1, 2}, Test: []int{3}}}
@@ -154,8 +163,10 @@ func TestUnusableData(t *testing.T) {
 		mapping compare.Mapping
 	}{
 		{compare.Targets{{1}, {2}, {3}}, compare.Ridge{}}, {compare.Targets{{1}, {2}, {3}, {}}, compare.Ridge{}},
-		{compare.Targets{{1}, {2}, {3}, {4}}, compare.PLS{}}, {compare.Targets{{1}, {2}, {3}, {4}}, compare.PLS{Components: -1}},
-		{compare.Targets{{1}, {2}, {3}, {4}}, compare.Ridge{Alphas: []float64{0}}}, {compare.Targets{{1}, {2}, {3}, {4}}, compare.Ridge{Folds: 1}},
+		{compare.Targets{{1}, {2}, {3}, {4}}, compare.PLS{}},
+		{compare.Targets{{1}, {2}, {3}, {4}}, compare.PLS{Components: -1}},
+		{compare.Targets{{1}, {2}, {3}, {4}}, compare.Ridge{Alphas: []float64{0}}},
+		{compare.Targets{{1}, {2}, {3}, {4}}, compare.Ridge{Folds: 1}},
 	} {
 		_, err := compare.FitTargets(g, c.targets, splits, c.mapping)
 		assert.ErrorIs(t, err, compare.ErrData)

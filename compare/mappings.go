@@ -31,9 +31,9 @@ func MappingNames() []string {
 	return names
 }
 
-// ParseMapping returns the mapping of a name: pls (25 Components), ridge (α = 1, or the one of Alphas), ridge-loo (of Alphas or
-// BrainScoreAlphas), ridge-kfold (5 Folds), linear, neuron-to-neuron. The error wraps ErrOptions, also for options that the
-// mapping does not know.
+// ParseMapping returns the mapping of a name: pls (25 Components), ridge (α = 1, or the one of Alphas), ridge-loo (of
+// Alphas or BrainScoreAlphas), ridge-kfold (5 Folds), linear, neuron-to-neuron. The error wraps ErrOptions, also for
+// options that the mapping does not know.
 func ParseMapping(name string, o MappingOptions) (Mapping, error) {
 	at := slices.Index(MappingNames(), name)
 	if at < 0 {

@@ -17,15 +17,18 @@ func (m *SolutionTimes) Complete(policy Missing) (whole *SolutionTimes, note str
 	whole, left := m.without(lacking)
 	switch {
 	case policy != RefuseMissing && policy != DropStimuli && policy != "":
-		return nil, "", fmt.Errorf("%w: solution times are of images, so that what is missing is refused, or %s", ErrOptions, DropStimuli)
+		return nil, "", fmt.Errorf("%w: solution times are of images, so that what is missing is refused, or %s", ErrOptions,
+			DropStimuli)
 	case len(left) == 0:
 		return m, "", nil
 	case policy != DropStimuli:
-		return nil, "", fmt.Errorf("%w: %d of %d images lack a label or the behavioural threshold: %s", ErrMissing, len(left), len(m.Images), shortList(left))
+		return nil, "", fmt.Errorf("%w: %d of %d images lack a label or the behavioural threshold: %s", ErrMissing, len(left),
+			len(m.Images), shortList(left))
 	case len(whole.Images) == 0:
 		return nil, "", fmt.Errorf("%w: all %d images lack a label or the behavioural threshold", ErrData, len(m.Images))
 	}
-	return whole, fmt.Sprintf("%d of %d images left out, which lack a label or the behavioural threshold: %s", len(left), len(m.Images), shortList(left)), nil
+	return whole, fmt.Sprintf("%d of %d images left out, which lack a label or the behavioural threshold: %s", len(left),
+		len(m.Images), shortList(left)), nil
 }
 
 // Among returns the solution times of images that there are features of; note says how many are left out, if some are.
@@ -35,7 +38,8 @@ func (m *SolutionTimes) Among(f Features) (shared *SolutionTimes, note string) {
 	if len(left) == 0 {
 		return m, ""
 	}
-	return shared, fmt.Sprintf("%d of %d images left out: there are no features of them, such as %s", len(left), len(m.Images), left[0])
+	return shared, fmt.Sprintf("%d of %d images left out: there are no features of them, such as %s", len(left),
+		len(m.Images), left[0])
 }
 
 func (m *SolutionTimes) without(out func(i int) bool) (rest *SolutionTimes, left []string) {
@@ -51,9 +55,9 @@ func (m *SolutionTimes) without(out func(i int) bool) (rest *SolutionTimes, left
 	return rest, left
 }
 
-// CompleteTrials returns the trials of which each has a choice. Those without are an error that wraps ErrMissing, or left
-// out: with DropTrials alone, with DropStimuli with all of their images; note says so then. There are no neuroids, so
-// other policies wrap ErrOptions.
+// CompleteTrials returns the trials of which each has a choice. Those without are an error that wraps ErrMissing, or
+// left out: with DropTrials alone, with DropStimuli with all of their images; note says so then. There are no neuroids,
+// so other policies wrap ErrOptions.
 func CompleteTrials(trials []Trial, policy Missing) (whole []Trial, note string, err error) {
 	lacking := map[string]int{} // trials of each image
 	count := 0
@@ -65,11 +69,13 @@ func CompleteTrials(trials []Trial, policy Missing) (whole []Trial, note string,
 	}
 	switch {
 	case !slices.Contains([]Missing{"", RefuseMissing, DropStimuli, DropTrials}, policy):
-		return nil, "", fmt.Errorf("%w: behaviour is of trials, so that what is missing is refused, or %s or %s", ErrOptions, DropStimuli, DropTrials)
+		return nil, "", fmt.Errorf("%w: behaviour is of trials, so that what is missing is refused, or %s or %s", ErrOptions,
+			DropStimuli, DropTrials)
 	case count == 0:
 		return trials, "", nil
 	case policy != DropStimuli && policy != DropTrials:
-		return nil, "", fmt.Errorf("%w: %d of %d trials, of %d images, are without a choice", ErrMissing, count, len(trials), len(lacking))
+		return nil, "", fmt.Errorf("%w: %d of %d trials, of %d images, are without a choice", ErrMissing, count, len(trials),
+			len(lacking))
 	}
 	for _, t := range trials {
 		if t.Choice != "" && (policy == DropTrials || lacking[t.Image] == 0) {
@@ -79,7 +85,8 @@ func CompleteTrials(trials []Trial, policy Missing) (whole []Trial, note string,
 	if len(whole) == 0 {
 		return nil, "", fmt.Errorf("%w: no trial is left with %s", ErrData, policy)
 	}
-	return whole, fmt.Sprintf("%d of %d trials left out, of which %d are without a choice", len(trials)-len(whole), len(trials), count), nil
+	return whole, fmt.Sprintf("%d of %d trials left out, of which %d are without a choice", len(trials)-len(whole),
+		len(trials), count), nil
 }
 
 // TrialsAmong returns the trials of images that there are features of; note says how many are left out, if some are.
@@ -147,7 +154,8 @@ func pairwiseGram(responses Targets) (*Gram, error) {
 				}
 			}
 			if count == 0 {
-				return nil, fmt.Errorf("%w: no neuroid has responses to both of two stimuli, so that their product cannot be had; drop stimuli or neuroids", ErrData)
+				return nil, fmt.Errorf("%w: no neuroid has responses to both of two stimuli, so that their product cannot be had; drop stimuli or neuroids",
+					ErrData)
 			}
 			g.k[i*n+j] = sum / count * float64(g.features)
 		}

@@ -50,7 +50,8 @@ func (n Normalisation) Apply(r, ceiling float64) float64 {
 }
 
 // normalisationNames are short names, in the order of Normalisations.
-var normalisationNames = []string{"squared", "squared-ratio", "ratio", "root", "per-neuroid", "corrected", "corrected-squared"}
+var normalisationNames = []string{"squared", "squared-ratio", "ratio", "root", "per-neuroid", "corrected",
+	"corrected-squared"}
 
 // NormalisationNames are the names that ParseNormalisation knows.
 func NormalisationNames() []string { return slices.Clone(normalisationNames) }
@@ -59,7 +60,8 @@ func NormalisationNames() []string { return slices.Clone(normalisationNames) }
 func ParseNormalisation(name string) (Normalisation, error) {
 	at := slices.Index(normalisationNames, name)
 	if at < 0 {
-		return "", fmt.Errorf("%w: unknown normalisation %q; there are %s", ErrOptions, name, strings.Join(normalisationNames, ", "))
+		return "", fmt.Errorf("%w: unknown normalisation %q; there are %s", ErrOptions, name,
+			strings.Join(normalisationNames, ", "))
 	}
 	return Normalisations()[at], nil
 }

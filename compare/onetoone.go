@@ -117,7 +117,8 @@ func mostCorrelated(features []float32, p int, targets Targets, train []int) []i
 			}
 		}
 		r := make([]float64, q*count)
-		products.AddProduct(r, count, products.Rows[float64]{Data: y, Count: q, Columns: n, Stride: n}, products.Rows[float64]{Data: x, Count: count, Columns: n, Stride: n})
+		products.AddProduct(r, count, products.Rows[float64]{Data: y, Count: q, Columns: n, Stride: n},
+			products.Rows[float64]{Data: x, Count: count, Columns: n, Stride: n})
 		for j := range q {
 			for f := range count {
 				if v := r[j*count+f]; defined[j] && varies[f] && v > largest[j] {

@@ -67,14 +67,16 @@ const (
 func OST(ctx context.Context, bins []OSTFeatures, measured *SolutionTimes, decoder OSTDecoder) (*OSTScore, error) {
 	n := len(measured.Images)
 	if len(measured.Labels) != n || len(measured.Times) != n || len(measured.Thresholds) != n {
-		return nil, fmt.Errorf("%w: solution times of %d images with %d labels, %d times, %d thresholds", ErrData, n, len(measured.Labels), len(measured.Times), len(measured.Thresholds))
+		return nil, fmt.Errorf("%w: solution times of %d images with %d labels, %d times, %d thresholds", ErrData, n,
+			len(measured.Labels), len(measured.Times), len(measured.Thresholds))
 	}
 	if _, _, err := measured.Complete(RefuseMissing); err != nil {
 		return nil, err
 	}
 	for i, bin := range bins {
 		if len(bin.Features) != n || i > 0 && bin.Start <= bins[i-1].Start {
-			return nil, fmt.Errorf("%w: bin %d has %d images and begins at %v ms; there are %d, and bins ascend", ErrData, i, len(bin.Features), bin.Start, n)
+			return nil, fmt.Errorf("%w: bin %d has %d images and begins at %v ms; there are %d, and bins ascend", ErrData, i,
+				len(bin.Features), bin.Start, n)
 		}
 	}
 	splits, err := Splits{TestFraction: 0.1}.Of(n, nil)
@@ -119,7 +121,8 @@ type crossing struct {
 	seen  bool
 }
 
-func predictTimes(ctx context.Context, bins []OSTFeatures, measured *SolutionTimes, split Split, decoder OSTDecoder) ([]float64, error) {
+func predictTimes(ctx context.Context, bins []OSTFeatures, measured *SolutionTimes, split Split, decoder OSTDecoder) (
+	[]float64, error) {
 	labels := func(list []int) []string {
 		l := make([]string, len(list))
 		for i, at := range list {
@@ -130,7 +133,8 @@ func predictTimes(ctx context.Context, bins []OSTFeatures, measured *SolutionTim
 	trained, tested := labels(split.Train), labels(split.Test)
 	for _, object := range firstAppearances(trained) {
 		if !slices.Contains(tested, object) {
-			return nil, fmt.Errorf("%w: no %q is among the %d images that a split tests on; solution times need more images", ErrData, object, len(tested))
+			return nil, fmt.Errorf("%w: no %q is among the %d images that a split tests on; solution times need more images",
+				ErrData, object, len(tested))
 		}
 	}
 	last, hit := make([]crossing, len(split.Test)), make([]crossing, len(split.Test))

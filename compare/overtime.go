@@ -174,7 +174,8 @@ func newFitting(ctx context.Context, f Features, r Responses, o FitOptions) (c *
 	if layers, err = layersOf(f, o.Layers); err != nil {
 		return nil, nil, err
 	}
-	c = &fitting{o: o, f: f, k: keepAll(r), result: &Fits{}, of: len(layers) * max(len(r.Bins()), 1) * max(len(o.Offsets), 1)}
+	c = &fitting{o: o, f: f, k: keepAll(r), result: &Fits{}, of: len(layers) * max(len(r.Bins()), 1) * max(
+		len(o.Offsets), 1)}
 	if _, err := c.k.among(f, o.Shared); err != nil {
 		return nil, nil, err
 	}
@@ -215,9 +216,11 @@ func (c *fitting) split(s Splits, stratify string) (err error) {
 	}
 	switch {
 	case fewest < 2:
-		return fmt.Errorf("%w: of %d stimuli a split tests on %d, and a correlation needs 2", ErrSplits, len(c.k.stimuli), fewest)
+		return fmt.Errorf("%w: of %d stimuli a split tests on %d, and a correlation needs 2", ErrSplits, len(c.k.stimuli),
+			fewest)
 	case fewest < fewTested:
-		c.k.notes = append(c.k.notes, fmt.Sprintf("splits test on %d stimuli only, of which a correlation says little", fewest))
+		c.k.notes = append(c.k.notes, fmt.Sprintf("splits test on %d stimuli only, of which a correlation says little",
+			fewest))
 	}
 	return nil
 }
@@ -256,8 +259,9 @@ func (c *fitting) noteUndefined() {
 		}
 	}
 	if len(names) > 0 {
-		c.k.notes = append(c.k.notes, fmt.Sprintf("%d of %d neuroids without a score or ceiling at some time, since their responses or predictions are constant or lack repetitions, are left out of both: %s",
-			len(names), max(len(c.k.neuroids), len(names)), shortList(names)))
+		c.k.notes = append(c.k.notes,
+			fmt.Sprintf("%d of %d neuroids without a score or ceiling at some time, since their responses or predictions are constant or lack repetitions, are left out of both: %s",
+				len(names), max(len(c.k.neuroids), len(names)), shortList(names)))
 	}
 }
 
@@ -358,7 +362,8 @@ func (c *fitting) pairs(layer FeatureLayer) (pairs []pair, weights [][]float64) 
 		for bin, b := range bins {
 			switch target := (Bin{b.Start - offset, b.End - offset}); {
 			case len(c.k.Bins()) == 0 && len(layer.Bins) > 1:
-				add(window{reason: fmt.Sprintf("the responses have no time, and the features have %d bins", len(layer.Bins))}, bin, of)
+				add(window{reason: fmt.Sprintf("the responses have no time, and the features have %d bins", len(layer.Bins))},
+					bin, of)
 			case len(c.k.Bins()) == 0 && len(layer.Bins) == 1:
 				add(windowOf(layer, layer.Bins[0]), bin, of)
 			default:

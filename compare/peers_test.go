@@ -48,7 +48,8 @@ func TestCrossValidatedSimilarities(t *testing.T) {
 	model, data := goldenData(t)
 	features, neural := gramOf(t, model.flat(9), len(model)), gramOfTargets(t, data.bin(2))
 	splits := data.crossValidation(t)
-	rdm, leftOut, err := compare.CrossValidatedRDMs(compare.CorrelationRDM(features), compare.CorrelationRDM(neural), splits, compare.RankCorrelation)
+	rdm, leftOut, err := compare.CrossValidatedRDMs(compare.CorrelationRDM(features), compare.CorrelationRDM(neural),
+		splits, compare.RankCorrelation)
 	require.NoError(t, err)
 	assert.Zero(t, leftOut)
 	cka, err := compare.CrossValidatedCKA(features, neural, splits, false)
@@ -72,7 +73,8 @@ func TestCrossValidatedSimilarities(t *testing.T) {
 	want, err := compare.BiasedCKA(features, neural)
 	require.NoError(t, err)
 	assert.InDelta(t, want, biased.Raw[1][0], 1e-12)
-	_, _, err = compare.CrossValidatedRDMs(compare.CorrelationRDM(features), compare.CorrelationRDM(neural), []compare.Split{{Test: []int{120}}}, compare.RankCorrelation)
+	_, _, err = compare.CrossValidatedRDMs(compare.CorrelationRDM(features), compare.CorrelationRDM(neural),
+		[]compare.Split{{Test: []int{120}}}, compare.RankCorrelation)
 	assert.ErrorIs(t, err, compare.ErrData)
 	_, err = compare.CrossValidatedCKA(features, neural, []compare.Split{{Test: []int{0, 1, 2}}}, false)
 	assert.ErrorIs(t, err, compare.ErrData)
@@ -92,7 +94,8 @@ func TestReverseAndWindow(t *testing.T) {
 		}
 		neural[at], objects[at] = data.bin(2)[i], data.objects[i]
 	}
-	reverse, err := compare.FitTargets(gramOfTargets(t, neural), targets, splitsOf(t, compare.Splits{}, len(ids), objects), compare.PLS{Components: 10})
+	reverse, err := compare.FitTargets(gramOfTargets(t, neural), targets, splitsOf(t, compare.Splits{}, len(ids), objects),
+		compare.PLS{Components: 10})
 	require.NoError(t, err)
 	want := golden[struct {
 		Center, Error float64
@@ -122,9 +125,11 @@ func TestReverseAndWindow(t *testing.T) {
 	for _, stimulus := range model {
 		window = append(window, compare.Blend(stimulus, weights)...)
 	}
-	fit, err := compare.FitTargets(gramOf(t, window, len(model)), data.bin(3), splitsOf(t, compare.Splits{}, len(data.ids), data.objects), compare.PLS{})
+	fit, err := compare.FitTargets(gramOf(t, window, len(model)), data.bin(3), splitsOf(t, compare.Splits{}, len(data.ids),
+		data.objects), compare.PLS{})
 	require.NoError(t, err)
-	compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity", "pls/stratified/features70-170_neural100"), fit.Score, 1e-7, "window")
+	compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity",
+		"pls/stratified/features70-170_neural100"), fit.Score, 1e-7, "window")
 }
 
 func numpyOrder(n int) []int {
@@ -147,8 +152,10 @@ func TestFixedSets(t *testing.T) {
 			mapping   compare.Mapping
 			tolerance float64
 		}{
-			"pls_split": {compare.PLS{}, 1e-7}, "ridge_split": {compare.Ridge{}, 5e-5}, "dual_ridge_split": {compare.Ridge{}, 5e-5},
-			"ridgecv_split": {compare.Ridge{Alphas: compare.BrainScoreAlphas()}, 5e-5}, "dual_ridgecv_split": {compare.Ridge{Alphas: compare.BrainScoreAlphas()}, 1e-9},
+			"pls_split": {compare.PLS{}, 1e-7}, "ridge_split": {compare.Ridge{}, 5e-5},
+			"dual_ridge_split":   {compare.Ridge{}, 5e-5},
+			"ridgecv_split":      {compare.Ridge{Alphas: compare.BrainScoreAlphas()}, 5e-5},
+			"dual_ridgecv_split": {compare.Ridge{Alphas: compare.BrainScoreAlphas()}, 1e-9},
 			// In float32 the smallest of many solutions differs by as much; in float64 it is ours to 1e-12.
 			"linear_predictivity_split": {compare.Linear{}, 3e-4},
 		} {
@@ -181,7 +188,8 @@ func TestPredictions(t *testing.T) {
 		mapping   compare.Mapping
 		tolerance float64
 	}{
-		"pls": {compare.PLS{}, 1e-6}, "pls5": {compare.PLS{Components: 5}, 1e-6}, "ridge": {compare.Ridge{}, 2e-4}, "linear": {compare.Linear{}, 2e-4},
+		"pls": {compare.PLS{}, 1e-6}, "pls5": {compare.PLS{Components: 5}, 1e-6}, "ridge": {compare.Ridge{}, 2e-4},
+		"linear": {compare.Linear{}, 2e-4},
 	} {
 		got, err := compare.Predictions(c.mapping, gramOf(t, model.flat(9), len(model)), data.bin(2), split)
 		require.NoError(t, err)
@@ -207,7 +215,8 @@ func TestPredictions(t *testing.T) {
 		}
 		errors, err := compare.LeaveOneOutErrors(alphas, g, data.bin(2), own)
 		require.NoError(t, err)
-		equalWithin(t, golden[[]float64](t, "ridge.json", "sklearn.RidgeCV/loo_mse_by_alpha/"+name), errors, 1e-9, "leave-one-out "+name)
+		equalWithin(t, golden[[]float64](t, "ridge.json", "sklearn.RidgeCV/loo_mse_by_alpha/"+name), errors, 1e-9,
+			"leave-one-out "+name)
 	}
 }
 
@@ -219,7 +228,8 @@ func TestCeilingsInDetail(t *testing.T) {
 		require.NoError(t, err)
 		centers = append(centers, score.Center)
 	}
-	equalWithin(t, golden[[]float64](t, "brainscore.json", "internal_consistency", "temporal", "values"), centers, 1e-9, "temporal")
+	equalWithin(t, golden[[]float64](t, "brainscore.json", "internal_consistency", "temporal", "values"), centers, 1e-9,
+		"temporal")
 	halves := golden[[]struct{ Half1, Half2 []int }](t, "brainscore.json", "internal_consistency", "splits")
 	for i, split := range splitsOf(t, compare.Splits{TrainFraction: 0.5}, 6, nil) {
 		assert.Equal(t, halves[i].Half1, split.Train)
@@ -243,7 +253,8 @@ func TestNoiseCorrectedOfStreams(t *testing.T) {
 	require.Len(t, table["site"], 2*3*24)
 	for s, split := range splits {
 		for half := range 3 {
-			got, err := compare.NoiseCorrected(g, data.trials(2), split, compare.PLS{}, compare.HalveRepetitions(6, uint32(half)))
+			got, err := compare.NoiseCorrected(g, data.trials(2), split, compare.PLS{},
+				compare.HalveRepetitions(6, uint32(half)))
 			require.NoError(t, err)
 			from := (s*3 + half) * 24
 			about := fmt.Sprintf("split %d, halving %d", s, half)
@@ -271,7 +282,8 @@ func TestSpanningTimeBySplit(t *testing.T) {
 		mapping   compare.Mapping
 		tolerance float64
 	}{"spantime_pls": {compare.PLS{}, 1e-7}, "spantime_ridge": {compare.Ridge{}, 5e-5}} {
-		fits, err := compare.FitSpanningTime(gramOf(t, features, 5*len(model)), targets, splitsOf(t, compare.Splits{}, len(data.ids), data.objects), c.mapping)
+		fits, err := compare.FitSpanningTime(gramOf(t, features, 5*len(model)), targets,
+			splitsOf(t, compare.Splits{}, len(data.ids), data.objects), c.mapping)
 		require.NoError(t, err)
 		for s, bins := range golden[[][][]float64](t, "brainscore.json", name, "raw") {
 			for bin, row := range bins {
@@ -288,7 +300,8 @@ func TestDissimilaritiesInDetail(t *testing.T) {
 	for name, c := range map[string]struct {
 		rdm   compare.RDM
 		order []string
-	}{"rdm/model90": {compare.CorrelationRDM(gramOf(t, model.flat(9), 120)), ids}, "rdm/neural90": {compare.CorrelationRDM(gramOfTargets(t, data.bin(2))), data.ids}} {
+	}{"rdm/model90": {compare.CorrelationRDM(gramOf(t, model.flat(9), 120)), ids},
+		"rdm/neural90": {compare.CorrelationRDM(gramOfTargets(t, data.bin(2))), data.ids}} {
 		want, _ := doubles(t, "brainscore_arrays.npz", name)
 		for i, one := range c.order {
 			for j, other := range c.order {
@@ -299,12 +312,14 @@ func TestDissimilaritiesInDetail(t *testing.T) {
 	features := compare.CorrelationRDM(gramOf(t, model.flat(9), 120))
 	for i, subject := range []string{"Chabo", "Magneto", "Nano", "Tito"} {
 		want := golden[float64](t, "brainscore.json", "rdm", "per_subject", subject)
-		assert.InDelta(t, want, similarity(t, features, data.subjects(t, compare.CorrelationRDM, true)[i], compare.RankCorrelation), 1e-9, subject)
+		assert.InDelta(t, want, similarity(t, features, data.subjects(t, compare.CorrelationRDM, true)[i],
+			compare.RankCorrelation), 1e-9, subject)
 	}
 	for i, row := range golden[[][]float64](t, "brainscore.json", "rdm", "time_by_time", "spearman") {
 		over := compare.CorrelationRDM(gramOf(t, model.flat(4+i), 120))
 		for bin, want := range row {
-			assert.InDelta(t, want, similarity(t, over, compare.CorrelationRDM(gramOfTargets(t, data.bin(bin))), compare.RankCorrelation), 1e-9)
+			assert.InDelta(t, want, similarity(t, over, compare.CorrelationRDM(gramOfTargets(t, data.bin(bin))),
+				compare.RankCorrelation), 1e-9)
 		}
 	}
 	var movie []float64

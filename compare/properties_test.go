@@ -37,7 +37,8 @@ func TestPerfectAndShuffledModels(t *testing.T) {
 	ceiling, err := compare.InternalConsistency(trials)
 	require.NoError(t, err)
 	splits := splitsOf(t, compare.Splits{}, n, nil)
-	for _, mapping := range []compare.Mapping{compare.PLS{Components: q}, compare.Ridge{Alphas: compare.BrainScoreAlphas(), PerNeuroid: true}, compare.Linear{}} {
+	for _, mapping := range []compare.Mapping{compare.PLS{Components: q}, compare.Ridge{Alphas: compare.BrainScoreAlphas(),
+		PerNeuroid: true}, compare.Linear{}} {
 		fit, err := compare.FitTargets(gramOf(t, features, n), targets, splits, mapping)
 		require.NoError(t, err)
 		assert.InDelta(t, 1, compare.Squared.Apply(fit.Center, ceiling.Center), 0.06, mapping.String())
@@ -54,7 +55,8 @@ func TestGramMatricesAgainstFeatures(t *testing.T) {
 	flat, targets := model.flat(9), data.bin(2)
 	split := splitsOf(t, compare.Splits{}, n, nil)[0]
 	const alpha = 7
-	means, x, y := make([]float64, p), mat.NewDense(len(split.Train), p, nil), mat.NewDense(len(split.Train), len(targets[0]), nil)
+	means, x, y := make([]float64, p), mat.NewDense(len(split.Train), p, nil),
+		mat.NewDense(len(split.Train), len(targets[0]), nil)
 	for i, at := range split.Train {
 		for j := range p {
 			means[j] += float64(flat[at*p+j]) / float64(len(split.Train))

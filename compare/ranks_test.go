@@ -16,8 +16,12 @@ func TestRanksOfMany(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	for name, value := range map[string]func() float64{
 		"normal": r.NormFloat64, "ties": func() float64 { return float64(r.IntN(7)) }, "equal": func() float64 { return 3 },
-		"skewed": func() float64 { return math.Exp(30 * r.NormFloat64()) }, "tiny": func() float64 { return 1 + 1e-15*r.NormFloat64() },
-		"infinite": func() float64 { return 1 / float64(r.IntN(3)) }, "huge": func() float64 { return 1e308 * (2*r.Float64() - 1) },
+		"skewed": func() float64 { return math.Exp(30 * r.NormFloat64()) }, "tiny": func() float64 {
+			return 1 + 1e-15*r.NormFloat64()
+		},
+		"infinite": func() float64 { return 1 / float64(r.IntN(3)) }, "huge": func() float64 {
+			return 1e308 * (2*r.Float64() - 1)
+		},
 		"missing": func() float64 {
 			if r.IntN(3) == 0 {
 				return math.NaN()

@@ -50,7 +50,8 @@ func FitReadout(features [][]float64, labels []string, c float64) (*Readout, err
 		},
 		Grad: func(gradient, w []float64) { logisticLoss(x, own, w, k, c, gradient) },
 	}
-	result, err := optimize.Minimize(problem, make([]float64, p*k), &optimize.Settings{GradientThreshold: 1e-9, MajorIterations: 2000}, &optimize.LBFGS{Store: 30})
+	result, err := optimize.Minimize(problem, make([]float64, p*k), &optimize.Settings{GradientThreshold: 1e-9,
+		MajorIterations: 2000}, &optimize.LBFGS{Store: 30})
 	if result == nil {
 		return nil, fmt.Errorf("%w: %w", ErrData, err)
 	}

@@ -214,7 +214,8 @@ func (r *Result) Add(fits *Fits, means bool) {
 	}
 	for _, d := range fits.Differences {
 		r.Differences = append(r.Differences, ResultDifference{TimeBinStart: numberOf(d.Bin.Start), Layers: d.Layers,
-			FeatureBins: [2]string{d.Features[0].String(), d.Features[1].String()}, Difference: Number(d.Difference), P: Number(d.P)})
+			FeatureBins: [2]string{d.Features[0].String(), d.Features[1].String()}, Difference: Number(d.Difference),
+			P: Number(d.P)})
 	}
 	if !means {
 		return
@@ -228,10 +229,13 @@ func (r *Result) Add(fits *Fits, means bool) {
 
 func (s *TimeScore) result() ResultScore {
 	row := ResultScore{
-		Layer: s.Layer, Score: Number(s.Score.Center), Error: Number(s.Score.Error), Ceiling: Number(s.Ceiling.Center), Ceiled: Number(s.Ceiled),
-		Offset: numbered(s.Offset), LowerCeiling: numbered(s.LowerCeiling), Neuroids: len(s.NeuroidIDs) - len(s.Undefined), Undefined: s.Undefined,
+		Layer: s.Layer, Score: Number(s.Score.Center), Error: Number(s.Score.Error), Ceiling: Number(s.Ceiling.Center),
+		Ceiled: Number(s.Ceiled),
+		Offset: numbered(s.Offset), LowerCeiling: numbered(s.LowerCeiling), Neuroids: len(s.NeuroidIDs) - len(s.Undefined),
+		Undefined:       s.Undefined,
 		UndefinedSplits: s.UndefinedSplits, Stimuli: s.Stimuli, Reason: s.Reason,
-		NeuroidIDs: s.NeuroidIDs, Raw: numberRows(s.Score.Raw), RawCeiling: numberRows(s.Ceiling.Raw), Alphas: numberRows(s.Alphas),
+		NeuroidIDs: s.NeuroidIDs, Raw: numberRows(s.Score.Raw), RawCeiling: numberRows(s.Ceiling.Raw),
+		Alphas: numberRows(s.Alphas),
 	}
 	row.setBin(s.Bin)
 	if s.Features != s.Bin {
@@ -244,7 +248,8 @@ func (s *TimeScore) result() ResultScore {
 		row.CeilingError = numberOf(s.Ceiling.Error)
 	}
 	if i := s.Inference; i != nil {
-		row.Inference = &ResultInference{Low: Number(i.Low), High: Number(i.High), AgainstZero: Number(i.AgainstZero), AgainstCeiling: Number(i.AgainstCeiling), Subjects: numbersOf(i.Subjects)}
+		row.Inference = &ResultInference{Low: Number(i.Low), High: Number(i.High), AgainstZero: Number(i.AgainstZero),
+			AgainstCeiling: Number(i.AgainstCeiling), Subjects: numbersOf(i.Subjects)}
 	}
 	return row
 }
@@ -295,7 +300,8 @@ func (r *Result) AddOST(scores []OSTLayerScore, measured *SolutionTimes) {
 		row.Ceiling, row.Normalisation, row.Stimuli = OSTCeiling, string(Ratio), len(measured.Images)
 		if s.OSTScore != nil {
 			row.setBin(Bin{Start: s.Bins[0].Start, End: s.Bins[len(s.Bins)-1].End})
-			row.Score, row.Error, row.Ceiled, row.Raw = Number(s.Score), Number(s.Error), Number(s.Ceiled), numberRows([][]float64{s.Raw})
+			row.Score, row.Error, row.Ceiled, row.Raw = Number(s.Score), Number(s.Error), Number(s.Ceiled),
+				numberRows([][]float64{s.Raw})
 			row.Solved = numberOf(meanOf(s.Solved))
 			row.Points = s.points(measured)
 		}
@@ -332,7 +338,8 @@ func (r *Result) AddBehaviour(scores []BehaviourTimeScore) {
 		row.Stimuli, row.Normalisation, row.Consistency = s.Test, string(Root), string(s.Consistency)
 		row.setBin(s.Bin)
 		if s.BehaviouralScore != nil {
-			row.Score, row.Error, row.Ceiling, row.CeilingError, row.Ceiled = Number(s.Score), Number(s.Error), Number(s.Ceiling), numberOf(s.CeilingError), Number(s.Ceiled)
+			row.Score, row.Error, row.Ceiling, row.CeilingError, row.Ceiled = Number(s.Score), Number(s.Error),
+				Number(s.Ceiling), numberOf(s.CeilingError), Number(s.Ceiled)
 			row.Raw, row.Points, row.Correct = numberRows([][]float64{s.Raw}), s.Points, numberOf(s.Correct)
 		}
 		r.Scores = append(r.Scores, row)

@@ -71,8 +71,12 @@ var csvColumns = []resultColumn{
 	{name: "score_not_nested", value: func(s *ResultScore) string { return s.NotNested.text() }, optional: true},
 	{name: "low", value: ofInference(func(i *ResultInference) string { return i.Low.text() }), optional: true},
 	{name: "high", value: ofInference(func(i *ResultInference) string { return i.High.text() }), optional: true},
-	{name: "p_against_zero", value: ofInference(func(i *ResultInference) string { return i.AgainstZero.text() }), optional: true},
-	{name: "p_against_lower_ceiling", value: ofInference(func(i *ResultInference) string { return i.AgainstCeiling.text() }), optional: true},
+	{name: "p_against_zero", value: ofInference(func(i *ResultInference) string {
+		return i.AgainstZero.text()
+	}), optional: true},
+	{name: "p_against_lower_ceiling", value: ofInference(func(i *ResultInference) string {
+		return i.AgainstCeiling.text()
+	}), optional: true},
 }
 
 // ofInference is "" without inference.
@@ -162,9 +166,15 @@ func (r *Result) tableColumns() []resultColumn {
 			}
 			return strconv.Itoa(s.Neuroids)
 		}, optional: true},
-		{name: "95 %", value: ofInference(func(i *ResultInference) string { return i.Low.short() + " … " + i.High.short() }), optional: true},
-		{name: "P > 0", value: ofInference(func(i *ResultInference) string { return i.AgainstZero.probability() }), optional: true},
-		{name: "P ≠ CEILING", value: ofInference(func(i *ResultInference) string { return i.AgainstCeiling.probability() }), optional: true},
+		{name: "95 %", value: ofInference(func(i *ResultInference) string {
+			return i.Low.short() + " … " + i.High.short()
+		}), optional: true},
+		{name: "P > 0", value: ofInference(func(i *ResultInference) string {
+			return i.AgainstZero.probability()
+		}), optional: true},
+		{name: "P ≠ CEILING", value: ofInference(func(i *ResultInference) string {
+			return i.AgainstCeiling.probability()
+		}), optional: true},
 		{name: "CORRECT", value: func(s *ResultScore) string { return s.Correct.shortIfAny() }, optional: true},
 		{name: "SOLVED", value: func(s *ResultScore) string { return s.Solved.shortIfAny() }, optional: true},
 		{name: "CHOSEN", value: func(s *ResultScore) string { return s.Chosen }, optional: true},
@@ -209,7 +219,8 @@ func (r *Result) WriteTable(w io.Writer) error {
 		if m.Offset != nil {
 			offset = ", features " + m.Offset.text() + " ms before"
 		}
-		fmt.Fprintf(w, "%s%s, mean over %d of %d bins: %s, ceiled %s\n", m.Layer, offset, m.Bins, m.Of, m.Score.short(), m.Ceiled.short())
+		fmt.Fprintf(w, "%s%s, mean over %d of %d bins: %s, ceiled %s\n", m.Layer, offset, m.Bins, m.Of, m.Score.short(),
+			m.Ceiled.short())
 	}
 	line := r.Metric
 	if r.Splits != "" {

@@ -73,7 +73,9 @@ func (c *fitting) reverse(ctx context.Context, layer int, p pair) (*TimeScore, e
 		return s, nil
 	}
 	if _, isPLS := c.o.Mapping.(PLS); isPLS && about.Size > mostReversed {
-		return nil, fmt.Errorf("%w: PLS predicts at most %d features at once, and there are %d; take ridge, or reduce the features", ErrData, mostReversed, about.Size)
+		return nil, fmt.Errorf(
+			"%w: PLS predicts at most %d features at once, and there are %d; take ridge, or reduce the features", ErrData,
+			mostReversed, about.Size)
 	}
 	average, err := c.k.average(p.bin)
 	if err != nil {

@@ -180,7 +180,8 @@ type choice struct {
 }
 
 func (c *choice) offer(alpha int, loss float64, prediction []float64) {
-	if c.prediction == nil || loss < c.loss || loss == c.loss && alpha < c.alpha || math.IsNaN(c.loss) && !math.IsNaN(loss) {
+	if c.prediction == nil || loss < c.loss || loss == c.loss && alpha < c.alpha || math.IsNaN(c.loss) &&
+		!math.IsNaN(loss) {
 		*c = choice{alpha, loss, prediction}
 	}
 }

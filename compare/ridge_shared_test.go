@@ -56,7 +56,8 @@ func equalFits(t *testing.T, want, got []*fitted, tolerance float64, about strin
 		assert.Equal(t, want[s].alphas, got[s].alphas, about)
 		for j := range want[s].prediction {
 			for i, v := range want[s].prediction[j] {
-				if !assert.InDelta(t, v, got[s].prediction[j][i], tolerance*(1+math.Abs(v)), "%s, split %d, neuroid %d", about, s, j) {
+				if !assert.InDelta(t, v, got[s].prediction[j][i], tolerance*(1+math.Abs(v)), "%s, split %d, neuroid %d", about,
+					s, j) {
 					return
 				}
 			}
@@ -118,7 +119,8 @@ func TestSearchFindsTheBestAlpha(t *testing.T) {
 		splits, err := Splits{Count: 4}.Of(n, nil)
 		require.NoError(t, err)
 		for _, ridge := range []Ridge{
-			{Alphas: BrainScoreAlphas()}, {Alphas: BrainScoreAlphas(), PerNeuroid: true}, {Alphas: BrainScoreAlphas(), PerNeuroid: true, Folds: 5},
+			{Alphas: BrainScoreAlphas()}, {Alphas: BrainScoreAlphas(), PerNeuroid: true},
+			{Alphas: BrainScoreAlphas(), PerNeuroid: true, Folds: 5},
 		} {
 			want, err := ridge.fromInverses(g, targets, splits, n+1)
 			require.NoError(t, err)

@@ -99,19 +99,22 @@ func TestSimilarities(t *testing.T) {
 			"euclidean_rdms":   {compare.EuclideanRDM(features), compare.EuclideanRDM(neural)},
 			"ties":             {rounded(compare.CorrelationRDM(features)), rounded(compare.CorrelationRDM(neural))},
 		} {
-			assert.InDelta(t, golden[float64](t, "rsatoolbox.json", "compare", name, about), similarity(t, pair[0], pair[1], s), 1e-9, "%s %s", name, about)
+			assert.InDelta(t, golden[float64](t, "rsatoolbox.json", "compare", name, about), similarity(t, pair[0], pair[1], s),
+				1e-9, "%s %s", name, about)
 		}
 	}
 }
 
 func TestSimilaritiesOverTime(t *testing.T) {
 	model, data := goldenData(t)
-	for _, s := range []compare.Similarity{compare.RankCorrelation, compare.RhoA, compare.Correlation, compare.Cosine, compare.TauA, compare.WhitenedCorrelation} {
+	for _, s := range []compare.Similarity{compare.RankCorrelation, compare.RhoA, compare.Correlation, compare.Cosine,
+		compare.TauA, compare.WhitenedCorrelation} {
 		want := golden[[][]float64](t, "rsatoolbox.json", "time_by_time", string(s))
 		for i, row := range want {
 			features := compare.CorrelationRDM(gramOf(t, model[:fewStimuli].flat(4+i), fewStimuli))
 			for bin, v := range row {
-				assert.InDelta(t, v, similarity(t, features, compare.CorrelationRDM(gramOfTargets(t, data.few(bin, nil))), s), 1e-9, "%s %d %d", s, i, bin)
+				assert.InDelta(t, v, similarity(t, features, compare.CorrelationRDM(gramOfTargets(t, data.few(bin, nil))), s), 1e-9,
+					"%s %d %d", s, i, bin)
 			}
 		}
 	}
@@ -120,9 +123,11 @@ func TestSimilaritiesOverTime(t *testing.T) {
 func TestRDMsOfBrainScore(t *testing.T) {
 	model, data := goldenData(t)
 	for bin := range 5 {
-		features, neural := compare.CorrelationRDM(gramOf(t, model.flat(7+bin), len(model))), compare.CorrelationRDM(gramOfTargets(t, data.bin(bin)))
+		features, neural := compare.CorrelationRDM(gramOf(t, model.flat(7+bin), len(model))),
+			compare.CorrelationRDM(gramOfTargets(t, data.bin(bin)))
 		name := fmt.Sprintf("model%d_neural%d", 70+10*bin, 70+10*bin)
-		assert.InDelta(t, golden[float64](t, "brainscore.json", "rdm", name), similarity(t, features, neural, compare.RankCorrelation), 1e-9, name)
+		assert.InDelta(t, golden[float64](t, "brainscore.json", "rdm", name),
+			similarity(t, features, neural, compare.RankCorrelation), 1e-9, name)
 	}
 }
 
@@ -150,10 +155,12 @@ func (r *recorded) subjects(t testing.TB, rdm func(*compare.Gram) compare.RDM, w
 func TestNoiseCeilings(t *testing.T) {
 	_, data := goldenData(t)
 	subjects := data.subjects(t, compare.CorrelationRDM, false)
-	for _, s := range []compare.Similarity{compare.Cosine, compare.Correlation, compare.RankCorrelation, compare.RhoA, compare.TauA, compare.WhitenedCorrelation, compare.WhitenedCosine} {
+	for _, s := range []compare.Similarity{compare.Cosine, compare.Correlation, compare.RankCorrelation, compare.RhoA,
+		compare.TauA, compare.WhitenedCorrelation, compare.WhitenedCosine} {
 		lower, upper, err := compare.RSANoiseCeiling(subjects, s)
 		require.NoError(t, err)
-		equalWithin(t, golden[[]float64](t, "rsatoolbox.json", "noise_ceiling", string(s)), []float64{lower, upper}, 1e-9, string(s))
+		equalWithin(t, golden[[]float64](t, "rsatoolbox.json", "noise_ceiling", string(s)), []float64{lower, upper}, 1e-9,
+			string(s))
 	}
 	lower, upper, err := compare.BrainScoreRSACeiling(data.subjects(t, compare.CorrelationRDM, true))
 	require.NoError(t, err)

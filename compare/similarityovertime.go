@@ -68,7 +68,8 @@ func SimilarityOverTime(ctx context.Context, f Features, r Responses, o Alignmen
 	if err := o.check(r); err != nil {
 		return nil, err
 	}
-	c, layers, err := newFitting(ctx, f, r, FitOptions{Layers: o.Layers, Offsets: o.Offsets, Matrix: o.Matrix, Missing: o.Missing, Shared: o.Shared, Subjects: o.Subjects, Cache: o.Cache, Progress: o.Progress})
+	c, layers, err := newFitting(ctx, f, r, FitOptions{Layers: o.Layers, Offsets: o.Offsets, Matrix: o.Matrix,
+		Missing: o.Missing, Shared: o.Shared, Subjects: o.Subjects, Cache: o.Cache, Progress: o.Progress})
 	if err != nil {
 		return nil, err
 	}
@@ -120,11 +121,15 @@ func (o *AlignmentOptions) check(r Responses) error {
 		wrong bool
 		why   string
 	}{
-		{!slices.Contains([]Alignment{RSA, UnbiasedCKA, BiasedCKAlignment}, o.Alignment), fmt.Sprintf("unknown alignment %q", o.Alignment)},
+		{!slices.Contains([]Alignment{RSA, UnbiasedCKA, BiasedCKAlignment}, o.Alignment),
+			fmt.Sprintf("unknown alignment %q", o.Alignment)},
 		{!slices.Contains(Measures(), o.Measure), fmt.Sprintf("unknown measure %q", o.Measure)},
-		{o.FeatureMeasure != CorrelationMeasure && o.FeatureMeasure != EuclideanMeasure, fmt.Sprintf("features have no measure %q: no repetitions, and no rates", o.FeatureMeasure)},
-		{o.Subjects != nil && len(o.Subjects) != len(r.Neuroids()), fmt.Sprintf("subjects of %d neuroids, and there are %d", len(o.Subjects), len(r.Neuroids()))},
-		{o.Missing == PerNeuroid && o.Alignment == RSA && o.Measure != CorrelationMeasure && o.Measure != EuclideanMeasure, fmt.Sprintf("%s dissimilarities need all responses", o.Measure)},
+		{o.FeatureMeasure != CorrelationMeasure && o.FeatureMeasure != EuclideanMeasure,
+			fmt.Sprintf("features have no measure %q: no repetitions, and no rates", o.FeatureMeasure)},
+		{o.Subjects != nil && len(o.Subjects) != len(r.Neuroids()), fmt.Sprintf("subjects of %d neuroids, and there are %d",
+			len(o.Subjects), len(r.Neuroids()))},
+		{o.Missing == PerNeuroid && o.Alignment == RSA && o.Measure != CorrelationMeasure && o.Measure != EuclideanMeasure,
+			fmt.Sprintf("%s dissimilarities need all responses", o.Measure)},
 		{o.Matrix && len(o.Offsets) > 1, "all times are compared with all, so that offsets are not needed"},
 		{o.Inference != nil && (o.Alignment != RSA || o.Splits != nil), "inference is of dissimilarities of all stimuli"},
 	} {
@@ -179,7 +184,8 @@ func (a *alignment) compare(layer string, g *Gram, p pair) (*TimeScore, error) {
 	}
 	if leftOut > 0 && !a.noted {
 		a.noted = true
-		a.k.notes = append(a.k.notes, fmt.Sprintf("pairs of stimuli without a dissimilarity are left out: %d of layer %s at %v ms", leftOut, layer, s.Bin))
+		a.k.notes = append(a.k.notes,
+			fmt.Sprintf("pairs of stimuli without a dissimilarity are left out: %d of layer %s at %v ms", leftOut, layer, s.Bin))
 	}
 	s.LowerCeiling, s.Ceiling.Center = of.lower, of.upper
 	if math.IsNaN(s.Score.Center) {
@@ -234,7 +240,8 @@ func (s *TimeScore) takeSplits(score *Score, err error) error {
 // FeaturesAt reads the features of some stimuli, by their positions, in a layer in a bin of time,
 // [stimuli][features]: the mean over the layer's bins with which it overlaps. Where there are none of that
 // time, or the layer is not driven, reason says so. Errors are the features' own or ctx's.
-func FeaturesAt(ctx context.Context, f Features, layer int, stimuli []int, bin Bin) (rows [][]float32, reason string, err error) {
+func FeaturesAt(ctx context.Context, f Features, layer int, stimuli []int, bin Bin) (rows [][]float32, reason string,
+	err error) {
 	about := f.Layers()[layer]
 	w := windowOf(about, bin)
 	if w.reason != "" {

@@ -69,7 +69,9 @@ func spanningGram(ctx context.Context, f Features, at int, stimuli []int, weight
 	about, n := f.Layers()[at], len(stimuli)
 	rows := n * len(weights)
 	if rows > mostSpanning {
-		return nil, fmt.Errorf("%w: %d bins of %d stimuli are %d rows for one mapping, and at most %d fit into memory; take fewer bins", ErrData, len(weights), n, rows, mostSpanning)
+		return nil, fmt.Errorf(
+			"%w: %d bins of %d stimuli are %d rows for one mapping, and at most %d fit into memory; take fewer bins", ErrData,
+			len(weights), n, rows, mostSpanning)
 	}
 	g := NewGram(rows)
 	width := min(max(mostShelved/rows, 1), about.Size)

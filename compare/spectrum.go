@@ -41,7 +41,8 @@ func (Linear) predict(g *Gram, targets Targets, splits []Split) ([]*fitted, erro
 func predictions(k, coefficients, means []float64, tests, n int) [][]float64 {
 	q := len(means)
 	flat := make([]float64, q*tests)
-	products.AddProduct(flat, tests, products.Rows[float64]{Data: coefficients, Count: q, Columns: n, Stride: n}, products.Rows[float64]{Data: k, Count: tests, Columns: n, Stride: n})
+	products.AddProduct(flat, tests, products.Rows[float64]{Data: coefficients, Count: q, Columns: n, Stride: n},
+		products.Rows[float64]{Data: k, Count: tests, Columns: n, Stride: n})
 	predicted := make([][]float64, q)
 	for j := range predicted {
 		predicted[j] = flat[j*tests:][:tests]
@@ -83,7 +84,8 @@ func newSpectrum(g *Gram, targets Targets, split Split) (*spectrum, error) {
 	s.rotated = make([]float64, s.q*s.n)
 	products.AddProduct(s.rotated, s.n, products.Rows[float64]{Data: s.y, Count: s.q, Columns: s.n, Stride: s.n}, qt)
 	s.test = make([]float64, s.tests*s.n)
-	products.AddProduct(s.test, s.n, products.Rows[float64]{Data: g.centred(split.Test, split.Train), Count: s.tests, Columns: s.n, Stride: s.n}, qt)
+	products.AddProduct(s.test, s.n, products.Rows[float64]{Data: g.centred(split.Test, split.Train), Count: s.tests,
+		Columns: s.n, Stride: s.n}, qt)
 	return s, nil
 }
 
@@ -124,7 +126,8 @@ func (s *spectrum) leaveOneOut(alpha float64) []float64 {
 		}
 	}
 	d := make([]float64, s.q*s.n)
-	products.AddProduct(d, s.n, products.Rows[float64]{Data: scaled, Count: s.q, Columns: s.n, Stride: s.n}, products.Rows[float64]{Data: s.vectors, Count: s.n, Columns: s.n, Stride: s.n})
+	products.AddProduct(d, s.n, products.Rows[float64]{Data: scaled, Count: s.q, Columns: s.n, Stride: s.n},
+		products.Rows[float64]{Data: s.vectors, Count: s.n, Columns: s.n, Stride: s.n})
 	errors := make([]float64, s.q)
 	for j := range errors {
 		for i, v := range d[j*s.n:][:s.n] {

@@ -90,7 +90,8 @@ func (s Splits) Of(n int, strata []string) ([]Split, error) {
 func (s Splits) ownSeeds(n, count int, strata []string) ([]Split, error) {
 	train := int(math.Ceil(s.TrainFraction * float64(n)))
 	if s.Folds || strata != nil || train < 1 || train >= n {
-		return nil, fmt.Errorf("%w: splits with seeds of their own have no folds and strata, and %d of %d stimuli to train on", ErrSplits, train, n)
+		return nil, fmt.Errorf(
+			"%w: splits with seeds of their own have no folds and strata, and %d of %d stimuli to train on", ErrSplits, train, n)
 	}
 	var splits []Split
 	for seed := range count {
@@ -132,7 +133,8 @@ func stratifiedShuffles(random *numpyrandom.State, count, train, test int, strat
 		}
 	}
 	if train < len(labels) || test < len(labels) {
-		return nil, fmt.Errorf("%w: %d strata do not fit into %d stimuli to train on and %d to test on", ErrSplits, len(labels), train, test)
+		return nil, fmt.Errorf("%w: %d strata do not fit into %d stimuli to train on and %d to test on", ErrSplits,
+			len(labels), train, test)
 	}
 	splits := make([]Split, count)
 	for i := range splits {

@@ -36,13 +36,18 @@ func splitsOf(t testing.TB, s compare.Splits, n int, strata []string) []compare.
 func TestSplits(t *testing.T) {
 	labels := golden[[]string](t, "rng.json", "labels")
 	for name, got := range map[string][]compare.Split{
-		"ShuffleSplit(3,train_size=.9,random_state=1)/25":        splitsOf(t, compare.Splits{Count: 3}, 25, nil),
-		"ShuffleSplit(3,train_size=.5,random_state=1)/5":         splitsOf(t, compare.Splits{Count: 3, TrainFraction: 0.5}, 5, nil),
-		"ShuffleSplit(3,test_size=.1,random_state=1)/25":         splitsOf(t, compare.Splits{Count: 3, TestFraction: 0.1}, 25, nil),
-		"StratifiedShuffleSplit(3,train_size=.8,random_state=1)": splitsOf(t, compare.Splits{Count: 3, TrainFraction: 0.8}, 25, labels),
-		"KFold(4,shuffle,random_state=1)/10":                     splitsOf(t, compare.Splits{Count: 4, Folds: true}, 10, nil),
-		"KFold(5)/12":                                            splitsOf(t, compare.Splits{Count: 5, Folds: true, InOrder: true}, 12, nil),
-		"StratifiedKFold(4,shuffle,random_state=1)":              splitsOf(t, compare.Splits{Count: 4, Folds: true}, 25, labels),
+		"ShuffleSplit(3,train_size=.9,random_state=1)/25": splitsOf(t, compare.Splits{Count: 3}, 25, nil),
+		"ShuffleSplit(3,train_size=.5,random_state=1)/5": splitsOf(t, compare.Splits{Count: 3, TrainFraction: 0.5},
+			5, nil),
+		"ShuffleSplit(3,test_size=.1,random_state=1)/25": splitsOf(t, compare.Splits{Count: 3, TestFraction: 0.1},
+			25, nil),
+		"StratifiedShuffleSplit(3,train_size=.8,random_state=1)": splitsOf(t, compare.Splits{Count: 3, TrainFraction: 0.8},
+			25, labels),
+		"KFold(4,shuffle,random_state=1)/10": splitsOf(t, compare.Splits{Count: 4, Folds: true}, 10, nil),
+		"KFold(5)/12": splitsOf(t,
+			compare.Splits{Count: 5, Folds: true, InOrder: true}, 12, nil),
+		"StratifiedKFold(4,shuffle,random_state=1)": splitsOf(t, compare.Splits{Count: 4, Folds: true}, 25,
+			labels),
 	} {
 		assert.Equal(t, golden[[]compare.Split](t, "rng.json", name), got, name)
 	}
@@ -57,7 +62,8 @@ func TestSplitsOfBrainScore(t *testing.T) {
 		"stratified": {compare.Splits{}, neural.objects}, "unstratified": {compare.Splits{}, nil},
 		"kfold_stratified": {compare.Splits{Folds: true}, neural.objects}, "kfold": {compare.Splits{Folds: true}, nil},
 	} {
-		assert.Equal(t, golden[[]compare.Split](t, "brainscore.json", "splits", name, "splits"), splitsOf(t, s.splits, len(neural.ids), s.strata), name)
+		assert.Equal(t, golden[[]compare.Split](t, "brainscore.json", "splits", name, "splits"),
+			splitsOf(t, s.splits, len(neural.ids), s.strata), name)
 	}
 }
 
@@ -69,7 +75,8 @@ func TestImpossibleSplits(t *testing.T) {
 	}{
 		{compare.Splits{}, 1, nil}, {compare.Splits{Folds: true}, 5, nil}, {compare.Splits{Count: -1}, 5, nil},
 		{compare.Splits{}, 4, []string{"a", "a", "a", "b"}}, {compare.Splits{}, 3, []string{"a"}},
-		{compare.Splits{Count: 3, Folds: true}, 4, []string{"a", "a", "b", "b"}}, {compare.Splits{TrainFraction: 1.5}, 10, nil},
+		{compare.Splits{Count: 3, Folds: true}, 4, []string{"a", "a", "b", "b"}},
+		{compare.Splits{TrainFraction: 1.5}, 10, nil},
 	} {
 		_, err := s.splits.Of(s.n, s.strata)
 		assert.ErrorIs(t, err, compare.ErrSplits)

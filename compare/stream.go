@@ -22,10 +22,11 @@ var (
 
 // EachGram streams the features of some stimuli, by their positions, in a layer into a Gram matrix for each list of
 // weights of the layer's bins, and passes the matrices to use in their order, each as soon as it is complete; features
-// of a list with several weights are their mean. The features of a stimulus are read once or twice, or, of more than 4 GB,
-// a few times: those of more than 300 MB are put into a temporary file meanwhile, in the order in which they are
+// of a list with several weights are their mean. The features of a stimulus are read once or twice, or, of more than 4
+// GB, a few times: those of more than 300 MB are put into a temporary file meanwhile, in the order in which they are
 // multiplied. Errors are the features' own, use's, wrap ErrData, or are ctx's.
-func EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64, use func(i int, g *Gram) error) error {
+func EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64,
+	use func(i int, g *Gram) error) error {
 	about := f.Layers()[layer]
 	size, n := about.Size, len(stimuli)
 	if n == 0 || size == 0 {

@@ -22,7 +22,8 @@ func TestFeaturesBetweenReadingAndMultiplying(t *testing.T) {
 	block, shelved, spilled := mostBlock, mostShelved, mostSpilled
 	defer func() { mostBlock, mostShelved, mostSpilled = block, shelved, spilled }()
 	for name, c := range map[string]struct{ block, shelved, spilled, reads int }{
-		"in parts": {1, 1 << 20, 1 << 20, 1}, "in a file": {1, 0, 1 << 20, 1}, "in a file, whole": {1 << 20, 0, 1 << 20, 1}, "three times": {1, 0, 30 * 1300, 3},
+		"in parts": {1, 1 << 20, 1 << 20, 1}, "in a file": {1, 0, 1 << 20, 1}, "in a file, whole": {1 << 20, 0, 1 << 20, 1},
+		"three times": {1, 0, 30 * 1300, 3},
 	} {
 		mostBlock, mostShelved, mostSpilled = c.block, c.shelved, c.spilled
 		folder := t.TempDir()
@@ -46,7 +47,10 @@ func TestFeaturesBetweenReadingAndMultiplying(t *testing.T) {
 	mostBlock, mostShelved = block, shelved
 	failed := errors.New("failed")
 	calls := 0
-	assert.ErrorIs(t, EachGram(t.Context(), f, 0, stimuli, weights, func(int, *Gram) error { calls++; return failed }), failed)
+	assert.ErrorIs(t, EachGram(t.Context(), f, 0, stimuli, weights, func(int, *Gram) error {
+		calls++
+		return failed
+	}), failed)
 	assert.Equal(t, 1, calls)
 }
 
@@ -116,7 +120,8 @@ func TestGramFolder(t *testing.T) {
 	made, err = MakeGrams(t.Context(), folder, f, o)
 	require.NoError(t, err)
 	assert.Equal(t, 1, made.Made, "the damaged one is made again")
-	for _, text := range []string{"", "{", `{"format":"x"}`, `{"format":"tfconvrnn Gram matrices 1","stimuli":["a"],"layers":[{"Name":"a","Size":0}]}`,
+	for _, text := range []string{"", "{", `{"format":"x"}`,
+		`{"format":"tfconvrnn Gram matrices 1","stimuli":["a"],"layers":[{"Name":"a","Size":0}]}`,
 		`{"format":"tfconvrnn Gram matrices 1","stimuli":["a"],"layers":[{"Name":"a","Size":1,"windows":[{"file":"../x","weights":[1]}]}]}`} {
 		require.NoError(t, os.WriteFile(filepath.Join(folder, GramFolderName), []byte(text), 0o600))
 		_, err := OpenGrams(folder)

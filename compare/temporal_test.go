@@ -74,7 +74,8 @@ func TestSpanningTime(t *testing.T) {
 		fits, err := compare.FitSpanningTime(gramOf(t, features, 5*len(model)), targets, splits, c.mapping)
 		require.NoError(t, err)
 		for bin, fit := range fits {
-			equalWithin(t, []float64{golden[[]float64](t, "brainscore.json", name, "center")[bin], golden[[]float64](t, "brainscore.json", name, "error")[bin]},
+			equalWithin(t, []float64{golden[[]float64](t, "brainscore.json", name, "center")[bin],
+				golden[[]float64](t, "brainscore.json", name, "error")[bin]},
 				[]float64{fit.Center, fit.Error}, c.tolerance, fmt.Sprint(name, bin))
 		}
 	}
@@ -85,10 +86,12 @@ func TestLinearAndNeuronToNeuron(t *testing.T) {
 	splits := splitsOf(t, compare.Splits{}, len(data.ids), data.objects)
 	linear, err := compare.FitTargets(gramOf(t, model.flat(9), len(model)), data.bin(2), splits, compare.Linear{})
 	require.NoError(t, err)
-	compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity", "linear_predictivity/stratified/90"), linear.Score, 5e-5, "linear")
+	compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity", "linear_predictivity/stratified/90"),
+		linear.Score, 5e-5, "linear")
 	single, err := compare.NeuronToNeuron(model.flat(9), data.bin(2), splits)
 	require.NoError(t, err)
-	compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity", "neuron_to_neuron/stratified/90"), single.Score, 5e-5, "neuron to neuron")
+	compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity", "neuron_to_neuron/stratified/90"),
+		single.Score, 5e-5, "neuron to neuron")
 	_, err = compare.NeuronToNeuron(nil, data.bin(2), splits)
 	assert.ErrorIs(t, err, compare.ErrData)
 }
@@ -108,8 +111,9 @@ func TestBootstrapError(t *testing.T) {
 		over      []compare.Resample
 		statistic func([][]float64) float64
 	}{
-		"over_neuroid_mean": {[]compare.Resample{compare.OverNeuroids}, mean}, "over_neuroid_median_mean": {[]compare.Resample{compare.OverNeuroids}, compare.Center},
-		"over_both": {[]compare.Resample{compare.OverSplits, compare.OverNeuroids}, mean},
+		"over_neuroid_mean":        {[]compare.Resample{compare.OverNeuroids}, mean},
+		"over_neuroid_median_mean": {[]compare.Resample{compare.OverNeuroids}, compare.Center},
+		"over_both":                {[]compare.Resample{compare.OverSplits, compare.OverNeuroids}, mean},
 	} {
 		got, err := compare.BootstrapError(raw, c.over, c.statistic)
 		require.NoError(t, err)
@@ -132,7 +136,8 @@ func modelRDMs(t testing.TB, model modelled) []compare.RDM {
 func TestFixedInference(t *testing.T) {
 	model, data := goldenData(t)
 	subjects, models := data.subjects(t, compare.CorrelationRDM, false), modelRDMs(t, model)
-	for _, s := range []compare.Similarity{compare.Cosine, compare.Correlation, compare.RankCorrelation, compare.RhoA, compare.TauA, compare.WhitenedCorrelation, compare.WhitenedCosine} {
+	for _, s := range []compare.Similarity{compare.Cosine, compare.Correlation, compare.RankCorrelation, compare.RhoA,
+		compare.TauA, compare.WhitenedCorrelation, compare.WhitenedCosine} {
 		var evaluations [][]float64
 		for _, m := range models {
 			var row []float64
@@ -154,7 +159,8 @@ func TestFixedInference(t *testing.T) {
 		low, high := got.Interval(0.95)
 		want := golden[[][]float64](t, "rsatoolbox.json", "eval_fixed", string(s), "ci95")
 		equalWithin(t, slices.Concat(want...), slices.Concat(low, high), 1e-6, string(s))
-		equalWithin(t, slices.Concat(golden[[][]float64](t, "rsatoolbox.json", "eval_fixed", string(s), "p_pairwise")...), slices.Concat(got.BetweenModels()...), 1e-9, string(s))
+		equalWithin(t, slices.Concat(golden[[][]float64](t, "rsatoolbox.json", "eval_fixed", string(s), "p_pairwise")...),
+			slices.Concat(got.BetweenModels()...), 1e-9, string(s))
 		for i, v := range at("sem") {
 			assert.InDelta(t, v, math.Sqrt(got.Variances[i]), 1e-9)
 		}
@@ -165,7 +171,8 @@ func TestFixedInference(t *testing.T) {
 func TestBootstrapInference(t *testing.T) {
 	model, data := goldenData(t)
 	subjects, models := data.subjects(t, compare.CorrelationRDM, false), modelRDMs(t, model)
-	for kind, name := range map[compare.BootstrapKind]string{compare.BootstrapStimuli: "pattern", compare.BootstrapSubjects: "rdm", compare.BootstrapBoth: "both", compare.BootstrapDual: "dual"} {
+	for kind, name := range map[compare.BootstrapKind]string{compare.BootstrapStimuli: "pattern",
+		compare.BootstrapSubjects: "rdm", compare.BootstrapBoth: "both", compare.BootstrapDual: "dual"} {
 		got, err := compare.BootstrapInference(models, subjects, compare.Correlation, kind, 200, 0)
 		require.NoError(t, err)
 		assert.Equal(t, golden[float64](t, "rsatoolbox.json", "bootstrap", name, "dof"), got.DegreesOfFreedom)

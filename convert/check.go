@@ -39,7 +39,8 @@ func Check(dir string, m *manifest.Manifest) error {
 		return err
 	}
 	if m.VerifyBytes(graphName, graph) != nil {
-		return fmt.Errorf("%w: it has another graph; it was made by converter %q, and this is %q", ErrForeign, m.Converter, version.Converter)
+		return fmt.Errorf("%w: it has another graph; it was made by converter %q, and this is %q", ErrForeign, m.Converter,
+			version.Converter)
 	}
 	reader, err := bundle.Open(filepath.Join(dir, "variables", "variables"))
 	if err != nil {
@@ -48,7 +49,8 @@ func Check(dir string, m *manifest.Manifest) error {
 	defer reader.Close()
 	for _, v := range network.Variables {
 		entry, ok := reader.Entry(v.Name)
-		same := ok && entry.DataType == tfpb.DataType_DT_FLOAT && slices.EqualFunc(entry.Shape, v.Shape, func(a int64, b int) bool { return a == int64(b) })
+		same := ok && entry.DataType == tfpb.DataType_DT_FLOAT && slices.EqualFunc(entry.Shape, v.Shape,
+			func(a int64, b int) bool { return a == int64(b) })
 		if !same {
 			return fmt.Errorf("%w: variable %s is missing, or is not float32 of shape %v", ErrForeign, v.Name, v.Shape)
 		}

@@ -14,7 +14,8 @@ import (
 
 func TestCheckAcceptsWhatConvertWritesAndNothingElse(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "model")
-	for name, options := range map[string]convert.Options{"default": {}, "plain": {Variant: convert.Plain}, "long": {Times: 40}} {
+	for name, options := range map[string]convert.Options{"default": {}, "plain": {Variant: convert.Plain},
+		"long": {Times: 40}} {
 		options.Overwrite = true
 		require.NoError(t, convert.Check(dir, convertTo(t, dir, seeded(t, model), options)), name)
 	}

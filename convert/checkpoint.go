@@ -11,7 +11,8 @@ import (
 // prefix, such as "dir/model.ckpt", whose directory must exist; it replaces one that is there.
 // Progress, if not nil, is called with the number of parameters written so far and in all. It
 // ends early when ctx does.
-func WriteCheckpoint(ctx context.Context, model string, source *Source, prefix string, progress func(done, total int64)) error {
+func WriteCheckpoint(ctx context.Context, model string, source *Source, prefix string,
+	progress func(done, total int64)) error {
 	m, err := lookup(model)
 	if err != nil {
 		return err

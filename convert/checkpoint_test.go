@@ -19,7 +19,9 @@ func TestWriteCheckpoint(t *testing.T) {
 	assert.Equal(t, "seed 3 (untrained)", source.String())
 	prefix := filepath.Join(t.TempDir(), "model.ckpt")
 	var last, total int64
-	require.NoError(t, WriteCheckpoint(t.Context(), model, source, prefix, func(done, all int64) { last, total = max(last, done), all }))
+	require.NoError(t, WriteCheckpoint(t.Context(), model, source, prefix, func(done, all int64) {
+		last, total = max(last, done), all
+	}))
 	assert.Equal(t, total, last)
 	assert.Positive(t, total)
 	written, err := Checkpoint(model, prefix)

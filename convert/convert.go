@@ -160,7 +160,8 @@ func (o *Options) complete(m *zoo.Model) error {
 		o.Times = max(DefaultTimes, m.Default.Times, zoo.Neural.Times)
 	}
 	if o.Times < m.Default.Times || o.Times > manifest.MaxTimes {
-		return fmt.Errorf("%w: %d; %s needs at least the %d of its default presentation, and %d are the most", ErrTimes, o.Times, m.Name, m.Default.Times, manifest.MaxTimes)
+		return fmt.Errorf("%w: %d; %s needs at least the %d of its default presentation, and %d are the most", ErrTimes,
+			o.Times, m.Name, m.Default.Times, manifest.MaxTimes)
 	}
 	switch o.Variant {
 	case "":
@@ -205,9 +206,10 @@ func CheckOutput(dir string, overwrite bool) error {
 //	variables/          weights, as a tensor bundle that the SavedModel restores
 //	manifest.json       what the SavedModel holds, and where from
 //
-// What is there is replaced as CheckOutput says. The directory appears when all of it is written and synced; after an error or
-// cancellation nothing is left.
-func Convert(ctx context.Context, model string, source *Source, dir string, options Options) (*manifest.Manifest, error) {
+// What is there is replaced as CheckOutput says. The directory appears when all of it is written and synced; after an
+// error or cancellation nothing is left.
+func Convert(ctx context.Context, model string, source *Source, dir string, options Options) (*manifest.Manifest,
+	error) {
 	m, err := lookup(model)
 	if err != nil {
 		return nil, err
@@ -264,13 +266,15 @@ const graphName = "saved_model.pb"
 // makeGraph returns the network and the content of saved_model.pb, which do not depend
 // on the weights.
 func makeGraph(m *zoo.Model, options Options) (*unroll.Network, []byte, error) {
-	network := unroll.Unroll(m, options.Times, unroll.Variant(options.Variant), unroll.Options{MatMulPixels: options.MatMulPixels})
+	network := unroll.Unroll(m, options.Times, unroll.Variant(options.Variant),
+		unroll.Options{MatMulPixels: options.MatMulPixels})
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(newSavedModel(network))
 	return network, data, err
 }
 
 // writeVariables writes the graph's variables and says which they are.
-func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, source *Source, dir string, progress func(done, total int64)) (*manifest.Weights, error) {
+func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, source *Source, dir string,
+	progress func(done, total int64)) (*manifest.Weights, error) {
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		return nil, err
 	}
@@ -324,7 +328,8 @@ func writeVariables(ctx context.Context, m *zoo.Model, network *unroll.Network, 
 
 // describe says which weights were read. Values that a seed makes are recorded as
 // seeded even if they were read from a checkpoint.
-func describe(origin weights.Origin, hashing *weights.HashingSource, recognizer *seeded.Recognizer, expected []weights.Variable) (*manifest.Weights, error) {
+func describe(origin weights.Origin, hashing *weights.HashingSource, recognizer *seeded.Recognizer,
+	expected []weights.Variable) (*manifest.Weights, error) {
 	hash, err := hashing.SHA256(expected)
 	if err != nil {
 		return nil, err

@@ -136,7 +136,8 @@ func TestTrainedOnlyIfNoSeedMakesTheValues(t *testing.T) {
 		require.NoError(t, err)
 		m := convertTo(t, filepath.Join(t.TempDir(), "m"), checkpoint, convert.Options{})
 		require.NoError(t, checkpoint.Close())
-		assert.Equal(t, manifest.Weights{SHA256: m.Weights.SHA256, Kind: "checkpoint", Untrained: test.untrained}, m.Weights, name)
+		assert.Equal(t, manifest.Weights{SHA256: m.Weights.SHA256, Kind: "checkpoint", Untrained: test.untrained},
+			m.Weights, name)
 	}
 }
 
@@ -193,7 +194,8 @@ func TestSignatures(t *testing.T) {
 
 // writeCheckpoint writes the seeded checkpoint of a model, changed by change: a nil
 // shape leaves a variable out.
-func writeCheckpoint(t *testing.T, model string, change func(v *weights.Variable, values []float32) []float32, extra ...weights.Variable) (prefix string) {
+func writeCheckpoint(t *testing.T, model string, change func(v *weights.Variable, values []float32) []float32,
+	extra ...weights.Variable) (prefix string) {
 	prefix = filepath.Join(t.TempDir(), "model.ckpt")
 	writer, err := bundle.Create(prefix)
 	require.NoError(t, err)
@@ -245,7 +247,8 @@ func TestMismatchesAreListed(t *testing.T) {
 			v.Shape = []int{1, 256}
 		}
 		return values
-	}, weights.Variable{Name: "tnn_model/conv9/pre_0/bias", Shape: []int{3}}, weights.Variable{Name: "tnn_model/conv1/pre_0/bias/Momentum", Shape: []int{64}},
+	}, weights.Variable{Name: "tnn_model/conv9/pre_0/bias", Shape: []int{3}},
+		weights.Variable{Name: "tnn_model/conv1/pre_0/bias/Momentum", Shape: []int{64}},
 		weights.Variable{Name: "global_step", Shape: nil})
 	_, err := convert.Checkpoint(model, prefix)
 	require.ErrorIs(t, err, convert.ErrMismatch)
@@ -318,7 +321,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		_, err := convert.Convert(t.Context(), model, seeded(t, model), filepath.Join(dir, "m"), options)
 		assert.ErrorIs(t, err, convert.ErrTimes, "%d", options.Times)
 	}
-	_, err := convert.Convert(t.Context(), model, seeded(t, model), filepath.Join(dir, "m"), convert.Options{Variant: "fast"})
+	_, err := convert.Convert(t.Context(), model, seeded(t, model), filepath.Join(dir, "m"),
+		convert.Options{Variant: "fast"})
 	assert.ErrorContains(t, err, "unknown variant")
 	_, err = convert.Convert(t.Context(), "nobody", seeded(t, model), filepath.Join(dir, "m"), convert.Options{})
 	assert.ErrorIs(t, err, convert.ErrUnknownModel)
@@ -406,7 +410,8 @@ func ExampleConvert() {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	m, err := convert.Convert(context.Background(), "timedecay_shallow", source, filepath.Join(dir, "savedmodel"), convert.Options{})
+	m, err := convert.Convert(context.Background(), "timedecay_shallow", source, filepath.Join(dir, "savedmodel"),
+		convert.Options{})
 	if err != nil {
 		panic(err)
 	}

@@ -25,7 +25,8 @@ func TestGPUReadiness(t *testing.T) {
 		for _, variant := range []Variant{Plain, LightCone} {
 			options := Options{Variant: variant}
 			require.NoError(t, options.complete(m))
-			network := unroll.Unroll(m, options.Times, unroll.Variant(options.Variant), unroll.Options{MatMulPixels: options.MatMulPixels})
+			network := unroll.Unroll(m, options.Times, unroll.Variant(options.Variant),
+				unroll.Options{MatMulPixels: options.MatMulPixels})
 			_, fetches := gpukernels.Hot(network)
 			graph := newSavedModel(network).MetaGraphs[0]
 			for _, signature := range graph.SignatureDef {
@@ -34,28 +35,30 @@ func TestGPUReadiness(t *testing.T) {
 				}
 			}
 			for _, precision := range []tfpb.DataType{tfpb.DataType_DT_FLOAT, tfpb.DataType_DT_HALF, tfpb.DataType_DT_BFLOAT16} {
-				t.Run(fmt.Sprintf("%s/%s/%s", m.Name, variant, strings.ToLower(strings.TrimPrefix(precision.String(), "DT_"))), func(t *testing.T) {
-					report, err := gpukernels.Audit(gpukernels.InPrecision(graph.GraphDef, precision), fetches, kernels)
-					require.NoError(t, err)
-					for _, use := range report.Fallbacks() {
-						t.Errorf("%s (%d operations) has no GPU kernel", use.Name(), use.Nodes)
-					}
-					for _, c := range report.Stalls() {
-						if gpukernels.ExpectedStall(c) != "" {
-							assert.Equal(t, 1, c.Edges)
-							continue
+				t.Run(fmt.Sprintf("%s/%s/%s", m.Name, variant, strings.ToLower(strings.TrimPrefix(precision.String(), "DT_"))),
+					func(t *testing.T) {
+						report, err := gpukernels.Audit(gpukernels.InPrecision(graph.GraphDef, precision), fetches, kernels)
+						require.NoError(t, err)
+						for _, use := range report.Fallbacks() {
+							t.Errorf("%s (%d operations) has no GPU kernel", use.Name(), use.Nodes)
 						}
-						t.Errorf("%s → %s goes back from the GPU (%d times)", c.From, c.To, c.Edges)
-					}
-					conv := slices.IndexFunc(report.Uses, func(u gpukernels.Use) bool { return u.Op == "Conv2D" })
-					require.GreaterOrEqual(t, conv, 0, "the graph is one of the model")
-					assert.Equal(t, gpukernels.OnGPU, report.Uses[conv].Place)
-					for _, use := range report.Uses {
-						if use.Place == gpukernels.OnHost && strings.Contains(use.Name(), "float") && use.Op != "Shape" && use.Op != "VarHandleOp" {
-							t.Errorf("%s stays on the host", use.Name())
+						for _, c := range report.Stalls() {
+							if gpukernels.ExpectedStall(c) != "" {
+								assert.Equal(t, 1, c.Edges)
+								continue
+							}
+							t.Errorf("%s → %s goes back from the GPU (%d times)", c.From, c.To, c.Edges)
 						}
-					}
-				})
+						conv := slices.IndexFunc(report.Uses, func(u gpukernels.Use) bool { return u.Op == "Conv2D" })
+						require.GreaterOrEqual(t, conv, 0, "the graph is one of the model")
+						assert.Equal(t, gpukernels.OnGPU, report.Uses[conv].Place)
+						for _, use := range report.Uses {
+							if use.Place == gpukernels.OnHost && strings.Contains(use.Name(), "float") && use.Op != "Shape" &&
+								use.Op != "VarHandleOp" {
+								t.Errorf("%s stays on the host", use.Name())
+							}
+						}
+					})
 			}
 		}
 	}

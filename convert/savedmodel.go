@@ -51,8 +51,10 @@ func newSavedModel(n *unroll.Network) *tfpb.SavedModel {
 		SaverDef:    saver,
 		SignatureDef: map[string]*tfpb.SignatureDef{
 			ServingSignature: {
-				Inputs:     map[string]*tfpb.TensorInfo{unroll.ImagesName: info(unroll.ImagesName+":0", tfpb.DataType_DT_FLOAT, -1, zoo.ImageSize, zoo.ImageSize, 3)},
-				Outputs:    map[string]*tfpb.TensorInfo{"logits": info(n.DefaultLogits.Name(), tfpb.DataType_DT_FLOAT, -1, zoo.Classes)},
+				Inputs: map[string]*tfpb.TensorInfo{unroll.ImagesName: info(unroll.ImagesName+":0", tfpb.DataType_DT_FLOAT, -1,
+					zoo.ImageSize, zoo.ImageSize, 3)},
+				Outputs: map[string]*tfpb.TensorInfo{"logits": info(n.DefaultLogits.Name(), tfpb.DataType_DT_FLOAT, -1,
+					zoo.Classes)},
 				MethodName: predictMethod,
 			},
 			PresentationSignature: presentationSignature(n),
@@ -66,7 +68,8 @@ func presentationSignature(n *unroll.Network) *tfpb.SignatureDef {
 	for i := range n.Model.Layers {
 		l := &n.Model.Layers[i]
 		for t, f := range n.Features[i] {
-			outputs[fmt.Sprintf("%s/t%d", l.Name, t)] = info(f.Full.Name(), tfpb.DataType_DT_FLOAT, append([]int{-1}, l.Shape...)...)
+			outputs[fmt.Sprintf("%s/t%d", l.Name, t)] = info(f.Full.Name(), tfpb.DataType_DT_FLOAT,
+				append([]int{-1}, l.Shape...)...)
 		}
 	}
 	for times, t := range n.Logits {
@@ -93,7 +96,8 @@ func addRestore(n *unroll.Network) *tfpb.SaverDef {
 	g := n.Graph
 	variables := append([]*unroll.Variable(nil), n.Variables...)
 	sort.Slice(variables, func(i, j int) bool { return variables[i].Name < variables[j].Name })
-	names, slices, types := make([]string, len(variables)), make([]string, len(variables)), make([]tfpb.DataType, len(variables))
+	names, slices, types := make([]string, len(variables)), make([]string, len(variables)),
+		make([]tfpb.DataType, len(variables))
 	for i, v := range variables {
 		names[i], types[i] = v.Name, tfpb.DataType_DT_FLOAT
 	}
@@ -120,8 +124,9 @@ func addRestore(n *unroll.Network) *tfpb.SaverDef {
 
 func newManifest(n *unroll.Network) *manifest.Manifest {
 	m := &manifest.Manifest{
-		Format: manifest.Format, Model: n.Model.Name, Times: n.Times, Variant: string(n.Variant), Converter: version.Converter,
-		Frames: unroll.FramesName, Schedule: unroll.ScheduleName,
+		Format: manifest.Format, Model: n.Model.Name, Times: n.Times, Variant: string(n.Variant),
+		Converter: version.Converter,
+		Frames:    unroll.FramesName, Schedule: unroll.ScheduleName,
 	}
 	var marks, fetches []graph.Tensor
 	for _, b := range n.Boundaries {
@@ -130,7 +135,8 @@ func newManifest(n *unroll.Network) *manifest.Manifest {
 	}
 	for _, k := range n.KnownFrames {
 		marks = append(marks, k.Tensor)
-		m.Known = append(m.Known, manifest.KnownFrames{Tensor: k.Tensor.Operation(), Source: k.Source.Operation(), Shape: k.Shape})
+		m.Known = append(m.Known, manifest.KnownFrames{Tensor: k.Tensor.Operation(), Source: k.Source.Operation(),
+			Shape: k.Shape})
 	}
 	for i := range n.Model.Layers {
 		for _, f := range n.Features[i] {

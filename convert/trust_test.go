@@ -21,7 +21,8 @@ func TestWhatIsWrittenIsTrusted(t *testing.T) {
 	ops, attributes := map[string]bool{}, map[string]bool{}
 	for _, m := range zoo.Models() {
 		for _, variant := range []Variant{Plain, LightCone} {
-			saved := newSavedModel(unroll.Unroll(m, m.Default.Times, unroll.Variant(variant), unroll.Options{MatMulPixels: DefaultMatMulPixels}))
+			saved := newSavedModel(unroll.Unroll(m, m.Default.Times, unroll.Variant(variant),
+				unroll.Options{MatMulPixels: DefaultMatMulPixels}))
 			for _, node := range saved.MetaGraphs[0].GraphDef.Node {
 				ops[node.Op] = true
 				for name := range node.Attr {

@@ -11,8 +11,10 @@ import (
 
 // reservedNames are taken in one of the formats.
 var reservedNames = []string{
-	"stimuli", "stimulus_id", "provenance", "logits", "logit", "valid", "timestep", "timesteps", "ms", "driven", "presentation", "neuroid",
-	"neuroid_id", "neuroid_num", "time_bin", "time_bin_start", "time_bin_end", "model", "layer", "region", "channel", "channel_x", "channel_y",
+	"stimuli", "stimulus_id", "provenance", "logits", "logit", "valid", "timestep", "timesteps", "ms", "driven",
+	"presentation", "neuroid",
+	"neuroid_id", "neuroid_num", "time_bin", "time_bin_start", "time_bin_end", "model", "layer", "region", "channel",
+	"channel_x", "channel_y",
 	"first_driven_ms", "data", "features", "dimensions", "identifier", "stimulus_set_identifier", "stimulus_sha256",
 }
 

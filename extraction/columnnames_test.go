@@ -25,25 +25,30 @@ func TestColumnNames(t *testing.T) {
 	layers, err := reduceLayers(outputs, &reduce.Specification{})
 	require.NoError(t, err)
 	tables := []string{
-		"a b", "a_b", "object/category", "size (deg)", "rating.mean", "Unnamed: 0", "layer", "conv1", "conv1/ms", "stimulus_path", "été", "end",
+		"a b", "a_b", "object/category", "size (deg)", "rating.mean", "Unnamed: 0", "layer", "conv1", "conv1/ms",
+		"stimulus_path", "été", "end",
 		"...", "a\\b", ".hidden", strings.Repeat("x", 190), "-", "long" + strings.Repeat("y", 70),
 	}
-	content := &outputContent{Model: info, Rows: 1, DataType: features.Float32, Layers: layers, Hashes: []string{"0"}, About: &Provenance{}}
+	content := &outputContent{Model: info, Rows: 1, DataType: features.Float32, Layers: layers, Hashes: []string{"0"},
+		About: &Provenance{}}
 	for _, name := range append([]string{"stimulus_id", "stimulus_path"}, tables...) {
 		content.Columns = append(content.Columns, stimuli.Column{Name: name, Values: []string{name}})
 	}
 	x150, y70 := strings.Repeat("x", 190)[:150], "long"+strings.Repeat("y", 70)
 	for format, want := range map[features.Format][]string{
 		features.NPZ: {
-			"a b", "a_b", "object/category", "size (deg)", "rating.mean", "Unnamed: 0", "stimulus_layer", "stimulus_conv1", "stimulus_conv1_ms", "stimulus_stimulus_path",
+			"a b", "a_b", "object/category", "size (deg)", "rating.mean", "Unnamed: 0", "stimulus_layer", "stimulus_conv1",
+			"stimulus_conv1_ms", "stimulus_stimulus_path",
 			"été", "end", "stimulus____", "stimulus_a_b", "_hidden", "stimulus_" + x150, "stimulus_-", y70,
 		},
 		features.Zarr: {
-			"stimulus_a_b", "a_b", "object_category", "size__deg_", "rating.mean", "Unnamed__0", "stimulus_layer", "stimulus_conv1", "stimulus_conv1_ms", "stimulus_stimulus_path",
+			"stimulus_a_b", "a_b", "object_category", "size__deg_", "rating.mean", "Unnamed__0", "stimulus_layer",
+			"stimulus_conv1", "stimulus_conv1_ms", "stimulus_stimulus_path",
 			"été", "end", "stimulus____", "stimulus_a_b_2", "_hidden", "stimulus_" + x150, "stimulus_-", y70,
 		},
 		features.MATLAB: {
-			"stimulus_a_b", "a_b", "object_category", "size__deg_", "rating_mean", "Unnamed__0", "stimulus_layer", "stimulus_conv1", "stimulus_conv1_ms", "stimulus_stimulus_path",
+			"stimulus_a_b", "a_b", "object_category", "size__deg_", "rating_mean", "Unnamed__0", "stimulus_layer",
+			"stimulus_conv1", "stimulus_conv1_ms", "stimulus_stimulus_path",
 			"x_t_", "stimulus_end", "x___", "stimulus_a_b_2", "x_hidden", x150[:63], "x_", y70[:63],
 		},
 	} {

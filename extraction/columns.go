@@ -37,7 +37,9 @@ func (r *Recipe) columnBuffers() []*columnBuffer {
 		}
 		columns = append(columns, b)
 	}
-	return append(columns, &columnBuffer{kind: stimuli.TextColumn, cell: func(r *stimuli.Record) string { return r.SHA256 }})
+	return append(columns, &columnBuffer{kind: stimuli.TextColumn, cell: func(r *stimuli.Record) string {
+		return r.SHA256
+	}})
 }
 
 func (b *columnBuffer) add(r *stimuli.Record) {

@@ -240,7 +240,8 @@ func newRowWriter(o *outputContent, averaged []string) (*rowWriter, error) {
 		if err != nil {
 			return nil, err
 		}
-		if f.sizes = append(f.sizes, r.OutputSize()*len(l.Timesteps)); l.reduction.IsNone() || slices.Contains(averaged, l.Name) {
+		if f.sizes = append(f.sizes, r.OutputSize()*len(l.Timesteps)); l.reduction.IsNone() ||
+			slices.Contains(averaged, l.Name) {
 			r = nil
 		}
 		f.reducers, f.times = append(f.reducers, r), append(f.times, len(l.Timesteps))

@@ -57,7 +57,8 @@ func TestCheckModelComparesArithmetic(t *testing.T) {
 
 // A reduction that fits no layer is refused, one that fits some says which it leaves.
 func TestReduceLayers(t *testing.T) {
-	layers := []tfconvrnn.LayerOutput{{Name: "conv4", Shape: []int{7, 7, 8}}, {Name: "conv5", Shape: []int{4, 4, 8}}, {Name: "imnetds", Shape: []int{1000}}}
+	layers := []tfconvrnn.LayerOutput{{Name: "conv4", Shape: []int{7, 7, 8}}, {Name: "conv5", Shape: []int{4, 4, 8}},
+		{Name: "imnetds", Shape: []int{1000}}}
 	parse := func(texts ...string) *reduce.Specification {
 		s, err := reduce.ParseSpecification(texts)
 		require.NoError(t, err)

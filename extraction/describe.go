@@ -37,12 +37,14 @@ func (d *Draft) Describe() Description { return d.recipe.describe(d.layout, d.si
 func (p *Plan) Describe() Description { return p.Recipe.describe(p.layout, p.Size()) }
 
 func (r *Recipe) describe(layout *features.Layout, size int64) Description {
-	d := Description{Format: r.Format, Bytes: size, Model: r.Model, Presentation: r.Presentation.String(), Stimuli: layout.Rows}
+	d := Description{Format: r.Format, Bytes: size, Model: r.Model, Presentation: r.Presentation.String(),
+		Stimuli: layout.Rows}
 	if info, err := savedmodels.Lookup(r.Model); err == nil { // as it was when the recipe was made
 		d.Times = r.Presentation.Times(info)
 	}
 	for _, s := range layout.Streamed {
-		a := ArrayDescription{Name: s.Name, DataType: s.DataType, Shape: append([]int{layout.Rows}, s.RowShape...), Reduction: r.Provenance.Reductions[s.Name]}
+		a := ArrayDescription{Name: s.Name, DataType: s.DataType, Shape: append([]int{layout.Rows}, s.RowShape...),
+			Reduction: r.Provenance.Reductions[s.Name]}
 		if s.Layer != nil {
 			a.Timesteps, a.Selection = s.Layer.Timesteps, (*tfconvrnn.Selection)(s.Layer.Selection)
 		}

@@ -109,7 +109,8 @@ func (d *Draft) settle() error {
 		return err
 	}
 	r.Provenance = &Provenance{
-		Inputs: summary.Inputs, DataType: r.DataType, StimuliSHA256: hex.EncodeToString(written.sum.Sum(nil)), BlankSHA256: cmp.Or(d.request.BlankSHA256, r.Presentation.Blank().FileSHA256()),
+		Inputs: summary.Inputs, DataType: r.DataType, StimuliSHA256: hex.EncodeToString(written.sum.Sum(nil)),
+		BlankSHA256: cmp.Or(d.request.BlankSHA256, r.Presentation.Blank().FileSHA256()),
 	}
 	if summary.Pictures {
 		r.Provenance.ExifOrientation = "stored"
@@ -173,7 +174,9 @@ func (d *Draft) describe() (err error) {
 	}
 	r.Provenance.Reductions = reductionNames(d.content.Layers)
 	if r.Format != features.Zarr {
-		if err := r.readColumns(d.content, func(each func([]stimuli.Record) error) error { return d.reread(d.written, each) }); err != nil {
+		if err := r.readColumns(d.content, func(each func([]stimuli.Record) error) error {
+			return d.reread(d.written, each)
+		}); err != nil {
 			return err
 		}
 	}

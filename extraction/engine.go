@@ -65,8 +65,11 @@ func (p *Plan) newEngine(ctx context.Context, model *tfconvrnn.Model, options Wo
 	if err := p.checkModel(here); err != nil {
 		return nil, nil, err
 	}
-	if planned := p.Provenance.Processor; deviceKind(here.Device) == "cpu" && here.Processor != planned && options.Warn != nil {
-		options.Warn(fmt.Sprintf("this processor is %s, the plan was made on %s: the last bits of what they compute may differ", here.Processor, planned))
+	if planned := p.Provenance.Processor; deviceKind(here.Device) == "cpu" && here.Processor != planned &&
+		options.Warn != nil {
+		options.Warn(
+			fmt.Sprintf("this processor is %s, the plan was made on %s: the last bits of what they compute may differ",
+				here.Processor, planned))
 	}
 	writer, err := newRowWriter(p.contents, averaged)
 	if err != nil {
@@ -121,5 +124,6 @@ func (p *Plan) checkModel(here tfconvrnn.Provenance) error {
 	for _, d := range differences {
 		parts = append(parts, fmt.Sprintf("%s is %s in the plan, %s here", d.Field, d.Before, d.Now))
 	}
-	return fmt.Errorf("%s: %w: %s; use the same on all machines, or plan anew", p.name, ErrModel, strings.Join(parts, "; "))
+	return fmt.Errorf("%s: %w: %s; use the same on all machines, or plan anew", p.name, ErrModel,
+		strings.Join(parts, "; "))
 }

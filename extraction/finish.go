@@ -44,7 +44,8 @@ func (e *IncompleteError) Error() string {
 		parts = append(parts, fmt.Sprintf("%d are missing (%s)", len(e.Missing), ranges(e.Missing)))
 	}
 	if len(e.Corrupt) > 0 {
-		parts = append(parts, fmt.Sprintf("%d are damaged and count as missing from now on (%s)", len(e.Corrupt), ranges(e.Corrupt)))
+		parts = append(parts, fmt.Sprintf("%d are damaged and count as missing from now on (%s)", len(e.Corrupt),
+			ranges(e.Corrupt)))
 	}
 	return fmt.Sprintf("%s: of %d chunks %s", e.Plan, e.Chunks, strings.Join(parts, " and "))
 }
@@ -141,7 +142,8 @@ func (p *Plan) Sealed(ctx context.Context) (*Seal, error) {
 
 // verify checks chunks as verifyChunk does, passes their records in order to each, if
 // that is not nil, and returns the chunks whose files are not those of their records.
-func (p *Plan) verify(ctx context.Context, done []bool, own recordSums, each func(*ChunkRecord) error, progress func(chunks int)) (corrupt []int, err error) {
+func (p *Plan) verify(ctx context.Context, done []bool, own recordSums, each func(*ChunkRecord) error,
+	progress func(chunks int)) (corrupt []int, err error) {
 	const window = 256
 	workers := p.parallel
 	for first := 0; first < len(done); first += window {
@@ -411,7 +413,8 @@ func (p *Plan) seal(ctx context.Context, list *manifestList) (*Seal, error) {
 	if err := p.place.chunks.PutFrom(ctx, manifestName, file); err != nil {
 		return nil, err
 	}
-	seal := &Seal{Plan: p.hash, Manifest: hex.EncodeToString(list.sum.Sum(nil)), Stimuli: p.Stimuli, Chunks: p.Chunks(), Files: list.count}
+	seal := &Seal{Plan: p.hash, Manifest: hex.EncodeToString(list.sum.Sum(nil)), Stimuli: p.Stimuli, Chunks: p.Chunks(),
+		Files: list.count}
 	text, err := json.MarshalIndent(seal, "", "  ")
 	if err != nil {
 		return nil, err

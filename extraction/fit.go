@@ -59,7 +59,8 @@ func (r *Recipe) newReader(ctx context.Context, options WorkerOptions) (*stimuli
 	}
 	return stimuli.NewReader(ctx, stimuli.Options{
 		Visible:       visible,
-		Preprocessing: r.Preprocessing, MaxFrames: r.MaxFrames, FramesPerSecond: r.FramesPerSecond, FFmpeg: options.FFmpeg, Warn: options.Warn, Note: options.Note,
+		Preprocessing: r.Preprocessing, MaxFrames: r.MaxFrames, FramesPerSecond: r.FramesPerSecond, FFmpeg: options.FFmpeg,
+		Warn: options.Warn, Note: options.Note,
 	}, r.Set.Arrays)
 }
 

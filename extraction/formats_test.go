@@ -104,7 +104,8 @@ func writeOutput(t *testing.T, request *Request, format features.Format) {
 	for shard := range 2 {
 		first, end, err := p.Shard(shard, 2)
 		require.NoError(t, err)
-		require.NoError(t, p.newWorker(WorkerOptions{}, fakeEngine(p, func() {})).Work(t.Context(), chunkRange(first, end), nil))
+		require.NoError(t, p.newWorker(WorkerOptions{}, fakeEngine(p, func() {})).Work(t.Context(),
+			chunkRange(first, end), nil))
 	}
 	_, err = p.Finish(t.Context(), nil)
 	require.NoError(t, err)
@@ -125,5 +126,7 @@ func extractWithFake(t *testing.T, request *Request, options RunOptions, chosen 
 	if d.recipe.Format == features.Zarr {
 		run = d.runStore
 	}
-	return run(t.Context(), options.defaults(), func(p *Plan, _ int) (engine, *reading, error) { return fakeEngine(p, chosen), nil, nil })
+	return run(t.Context(), options.defaults(), func(p *Plan, _ int) (engine, *reading, error) {
+		return fakeEngine(p, chosen), nil, nil
+	})
 }

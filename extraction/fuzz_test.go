@@ -22,7 +22,8 @@ import (
 func FuzzPlan(f *testing.F) {
 	dir := f.TempDir()
 	name := filepath.Join(dir, "seed.plan")
-	require.NoError(f, Create(f.Context(), name, testRequest(writeStimuli(f, dir, 9, true), filepath.Join(dir, "x.zarr"), 4), false))
+	require.NoError(f, Create(f.Context(), name, testRequest(writeStimuli(f, dir, 9, true), filepath.Join(dir, "x.zarr"),
+		4), false))
 	seed, err := openPlan(f.Context(), name)
 	require.NoError(f, err)
 	records, err := seed.frame(0)

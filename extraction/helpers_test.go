@@ -58,8 +58,10 @@ func writeStimuli(t testing.TB, dir string, count int, missing bool) string {
 func testRequest(table, output string, batch int) *Request {
 	return &Request{
 		Recipe: Recipe{
-			Output: output, Weights: "seeded:1", Model: "timedecay_shallow", Devices: tfconvrnn.Devices{tfconvrnn.CPU}, Precision: tfconvrnn.Float32, Layers: []string{"conv5", "imnetds"},
-			Presentation: tfconvrnn.Custom(8, 4), AllTimesteps: true, Logits: false, Reductions: []string{"sparse(3,1)"}, DataType: features.Float32, OnError: "skip",
+			Output: output, Weights: "seeded:1", Model: "timedecay_shallow", Devices: tfconvrnn.Devices{tfconvrnn.CPU},
+			Precision: tfconvrnn.Float32, Layers: []string{"conv5", "imnetds"},
+			Presentation: tfconvrnn.Custom(8, 4), AllTimesteps: true, Logits: false, Reductions: []string{"sparse(3,1)"},
+			DataType: features.Float32, OnError: "skip",
 			BatchSize: batch, MaxFrames: 8, FramesPerSecond: 100,
 		},
 		Inputs: stimuli.Options{Inputs: []string{table}},

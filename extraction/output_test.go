@@ -72,7 +72,9 @@ func TestAbsoluteReductions(t *testing.T) {
 	t.Chdir(dir)
 	dir, err := os.Getwd()
 	require.NoError(t, err)
-	list, err := absoluteReductions([]string{"gap", "pool(2)", "pca(f.npz)", "conv5=pca(f.npz,100)", "pca(/a//f.npz)", "pca(100)"})
+	list, err := absoluteReductions([]string{"gap", "pool(2)", "pca(f.npz)", "conv5=pca(f.npz,100)", "pca(/a//f.npz)",
+		"pca(100)"})
 	require.NoError(t, err)
-	assert.Equal(t, []string{"gap", "pool(2)", "pca(" + dir + "/f.npz)", "conv5=pca(" + dir + "/f.npz,100)", "pca(/a//f.npz)", "pca(100)"}, list)
+	assert.Equal(t, []string{"gap", "pool(2)", "pca(" + dir + "/f.npz)", "conv5=pca(" + dir + "/f.npz,100)",
+		"pca(/a//f.npz)", "pca(100)"}, list)
 }

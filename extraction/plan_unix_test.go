@@ -132,7 +132,8 @@ func TestGivenIDsMustDiffer(t *testing.T) {
 
 func TestChunks(t *testing.T) {
 	for _, c := range []struct{ stimuli, batch, natural, asked, chunk, zarr int }{
-		{1000, 8, 20, 0, 16, 16}, {1000, 8, 3, 0, 8, 2}, {1000, 1, 512, 0, 16, 16}, {100000, 8, 512, 0, 512, 512}, {5, 8, 20, 0, 8, 5},
+		{1000, 8, 20, 0, 16, 16}, {1000, 8, 3, 0, 8, 2}, {1000, 1, 512, 0, 16, 16}, {100000, 8, 512, 0, 512, 512},
+		{5, 8, 20, 0, 8, 5},
 		{1000, 8, 20, 100, 96, 96}, {1000, 6, 4, 0, 6, 3}, {1000, 7, 4, 0, 7, 1}, {3, 8, 2, 0, 8, 2},
 	} {
 		r := Recipe{Stimuli: c.stimuli, BatchSize: c.batch}
@@ -166,7 +167,8 @@ func TestShards(t *testing.T) {
 func TestDamagedPlans(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "test.plan")
-	require.NoError(t, Create(t.Context(), name, testRequest(writeStimuli(t, dir, 60, false), filepath.Join(dir, "x.zarr"), 4), false))
+	require.NoError(t, Create(t.Context(), name, testRequest(writeStimuli(t, dir, 60, false), filepath.Join(dir, "x.zarr"),
+		4), false))
 	good, err := os.ReadFile(name)
 	require.NoError(t, err)
 	read := func(content []byte) error {
@@ -226,7 +228,8 @@ func TestLargePlan(t *testing.T) {
 	}))
 	opened := time.Since(begun)
 	t.Logf("%s stimuli planned in %s, peak RSS %s, plan of %s (table %s); opened at the last chunk in %s",
-		humanize.Comma(int64(count)), took.Round(100*time.Millisecond), humanize.IBytes(uint64(usage.Maxrss)<<10), humanize.Bytes(uint64(info.Size())),
+		humanize.Comma(int64(count)), took.Round(100*time.Millisecond), humanize.IBytes(uint64(usage.Maxrss)<<10),
+		humanize.Bytes(uint64(info.Size())),
 		humanize.Bytes(uint64(sizeOfFile(t, table))), opened.Round(time.Millisecond))
 	assert.Less(t, usage.Maxrss<<10, int64(1)<<30)
 }
@@ -260,12 +263,14 @@ func TestWorkOnSealedStore(t *testing.T) {
 	require.ErrorIs(t, err, tfconvrnn.ErrOption)
 	_, err = p.Work(t.Context(), 0, 1, WorkOptions{Load: load})
 	require.EqualError(t, err, "loaded", "there is something to compute")
-	require.NoError(t, p.newWorker(WorkerOptions{}, fakeEngine(p, func() {})).Work(t.Context(), chunkRange(0, p.Chunks()), nil))
+	require.NoError(t, p.newWorker(WorkerOptions{}, fakeEngine(p, func() {})).Work(t.Context(),
+		chunkRange(0, p.Chunks()), nil))
 	worked, err := p.Work(t.Context(), 1, 2, WorkOptions{Load: load})
 	require.NoError(t, err)
 	first, end, err := p.Shard(1, 2)
 	require.NoError(t, err)
-	assert.Equal(t, Worked{Chunks: end - first}, Worked{Chunks: worked.Chunks, Computed: worked.Computed, Sealed: worked.Sealed})
+	assert.Equal(t, Worked{Chunks: end - first}, Worked{Chunks: worked.Chunks, Computed: worked.Computed,
+		Sealed: worked.Sealed})
 	_, err = p.Finish(t.Context(), nil)
 	require.NoError(t, err)
 	worked, err = p.Work(t.Context(), 0, 1, WorkOptions{Load: load})

@@ -200,7 +200,8 @@ func (r *planReader) index(size int64) error {
 	if err != nil {
 		return err
 	}
-	if binary.LittleEndian.Uint32(table) != seekTableMagic || int64(binary.LittleEndian.Uint32(table[4:])) != tableBytes-8 {
+	if binary.LittleEndian.Uint32(table) != seekTableMagic ||
+		int64(binary.LittleEndian.Uint32(table[4:])) != tableBytes-8 {
 		return r.bad("its table of frames is damaged")
 	}
 	offset := int64(0)

@@ -50,7 +50,8 @@ type pass struct {
 
 func newPass(file *atomicfile.File) (*pass, error) {
 	frames, err := newFrameWriter(file.File)
-	return &pass{frames: frames, widths: make([]int, 2), contents: map[string]string{}, sum: sha256.New(), cells: sha256.New()}, err
+	return &pass{frames: frames, widths: make([]int, 2), contents: map[string]string{}, sum: sha256.New(),
+		cells: sha256.New()}, err
 }
 
 // add takes the records of a frame into account and writes it.
@@ -116,7 +117,8 @@ func (f *frame) encode(encoder *zstd.Encoder) {
 
 // collect writes all stimuli into the file, or into another in its place, which it returns,
 // also with an error.
-func (p *planner) collect(ctx context.Context, file *atomicfile.File) (*atomicfile.File, *pass, *stimuli.Summary, error) {
+func (p *planner) collect(ctx context.Context, file *atomicfile.File) (*atomicfile.File, *pass, *stimuli.Summary,
+	error) {
 	options := p.request.Inputs
 	if p.request.Shown != nil {
 		info, err := savedmodels.Lookup(p.recipe.Model)
@@ -127,7 +129,8 @@ func (p *planner) collect(ctx context.Context, file *atomicfile.File) (*atomicfi
 			return file, nil, nil, err
 		}
 	}
-	options.Preprocessing, options.MaxFrames, options.FramesPerSecond = p.recipe.Preprocessing, p.recipe.MaxFrames, p.recipe.FramesPerSecond
+	options.Preprocessing, options.MaxFrames, options.FramesPerSecond = p.recipe.Preprocessing, p.recipe.MaxFrames,
+		p.recipe.FramesPerSecond
 	options.AllowMissing = p.recipe.OnError == Skip
 	var err error
 	if p.scanner, err = stimuli.NewScanner(ctx, options); err != nil {
@@ -163,7 +166,8 @@ func (p *planner) collect(ctx context.Context, file *atomicfile.File) (*atomicfi
 }
 
 func newEncoder() (*zstd.Encoder, error) {
-	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
 }
 
 // scan writes all stimuli as they are found. Frames are hashed and compressed several
@@ -376,7 +380,8 @@ func (p *planner) reread(written *pass, each func([]stimuli.Record) error) error
 }
 
 // rewrite writes all stimuli again, some with new ids.
-func (p *planner) rewrite(before *atomicfile.File, old *pass, renamed map[int]string, encoder *zstd.Encoder) (_ *atomicfile.File, _ *pass, err error) {
+func (p *planner) rewrite(before *atomicfile.File, old *pass, renamed map[int]string, encoder *zstd.Encoder) (
+	_ *atomicfile.File, _ *pass, err error) {
 	file, err := before.Another()
 	if err != nil {
 		return nil, nil, err

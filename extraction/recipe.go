@@ -90,7 +90,8 @@ func ParseOnError(text string) (OnError, error) {
 	case Fail, Skip:
 		return o, nil
 	}
-	return "", fmt.Errorf("%w: a stimulus that cannot be read lets the extraction %s or %s it, not %q", tfconvrnn.ErrOption, Fail, Skip, text)
+	return "", fmt.Errorf("%w: a stimulus that cannot be read lets the extraction %s or %s it, not %q",
+		tfconvrnn.ErrOption, Fail, Skip, text)
 }
 
 // String returns what ParseOnError reads.
@@ -104,7 +105,8 @@ func ParseDataType(text string) (features.DataType, error) {
 			return d, nil
 		}
 	}
-	return features.InvalidType, fmt.Errorf("%w: features are of type %v or %v, not %s", tfconvrnn.ErrOption, features.Float32, features.Float16, text)
+	return features.InvalidType, fmt.Errorf("%w: features are of type %v or %v, not %s", tfconvrnn.ErrOption,
+		features.Float32, features.Float16, text)
 }
 
 // PlannedColumn is a column whose values are in the stimuli's records.
@@ -217,7 +219,8 @@ func (r *Recipe) content() (*outputContent, error) {
 		return nil, err
 	}
 	c := &outputContent{Model: info, Logits: r.Logits, Mask: r.OnError == Skip, Rows: r.Stimuli, Name: r.Set.Name,
-		Hashes: features.ColumnType{DataType: features.Text, Width: max(r.HashWidth, 1)}, About: r.Provenance, DataType: r.DataType}
+		Hashes: features.ColumnType{DataType: features.Text, Width: max(r.HashWidth, 1)}, About: r.Provenance,
+		DataType: r.DataType}
 	if err := r.checkChoices(); err != nil {
 		return nil, err
 	}

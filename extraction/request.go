@@ -119,7 +119,8 @@ func absoluteReductions(reductions []string) (list []string, err error) {
 	for _, text := range reductions {
 		before, file, ok := strings.Cut(text, "pca(")
 		name, _, _ := strings.Cut(file, ",")
-		if ok && (before == "" || strings.HasSuffix(before, "=")) && strings.Trim(name, "0123456789)") != "" && !filepath.IsAbs(file) {
+		if ok && (before == "" || strings.HasSuffix(before, "=")) && strings.Trim(name, "0123456789)") != "" &&
+			!filepath.IsAbs(file) {
 			if file, err = filepath.Abs(file); err != nil {
 				return nil, err
 			}

@@ -37,7 +37,10 @@ func CompareSettings(before, now *Identity, warn func(message string)) ([]featur
 		a.OnError = b.OnError
 	}
 	if a.Processor != b.Processor {
-		warn(fmt.Sprintf("the interrupted run was on another processor (%s, this is %s): the last bits of what they compute may differ", a.Processor, b.Processor))
+		warn(
+			fmt.Sprintf(
+				"the interrupted run was on another processor (%s, this is %s): the last bits of what they compute may differ",
+				a.Processor, b.Processor))
 		a.Processor = b.Processor
 	}
 	var texts [2][]byte
@@ -54,7 +57,8 @@ func CompareSettings(before, now *Identity, warn func(message string)) ([]featur
 // goes on with it as another: rows that are computed must be the same stimuli, computed
 // together with the same others. Before is the interrupted run's identity, rows the number
 // of rows that it has finished. See features.Options.
-func (i *Identity) Accept(before json.RawMessage, rows int, warn func(message string)) (keep int, differences []features.Difference, err error) {
+func (i *Identity) Accept(before json.RawMessage, rows int, warn func(message string)) (keep int,
+	differences []features.Difference, err error) {
 	then := &Identity{}
 	if err := json.Unmarshal(before, then); err != nil || then.Provenance == nil {
 		return 0, nil, fmt.Errorf("%w: its identity: %v", features.ErrJournal, err)
@@ -93,7 +97,8 @@ func (i *Identity) Accept(before json.RawMessage, rows int, warn func(message st
 // blockDifference says how a block of rows that is computed has changed.
 func (i *Identity) blockDifference(k int, now *Identity) features.Difference {
 	if i.BlockRows > 1 {
-		return features.Difference{Field: fmt.Sprintf("rows %d to %d, which are computed,", k*i.BlockRows, (k+1)*i.BlockRows-1), Before: "other stimuli"}
+		return features.Difference{Field: fmt.Sprintf("rows %d to %d, which are computed,", k*i.BlockRows,
+			(k+1)*i.BlockRows-1), Before: "other stimuli"}
 	}
 	find := func(i *Identity) (id, hash string) {
 		for id, hash := range i.Contents {
@@ -110,7 +115,8 @@ func (i *Identity) blockDifference(k int, now *Identity) features.Difference {
 
 // rowDifference says how a row that is computed has changed.
 func rowDifference(row int, id, hash, nowID, nowHash string) features.Difference {
-	d := features.Difference{Field: fmt.Sprintf("row %d, which is computed,", row), Before: fmt.Sprintf("%s (%.12s)", id, hash)}
+	d := features.Difference{Field: fmt.Sprintf("row %d, which is computed,", row),
+		Before: fmt.Sprintf("%s (%.12s)", id, hash)}
 	if nowID != "" {
 		d.Now = fmt.Sprintf("%s (%.12s)", nowID, nowHash)
 	}
@@ -142,7 +148,8 @@ func (p *Plan) Adopt(ctx context.Context, before *Plan, warn func(message string
 		return 0, &features.ResumeMismatchError{Path: p.Output, Differences: differences}
 	}
 	if !p.place.remote {
-		for _, folder := range []string{p.place.works.String(), p.place.partials.String(), p.place.work.String(), p.place.chunks.String()} {
+		for _, folder := range []string{p.place.works.String(), p.place.partials.String(), p.place.work.String(),
+			p.place.chunks.String()} {
 			if err := os.Mkdir(folder, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 				return 0, err
 			}
@@ -177,7 +184,8 @@ func (p *Plan) settings() *Identity {
 
 // sameChunks returns the chunks of done of which all stimuli are the same in both plans,
 // and how rows of the others have changed, up to a dozen.
-func (p *Plan) sameChunks(ctx context.Context, before *Plan, done []bool) (same []int, changed []features.Difference, err error) {
+func (p *Plan) sameChunks(ctx context.Context, before *Plan, done []bool) (same []int, changed []features.Difference,
+	err error) {
 	const most = 12
 	then, now := before.records(), p.records()
 	for chunk, there := range done {
@@ -189,7 +197,10 @@ func (p *Plan) sameChunks(ctx context.Context, before *Plan, done []bool) (same 
 		err := then.each(ctx, first, end, func(r *stimuli.Record) error {
 			var id, hash string
 			if row < p.Stimuli {
-				if err := now.each(ctx, row, row+1, func(r *stimuli.Record) error { id, hash = r.ID, r.SHA256; return nil }); err != nil {
+				if err := now.each(ctx, row, row+1, func(r *stimuli.Record) error {
+					id, hash = r.ID, r.SHA256
+					return nil
+				}); err != nil {
 					return err
 				}
 			}
@@ -203,7 +214,8 @@ func (p *Plan) sameChunks(ctx context.Context, before *Plan, done []bool) (same 
 			return nil, nil, err
 		}
 		// The last chunk may have become longer: it is computed again, whole.
-		if nowFirst, nowEnd := p.Rows(chunk); len(changed) == differs && first == nowFirst && end == nowEnd && p.ZarrChunkRows == before.ZarrChunkRows {
+		if nowFirst, nowEnd := p.Rows(chunk); len(changed) == differs && first == nowFirst && end == nowEnd &&
+			p.ZarrChunkRows == before.ZarrChunkRows {
 			same = append(same, chunk)
 		}
 	}

@@ -235,7 +235,8 @@ func (d *Draft) runFile(ctx context.Context, options RunOptions, compute newEngi
 	}
 	defer writer.Abort() // no effect after Finish and Suspend
 	f := &fileRun{plan: p, writer: writer, options: &options, resumed: writer.Resumed(), result: &Result{
-		Output: p.Output, Format: p.Format, Size: d.size, Layout: p.layout, Layers: d.content.Layers, Stimuli: p.Stimuli, Resumed: writer.Resumed(),
+		Output: p.Output, Format: p.Format, Size: d.size, Layout: p.layout, Layers: d.content.Layers, Stimuli: p.Stimuli,
+		Resumed: writer.Resumed(),
 	}}
 	if f.resumed > 0 {
 		options.Note("going on after " + plural(f.resumed, "stimulus", "stimuli"))
@@ -264,7 +265,8 @@ func (d *Draft) runFile(ctx context.Context, options RunOptions, compute newEngi
 func (d *Draft) create(p *Plan, options RunOptions) (features.Writer, error) {
 	identity := newIdentity(p.Provenance, p.OnError, d.content.Columns[0].Values.([]string), d.content.Hashes.([]string))
 	return features.Create(p.Output, p.Format, p.layout, features.Options{
-		Force: options.Replace, ForceSize: options.ForceSize, Resume: options.Resume, CheckpointInterval: checkpointInterval, Identity: identity,
+		Force: options.Replace, ForceSize: options.ForceSize, Resume: options.Resume, CheckpointInterval: checkpointInterval,
+		Identity: identity,
 		Accept: func(before json.RawMessage, rows int) (int, []features.Difference, error) {
 			return identity.Accept(before, rows, options.Warn)
 		},
@@ -354,7 +356,10 @@ func (f *fileRun) end(ctx context.Context, fault error) error {
 	}
 	if fault != nil {
 		failed := FailedStimulus{Row: row, Error: oneLine(fault)}
-		if err := f.names.each(ctx, row, row+1, func(r *stimuli.Record) error { failed.Stimulus = r.ID; return nil }); err != nil {
+		if err := f.names.each(ctx, row, row+1, func(r *stimuli.Record) error {
+			failed.Stimulus = r.ID
+			return nil
+		}); err != nil {
 			return err
 		}
 		f.result.Skipped = append(f.result.Skipped, failed)

@@ -70,7 +70,9 @@ func TestRunGoesOn(t *testing.T) {
 		_, err = run(parts, RunOptions{}, dying(1000))
 		require.ErrorIs(t, err, features.ErrUnfinished, format)
 		var progress []int
-		result, err := run(parts, RunOptions{Resume: true, Progress: func(n int) { progress = append(progress, n) }}, dying(1000))
+		result, err := run(parts, RunOptions{Resume: true, Progress: func(n int) {
+			progress = append(progress, n)
+		}}, dying(1000))
 		require.NoError(t, err, format)
 		assert.GreaterOrEqual(t, result.Resumed, 12, format)
 		assert.Less(t, result.Resumed, 28)
@@ -93,7 +95,8 @@ func TestFormatFollowsFromSize(t *testing.T) {
 	for count, want := range map[int]features.Format{3: features.NPZ, 5000: features.Zarr} {
 		dir := t.TempDir()
 		q := &Request{
-			Recipe: Recipe{Model: "timedecay_shallow", Output: filepath.Join(dir, "features"), Layers: []string{"conv1"}, AllTimesteps: true},
+			Recipe: Recipe{Model: "timedecay_shallow", Output: filepath.Join(dir, "features"), Layers: []string{"conv1"},
+				AllTimesteps: true},
 			Inputs: stimuli.Options{Inputs: []string{writeStimuli(t, dir, count, false)}},
 			Sketch: true,
 		}

@@ -82,7 +82,8 @@ func (p *Plan) Start(ctx context.Context, options RunOptions) error {
 		}
 	}
 	if err == nil && status.Done > 0 {
-		options.Note(fmt.Sprintf("%s: %d of %s are there already, of a plan of the same content", p.Output, status.Done, plural(status.Chunks, "chunk", "chunks")))
+		options.Note(fmt.Sprintf("%s: %d of %s are there already, of a plan of the same content", p.Output, status.Done,
+			plural(status.Chunks, "chunk", "chunks")))
 	}
 	return err
 }
@@ -135,8 +136,9 @@ func (d *Draft) resumeStore(ctx context.Context, name string, options RunOptions
 		plan.Close()
 		return nil, err
 	}
-	options.Note(fmt.Sprintf("%s: the stimuli or what becomes of those that cannot be read have changed since the interruption; %d of %s that were finished are the same and stay",
-		plan.Output, chunks, plural(status.Done, "chunk", "chunks")))
+	options.Note(
+		fmt.Sprintf("%s: the stimuli or what becomes of those that cannot be read have changed since the interruption; %d of %s that were finished are the same and stay",
+			plan.Output, chunks, plural(status.Done, "chunk", "chunks")))
 	before.Close()
 	return plan, nil
 }
@@ -181,7 +183,8 @@ func (s *storeRun) run(ctx context.Context, compute newEngine) (finished *Finish
 		if attempt == attempts || !errors.As(err, &incomplete) {
 			return finished, err
 		}
-		s.options.Warn(fmt.Sprintf("%s: %s of the store had other bytes than were written; computing them again", p.Output, plural(len(incomplete.Corrupt), "chunk", "chunks")))
+		s.options.Warn(fmt.Sprintf("%s: %s of the store had other bytes than were written; computing them again", p.Output,
+			plural(len(incomplete.Corrupt), "chunk", "chunks")))
 	}
 }
 

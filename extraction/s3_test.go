@@ -167,7 +167,8 @@ func TestObjectStoreOfTwoPlans(t *testing.T) {
 
 	// A worker of the first is stopped before it writes chunk 0, and a finisher before it
 	// copies, while the output becomes the second's.
-	stopped := a.newWorker(WorkerOptions{}, func(ctx context.Context, records iter.Seq[*stimuli.Record], rows rowSink) error {
+	stopped := a.newWorker(WorkerOptions{}, func(ctx context.Context, records iter.Seq[*stimuli.Record],
+		rows rowSink) error {
 		return fakeEngine(a, func() {})(ctx, func(yield func(*stimuli.Record) bool) {
 			for r := range records {
 				if !yield(r) {

@@ -30,7 +30,8 @@ func ParseShard(text string) (index, count int, err error) {
 			}
 		}
 		if !given {
-			return 0, 0, fmt.Errorf("%w: shard %s: neither %s is set; a Kubernetes Job with completionMode Indexed or a Slurm array does that",
+			return 0, 0, fmt.Errorf(
+				"%w: shard %s: neither %s is set; a Kubernetes Job with completionMode Indexed or a Slurm array does that",
 				tfconvrnn.ErrOption, text, strings.Join(indexVariables, " nor "))
 		}
 	}
@@ -45,7 +46,8 @@ func ParseShard(text string) (index, count int, err error) {
 // Shard returns the chunks of shard index of count: from the first to before end.
 func (p *Plan) Shard(index, count int) (first, end int, err error) {
 	if count < 1 || index < 0 || index >= count {
-		return 0, 0, fmt.Errorf("%w: shard %d/%d; the first of %d is 0/%d", tfconvrnn.ErrOption, index, count, max(count, 1), max(count, 1))
+		return 0, 0, fmt.Errorf("%w: shard %d/%d; the first of %d is 0/%d", tfconvrnn.ErrOption, index, count, max(count, 1),
+			max(count, 1))
 	}
 	chunks := int64(p.Chunks())
 	return int(chunks * int64(index) / int64(count)), int(chunks * int64(index+1) / int64(count)), nil

@@ -291,7 +291,8 @@ func simulate(t *testing.T, v *contest, seed uint64, count *tally) (hash string)
 // contests returns outputs of several sizes, with two plans each: of other weights, or of
 // other stimuli.
 func contests(t *testing.T) (list []*contest) {
-	for i, v := range []*contest{{stimuli: 29, batch: 3, chunk: 6}, {stimuli: 40, batch: 4, chunk: 4}, {stimuli: 17, batch: 4, chunk: 2}, {stimuli: 5, batch: 8, chunk: 3}, {stimuli: 24, batch: 1, chunk: 5}} {
+	for i, v := range []*contest{{stimuli: 29, batch: 3, chunk: 6}, {stimuli: 40, batch: 4, chunk: 4},
+		{stimuli: 17, batch: 4, chunk: 2}, {stimuli: 5, batch: 8, chunk: 3}, {stimuli: 24, batch: 1, chunk: 5}} {
 		dir := fastFolder(t)
 		v.output, v.want = filepath.Join(dir, "store.zarr"), map[string]map[string]string{}
 		for k := range v.plans {
@@ -341,7 +342,8 @@ func TestSchedules(t *testing.T) {
 		require.NoError(t, os.RemoveAll(v.output))
 	}
 	t.Logf("%d schedules of %d workers, %d finishes and %d plannings of two plans in %d steps: %d died, %d stimuli computed by them, %d finishes refused, %d processes outlived the sealing, %d were refused as of another plan, %d plannings refused to discard chunks, %d files damaged (%d times found at the last finish): all complete, all the same bytes",
-		count.schedules, count.workers, count.finishes, count.plannings, count.steps, count.died, count.computed, count.refused, count.afterwards, count.displaced, count.kept, count.damaged, count.found)
+		count.schedules, count.workers, count.finishes, count.plannings, count.steps, count.died, count.computed,
+		count.refused, count.afterwards, count.displaced, count.kept, count.damaged, count.found)
 	assert.Positive(t, count.died)
 	if !single {
 		assert.Positive(t, count.displaced)

@@ -87,7 +87,8 @@ func (p *Plan) work(ctx context.Context, chunks []int, o WorkOptions, worked *Wo
 		first, end := p.Rows(chunk)
 		done += end - first
 		if record != nil {
-			worked.Computed, worked.Stimuli, worked.Skipped = worked.Computed+1, worked.Stimuli+record.Stimuli, worked.Skipped+len(record.Failed)
+			worked.Computed, worked.Stimuli, worked.Skipped = worked.Computed+1, worked.Stimuli+record.Stimuli,
+				worked.Skipped+len(record.Failed)
 			for _, f := range record.Failed {
 				if o.Skipped != nil {
 					o.Skipped(f)

@@ -45,7 +45,8 @@ type OtherPlanError struct {
 
 // Error says whose chunks they are.
 func (e *OtherPlanError) Error() string {
-	return fmt.Sprintf("%s: %v: %d of %d chunks of %s (hash %.12s) are computed", e.Output, ErrOtherPlan, e.Written, e.Chunks, e.Plan, e.Hash)
+	return fmt.Sprintf("%s: %v: %d of %d chunks of %s (hash %.12s) are computed", e.Output, ErrOtherPlan, e.Written,
+		e.Chunks, e.Plan, e.Hash)
 }
 
 // Unwrap returns ErrOtherPlan.
@@ -97,7 +98,8 @@ func recordName(chunk int) string {
 // recordChunk is the opposite.
 func recordChunk(name string) (int, bool) {
 	var group, chunk int
-	if n, err := fmt.Sscanf(name, recordPrefix+"%07d/%09d.json", &group, &chunk); n != 2 || err != nil || recordName(chunk) != name {
+	if n, err := fmt.Sscanf(name, recordPrefix+"%07d/%09d.json", &group, &chunk); n != 2 || err != nil ||
+		recordName(chunk) != name {
 		return 0, false
 	}
 	return chunk, true
@@ -146,7 +148,9 @@ func (p *Plan) NewWorker(ctx context.Context, model *tfconvrnn.Model, options Wo
 }
 
 func (p *Plan) newWorker(options WorkerOptions, compute engine) *Worker {
-	w := &Worker{plan: p, compute: compute, close: func() error { return nil }, rows: p.records(), written: recordSums{}, name: options.Name, warn: options.Warn}
+	w := &Worker{plan: p, compute: compute, close: func() error {
+		return nil
+	}, rows: p.records(), written: recordSums{}, name: options.Name, warn: options.Warn}
 	if w.name == "" {
 		host, _ := os.Hostname()
 		w.name = fmt.Sprintf("%s %d", host, os.Getpid())
@@ -245,7 +249,8 @@ func (p *Plan) Ready(ctx context.Context) error {
 	case err == nil && seal.Plan == p.hash:
 		return fmt.Errorf("%s: %w", p.Output, ErrSealed)
 	case err == nil:
-		return fmt.Errorf("%s: %w: it is sealed with the hash %.12s, and %s has the hash %.12s", p.Output, ErrOtherPlan, seal.Plan, p.name, p.hash)
+		return fmt.Errorf("%s: %w: it is sealed with the hash %.12s, and %s has the hash %.12s", p.Output, ErrOtherPlan,
+			seal.Plan, p.name, p.hash)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -400,11 +405,15 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 // write writes the files of a chunk, and then its record.
 func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error) {
 	p := w.plan
-	record := &ChunkRecord{Plan: p.hash, Chunk: c.chunk, Stimuli: c.rows, Failed: c.failed, Worker: w.name, Seconds: time.Since(c.begun).Seconds()}
+	record := &ChunkRecord{Plan: p.hash, Chunk: c.chunk, Stimuli: c.rows, Failed: c.failed, Worker: w.name,
+		Seconds: time.Since(c.begun).Seconds()}
 	c.begun = time.Now()
 	for i := range record.Failed {
 		f := &record.Failed[i]
-		if err := p.records().each(ctx, f.Row, f.Row+1, func(r *stimuli.Record) error { f.Stimulus = r.ID; return nil }); err != nil {
+		if err := p.records().each(ctx, f.Row, f.Row+1, func(r *stimuli.Record) error {
+			f.Stimulus = r.ID
+			return nil
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -432,7 +441,10 @@ func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error
 	}
 	if other != nil {
 		if !slices.Equal(other.Files, record.Files) {
-			w.warn(fmt.Sprintf("chunk %d: %s and %s computed different bytes, as machines with different processors may; the first stay", c.chunk, other.Worker, w.name))
+			w.warn(
+				fmt.Sprintf(
+					"chunk %d: %s and %s computed different bytes, as machines with different processors may; the first stay", c.chunk,
+					other.Worker, w.name))
 		}
 		return other, nil
 	}

@@ -143,28 +143,31 @@ func npyBytes(header string, data int) []byte {
 func TestReadRefusesBadNPY(t *testing.T) {
 	good := "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n"
 	cases := map[string][]byte{
-		"empty file":         {},
-		"other file":         []byte("GIF89a and so on"),
-		"magic only":         []byte(npyMagic),
-		"version 4":          append([]byte(npyMagic), 4, 0, 1, 0, 0, 0),
-		"header cut":         npyBytes(good, 24)[:20],
-		"data cut":           npyBytes(good, 23),
-		"huge header":        append(append([]byte(npyMagic), 2, 0), 0xff, 0xff, 0xff, 0x7f),
-		"huge shape":         npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000000000), }", 24),
-		"overflowing shape":  npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, 4), }", 24),
-		"overflow with zero": npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4294967296, 4294967296, 4), }", 24),
-		"negative shape":     npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 3), }", 24),
-		"number too long":    npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 3), }", 24),
-		"no shape":           npyBytes("{'descr': '<f4', 'fortran_order': False, }", 24),
-		"shape twice":        npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'shape': (2,)}", 24),
-		"unknown key":        npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': (2,)}", 24),
-		"bad type":           npyBytes("{'descr': 'f', 'fortran_order': False, 'shape': (2,)}", 24),
-		"bad bool":           npyBytes("{'descr': '<f4', 'fortran_order': 1, 'shape': (2,)}", 24),
-		"not a dictionary":   npyBytes("[1, 2]", 24),
-		"unclosed":           npyBytes("{'descr': '<f4", 24),
-		"trailing text":      npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} x", 24),
-		"65 dimensions":      npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': ("+strings.Repeat("1,", 65)+")}", 24),
-		"zip cut":            []byte("PK\x03\x04 and no more"),
+		"empty file":  {},
+		"other file":  []byte("GIF89a and so on"),
+		"magic only":  []byte(npyMagic),
+		"version 4":   append([]byte(npyMagic), 4, 0, 1, 0, 0, 0),
+		"header cut":  npyBytes(good, 24)[:20],
+		"data cut":    npyBytes(good, 23),
+		"huge header": append(append([]byte(npyMagic), 2, 0), 0xff, 0xff, 0xff, 0x7f),
+		"huge shape":  npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000000000), }", 24),
+		"overflowing shape": npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, 4), }",
+			24),
+		"overflow with zero": npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4294967296, 4294967296, 4), }",
+			24),
+		"negative shape":   npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 3), }", 24),
+		"number too long":  npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 3), }", 24),
+		"no shape":         npyBytes("{'descr': '<f4', 'fortran_order': False, }", 24),
+		"shape twice":      npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'shape': (2,)}", 24),
+		"unknown key":      npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': (2,)}", 24),
+		"bad type":         npyBytes("{'descr': 'f', 'fortran_order': False, 'shape': (2,)}", 24),
+		"bad bool":         npyBytes("{'descr': '<f4', 'fortran_order': 1, 'shape': (2,)}", 24),
+		"not a dictionary": npyBytes("[1, 2]", 24),
+		"unclosed":         npyBytes("{'descr': '<f4", 24),
+		"trailing text":    npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} x", 24),
+		"65 dimensions": npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': ("+strings.Repeat("1,", 65)+
+			")}", 24),
+		"zip cut": []byte("PK\x03\x04 and no more"),
 	}
 	for name, content := range cases {
 		path := filepath.Join(t.TempDir(), "bad.npy")
@@ -179,7 +182,8 @@ func TestReadRefusesBadNPY(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	// Elements without a size would make any count fit.
 	path := filepath.Join(t.TempDir(), "zero.npy")
-	require.NoError(t, os.WriteFile(path, npyBytes("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000,)}", 0), 0o600))
+	require.NoError(t, os.WriteFile(path, npyBytes("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000,)}",
+		0), 0o600))
 	_, err = open(t, path, "").Strings(0, 1000000000000)
 	assert.ErrorIs(t, err, ErrDataType)
 }
@@ -220,7 +224,8 @@ func TestReadRefusesZipBomb(t *testing.T) {
 	file, err := os.Create(path)
 	require.NoError(t, err)
 	z := zip.NewWriter(file)
-	w, err := z.CreateRaw(&zip.FileHeader{Name: "x.npy", Method: zip.Deflate, CompressedSize64: 100, UncompressedSize64: 1 << 40})
+	w, err := z.CreateRaw(&zip.FileHeader{Name: "x.npy", Method: zip.Deflate, CompressedSize64: 100,
+		UncompressedSize64: 1 << 40})
 	require.NoError(t, err)
 	_, err = w.Write(make([]byte, 100))
 	require.NoError(t, err)

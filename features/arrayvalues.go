@@ -163,7 +163,8 @@ func (a *Array) Strings(first, count int) ([]string, error) {
 }
 
 func (a *Array) wrongType(want string) error {
-	return fmt.Errorf("%s: %w: elements are %v (%s), %s needed", a.label(), ErrDataType, a.info.DataType, a.info.Descr, want)
+	return fmt.Errorf("%s: %w: elements are %v (%s), %s needed", a.label(), ErrDataType, a.info.DataType,
+		a.info.Descr, want)
 }
 
 func (a *Array) byteOrder() binary.ByteOrder {

@@ -20,7 +20,8 @@ func (f Format) StimulusColumn() string {
 
 // HoldsColumn tells whether the format can hold a column of this name as it is.
 func (f Format) HoldsColumn(name string) bool {
-	if len(name) > longestColumnName || strings.Trim(name, "_-") == "" || strings.ContainsFunc(name, unicode.IsControl) || strings.Contains(name, "\\") {
+	if len(name) > longestColumnName || strings.Trim(name, "_-") == "" || strings.ContainsFunc(name, unicode.IsControl) ||
+		strings.Contains(name, "\\") {
 		return false
 	}
 	if holds := f.known().holdsColumn; holds != nil {
@@ -67,7 +68,8 @@ func coordinateName(name string) bool {
 
 // matlabKeywords cannot be names of variables.
 var matlabKeywords = []string{
-	"break", "case", "catch", "classdef", "continue", "else", "elseif", "end", "for", "function", "global", "if", "otherwise", "parfor",
+	"break", "case", "catch", "classdef", "continue", "else", "elseif", "end", "for", "function", "global", "if",
+	"otherwise", "parfor",
 	"persistent", "return", "spmd", "switch", "try", "while",
 }
 

@@ -19,7 +19,8 @@ func (s *Store) addCompanion(name string, d DataType, shape []int, source rowSou
 	if shape[0] != s.rows {
 		return fmt.Errorf("%s: %w: %d stimuli, elsewhere %d", name, ErrFormat, shape[0], s.rows)
 	}
-	s.companions = append(s.companions, &storedLayer{LayerInfo{Name: name, DataType: d, Shape: slices.Clone(shape[1:])}, source})
+	s.companions = append(s.companions, &storedLayer{LayerInfo{Name: name, DataType: d, Shape: slices.Clone(shape[1:])},
+		source})
 	return nil
 }
 
@@ -34,7 +35,8 @@ func (s *Store) Companions() []string {
 
 // ReadCompanion reads what Companions names, of count stimuli from first on: the values,
 // [stimuli × shape] in C order, and the shape for each stimulus. Errors are those of Read.
-func (s *Store) ReadCompanion(ctx context.Context, name string, first, count int) (values []float32, shape []int, err error) {
+func (s *Store) ReadCompanion(ctx context.Context, name string, first, count int) (values []float32, shape []int,
+	err error) {
 	i := slices.IndexFunc(s.companions, func(c *storedLayer) bool { return c.Name == name })
 	if i < 0 {
 		return nil, nil, fmt.Errorf("%s: %w: %q; there are %s", s.path, ErrNoArray, name, strings.Join(s.Companions(), ", "))

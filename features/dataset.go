@@ -46,7 +46,8 @@ func (d *Dataset) lengths() (map[string]int, error) {
 		case kind == InvalidType:
 			return nil, fmt.Errorf("%w: variable %q holds %T", ErrLayout, v.Name, v.Values)
 		case !ok || n == 0 || size != int64(n) || len(v.Dimensions) != len(v.Shape):
-			return nil, fmt.Errorf("%w: variable %q has %d values for the shape %v of %q", ErrLayout, v.Name, n, v.Shape, v.Dimensions)
+			return nil, fmt.Errorf("%w: variable %q has %d values for the shape %v of %q", ErrLayout, v.Name, n, v.Shape,
+				v.Dimensions)
 		}
 		names[v.Name] = true
 		for i, name := range v.Dimensions {
@@ -128,7 +129,8 @@ func (d *Dataset) writeZarr(path string) error {
 	if err != nil {
 		return err
 	}
-	b := zarrBuilder{store: store, codec: codec, metadata: map[string]any{}, names: map[string]bool{}, dimensions: map[string]int{}}
+	b := zarrBuilder{store: store, codec: codec, metadata: map[string]any{}, names: map[string]bool{},
+		dimensions: map[string]int{}}
 	group := map[string]any{"coordinates": d.coordinates()}
 	for _, a := range d.Attributes {
 		group[a.Name] = a.Value

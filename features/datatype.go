@@ -49,7 +49,8 @@ func ParseDataType(text string) (DataType, error) {
 	if i := slices.Index(dataTypeNames[:], text); i > 0 {
 		return DataType(i), nil
 	}
-	return InvalidType, fmt.Errorf("%w: there is no type %q; there are %s", ErrDataType, text, strings.Join(dataTypeNames[1:], ", "))
+	return InvalidType, fmt.Errorf("%w: there is no type %q; there are %s", ErrDataType, text,
+		strings.Join(dataTypeNames[1:], ", "))
 }
 
 // MarshalText returns the type's name, "" of InvalidType.

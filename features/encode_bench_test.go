@@ -14,7 +14,8 @@ func BenchmarkEncode(b *testing.B) {
 		row[i] = float32(i) * 0.37
 	}
 	b.Run("netcdf", func(b *testing.B) {
-		r := region{rowElements: len(row), rowBytes: int64(4 * len(row)), dataType: Float32, order: binary.BigEndian, transpose: steps}
+		r := region{rowElements: len(row), rowBytes: int64(4 * len(row)), dataType: Float32, order: binary.BigEndian,
+			transpose: steps}
 		dst := make([]byte, 4*len(row))
 		b.SetBytes(int64(len(dst)))
 		for b.Loop() {
@@ -24,7 +25,8 @@ func BenchmarkEncode(b *testing.B) {
 		}
 	})
 	b.Run("zarr", func(b *testing.B) {
-		layout := &Layout{Model: "m", Rows: 1, Streamed: []Streamed{{Name: "x", DataType: Float32, RowShape: []int{steps, units}}}}
+		layout := &Layout{Model: "m", Rows: 1,
+			Streamed: []Streamed{{Name: "x", DataType: Float32, RowShape: []int{steps, units}}}}
 		store, err := NewZarrStore(layout, Options{})
 		if err != nil {
 			b.Fatal(err)

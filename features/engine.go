@@ -56,8 +56,10 @@ type engine struct {
 func partialPath(path string) string { return path + ".partial" }
 func journalPath(path string) string { return path + ".journal" }
 
-func newEngine(path string, t target, s *fixedSink, layout *Layout, identity json.RawMessage, options Options) (_ Writer, err error) {
-	w := &engine{target: t, path: path, sink: s, layout: layout, options: options, received: make([]int, len(t.rowElements))}
+func newEngine(path string, t target, s *fixedSink, layout *Layout, identity json.RawMessage, options Options) (
+	_ Writer, err error) {
+	w := &engine{target: t, path: path, sink: s, layout: layout, options: options,
+		received: make([]int, len(t.rowElements))}
 	if !exists(partialPath(path)) { // before anything that takes long
 		if err := checkSpace(path, s.size(), options); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
@@ -69,7 +71,8 @@ func newEngine(path string, t target, s *fixedSink, layout *Layout, identity jso
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	header := journalHeader{Version: journalVersion, Format: t.format, Layout: fingerprint, Identity: identity, Regions: journalRegions(s, layout)}
+	header := journalHeader{Version: journalVersion, Format: t.format, Layout: fingerprint, Identity: identity,
+		Regions: journalRegions(s, layout)}
 
 	out, err := openOutput(path, t.folder, t.marker, options)
 	if err != nil {
@@ -208,7 +211,8 @@ func (w *engine) WriteRows(array, firstRow int, data []float32) error {
 	}
 	w.received[array] += count
 	w.bytesSince += int64(len(data)) * 4
-	if w.journal != nil && (w.bytesSince >= w.options.CheckpointBytes || time.Since(w.lastTime) >= w.options.CheckpointInterval) {
+	if w.journal != nil && (w.bytesSince >= w.options.CheckpointBytes ||
+		time.Since(w.lastTime) >= w.options.CheckpointInterval) {
 		w.collect(false)
 		if w.pending == nil && w.failed == nil {
 			w.startCheckpoint()

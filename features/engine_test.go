@@ -289,7 +289,8 @@ func TestResumeMismatch(t *testing.T) {
 	require.ErrorIs(t, err, ErrResumeMismatch)
 	var mismatch *ResumeMismatchError
 	require.ErrorAs(t, err, &mismatch)
-	assert.Equal(t, []Difference{{"model", `"ugrnn_shallow"`, `"gru_shallow"`}, {"presentation.times", "16", "17"}, {"seed", "", "1"}}, mismatch.Differences)
+	assert.Equal(t, []Difference{{"model", `"ugrnn_shallow"`, `"gru_shallow"`}, {"presentation.times", "16", "17"},
+		{"seed", "", "1"}}, mismatch.Differences)
 
 	_, err = Create(path, NPZ, sample(5), withResume(resumable()))
 	require.ErrorAs(t, err, &mismatch)
@@ -312,7 +313,8 @@ func TestResumeMismatch(t *testing.T) {
 }
 
 func FuzzReadJournal(f *testing.F) {
-	for _, value := range []any{journalHeader{Version: 1, Format: NPZ, Layout: "ab", Identity: json.RawMessage(`{"a":[1,{"b":null}]}`)}} {
+	for _, value := range []any{journalHeader{Version: 1, Format: NPZ, Layout: "ab",
+		Identity: json.RawMessage(`{"a":[1,{"b":null}]}`)}} {
 		header, err := journalLine(value)
 		require.NoError(f, err)
 		entry, err := journalLine(journalEntry{Rows: 3, Checksums: []uint32{1, 2}})

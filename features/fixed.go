@@ -202,7 +202,8 @@ func (f *fixedSink) fingerprint() (string, error) {
 		}
 	}
 	for _, r := range f.plan.regions {
-		fmt.Fprintf(hash, "region %d %d %d %d %v %v %d\n", r.file, r.offset, r.stride, r.rowBytes, r.dataType, r.order, r.transpose)
+		fmt.Fprintf(hash, "region %d %d %d %d %v %v %d\n", r.file, r.offset, r.stride, r.rowBytes, r.dataType, r.order,
+			r.transpose)
 	}
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }

@@ -126,7 +126,8 @@ func TestColumnNames(t *testing.T) {
 		}
 		assert.Empty(t, f.ColumnName(""))
 		assert.False(t, f.HoldsColumn("") || f.HoldsColumn("--") || f.HoldsColumn("a\nb"))
-		for _, name := range []string{"a", "a b", "object/category", "été", "9", ".hidden", "end", "a:b", "寿司", "..", "-", strings.Repeat("é", 200)} {
+		for _, name := range []string{"a", "a b", "object/category", "été", "9", ".hidden", "end", "a:b", "寿司", "..", "-",
+			strings.Repeat("é", 200)} {
 			made := f.ColumnName(name)
 			assert.LessOrEqual(t, len(made), f.MaxColumnName(), "%s %q", f, name)
 			assert.True(t, utf8.ValidString(made))

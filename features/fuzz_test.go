@@ -37,7 +37,8 @@ func FuzzZarr(f *testing.F) {
 		}
 		dir := t.TempDir()
 		require.NoError(t, os.CopyFS(dir, os.DirFS(seed)))
-		for file, content := range map[string][]byte{".zarray": array, ".zattrs": attributes, "0": chunk, "0.0.0.0.0": chunk} {
+		for file, content := range map[string][]byte{".zarray": array, ".zattrs": attributes, "0": chunk,
+			"0.0.0.0.0": chunk} {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name, file), content, 0o666))
 		}
 		var before, after runtime.MemStats

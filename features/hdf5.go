@@ -51,9 +51,11 @@ func planHDF5(path string, layout *Layout) (*plan, error) {
 		return nil, err
 	}
 	if b.bytes > hdf5MostDraft { // of which there is no draft, only the size
-		return &plan{files: []plannedFile{{name: path, size: b.bytes, sections: []section{{size: 1, write: func(io.Writer) error {
-			return fmt.Errorf("%w: %d bytes are more than the %d that an HDF5 file is laid out for; choose Zarr", ErrTooLarge, b.bytes, int64(hdf5MostDraft))
-		}}}}}, regions: make([]region, len(layout.Streamed))}, nil
+		return &plan{
+			files: []plannedFile{{name: path, size: b.bytes, sections: []section{{size: 1, write: func(io.Writer) error {
+				return fmt.Errorf("%w: %d bytes are more than the %d that an HDF5 file is laid out for; choose Zarr", ErrTooLarge,
+					b.bytes, int64(hdf5MostDraft))
+			}}}}}, regions: make([]region, len(layout.Streamed))}, nil
 	}
 	dir, err := os.MkdirTemp("", "tfconvrnn-hdf5-")
 	if err != nil {
@@ -168,7 +170,8 @@ func (o *hdf5Opening) open() error {
 		return err
 	}
 	if layers == "" {
-		return fmt.Errorf("%w: HDF5 that extract has not written: it names no %s; netCDF-4 and others are recordings' and features' of other programs", ErrFormat, hdf5Layers)
+		return fmt.Errorf("%w: HDF5 that extract has not written: it names no %s; netCDF-4 and others are recordings' and features' of other programs",
+			ErrFormat, hdf5Layers)
 	}
 	if o.s.provenance, err = o.text("provenance"); err != nil {
 		return err

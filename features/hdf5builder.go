@@ -21,7 +21,8 @@ type hdf5Builder struct {
 
 func (b *hdf5Builder) build(layout *Layout) error {
 	var layers []string
-	for _, a := range [][2]string{{"model", layout.Model}, {"identifier", layout.Identifier}, {"stimulus_set_identifier", layout.StimulusSet}} {
+	for _, a := range [][2]string{{"model", layout.Model}, {"identifier", layout.Identifier},
+		{"stimulus_set_identifier", layout.StimulusSet}} {
 		b.draft.Attributes = append(b.draft.Attributes, hdf5.DraftAttribute{Name: a[0], Value: a[1]})
 	}
 	for _, a := range layout.Attributes {
@@ -67,7 +68,8 @@ func (b *hdf5Builder) build(layout *Layout) error {
 			layers = append(layers, zarrName(s.Name))
 		}
 	}
-	b.draft.Attributes = append(b.draft.Attributes, hdf5.DraftAttribute{Name: hdf5Layers, Value: strings.Join(layers, " ")})
+	b.draft.Attributes = append(b.draft.Attributes,
+		hdf5.DraftAttribute{Name: hdf5Layers, Value: strings.Join(layers, " ")})
 	return b.scaleDatasets()
 }
 
@@ -100,7 +102,8 @@ func (b *hdf5Builder) add(d hdf5.DraftDataset) error {
 
 // values adds an array that is known beforehand. Booleans are int8 with the attribute dtype = bool,
 // as xarray has them in netCDF: netCDF and MATLAB know no others.
-func (b *hdf5Builder) values(name string, shape []int, dimensions []string, values any, attributes []hdf5.DraftAttribute) error {
+func (b *hdf5Builder) values(name string, shape []int, dimensions []string, values any,
+	attributes []hdf5.DraftAttribute) error {
 	if flags, ok := values.([]bool); ok {
 		numbers := make([]int8, len(flags))
 		for i, v := range flags {
@@ -117,7 +120,8 @@ func (b *hdf5Builder) values(name string, shape []int, dimensions []string, valu
 			}
 		}
 	}
-	d := hdf5.DraftDataset{Name: zarrName(name), Shape: shape, Values: values, Attributes: attributes, Dimensions: dimensions}
+	d := hdf5.DraftDataset{Name: zarrName(name), Shape: shape, Values: values, Attributes: attributes,
+		Dimensions: dimensions}
 	if len(dimensions) == 1 && dimensions[0] == d.Name { // it is the scale itself
 		d.Scale, d.Dimensions = d.Name, nil
 		b.valued[d.Name] = true
@@ -128,17 +132,21 @@ func (b *hdf5Builder) values(name string, shape []int, dimensions []string, valu
 var isBool = hdf5.DraftAttribute{Name: "dtype", Value: "bool"}
 
 var hdf5Elements = map[DataType]hdf5.Element{
-	Float16: hdf5.Float16, Float32: hdf5.Float32, Float64: hdf5.Float64, Int32: hdf5.Int32, Int64: hdf5.Int64, Uint8: hdf5.Uint8, Bool: hdf5.Int8,
+	Float16: hdf5.Float16, Float32: hdf5.Float32, Float64: hdf5.Float64, Int32: hdf5.Int32, Int64: hdf5.Int64,
+	Uint8: hdf5.Uint8, Bool: hdf5.Int8,
 }
 
 // streamed adds an array whose rows come later.
-func (b *hdf5Builder) streamed(layout *Layout, s *Streamed, presentation string, coordinates []string, shared bool) error {
+func (b *hdf5Builder) streamed(layout *Layout, s *Streamed, presentation string, coordinates []string,
+	shared bool) error {
 	d := hdf5.DraftDataset{
-		Name: zarrName(s.Name), Shape: append([]int{layout.Rows}, s.RowShape...), Element: hdf5Elements[s.DataType], Dimensions: []string{presentation},
+		Name: zarrName(s.Name), Shape: append([]int{layout.Rows}, s.RowShape...), Element: hdf5Elements[s.DataType],
+		Dimensions: []string{presentation},
 	}
 	rowBytes := int64(s.rowElements()) * int64(s.DataType.Size())
 	if rowBytes > hdf5MostChunk {
-		return fmt.Errorf("%w: %q has %d bytes for a presentation; a chunk of HDF5 holds 4 GiB", ErrTooLarge, s.Name, rowBytes)
+		return fmt.Errorf("%w: %q has %d bytes for a presentation; a chunk of HDF5 holds 4 GiB", ErrTooLarge, s.Name,
+			rowBytes)
 	}
 	b.bytes += rowBytes * int64(layout.Rows)
 	chunkBytes := max(hdf5ChunkBytes, rowBytes*int64(layout.Rows)/hdf5MostChunks)

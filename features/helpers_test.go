@@ -24,16 +24,19 @@ func sample(rows int) *Layout {
 	return &Layout{
 		Rows: rows, Model: "ugrnn_shallow", Identifier: "ugrnn_shallow-test", StimulusSet: "test",
 		Streamed: []Streamed{
-			{Name: "conv9", DataType: Float32, RowShape: []int{3, 2, 2, 5}, Dimensions: []string{"timestep", "height", "width", "channel"},
+			{Name: "conv9", DataType: Float32, RowShape: []int{3, 2, 2, 5}, Dimensions: []string{"timestep", "height", "width",
+				"channel"},
 				Layer: &Layer{Region: "IT", Timesteps: []int{0, 1, 2}, Driven: []bool{false, true, true}}},
 			{Name: "imnetds", DataType: Float32, RowShape: []int{3, 7}, Dimensions: []string{"timestep", "channel"},
 				Layer: &Layer{Timesteps: []int{0, 1, 2}}},
 			{Name: "logits", DataType: Float32, RowShape: []int{7}, Dimensions: []string{"class"}},
 			{Name: "valid", DataType: Bool},
 		},
-		Columns: []Column{{Name: "stimulus_id", Values: ids}, {Name: "weight", Values: numbers}, {Name: "count", Values: counts}, {Name: "flag", Values: flags}},
+		Columns: []Column{{Name: "stimulus_id", Values: ids}, {Name: "weight", Values: numbers},
+			{Name: "count", Values: counts}, {Name: "flag", Values: flags}},
 		Constants: []Constant{
-			{Name: "class_name", Shape: []int{7}, Dimensions: []string{"class"}, Values: []string{"a", "b", "c", "d", "e", "f", "gh"}},
+			{Name: "class_name", Shape: []int{7}, Dimensions: []string{"class"}, Values: []string{"a", "b", "c", "d", "e", "f",
+				"gh"}},
 			{Name: "projection/indices", Shape: []int{2, 3}, Values: []int32{1, 2, 3, 4, 5, 6}},
 		},
 		Attributes: []Attribute{{"provenance", `{"model": "ugrnn_shallow", "note": "Grüße"}`}},

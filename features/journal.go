@@ -142,7 +142,8 @@ func readJournal(r io.Reader) (journalHeader, []journalEntry, error) {
 		return header, nil, fmt.Errorf("%w: its first line is damaged", ErrJournal)
 	}
 	if header.Version != journalVersion {
-		return header, nil, fmt.Errorf("%w: version %d, this program writes version %d", ErrJournal, header.Version, journalVersion)
+		return header, nil, fmt.Errorf("%w: version %d, this program writes version %d", ErrJournal, header.Version,
+			journalVersion)
 	}
 	entries := []journalEntry{{end: offset}}
 	for {

@@ -84,7 +84,8 @@ func (s *Selection) constants() []Constant {
 		return nil
 	}
 	if s.Row != nil {
-		list = append(list, Constant{Name: "row", Shape: []int{}, Values: []int32{int32(*s.Row)}}, Constant{Name: "column", Shape: []int{}, Values: []int32{int32(*s.Column)}})
+		list = append(list, Constant{Name: "row", Shape: []int{}, Values: []int32{int32(*s.Row)}},
+			Constant{Name: "column", Shape: []int{}, Values: []int32{int32(*s.Column)}})
 	}
 	if s.Channels != nil {
 		channels := Constant{Name: "channels", Shape: []int{len(s.Channels)}}
@@ -169,7 +170,8 @@ func (l *Layout) masks() ([]int, error) {
 			continue
 		}
 		if s.DataType != Bool {
-			return nil, fmt.Errorf("%w: %q: one value for each presentation is a mask here, so bool, not %v", ErrDataType, s.Name, s.DataType)
+			return nil, fmt.Errorf("%w: %q: one value for each presentation is a mask here, so bool, not %v", ErrDataType,
+				s.Name, s.DataType)
 		}
 		masks = append(masks, i)
 	}
@@ -278,14 +280,16 @@ func (s *Streamed) validate(rows int) error {
 		return fmt.Errorf("%w: array %q: %d × %v is too large", ErrLayout, s.Name, rows, s.RowShape)
 	}
 	if len(s.Dimensions) > 0 && len(s.Dimensions) != len(s.RowShape) {
-		return fmt.Errorf("%w: array %q: %d dimension names for row shape %v", ErrLayout, s.Name, len(s.Dimensions), s.RowShape)
+		return fmt.Errorf("%w: array %q: %d dimension names for row shape %v", ErrLayout, s.Name, len(s.Dimensions),
+			s.RowShape)
 	}
 	if layer := s.Layer; layer != nil {
 		if len(s.RowShape) == 0 || s.RowShape[0] != len(layer.Timesteps) {
 			return fmt.Errorf("%w: layer %q: %d timesteps for row shape %v", ErrLayout, s.Name, len(layer.Timesteps), s.RowShape)
 		}
 		if layer.Driven != nil && len(layer.Driven) != len(layer.Timesteps) {
-			return fmt.Errorf("%w: layer %q: driven has %d values for %d timesteps", ErrLayout, s.Name, len(layer.Driven), len(layer.Timesteps))
+			return fmt.Errorf("%w: layer %q: driven has %d values for %d timesteps", ErrLayout, s.Name, len(layer.Driven),
+				len(layer.Timesteps))
 		}
 		if sel := layer.Selection; sel != nil {
 			if n := len(sel.Map); n != 1 && n != 3 || (sel.Row == nil) != (sel.Column == nil) || sel.Row != nil && n != 3 ||
@@ -303,7 +307,9 @@ func checkName(name string) error {
 	switch {
 	case name == "" || len(name) > 200:
 		return fmt.Errorf("%w: name of %d bytes; 1 to 200 are possible", ErrLayout, len(name))
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }):
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool {
+		return r < ' ' || r == 0x7f || r == '\\'
+	}):
 		return fmt.Errorf("%w: name %q has control characters or a backslash", ErrLayout, name)
 	case path.IsAbs(name) || path.Clean(name) != name || strings.HasPrefix(name, ".") || strings.Contains(name, "/."):
 		return fmt.Errorf("%w: name %q is not a plain relative path", ErrLayout, name)

@@ -21,6 +21,12 @@ func init() {
 		plan: planMAT, open: openMAT})
 }
 
+// tooLargeForMAT is the error of an array of so many bytes.
+func tooLargeForMAT(name string, size int64) error {
+	return fmt.Errorf("%w: %q has %d bytes; a .mat of level 5 holds 2 GiB; choose fewer timesteps or images, or another format",
+		ErrTooLarge, name, size)
+}
+
 // planMAT writes a folder with one .mat per streamed array and layers.txt,
 // their list. The rows are in the variable features, whose dimensions MATLAB
 // sees reversed, because it stores the first one fastest: a layer [N, T, H, W,
@@ -36,7 +42,6 @@ func planMAT(_ string, layout *Layout) (*plan, error) {
 	}
 	p.regions = make([]region, len(layout.Streamed))
 	var copies []maskCopy
-
 	var list bytes.Buffer
 	seen := map[string]bool{}
 	for i := range layout.Streamed {
@@ -64,19 +69,20 @@ func planMAT(_ string, layout *Layout) (*plan, error) {
 		front := matFront("features", class, flags, shape)
 		total := int64(len(front)) + 8 + (size+7)&^7
 		if !ok || total > matLimit {
-			return nil, fmt.Errorf("%w: %q has %d bytes; a .mat of level 5 holds 2 GiB; choose fewer timesteps or images, or another format",
-				ErrTooLarge, s.Name, size)
+			return nil, tooLargeForMAT(s.Name, size)
 		}
 		var tail bytes.Buffer
 		matTag(&tail, miMatrix, int(total))
 		tail.Write(front)
 		matTag(&tail, kind, int(size))
 
-		file := plannedFile{name: name, sections: []section{bytesSection(0, head.Bytes()), bytesSection(int64(head.Len()), common.Bytes())}}
+		file := plannedFile{name: name}
+		file.sections = append(file.sections, bytesSection(0, head.Bytes()), bytesSection(int64(head.Len()), common.Bytes()))
 		at := int64(head.Len() + common.Len())
 		for k, m := range masks {
 			mask := matMask(maskNames[k], layout.Rows)
-			file.sections = append(file.sections, bytesSection(at, mask.before), bytesSection(at+mask.end-int64(len(mask.after)), mask.after))
+			file.sections = append(file.sections, bytesSection(at, mask.before), bytesSection(at+mask.end-int64(len(mask.after)),
+				mask.after))
 			place := contiguousRegion(len(p.files), at+int64(len(mask.before)), &layout.Streamed[m])
 			if len(p.files) == 0 { // its rows are written here and copied in the end
 				p.regions[m] = place
@@ -104,7 +110,8 @@ func planMAT(_ string, layout *Layout) (*plan, error) {
 		}
 		return patches, nil
 	}
-	p.files = append(p.files, plannedFile{name: matMarker, size: int64(list.Len()), sections: []section{bytesSection(0, list.Bytes())}})
+	p.files = append(p.files, plannedFile{name: matMarker, size: int64(list.Len()),
+		sections: []section{bytesSection(0, list.Bytes())}})
 	return p, nil
 }
 
@@ -172,7 +179,8 @@ func matHead(s *Streamed) (*bytes.Buffer, error) {
 	if s.Layer != nil {
 		region = s.Layer.Region
 		timesteps, ms := s.Layer.times()
-		for _, v := range []Constant{{Name: "timesteps", Values: timesteps}, {Name: "ms", Values: ms}, {Name: "driven", Values: s.Layer.Driven}} {
+		for _, v := range []Constant{{Name: "timesteps", Values: timesteps}, {Name: "ms", Values: ms},
+			{Name: "driven", Values: s.Layer.Driven}} {
 			if n, _ := valuesOf(v.Values); n == 0 {
 				continue
 			}

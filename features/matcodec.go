@@ -163,7 +163,8 @@ func readMATVariable(r io.ReaderAt, at, limit int64) (*storedMAT, int64, error) 
 		return nil, 0, err
 	}
 	if kind != miMatrix {
-		return nil, 0, fmt.Errorf("%w: an element of type %d at byte %d; variables are written uncompressed", ErrFormat, kind, at)
+		return nil, 0, fmt.Errorf("%w: an element of type %d at byte %d; variables are written uncompressed", ErrFormat,
+			kind, at)
 	}
 	v := &storedMAT{file: r, end: at + 8 + length}
 	at += 8

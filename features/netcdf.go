@@ -17,7 +17,8 @@ const NetCDF Format = "netcdf"
 
 func init() {
 	register(&formatSpec{format: NetCDF, title: "netCDF", suffix: ".nc",
-		summary: "an assembly as Brain-Score and xarray read it; all timesteps from 0", oneTimeAxis: true, plan: planNetCDF, open: openNetCDF, magic: "CDF"})
+		summary: "an assembly as Brain-Score and xarray read it; all timesteps from 0", oneTimeAxis: true, plan: planNetCDF,
+		open: openNetCDF, magic: "CDF"})
 }
 
 // planNetCDF writes what Brain-Score's BrainIO and xarray load as one
@@ -135,7 +136,8 @@ func (v *ncVariable) stream(layout *Layout, array int, rowBytes int, offset int6
 		v.kind = ncByte
 		v.attributes = []ncAttribute{{"dtype", "bool"}}
 	default:
-		return fmt.Errorf("%w: %q: netCDF's classic formats have no %v; choose float32 or another format", ErrDataType, s.Name, s.DataType)
+		return fmt.Errorf("%w: %q: netCDF's classic formats have no %v; choose float32 or another format", ErrDataType,
+			s.Name, s.DataType)
 	}
 	r := contiguousRegion(0, offset, s)
 	r.stride, r.order = int64(rowBytes), binary.BigEndian
@@ -168,7 +170,8 @@ func planArray(p *plan, name string, layout *Layout, array int, single []int) er
 		d := f.dimension(s.dimension(i), length)
 		data.dimensions = append(data.dimensions, d)
 		for _, c := range layout.Constants { // such as the classes' names
-			if len(c.Dimensions) == 1 && len(s.Dimensions) > 0 && c.Dimensions[0] == s.Dimensions[i] && c.Shape[0] == length && !f.has(ncName(c.Name)) {
+			if len(c.Dimensions) == 1 && len(s.Dimensions) > 0 && c.Dimensions[0] == s.Dimensions[i] && c.Shape[0] == length &&
+				!f.has(ncName(c.Name)) {
 				if err := f.metadata(ncName(c.Name), []int{d}, c.Values); err != nil {
 					return err
 				}
@@ -269,14 +272,15 @@ func (n *neuroids) add() {
 	n.number("channel", func(l *ncLayer, u int) int { _, _, channel, _ := l.place(u); return channel })
 	n.number("channel_x", func(l *ncLayer, u int) int { row, _, _, _ := l.place(u); return row })
 	n.number("channel_y", func(l *ncLayer, u int) int { _, column, _, _ := l.place(u); return column })
-	n.f.variables = append(n.f.variables, ncVariable{name: "first_driven_ms", dimensions: []int{n.dimension}, kind: ncDouble, write: func(w io.Writer) error {
-		for i := range n.layers {
-			if err := bigEndian(slices.Repeat([]float64{n.layers[i].firstDriven}, n.layers[i].units))(w); err != nil {
-				return err
+	n.f.variables = append(n.f.variables, ncVariable{name: "first_driven_ms", dimensions: []int{n.dimension},
+		kind: ncDouble, write: func(w io.Writer) error {
+			for i := range n.layers {
+				if err := bigEndian(slices.Repeat([]float64{n.layers[i].firstDriven}, n.layers[i].units))(w); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	}})
+			return nil
+		}})
 }
 
 func planAssembly(p *plan, path string, layout *Layout, indices, single []int) error {
@@ -294,12 +298,15 @@ func planAssembly(p *plan, path string, layout *Layout, indices, single []int) e
 	for _, i := range indices {
 		s := &layout.Streamed[i]
 		if !slices.Equal(s.Layer.Timesteps, times) {
-			return fmt.Errorf("%w: netCDF has one time axis, but %s and %s have different timesteps; include all timesteps", ErrLayout, first.Name, s.Name)
+			return fmt.Errorf("%w: netCDF has one time axis, but %s and %s have different timesteps; include all timesteps",
+				ErrLayout, first.Name, s.Name)
 		}
 		if s.DataType != first.DataType {
-			return fmt.Errorf("%w: netCDF has one variable, but %s is %v and %s is %v", ErrLayout, first.Name, first.DataType, s.Name, s.DataType)
+			return fmt.Errorf("%w: netCDF has one variable, but %s is %v and %s is %v", ErrLayout, first.Name, first.DataType,
+				s.Name, s.DataType)
 		}
-		l := ncLayer{name: s.Name, region: s.Layer.Region, units: s.rowElements() / len(times), firstDriven: firstDrivenMS(s.Layer), selection: s.Layer.Selection}
+		l := ncLayer{name: s.Name, region: s.Layer.Region, units: s.rowElements() / len(times),
+			firstDriven: firstDrivenMS(s.Layer), selection: s.Layer.Selection}
 		if len(s.RowShape) == 4 {
 			l.height, l.width, l.channel = s.RowShape[1], s.RowShape[2], s.RowShape[3]
 		}
@@ -453,9 +460,11 @@ func (s *Store) addNCLayers(f *storedNC, data *storedNCVariable) error {
 		}
 		size, steps := int64(dataType.Size()), len(starts)
 		stride := int64(data.shape[1]) * int64(steps) * size
-		r := region{offset: data.begin + int64(from)*int64(steps)*size, stride: stride, rowBytes: int64(to-from) * int64(steps) * size,
+		r := region{offset: data.begin + int64(from)*int64(steps)*size, stride: stride,
+			rowBytes:    int64(to-from) * int64(steps) * size,
 			rowElements: (to - from) * steps, dataType: dataType, order: binary.BigEndian, transpose: steps}
-		return s.addLayer(l, append([]int{s.rows, steps}, shape...), timesteps, starts, &fileRows{file: f.file, region: r, steps: steps})
+		return s.addLayer(l, append([]int{s.rows, steps}, shape...), timesteps, starts,
+			&fileRows{file: f.file, region: r, steps: steps})
 	}
 	const block = 1 << 14
 	current, begun := "", 0

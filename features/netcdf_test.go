@@ -34,10 +34,13 @@ func TestFirstDriven(t *testing.T) {
 func TestNeverDrivenIsNotANumber(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "a.nc")
 	layout := &Layout{
-		Rows: 1, Model: "m", Identifier: "i", StimulusSet: "s", Columns: []Column{{Name: "stimulus_id", Values: []string{"a"}}},
+		Rows: 1, Model: "m", Identifier: "i", StimulusSet: "s",
+		Columns: []Column{{Name: "stimulus_id", Values: []string{"a"}}},
 		Streamed: []Streamed{
-			{Name: "one", DataType: Float32, RowShape: []int{2, 1}, Layer: &Layer{Timesteps: []int{0, 1}, Driven: []bool{false, true}}},
-			{Name: "two", DataType: Float32, RowShape: []int{2, 3}, Layer: &Layer{Timesteps: []int{0, 1}, Driven: []bool{false, false}}},
+			{Name: "one", DataType: Float32, RowShape: []int{2, 1},
+				Layer: &Layer{Timesteps: []int{0, 1}, Driven: []bool{false, true}}},
+			{Name: "two", DataType: Float32, RowShape: []int{2, 3},
+				Layer: &Layer{Timesteps: []int{0, 1}, Driven: []bool{false, false}}},
 		},
 	}
 	writer, err := Create(out, NetCDF, layout, Options{})

@@ -69,7 +69,8 @@ func planNPYFolder(_ string, layout *Layout) (*plan, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := add(plannedFile{name: c.Name + ".npy", size: size, sections: []section{{size: size, write: write}}}); err != nil {
+		if err := add(plannedFile{name: c.Name + ".npy", size: size,
+			sections: []section{{size: size, write: write}}}); err != nil {
 			return nil, err
 		}
 	}
@@ -133,7 +134,8 @@ func planStimuliTable(p *plan, layout *Layout, masks []int, add func(plannedFile
 		columns = append(columns, Column{Name: layout.Streamed[m].Name, Values: make([]bool, layout.Rows)})
 	}
 	file := len(p.files)
-	if err := add(plannedFile{name: "stimuli.csv", size: int64(len(columnsCSV(columns, layout.Rows))), sections: []section{bytesSection(0, known)}}); err != nil || len(masks) == 0 {
+	if err := add(plannedFile{name: "stimuli.csv", size: int64(len(columnsCSV(columns, layout.Rows))),
+		sections: []section{bytesSection(0, known)}}); err != nil || len(masks) == 0 {
 		return err
 	}
 	p.final = func(w written) ([]patch, error) {
@@ -306,10 +308,12 @@ func openNPYFolder(s *Store) error {
 		}
 		size, ok := byteSize(a.RowShape, 1)
 		if info := array.Info(); !ok || !slices.Equal(info.Shape, []int{s.rows, int(size)}) {
-			return fmt.Errorf("layer %s: %w: features.npy has shape %v for %d rows of %v", a.Name, ErrFormat, info.Shape, s.rows, a.RowShape)
+			return fmt.Errorf("layer %s: %w: features.npy has shape %v for %d rows of %v", a.Name, ErrFormat, info.Shape, s.rows,
+				a.RowShape)
 		}
 		if len(a.Timesteps) == 0 {
-			if err := s.addCompanion(a.Name, array.info.DataType, append([]int{s.rows}, a.RowShape...), arrayRows{array, 1}); err != nil {
+			if err := s.addCompanion(a.Name, array.info.DataType, append([]int{s.rows}, a.RowShape...),
+				arrayRows{array, 1}); err != nil {
 				return err
 			}
 			continue

@@ -15,8 +15,9 @@ const NPZ Format = "npz"
 
 func init() {
 	register(&formatSpec{format: NPZ, title: "NumPy", suffix: ".npz",
-		summary: "an array for each layer, as numpy.load reads it", float16: true, stimulusColumn: "stimuli", holdsColumn: entryName,
-		plan: planNPZ, open: openNPZ, magic: "PK"})
+		summary: "an array for each layer, as numpy.load reads it", float16: true, stimulusColumn: "stimuli",
+		holdsColumn: entryName,
+		plan:        planNPZ, open: openNPZ, magic: "PK"})
 }
 
 // An .npz is a zip (PKWARE APPNOTE 6.3) of .npy files. Every entry is stored,
@@ -220,7 +221,8 @@ func planNPZ(path string, layout *Layout) (*plan, error) {
 			} else {
 				crcs[i] = sections[0][2*i+1] // every entry has two sections
 			}
-			patches = append(patches, patch{offset: e.offset + zipLocalCRCOffset, bytes: binary.LittleEndian.AppendUint32(nil, crcs[i])})
+			patches = append(patches, patch{offset: e.offset + zipLocalCRCOffset, bytes: binary.LittleEndian.AppendUint32(nil,
+				crcs[i])})
 		}
 		return append(patches, patch{offset: directory, bytes: zipDirectory(entries, crcs, directory)}), nil
 	}
@@ -342,9 +344,12 @@ func openNPZ(s *Store) error {
 		}
 	}
 	for _, a := range file.arrays {
-		ofLayer := slices.ContainsFunc(s.layers, func(l *storedLayer) bool { return strings.HasPrefix(a.info.Name, l.Name+"/") })
+		ofLayer := slices.ContainsFunc(s.layers, func(l *storedLayer) bool {
+			return strings.HasPrefix(a.info.Name, l.Name+"/")
+		})
 		named := slices.Contains(stimulusColumns, a.info.Name)
-		if (len(a.info.Shape) == 1 && a.info.Rows() == s.rows || named) && !ofLayer && a.info.DataType != InvalidType && a.info.Name != "valid" {
+		if (len(a.info.Shape) == 1 && a.info.Rows() == s.rows || named) && !ofLayer && a.info.DataType != InvalidType &&
+			a.info.Name != "valid" {
 			s.columns = append(s.columns, a.info.Name)
 		}
 	}

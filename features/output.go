@@ -33,7 +33,8 @@ func openOutput(path string, folder bool, marker string, options Options) (_ *ou
 	}
 	// Someone else may have put links there, for instance into a folder that was
 	// downloaded: writing or emptying must not reach what they point to.
-	for _, own := range []string{partialPath(path), journalPath(path), journalPath(path) + newSuffix, path + replacedSuffix} {
+	for _, own := range []string{partialPath(path), journalPath(path), journalPath(path) + newSuffix,
+		path + replacedSuffix} {
 		if info, err := os.Lstat(own); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 			return nil, fmt.Errorf("%s: %w and is a symbolic link, which is not followed; remove it", own, ErrExists)
 		}
@@ -157,7 +158,8 @@ func checkJournal(path string, j *journal, now journalHeader) ([]journalEntry, e
 		return string(text)
 	}
 	if before.Format != now.Format {
-		differences = append(differences, Difference{Field: "format", Before: quote(string(before.Format)), Now: quote(string(now.Format))})
+		differences = append(differences, Difference{Field: "format", Before: quote(string(before.Format)),
+			Now: quote(string(now.Format))})
 	}
 	if before.Layout != now.Layout {
 		differences = append(differences, Difference{Field: "layout", Before: quote(before.Layout), Now: quote(now.Layout)})

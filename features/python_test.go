@@ -44,7 +44,8 @@ func pythons(t *testing.T) map[string]string {
 }
 
 // outputNames is where each format's output goes in tests.
-var outputNames = map[Format]string{NPZ: "features.npz", NPYFolder: "npy", NetCDF: "features.nc", Zarr: "features.zarr", MATLAB: "mat", HDF5: "features.h5"}
+var outputNames = map[Format]string{NPZ: "features.npz", NPYFolder: "npy", NetCDF: "features.nc", Zarr: "features.zarr",
+	MATLAB: "mat", HDF5: "features.h5"}
 
 func TestPythonReadsEveryFormat(t *testing.T) {
 	interpreters := pythons(t)

@@ -351,7 +351,8 @@ func (s *Store) Column(name string) (Column, error) {
 		return Column{}, fmt.Errorf("%s: %w", s.path, ErrClosed)
 	}
 	if !slices.Contains(s.columns, name) {
-		return Column{}, fmt.Errorf("%s: %w: column %q; there are %s", s.path, ErrNoArray, name, strings.Join(s.columns, ", "))
+		return Column{}, fmt.Errorf("%s: %w: column %q; there are %s", s.path, ErrNoArray, name,
+			strings.Join(s.columns, ", "))
 	}
 	values, err := s.columnOf(name)
 	if err != nil {
@@ -400,7 +401,8 @@ func (s *Store) Read(ctx context.Context, layer string, first, count int, timest
 }
 
 // readRows reads rows at the timesteps with these indices.
-func (s *Store) readRows(ctx context.Context, l *storedLayer, name string, first, count int, indices []int) ([]float32, error) {
+func (s *Store) readRows(ctx context.Context, l *storedLayer, name string, first, count int, indices []int) ([]float32,
+	error) {
 	fail := func(err error) ([]float32, error) { return nil, fmt.Errorf("%s: %s: %w", s.path, name, err) }
 	if first < 0 || count < 0 || first > s.rows-count {
 		return fail(fmt.Errorf("%w: stimuli %d to %d of %d", ErrRange, first, int64(first)+int64(count), s.rows))

@@ -175,7 +175,8 @@ func TestOpenRefusesMisuse(t *testing.T) {
 		assert.ErrorIs(t, err, ErrClosed)
 	})
 	dir := t.TempDir()
-	for name, content := range map[string]string{"x.npz": "", "x.nc": "\x89HDF\r\n\x1a\n", "x.npy": npyMagic, "x.txt": "features"} {
+	for name, content := range map[string]string{"x.npz": "", "x.nc": "\x89HDF\r\n\x1a\n", "x.npy": npyMagic,
+		"x.txt": "features"} {
 		path := filepath.Join(dir, name)
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 		_, err := Open(path)

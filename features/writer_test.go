@@ -102,16 +102,19 @@ func TestNoSpace(t *testing.T) {
 
 func TestRefusedLayouts(t *testing.T) {
 	change := map[string]func(*Layout){
-		"no rows":               func(l *Layout) { l.Rows = 0 },
-		"no arrays":             func(l *Layout) { l.Streamed = nil },
-		"same name":             func(l *Layout) { l.Streamed[1].Name = "conv9" },
-		"name leads out":        func(l *Layout) { l.Streamed[1].Name = "../x" },
-		"absolute name":         func(l *Layout) { l.Streamed[1].Name = "/x" },
-		"hidden name":           func(l *Layout) { l.Columns[1].Name = ".zattrs" },
-		"control character":     func(l *Layout) { l.Columns[1].Name = "a\nb" },
-		"empty name":            func(l *Layout) { l.Attributes[0].Name = "" },
-		"zero dimension":        func(l *Layout) { l.Streamed[0].RowShape[1] = 0 },
-		"overflow":              func(l *Layout) { l.Streamed[2].RowShape = []int{math.MaxInt, 7}; l.Streamed[2].Dimensions = nil },
+		"no rows":           func(l *Layout) { l.Rows = 0 },
+		"no arrays":         func(l *Layout) { l.Streamed = nil },
+		"same name":         func(l *Layout) { l.Streamed[1].Name = "conv9" },
+		"name leads out":    func(l *Layout) { l.Streamed[1].Name = "../x" },
+		"absolute name":     func(l *Layout) { l.Streamed[1].Name = "/x" },
+		"hidden name":       func(l *Layout) { l.Columns[1].Name = ".zattrs" },
+		"control character": func(l *Layout) { l.Columns[1].Name = "a\nb" },
+		"empty name":        func(l *Layout) { l.Attributes[0].Name = "" },
+		"zero dimension":    func(l *Layout) { l.Streamed[0].RowShape[1] = 0 },
+		"overflow": func(l *Layout) {
+			l.Streamed[2].RowShape = []int{math.MaxInt, 7}
+			l.Streamed[2].Dimensions = nil
+		},
 		"dimension names":       func(l *Layout) { l.Streamed[0].Dimensions = []string{"x"} },
 		"timesteps":             func(l *Layout) { l.Streamed[0].Layer.Timesteps = []int{1} },
 		"driven":                func(l *Layout) { l.Streamed[0].Layer.Driven = []bool{true} },
@@ -148,7 +151,8 @@ func TestRefusedLayouts(t *testing.T) {
 	assert.ErrorContains(t, err, "stimulus_id")
 	layout = sample(3)
 	layout.Streamed[0].DataType, layout.Streamed[1].DataType = Float16, Float16
-	for format, refused := range map[Format]bool{NPZ: false, NPYFolder: false, Zarr: false, HDF5: false, NetCDF: true, MATLAB: true} {
+	for format, refused := range map[Format]bool{NPZ: false, NPYFolder: false, Zarr: false, HDF5: false, NetCDF: true,
+		MATLAB: true} {
 		if writable(format) != nil {
 			continue
 		}

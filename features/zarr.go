@@ -71,17 +71,20 @@ func (b *zarrBuilder) addJSON(name string, value any) error {
 }
 
 func (b *zarrBuilder) addFile(name string, content []byte) {
-	b.store.files = append(b.store.files, plannedFile{name: name, size: int64(len(content)), sections: []section{bytesSection(0, content)}})
+	b.store.files = append(b.store.files, plannedFile{name: name, size: int64(len(content)),
+		sections: []section{bytesSection(0, content)}})
 }
 
 // array adds an array's metadata and returns its folder's name.
-func (b *zarrBuilder) array(name, dtype string, shape, chunks []int, filters []zarrFilter, dimensions []string, attributes map[string]any) (string, error) {
+func (b *zarrBuilder) array(name, dtype string, shape, chunks []int, filters []zarrFilter, dimensions []string,
+	attributes map[string]any) (string, error) {
 	name = zarrName(name)
 	if b.names[name] {
 		return "", fmt.Errorf("%w: two Zarr arrays would be called %q", ErrLayout, name)
 	}
 	b.names[name] = true
-	if err := b.addJSON(name+"/.zarray", zarrArray{Chunks: chunks, Compressor: b.codec, DType: dtype, Filters: filters, Order: "C", Shape: shape, Format: 2}); err != nil {
+	if err := b.addJSON(name+"/.zarray", zarrArray{Chunks: chunks, Compressor: b.codec, DType: dtype, Filters: filters,
+		Order: "C", Shape: shape, Format: 2}); err != nil {
 		return "", err
 	}
 	if attributes == nil {
@@ -98,7 +101,8 @@ func (b *zarrBuilder) array(name, dtype string, shape, chunks []int, filters []z
 func zarrName(name string) string { return strings.ReplaceAll(name, "/", "_") }
 
 // constant adds an array of known values as one chunk.
-func (b *zarrBuilder) constant(name string, shape []int, dimensions []string, values any, attributes map[string]any) error {
+func (b *zarrBuilder) constant(name string, shape []int, dimensions []string, values any,
+	attributes map[string]any) error {
 	_, d := valuesOf(values)
 	descr, width := d.descr(), 0
 	elements, ok := byteSize(shape, 1)
@@ -144,7 +148,8 @@ func (b *zarrBuilder) dimension(owner, name string, length int) string {
 }
 
 func (b *zarrBuilder) build(layout *Layout) error {
-	group := map[string]any{"model": layout.Model, "identifier": layout.Identifier, "stimulus_set_identifier": layout.StimulusSet}
+	group := map[string]any{"model": layout.Model, "identifier": layout.Identifier,
+		"stimulus_set_identifier": layout.StimulusSet}
 	for _, a := range layout.Attributes {
 		group[a.Name] = a.Value
 	}
@@ -189,7 +194,8 @@ func (b *zarrBuilder) build(layout *Layout) error {
 }
 
 // streamed adds the array of streamed array i; coordinates are those of the presentations.
-func (b *zarrBuilder) streamed(layout *Layout, i int, coordinates []string, shared bool, timeWritten map[string]bool) error {
+func (b *zarrBuilder) streamed(layout *Layout, i int, coordinates []string, shared bool,
+	timeWritten map[string]bool) error {
 	s := &layout.Streamed[i]
 	dimensions := []string{"presentation"}
 	own := append([]string{}, coordinates...)
@@ -244,7 +250,8 @@ func (b *zarrBuilder) streamed(layout *Layout, i int, coordinates []string, shar
 
 // timesteps adds what a layer's timesteps are, if no other layer has, and returns the name
 // of their dimension and those of the coordinates along it.
-func (b *zarrBuilder) timesteps(s *Streamed, shared bool, timeWritten map[string]bool) (time string, coordinates []string, err error) {
+func (b *zarrBuilder) timesteps(s *Streamed, shared bool, timeWritten map[string]bool) (time string,
+	coordinates []string, err error) {
 	prefix := ""
 	if !shared {
 		prefix = zarrName(s.Name) + "_"
@@ -316,7 +323,8 @@ func sharedTimesteps(layout *Layout) bool {
 
 func createZarr(path string, layout *Layout, options Options) (Writer, error) {
 	if options.Identity != nil || options.Resume {
-		return nil, fmt.Errorf("%s: %w: Zarr has no journal; package extraction goes on with interrupted stores", path, ErrLayout)
+		return nil, fmt.Errorf("%s: %w: Zarr has no journal; package extraction goes on with interrupted stores", path,
+			ErrLayout)
 	}
 	if err := layout.checkColumns(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -391,7 +399,8 @@ func openZarrStore(s *Store) error {
 			if err != nil {
 				return err
 			}
-			if err := s.addCompanion(name, array.info.DataType, array.info.Shape, &zarrRows{storedZarr: array, steps: 1}); err != nil {
+			if err := s.addCompanion(name, array.info.DataType, array.info.Shape,
+				&zarrRows{storedZarr: array, steps: 1}); err != nil {
 				return err
 			}
 		case len(d) == 1 && d[0] == "presentation" && name != "valid":

@@ -118,7 +118,8 @@ func (c *ZarrChunk) Rows() int { return c.end / c.array.region.rowElements }
 // error wraps ErrOrder where they do not fit the chunk.
 func (c *ZarrChunk) Append(values []float32) error {
 	if c.end+len(values) > c.size() {
-		return fmt.Errorf("%w: %d values after %d of %d rows of %d", ErrOrder, len(values), c.end, c.store.chunkRows, c.array.region.rowElements)
+		return fmt.Errorf("%w: %d values after %d of %d rows of %d", ErrOrder, len(values), c.end, c.store.chunkRows,
+			c.array.region.rowElements)
 	}
 	if c.end+len(values) > c.capacity {
 		c.grow(max(c.end+len(values), 2*c.capacity, firstChunkValues))
@@ -254,7 +255,8 @@ func openZarrArray(path string) (*storedZarr, error) {
 	a := &storedZarr{path: path, info: Info{Shape: m.Shape, Descr: m.DType}, chunkRows: m.Chunks[0], chunk: -1}
 	var err error
 	a.info.DataType, a.info.ElementSize, a.info.BigEndian, err = parseDescr(m.DType)
-	if err != nil || a.info.DataType == InvalidType || a.info.BigEndian || a.info.ElementSize < 1 || a.info.ElementSize > 4<<20 {
+	if err != nil || a.info.DataType == InvalidType || a.info.BigEndian || a.info.ElementSize < 1 ||
+		a.info.ElementSize > 4<<20 {
 		return nil, fail("type %q", m.DType)
 	}
 	chunkBytes := int64(a.info.ElementSize)
@@ -299,7 +301,8 @@ func (a *storedZarr) load(chunk int) error {
 	defer f.Close()
 	var in io.Reader = f
 	if a.zstd {
-		decoder, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zarrWindow))
+		decoder, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(zarrWindow))
 		if err != nil {
 			return err
 		}

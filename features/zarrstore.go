@@ -66,9 +66,11 @@ func NewZarrStore(layout *Layout, options Options) (*ZarrStore, error) {
 	}
 	z.chunkRows = min(z.chunkRows, layout.Rows)
 	if largest*int64(z.chunkRows) > math.MaxInt32 {
-		return nil, fmt.Errorf("%w: a chunk of %d presentations has %d bytes; readers take 2 GiB", ErrTooLarge, z.chunkRows, largest*int64(z.chunkRows))
+		return nil, fmt.Errorf("%w: a chunk of %d presentations has %d bytes; readers take 2 GiB", ErrTooLarge, z.chunkRows,
+			largest*int64(z.chunkRows))
 	}
-	b := zarrBuilder{store: z, codec: codec, metadata: map[string]any{}, names: map[string]bool{}, dimensions: map[string]int{"presentation": layout.Rows}}
+	b := zarrBuilder{store: z, codec: codec, metadata: map[string]any{}, names: map[string]bool{},
+		dimensions: map[string]int{"presentation": layout.Rows}}
 	return z, b.build(layout)
 }
 
@@ -176,7 +178,8 @@ func (b *zarrBuilder) column(c Column, rows int) error {
 	if c.Original != "" {
 		attributes = map[string]any{"original_name": c.Original}
 	}
-	column.folder, err = b.array(c.Name, descr, []int{rows}, []int{column.chunkRows}, nil, []string{"presentation"}, attributes)
+	column.folder, err = b.array(c.Name, descr, []int{rows}, []int{column.chunkRows}, nil, []string{"presentation"},
+		attributes)
 	if err != nil {
 		return err
 	}

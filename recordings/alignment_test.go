@@ -28,7 +28,8 @@ func TestSimilarityOverTime(t *testing.T) {
 		require.NoError(t, json.Unmarshal(text, &v))
 		return v
 	}
-	fits, err := compare.SimilarityOverTime(t.Context(), modelled(t), r, compare.AlignmentOptions{Subjects: r.NeuroidLabels("subject")})
+	fits, err := compare.SimilarityOverTime(t.Context(), modelled(t), r,
+		compare.AlignmentOptions{Subjects: r.NeuroidLabels("subject")})
 	require.NoError(t, err)
 	require.Len(t, fits.Scores, 5)
 	for _, s := range fits.Scores {
@@ -58,7 +59,8 @@ func TestSimilarityOverTime(t *testing.T) {
 		checked++
 	}
 	assert.Equal(t, 80, checked)
-	for alignment, name := range map[compare.Alignment]string{compare.UnbiasedCKA: "cka", compare.BiasedCKAlignment: "cka_biased"} {
+	for alignment, name := range map[compare.Alignment]string{compare.UnbiasedCKA: "cka",
+		compare.BiasedCKAlignment: "cka_biased"} {
 		fits, err := compare.SimilarityOverTime(t.Context(), modelled(t), r, compare.AlignmentOptions{Alignment: alignment})
 		require.NoError(t, err)
 		var want map[string]float64
@@ -121,7 +123,9 @@ func TestSolutionTimes(t *testing.T) {
 	assert.InDelta(t, golden.Score, score.Score, 1e-6)
 
 	path := filepath.Join(t.TempDir(), "x.csv")
-	require.NoError(t, os.WriteFile(path, []byte("decoder,stimulus_id,label,ost,i1\nsvm,a,x,100,1\nlogistic,a,x,90,1\nsvm,b,y,,2\nsvm,a,x,1,1\n"), 0o600))
+	require.NoError(t,
+		os.WriteFile(path,
+			[]byte("decoder,stimulus_id,label,ost,i1\nsvm,a,x,100,1\nlogistic,a,x,90,1\nsvm,b,y,,2\nsvm,a,x,1,1\n"), 0o600))
 	measured, repeated, err = recordings.ReadSolutionTimes(path, "decoder=svm")
 	require.NoError(t, err)
 	assert.Equal(t, 1, repeated)

@@ -54,7 +54,8 @@ func (a *Assembly) Read(start, count []int) ([]float64, error) {
 	}
 	for i := range start {
 		if start[i] < 0 || count[i] < 0 || start[i] > a.Shape[i]-count[i] {
-			return nil, fmt.Errorf("%s: %w: the part from %v of size %v is not within %v", a.Name, ErrFormat, start, count, a.Shape)
+			return nil, fmt.Errorf("%s: %w: the part from %v of size %v is not within %v", a.Name, ErrFormat, start, count,
+				a.Shape)
 		}
 	}
 	return a.values.read(start, count)

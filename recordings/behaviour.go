@@ -47,7 +47,9 @@ func openColumns(name string, where []string) (columns, error) {
 		p := a.axis(Presentation)
 		for i, axis := range a.Axes {
 			if i != p && len(c.keep[i]) != 1 {
-				return nil, fmt.Errorf("%s: %w: the axis %s has %d places, and one must be chosen by a condition on its coordinates", name, ErrSelection, axis, len(c.keep[i]))
+				return nil, fmt.Errorf(
+					"%s: %w: the axis %s has %d places, and one must be chosen by a condition on its coordinates", name, ErrSelection,
+					axis, len(c.keep[i]))
 			}
 			start[i] = c.keep[i][0]
 		}
@@ -108,7 +110,8 @@ func ReadTrials(name string, where ...string) ([]compare.Trial, error) {
 		return nil, err
 	}
 	var lists [4][]string
-	for i, names := range [][]string{{"stimulus_id", "image_id", "image"}, {"sample_obj", "sample", "truth"}, {"dist_obj", "distractor"}, {"choice"}} {
+	for i, names := range [][]string{{"stimulus_id", "image_id", "image"}, {"sample_obj", "sample", "truth"},
+		{"dist_obj", "distractor"}, {"choice"}} {
 		if lists[i], err = c.need(name, []string{"image", "sample", "distractor", "choice"}[i], names...); err != nil {
 			return nil, err
 		}
@@ -120,15 +123,16 @@ func ReadTrials(name string, where ...string) ([]compare.Trial, error) {
 			trials[i].Choice = ""
 		}
 		if t := trials[i]; t.Choice != "" && t.Choice != t.Sample && t.Choice != t.Distractor {
-			return nil, fmt.Errorf("%s: trial %d: %w: %q was chosen between %q and %q", name, i, ErrFormat, t.Choice, t.Sample, t.Distractor)
+			return nil, fmt.Errorf("%s: trial %d: %w: %q was chosen between %q and %q", name, i, ErrFormat, t.Choice, t.Sample,
+				t.Distractor)
 		}
 	}
 	return trials, nil
 }
 
 // ReadSolutionTimes reads object solution times in ms: stimulus_id, a label (truth, image_label,
-// object_name or label), ost and i1, of a table, or of BrainIO's netCDF, whose values are the times. Of an image that is there
-// twice the first is taken; their number is returned. The error wraps ErrFormat, ErrLayout or ErrSelection.
+// object_name or label), ost and i1, of a table, or of BrainIO's netCDF, whose values are the times. Of an image that
+// is there twice the first is taken; their number is returned. The error wraps ErrFormat, ErrLayout or ErrSelection.
 func ReadSolutionTimes(name string, where ...string) (times *compare.SolutionTimes, repeated int, err error) {
 	c, err := openColumns(name, where)
 	if err != nil {
@@ -228,7 +232,8 @@ func ReadClasses(name string) (map[string][]int, error) {
 	for i, text := range classes {
 		class, known := byID[text]
 		if n, err := strconv.Atoi(text); !known && (err != nil || n < 0 || n >= imagenet.Classes) {
-			return nil, fmt.Errorf("%s: %w: class %q is neither 0 … %d nor an id of WordNet's such as %s", name, ErrFormat, text, imagenet.Classes-1, imagenet.At(1).WordNetID)
+			return nil, fmt.Errorf("%s: %w: class %q is neither 0 … %d nor an id of WordNet's such as %s", name, ErrFormat, text,
+				imagenet.Classes-1, imagenet.At(1).WordNetID)
 		} else if !known {
 			class = n
 		}

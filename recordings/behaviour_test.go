@@ -60,7 +60,8 @@ func TestBehaviourOverTime(t *testing.T) {
 	trials, err := recordings.ReadTrials(data + "behaviour.csv")
 	require.NoError(t, err)
 	for _, kind := range []compare.Consistency{compare.I1, compare.I2n} {
-		scores, err := compare.BehaviourOverTime(t.Context(), m, trials, compare.BehaviourOptions{Consistencies: []compare.Consistency{kind}, Labels: labels})
+		scores, err := compare.BehaviourOverTime(t.Context(), m, trials,
+			compare.BehaviourOptions{Consistencies: []compare.Consistency{kind}, Labels: labels})
 		require.NoError(t, err)
 		var want struct{ Score, Ceiling float64 }
 		readBehaviour(t, string(kind), &want.Score, &want.Ceiling)
@@ -116,7 +117,8 @@ func TestBehaviourOfLogits(t *testing.T) {
 	trials, err := recordings.ReadTrials(data + "behaviour.csv")
 	require.NoError(t, err)
 	kinds := []compare.Consistency{compare.I1, compare.I1n, compare.I2, compare.I2n}
-	scores, err := compare.BehaviourOverTime(t.Context(), m, trials, compare.BehaviourOptions{Consistencies: kinds, Classes: of})
+	scores, err := compare.BehaviourOverTime(t.Context(), m, trials, compare.BehaviourOptions{Consistencies: kinds,
+		Classes: of})
 	require.NoError(t, err)
 	require.Len(t, scores, 4)
 	for i, kind := range kinds {
@@ -128,7 +130,8 @@ func TestBehaviourOfLogits(t *testing.T) {
 	}
 	assert.InDelta(t, 0.55, scores[0].Correct, 0.05)
 
-	for text, kind := range map[string]error{"class,label\n1000,dog\n": recordings.ErrFormat, "class,label\nn01440764,dog\n0,cat\n": recordings.ErrDuplicate, "class,name\n1,dog\n": recordings.ErrLayout} {
+	for text, kind := range map[string]error{"class,label\n1000,dog\n": recordings.ErrFormat,
+		"class,label\nn01440764,dog\n0,cat\n": recordings.ErrDuplicate, "class,name\n1,dog\n": recordings.ErrLayout} {
 		require.NoError(t, os.WriteFile(table, []byte(text), 0o666))
 		_, err := recordings.ReadClasses(table)
 		assert.ErrorIs(t, err, kind, text)

@@ -79,7 +79,8 @@ func TestOffsetsAreTriedTogether(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, both.Scores, 2)
 	for i, offset := range o.Offsets {
-		one, err := compare.FitOverTime(t.Context(), modelled(t), at90(t), compare.FitOptions{Mapping: o.Mapping, Offsets: []float64{offset}})
+		one, err := compare.FitOverTime(t.Context(), modelled(t), at90(t), compare.FitOptions{Mapping: o.Mapping,
+			Offsets: []float64{offset}})
 		require.NoError(t, err)
 		assert.Equal(t, offset, both.Scores[i].Offset)
 		assert.True(t, math.IsNaN(one.Scores[0].Offset))
@@ -93,7 +94,8 @@ func TestNormalisationsOfFits(t *testing.T) {
 	needHDF5(t)
 	splits := compare.Splits{Count: 2}
 	of := func(n compare.Normalisation) compare.TimeScore {
-		fits, err := compare.FitOverTime(t.Context(), modelled(t), at90(t), compare.FitOptions{Mapping: compare.Ridge{}, Splits: splits, Normalisation: n, Halvings: 2})
+		fits, err := compare.FitOverTime(t.Context(), modelled(t), at90(t), compare.FitOptions{Mapping: compare.Ridge{},
+			Splits: splits, Normalisation: n, Halvings: 2})
 		require.NoError(t, err)
 		return fits.Scores[0]
 	}
@@ -127,7 +129,8 @@ func TestNormalisationsOfFits(t *testing.T) {
 		var values, squares []float64
 		for _, split := range all {
 			for h := range 2 {
-				n, err := compare.NoiseCorrected(grams[0], trials, split, compare.Ridge{}, compare.HalveRepetitions(6, uint32(1234+h)))
+				n, err := compare.NoiseCorrected(grams[0], trials, split, compare.Ridge{},
+					compare.HalveRepetitions(6, uint32(1234+h)))
 				require.NoError(t, err)
 				if v := n.Corrected[j]; !math.IsNaN(v) {
 					values, squares = append(values, v), append(squares, v*v)
@@ -158,8 +161,10 @@ func TestBootstrapsOfFits(t *testing.T) {
 	needHDF5(t)
 	r := at90(t)
 	errors := map[compare.Resample]float64{}
-	for _, over := range []compare.Resample{compare.OverSplits, compare.OverNeuroids, compare.OverSubjects, compare.OverStimuli} {
-		fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{}, Bootstrap: []compare.Resample{over}, Subjects: r.NeuroidLabels("subject")})
+	for _, over := range []compare.Resample{compare.OverSplits, compare.OverNeuroids, compare.OverSubjects,
+		compare.OverStimuli} {
+		fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{},
+			Bootstrap: []compare.Resample{over}, Subjects: r.NeuroidLabels("subject")})
 		require.NoError(t, err)
 		s := fits.Scores[0].Score
 		errors[over] = s.Error
@@ -172,7 +177,8 @@ func TestBootstrapsOfFits(t *testing.T) {
 	// As large as the spread of correlations of some 80 stimuli, (1 − r²)/√n, makes a median of 24.
 	assert.InDelta(t, 0.017, errors[compare.OverStimuli], 0.012)
 	assert.InDelta(t, errors[compare.OverNeuroids], errors[compare.OverSubjects], 0.01)
-	_, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Bootstrap: []compare.Resample{compare.OverSubjects}})
+	_, err := compare.FitOverTime(t.Context(), modelled(t), r,
+		compare.FitOptions{Bootstrap: []compare.Resample{compare.OverSubjects}})
 	assert.ErrorIs(t, err, compare.ErrOptions)
 }
 
@@ -195,11 +201,13 @@ func TestMeasuresAndInference(t *testing.T) {
 		} `json:"rdm"`
 	}
 	readGolden(t, "brainscore.json", &golden)
-	fits, err := compare.SimilarityOverTime(t.Context(), f, r, compare.AlignmentOptions{Subjects: subjects, Matrix: true, Inference: &compare.InferenceOptions{}})
+	fits, err := compare.SimilarityOverTime(t.Context(), f, r, compare.AlignmentOptions{Subjects: subjects, Matrix: true,
+		Inference: &compare.InferenceOptions{}})
 	require.NoError(t, err)
 	at := slices.IndexFunc(fits.Scores, func(s compare.TimeScore) bool { return s.Features.Start == 90 })
 	s := fits.Scores[at]
-	want := []float64{golden.RDM.Subjects["Chabo"], golden.RDM.Subjects["Magneto"], golden.RDM.Subjects["Nano"], golden.RDM.Subjects["Tito"]}
+	want := []float64{golden.RDM.Subjects["Chabo"], golden.RDM.Subjects["Magneto"], golden.RDM.Subjects["Nano"],
+		golden.RDM.Subjects["Tito"]}
 	for i, v := range s.Inference.Subjects {
 		assert.InDelta(t, want[i], v, 1e-9)
 	}
@@ -208,11 +216,13 @@ func TestMeasuresAndInference(t *testing.T) {
 	assert.Less(t, s.Inference.AgainstZero, 0.01)
 	assert.Len(t, fits.Differences, 16*15/2)
 	for _, kind := range []compare.BootstrapKind{compare.BootstrapStimuli, compare.BootstrapDual} {
-		fits, err := compare.SimilarityOverTime(t.Context(), f, r, compare.AlignmentOptions{Subjects: subjects, Inference: &compare.InferenceOptions{Bootstrap: kind, Samples: 20}})
+		fits, err := compare.SimilarityOverTime(t.Context(), f, r, compare.AlignmentOptions{Subjects: subjects,
+			Inference: &compare.InferenceOptions{Bootstrap: kind, Samples: 20}})
 		require.NoError(t, err)
 		assert.Positive(t, fits.Scores[0].Score.Error)
 	}
-	_, err = compare.SimilarityOverTime(t.Context(), f, r, compare.AlignmentOptions{Inference: &compare.InferenceOptions{}})
+	_, err = compare.SimilarityOverTime(t.Context(), f, r,
+		compare.AlignmentOptions{Inference: &compare.InferenceOptions{}})
 	assert.ErrorIs(t, err, compare.ErrData, "no subjects")
 }
 
@@ -223,8 +233,9 @@ func TestTimeOfResponsesWithoutTime(t *testing.T) {
 	for i := range 40 {
 		ids = append(ids, fmt.Sprint("stimulus", i))
 	}
-	a, err := recordings.Open(data+"neural_kar.h5", recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition"}, FirstBin: 70, BinWidth: 100,
-		Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", Values: ids}}})
+	a, err := recordings.Open(data+"neural_kar.h5",
+		recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition"}, FirstBin: 70, BinWidth: 100,
+			Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", Values: ids}}})
 	require.NoError(t, err)
 	defer a.Close()
 	r, err := recordings.Select(a, recordings.Selection{})

@@ -16,7 +16,8 @@ import (
 
 // ComputedFeatures are features of which only the shape is known until they are first asked for: then
 // open makes them. identity is equal only for equal ones. Closing them closes what open returned.
-func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity string, open func() (*FeatureFile, error)) (*FeatureFile, error) {
+func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity string,
+	open func() (*FeatureFile, error)) (*FeatureFile, error) {
 	var made *FeatureFile
 	f := &FeatureFile{stimuli: stimuli, layers: layers, identity: identity}
 	f.rows = func(layer, stimulus int, bins []int) (_ []float32, err error) {
@@ -25,7 +26,8 @@ func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity 
 				return nil, err
 			}
 			f.provenance = made.provenance
-			if !slices.Equal(made.stimuli, stimuli) || !slices.EqualFunc(made.layers, layers, func(a, b compare.FeatureLayer) bool { return a.Name == b.Name && a.Size == b.Size }) {
+			if !slices.Equal(made.stimuli, stimuli) || !slices.EqualFunc(made.layers, layers,
+				func(a, b compare.FeatureLayer) bool { return a.Name == b.Name && a.Size == b.Size }) {
 				return nil, fmt.Errorf("%w: the features are not those that were to be computed", ErrFormat)
 			}
 		}
@@ -40,8 +42,8 @@ func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity 
 	return f, f.check("features")
 }
 
-// MemoryFeatures keeps features in memory: the rows that an extraction writes, which then are features to compare. It is
-// a features.Writer.
+// MemoryFeatures keeps features in memory: the rows that an extraction writes, which then are features to compare. It
+// is a features.Writer.
 type MemoryFeatures struct {
 	layout *features.Layout
 	arrays [][]float32
@@ -68,7 +70,8 @@ func NewMemoryFeatures(layout *features.Layout) *MemoryFeatures {
 func (m *MemoryFeatures) WriteRows(array, firstRow int, data []float32) error {
 	a := m.arrays[array]
 	if row := cap(a) / m.layout.Rows; len(a) != firstRow*row || len(a)+len(data) > cap(a) {
-		return fmt.Errorf("%w: %d values from row %d on, after %d of %d", features.ErrOrder, len(data), firstRow, len(a), cap(a))
+		return fmt.Errorf("%w: %d values from row %d on, after %d of %d", features.ErrOrder, len(data), firstRow, len(a),
+			cap(a))
 	}
 	m.arrays[array] = append(a, data...)
 	return nil
@@ -123,7 +126,8 @@ func LayersOf(layout *features.Layout) (layers []compare.FeatureLayer) {
 		if s.Layer == nil {
 			continue
 		}
-		l := compare.FeatureLayer{Name: s.Name, Bins: compare.TimestepBins(s.Layer.Timesteps...), Driven: s.Layer.Driven, Size: 1}
+		l := compare.FeatureLayer{Name: s.Name, Bins: compare.TimestepBins(s.Layer.Timesteps...), Driven: s.Layer.Driven,
+			Size: 1}
 		for _, n := range s.RowShape[1:] {
 			l.Size *= n
 		}

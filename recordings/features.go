@@ -85,7 +85,9 @@ func (f *FeatureFile) Close() error { return f.close() }
 func OpenFeatures(name string) (*FeatureFile, error) {
 	f, err := openFeatures(name)
 	const readAtOnce = 1 << 18 // features of all stimuli
-	if err == nil && slices.ContainsFunc(f.layers, func(l compare.FeatureLayer) bool { return l.Size*len(f.stimuli) >= readAtOnce }) {
+	if err == nil && slices.ContainsFunc(f.layers, func(l compare.FeatureLayer) bool {
+		return l.Size*len(f.stimuli) >= readAtOnce
+	}) {
 		f.identity = stateOf(name)
 	}
 	return f, err
@@ -97,7 +99,8 @@ func openGrams(name string) (*FeatureFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &FeatureFile{stimuli: grams.Stimuli(), layers: grams.Layers(), grams: grams, provenance: grams.About(), close: func() error { return nil }}
+	f := &FeatureFile{stimuli: grams.Stimuli(), layers: grams.Layers(), grams: grams, provenance: grams.About(),
+		close: func() error { return nil }}
 	f.rows = func(layer, stimulus int, _ []int) ([]float32, error) { return grams.Row(layer, stimulus) }
 	return f, f.check(name)
 }
@@ -139,7 +142,8 @@ func openFeatures(name string) (*FeatureFile, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w: no layer with timesteps in it", name, ErrFormat), store.Close())
 	}
 	for _, l := range layers {
-		f.layers = append(f.layers, compare.FeatureLayer{Name: l.Name, Bins: compare.TimestepBins(l.Timesteps...), Driven: l.Driven, Size: l.Units()})
+		f.layers = append(f.layers, compare.FeatureLayer{Name: l.Name, Bins: compare.TimestepBins(l.Timesteps...),
+			Driven: l.Driven, Size: l.Units()})
 	}
 	f.rows = func(layer, stimulus int, bins []int) ([]float32, error) {
 		var timesteps []int
@@ -202,7 +206,8 @@ func openFeatureAssembly(name string) (*FeatureFile, error) {
 func featuresOf(a *Assembly) (*FeatureFile, error) {
 	p, q, t := a.axis(Presentation), a.axis(Neuroid), a.axis(TimeBin)
 	if p < 0 || q < 0 || len(a.Axes) > 3 || len(a.Axes) == 3 && t < 0 {
-		return nil, fmt.Errorf("%s: %w: features must be %s × %s, perhaps × %s, and these are %s", a.Name, ErrLayout, Presentation, Neuroid, TimeBin, strings.Join(a.Axes, " × "))
+		return nil, fmt.Errorf("%s: %w: features must be %s × %s, perhaps × %s, and these are %s", a.Name, ErrLayout,
+			Presentation, Neuroid, TimeBin, strings.Join(a.Axes, " × "))
 	}
 	ids := a.Coordinate(stimulusIDs...)
 	if ids == nil || ids.Axis != Presentation {

@@ -20,10 +20,13 @@ func writeFeatures(t testing.TB, path string, format features.Format) {
 	for step := range shape[2] {
 		timesteps = append(timesteps, step)
 	}
-	layout := &features.Layout{Rows: shape[0], Columns: []features.Column{{Name: map[bool]string{true: "stimulus_id", false: "stimuli"}[format == features.NetCDF], Values: ids}}}
+	layout := &features.Layout{Rows: shape[0],
+		Columns: []features.Column{{Name: map[bool]string{true: "stimulus_id", false: "stimuli"}[format == features.NetCDF],
+			Values: ids}}}
 	for _, name := range []string{"conv9", "conv10"} {
 		layout.Streamed = append(layout.Streamed, features.Streamed{
-			Name: name, DataType: features.Float32, RowShape: []int{shape[2], shape[1]}, Dimensions: []string{"timestep", name + "_unit"}, Layer: &features.Layer{Timesteps: timesteps},
+			Name: name, DataType: features.Float32, RowShape: []int{shape[2], shape[1]}, Dimensions: []string{"timestep", name +
+				"_unit"}, Layer: &features.Layer{Timesteps: timesteps},
 		})
 	}
 	w, err := features.Create(path, format, layout, features.Options{})
@@ -52,7 +55,8 @@ func TestOwnOutputs(t *testing.T) {
 	r := selected(t, open(t, "neural.nc", recordings.Layout{}), recordings.Selection{})
 	want, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Stratify: "object_name"})
 	require.NoError(t, err)
-	for format, name := range map[features.Format]string{features.NPZ: "f.npz", features.Zarr: "f.zarr", features.NetCDF: "f.nc"} {
+	for format, name := range map[features.Format]string{features.NPZ: "f.npz", features.Zarr: "f.zarr",
+		features.NetCDF: "f.nc"} {
 		path := filepath.Join(t.TempDir(), name)
 		writeFeatures(t, path, format)
 		f, err := recordings.OpenFeatures(path)

@@ -17,7 +17,8 @@ func layoutOf(t testing.TB, m *made, array, axes string) recordings.Layout {
 	l := recordings.Layout{Array: array, Axes: strings.Split(axes, ",")}
 	l.Coordinates = []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", Values: m.stimuli[:40]}}
 	if strings.Contains(axes, "neuroid") {
-		l.Coordinates = append(l.Coordinates, recordings.CoordinateFrom{Name: "neuroid_id", Axis: "neuroid", Values: m.neuroids})
+		l.Coordinates = append(l.Coordinates, recordings.CoordinateFrom{Name: "neuroid_id", Axis: "neuroid",
+			Values: m.neuroids})
 	}
 	return l
 }
@@ -25,7 +26,8 @@ func layoutOf(t testing.TB, m *made, array, axes string) recordings.Layout {
 func TestHDF5(t *testing.T) {
 	needHDF5(t)
 	m := madeData(t)
-	m.check(t, selected(t, open(t, "neural_kar.h5", layoutOf(t, m, "all", "neuroid,repetition,stimulus")), recordings.Selection{}), 2, 1)
+	m.check(t, selected(t, open(t, "neural_kar.h5", layoutOf(t, m, "all", "neuroid,repetition,stimulus")),
+		recordings.Selection{}), 2, 1)
 	// Images × repetitions of one neuroid.
 	r := selected(t, open(t, "neural_kar.h5", layoutOf(t, m, "rates", "stimulus,repetition")), recordings.Selection{})
 	assert.Len(t, r.Repetitions(), 6)
@@ -55,7 +57,8 @@ func TestMATLAB73(t *testing.T) {
 func TestMATLAB5(t *testing.T) {
 	m := madeData(t)
 	l := layoutOf(t, m, "rates", "stimulus,repetition,neuroid")
-	l.Coordinates = []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", From: "stimulus_id"}, {Name: "neuroid_id", Axis: "neuroid", From: "site"}}
+	l.Coordinates = []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", From: "stimulus_id"},
+		{Name: "neuroid_id", Axis: "neuroid", From: "site"}}
 	a := open(t, "neural_v5.mat", l)
 	assert.Equal(t, []int{40, 6, 24}, a.Shape)
 	r := selected(t, a, recordings.Selection{})
@@ -70,12 +73,15 @@ func FuzzMATLAB5(f *testing.F) {
 	whole, err := os.ReadFile(data + "neural_v5.mat")
 	require.NoError(f, err)
 	f.Add(whole[:2000])
-	matrix := append(append([]byte{}, whole[:128]...), 14, 0, 0, 0, 56, 0, 0, 0, 6, 0, 0, 0, 8, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 'x', 0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	matrix := append(append([]byte{}, whole[:128]...), 14, 0, 0, 0, 56, 0, 0, 0, 6, 0, 0, 0, 8, 0, 0, 0, 6, 0, 0, 0, 0, 0,
+		0, 0, 5, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 'x', 0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0,
+		0, 0, 0)
 	f.Add(matrix)
 	f.Fuzz(func(t *testing.T, content []byte) {
 		path := filepath.Join(t.TempDir(), "x.mat")
 		require.NoError(t, os.WriteFile(path, content, 0o600))
-		l := recordings.Layout{Array: "x", Axes: []string{"stimulus", "repetition"}, Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", From: "x"}}}
+		l := recordings.Layout{Array: "x", Axes: []string{"stimulus", "repetition"},
+			Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", From: "x"}}}
 		a, err := recordings.Open(path, l)
 		if err != nil {
 			return
@@ -94,8 +100,10 @@ func TestNumPy(t *testing.T) {
 	m.check(t, selected(t, open(t, "psth_images_repetitions_bins_channels.npy", l), recordings.Selection{}), 0, 5)
 
 	m.float32 = false
-	l = recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid", "time_bin"}, FirstBin: 70, BinWidth: 10}
-	for _, text := range []string{"stimulus_id@stimulus=stimulus_id", "object_name@stimulus=object_name", "neuroid_id@neuroid=neuroid_id"} {
+	l = recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid", "time_bin"}, FirstBin: 70,
+		BinWidth: 10}
+	for _, text := range []string{"stimulus_id@stimulus=stimulus_id", "object_name@stimulus=object_name",
+		"neuroid_id@neuroid=neuroid_id"} {
 		c, err := recordings.ParseCoordinate(text)
 		require.NoError(t, err)
 		l.Coordinates = append(l.Coordinates, c)
@@ -104,12 +112,14 @@ func TestNumPy(t *testing.T) {
 	m.check(t, selected(t, open(t, "data.npz", l), recordings.Selection{From: &from, To: &to}), 1, 2)
 
 	for name, l := range map[string]recordings.Layout{
-		"no axes":             {Array: "rates"},
-		"too few axes":        {Array: "rates", Axes: []string{"stimulus", "neuroid"}},
-		"no such array":       {Array: "nothing", Axes: []string{"stimulus"}},
-		"an axis twice":       {Array: "rates", Axes: []string{"stimulus", "neuroid", "neuroid", "time_bin"}},
-		"coordinate too long": {Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid", "time_bin"}, Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "neuroid", From: "stimulus_id"}}},
-		"no such file":        {Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid", "time_bin"}, Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", From: "nowhere.csv:x"}}},
+		"no axes":       {Array: "rates"},
+		"too few axes":  {Array: "rates", Axes: []string{"stimulus", "neuroid"}},
+		"no such array": {Array: "nothing", Axes: []string{"stimulus"}},
+		"an axis twice": {Array: "rates", Axes: []string{"stimulus", "neuroid", "neuroid", "time_bin"}},
+		"coordinate too long": {Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid", "time_bin"},
+			Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "neuroid", From: "stimulus_id"}}},
+		"no such file": {Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid", "time_bin"},
+			Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "stimulus", From: "nowhere.csv:x"}}},
 	} {
 		_, err := recordings.Open(data+"data.npz", l)
 		if name == "no such array" {
@@ -119,7 +129,10 @@ func TestNumPy(t *testing.T) {
 		}
 	}
 	// Without ids, stimuli cannot be matched.
-	_, err := recordings.Select(open(t, "data.npz", recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid", "time_bin"}}), recordings.Selection{})
+	_,
+		err := recordings.Select(
+		open(t, "data.npz", recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid",
+			"time_bin"}}), recordings.Selection{})
 	assert.ErrorIs(t, err, recordings.ErrLayout)
 }
 
@@ -146,8 +159,12 @@ func TestLongTable(t *testing.T) {
 	}
 	// Other names of columns, other separators, missing values, and a coordinate of neuroids.
 	path := filepath.Join(t.TempDir(), "x.tsv")
-	require.NoError(t, os.WriteFile(path, []byte("picture\tchannel\tdepth\thertz\nb\t1\t0.5\t3\na\t1\t0.5\t\na\t2\t0.7\t4\nb\t2\t0.7\t5\n"), 0o600))
-	l := recordings.Layout{Array: "hertz", Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "presentation", From: "picture"}, {Name: "neuroid_id", Axis: "neuroid", From: "channel"}}}
+	require.NoError(t,
+		os.WriteFile(path, []byte("picture\tchannel\tdepth\thertz\nb\t1\t0.5\t3\na\t1\t0.5\t\na\t2\t0.7\t4\nb\t2\t0.7\t5\n"),
+			0o600))
+	l := recordings.Layout{Array: "hertz",
+		Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: "presentation", From: "picture"},
+			{Name: "neuroid_id", Axis: "neuroid", From: "channel"}}}
 	a, err := recordings.Open(path, l)
 	require.NoError(t, err)
 	assert.Equal(t, "neuroid", a.Coordinate("depth").Axis)
@@ -163,10 +180,14 @@ func TestUnusableFiles(t *testing.T) {
 	needHDF5(t)
 	whole, err := os.ReadFile(data + "neural_old.nc")
 	require.NoError(t, err)
-	for name, content := range map[string][]byte{"empty.nc": nil, "text.nc": []byte("hello"), "cut.nc": whole[:len(whole)/2], "classic.nc": []byte("CDF\x02\x00\x00\x00\x00"), "a.npy": []byte("\x93NUMPY\x01\x00"), "a.npz": []byte("PK\x03\x04")} {
+	for name, content := range map[string][]byte{"empty.nc": nil, "text.nc": []byte("hello"),
+		"cut.nc": whole[:len(whole)/2], "classic.nc": []byte("CDF\x02\x00\x00\x00\x00"), "a.npy": []byte("\x93NUMPY\x01\x00"),
+		"a.npz": []byte("PK\x03\x04")} {
 		path := filepath.Join(t.TempDir(), name)
 		require.NoError(t, os.WriteFile(path, content, 0o600))
-		_, err := recordings.Open(path, recordings.Layout{Array: map[bool]string{true: "", false: "x"}[strings.HasSuffix(name, ".nc")]})
+		_,
+			err := recordings.Open(path,
+			recordings.Layout{Array: map[bool]string{true: "", false: "x"}[strings.HasSuffix(name, ".nc")]})
 		assert.Error(t, err, name)
 		if strings.HasSuffix(name, ".nc") {
 			assert.ErrorIs(t, err, recordings.ErrFormat, name)

@@ -21,7 +21,9 @@ func FuzzArrays(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte, array string) {
 		path := filepath.Join(t.TempDir(), "x.npy")
 		require.NoError(t, os.WriteFile(path, content, 0o600))
-		a, err := recordings.Open(path, recordings.Layout{Array: array, Axes: []string{"stimulus", "repetition", "time_bin", "neuroid"}, FirstBin: 70, BinWidth: 10})
+		a,
+			err := recordings.Open(path, recordings.Layout{Array: array, Axes: []string{"stimulus", "repetition", "time_bin",
+			"neuroid"}, FirstBin: 70, BinWidth: 10})
 		if err != nil {
 			return
 		}

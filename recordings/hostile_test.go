@@ -55,8 +55,9 @@ func readAll(path string) {
 	case ".h5":
 		layout = recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition"}}
 	case ".mat":
-		layout = recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid"}, Coordinates: []recordings.CoordinateFrom{
-			{Name: "stimulus_id", Axis: "stimulus", From: "stimulus_id"}}}
+		layout = recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid"},
+			Coordinates: []recordings.CoordinateFrom{
+				{Name: "stimulus_id", Axis: "stimulus", From: "stimulus_id"}}}
 	}
 	if a, err := recordings.Open(path, layout); err == nil {
 		if r, err := recordings.Select(a, recordings.Selection{}); err == nil {
@@ -87,7 +88,8 @@ func TestHostileHDF5(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("TFCONVRNN_HOSTILE_WAYS")); err == nil {
 		ways = n
 	}
-	for _, name := range []string{"neural.nc", "neural_old.nc", "features.nc", "ost_target.nc", "behaviour.nc", "neural_kar.h5", "neural_v73_like.mat"} {
+	for _, name := range []string{"neural.nc", "neural_old.nc", "features.nc", "ost_target.nc", "behaviour.nc",
+		"neural_kar.h5", "neural_v73_like.mat"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for first := 0; first < ways; {

@@ -18,8 +18,8 @@ const (
 // nwbAxes are those of the rates.
 var nwbAxes = []string{Neuroid, Stimulus, Repetition, TimeBin}
 
-// nwbLayout completes the layout of a file that has such rates, if they are asked for or nothing else is; notes say with
-// what.
+// nwbLayout completes the layout of a file that has such rates, if they are asked for or nothing else is; notes say
+// with what.
 func nwbLayout(name string, layout Layout) (_ Layout, notes []string, err error) {
 	if layout.Array != "" && layout.Array != nwbRates || len(layout.Axes) > 0 && !slices.Equal(layout.Axes, nwbAxes) {
 		return layout, nil, nil
@@ -61,7 +61,8 @@ func nwbLayout(name string, layout Layout) (_ Layout, notes []string, err error)
 		return layout, nil, fmt.Errorf("%s: %w: %s of %s is %v", name, ErrFormat, nwbWidth, path, numbers[0])
 	}
 	layout.BinWidth, layout.FirstBin = numbers[0], numbers[1]
-	return layout, append(notes, fmt.Sprintf("time bins of %g ms from %g ms on, as %s says", numbers[0], numbers[1], path)), nil
+	return layout, append(notes, fmt.Sprintf("time bins of %g ms from %g ms on, as %s says", numbers[0], numbers[1],
+		path)), nil
 }
 
 // nwbFind looks for the object that tells the bins, and returns its path, or "".

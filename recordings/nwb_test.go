@@ -22,7 +22,8 @@ func TestNWB(t *testing.T) {
 	require.NoError(t, err)
 	rates, err := array.Float64s(0, 3)
 	require.NoError(t, err)
-	layout := recordings.Layout{Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: recordings.Stimulus, Values: []string{"a", "b", "c", "d"}}}}
+	layout := recordings.Layout{Coordinates: []recordings.CoordinateFrom{{Name: "stimulus_id", Axis: recordings.Stimulus,
+		Values: []string{"a", "b", "c", "d"}}}}
 	for _, bins := range []struct{ first, width float64 }{{-20, 0}, {30, 5}} {
 		layout.BinWidth = bins.width
 		if bins.width > 0 {
@@ -34,7 +35,8 @@ func TestNWB(t *testing.T) {
 		width := bins.width
 		if bins.width == 0 {
 			width = 10
-			assert.Contains(t, r.Notes[1], "time bins of 10 ms from -20 ms on, as /processing/ecephys/BinnedAlignedSpikesToStimulus says")
+			assert.Contains(t, r.Notes[1],
+				"time bins of 10 ms from -20 ms on, as /processing/ecephys/BinnedAlignedSpikesToStimulus says")
 		}
 		assert.Contains(t, r.Notes[0], "/scratch/psth_pipeline_format is read as [neuroid stimulus repetition time_bin]")
 		for i, b := range r.Bins() {

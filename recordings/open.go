@@ -118,7 +118,8 @@ type arrays interface {
 // openArrays opens a file whose layout is given.
 func openArrays(name string, layout Layout, open func(string) (arrays, error)) (_ *Assembly, err error) {
 	if len(layout.Axes) == 0 {
-		return nil, fmt.Errorf("%s: %w: name the axes of the array, such as stimulus,repetition,neuroid,time_bin", name, ErrLayout)
+		return nil, fmt.Errorf("%s: %w: name the axes of the array, such as stimulus,repetition,neuroid,time_bin", name,
+			ErrLayout)
 	}
 	file, err := open(name)
 	if err != nil {
@@ -135,7 +136,8 @@ func openArrays(name string, layout Layout, open func(string) (arrays, error)) (
 	}
 	a := &Assembly{Name: name, Axes: slices.Clone(layout.Axes), Shape: shape, values: values}
 	if len(a.Axes) != len(a.Shape) {
-		return nil, fmt.Errorf("%s: %w: %d axes are named, and the array's shape is %v", name, ErrLayout, len(a.Axes), a.Shape)
+		return nil, fmt.Errorf("%s: %w: %d axes are named, and the array's shape is %v", name, ErrLayout, len(a.Axes),
+			a.Shape)
 	}
 	if err := a.addCoordinates(layout, file); err != nil {
 		return nil, err
@@ -165,9 +167,11 @@ func (a *Assembly) addCoordinates(layout Layout, file arrays) error {
 		if a.Coordinate("time_bin_start") != nil {
 			return fmt.Errorf("%s: %w: it tells its time bins itself", a.Name, ErrLayout)
 		}
-		starts, ends := Coordinate{Name: "time_bin_start", Axis: TimeBin, Kind: Float}, Coordinate{Name: "time_bin_end", Axis: TimeBin, Kind: Float}
+		starts, ends := Coordinate{Name: "time_bin_start", Axis: TimeBin, Kind: Float},
+			Coordinate{Name: "time_bin_end", Axis: TimeBin, Kind: Float}
 		for i := range a.Shape[at] {
-			b := compare.Bin{Start: layout.FirstBin + float64(i)*layout.BinWidth, End: layout.FirstBin + float64(i+1)*layout.BinWidth}
+			b := compare.Bin{Start: layout.FirstBin + float64(i)*layout.BinWidth,
+				End: layout.FirstBin + float64(i+1)*layout.BinWidth}
 			starts.Numbers, ends.Numbers = append(starts.Numbers, b.Start), append(ends.Numbers, b.End)
 		}
 		a.Coordinates = append(a.Coordinates, starts, ends)

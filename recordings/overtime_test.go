@@ -64,7 +64,8 @@ func TestFitOverTime(t *testing.T) {
 		mapping   compare.Mapping
 		tolerance float64
 	}{{"pls", nil, 1e-7}, {"ridge", compare.Ridge{}, 5e-5}} {
-		fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: c.mapping, Stratify: "object_name"})
+		fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: c.mapping,
+			Stratify: "object_name"})
 		require.NoError(t, err)
 		require.Len(t, fits.Scores, 5)
 		assert.Empty(t, fits.Notes)
@@ -89,7 +90,8 @@ func TestFitOverTime(t *testing.T) {
 func TestNotDriven(t *testing.T) {
 	needHDF5(t)
 	r := selected(t, open(t, "neural.nc", recordings.Layout{}), recordings.Selection{})
-	fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{}, Offsets: []float64{50}})
+	fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{},
+		Offsets: []float64{50}})
 	require.NoError(t, err)
 	for i, s := range fits.Scores {
 		assert.Equal(t, s.Bin.Start-50, s.Features.Start)
@@ -101,10 +103,12 @@ func TestNotDriven(t *testing.T) {
 			assert.Greater(t, s.Score.Center, 0.3)
 		}
 	}
-	fits, err = compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{}, Offsets: []float64{100}})
+	fits, err = compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{},
+		Offsets: []float64{100}})
 	assert.ErrorIs(t, err, compare.ErrData)
 	assert.Contains(t, fits.Scores[0].Reason, "no features of that time")
-	fits, err = compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{}, Matrix: true})
+	fits, err = compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{},
+		Matrix: true})
 	require.NoError(t, err)
 	assert.Len(t, fits.Scores, 100)
 }
@@ -129,7 +133,8 @@ func TestMissingPolicies(t *testing.T) {
 	} {
 		var want goldenScore
 		require.NoError(t, json.Unmarshal(golden[c.name], &want))
-		fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: c.mapping, Stratify: "object_name", Missing: c.missing, Shared: true})
+		fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: c.mapping,
+			Stratify: "object_name", Missing: c.missing, Shared: true})
 		require.NoError(t, err, c.name)
 		s := fits.Scores[0]
 		assert.InDelta(t, want.Center, s.Score.Center, c.tolerance, c.name)
@@ -137,7 +142,8 @@ func TestMissingPolicies(t *testing.T) {
 		assert.Equal(t, []string{"Tito_L_P_11"}, s.Undefined)
 		assert.Contains(t, fits.Notes[0], "left out")
 	}
-	fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{}, Stratify: "object_name", Missing: compare.PerNeuroid})
+	fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{},
+		Stratify: "object_name", Missing: compare.PerNeuroid})
 	require.NoError(t, err)
 	assert.Equal(t, 120, fits.Scores[0].Stimuli)
 	assert.Len(t, fits.Scores[0].NeuroidIDs, 23)

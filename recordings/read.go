@@ -181,7 +181,8 @@ func (r *Recording) plan(bins []int) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{r: r, axes: axes, start: slices.Clone(r.others), count: slices.Repeat([]int{1}, len(r.a.Shape)), neuroid: r.a.axis(Neuroid), bin: r.a.axis(TimeBin)}
+	p := &plan{r: r, axes: axes, start: slices.Clone(r.others), count: slices.Repeat([]int{1}, len(r.a.Shape)),
+		neuroid: r.a.axis(Neuroid), bin: r.a.axis(TimeBin)}
 	span := func(axis int, places []int) {
 		if axis >= 0 {
 			p.start[axis] = slices.Min(places)

@@ -120,7 +120,8 @@ func (r *Recording) bad(kind error, format string, args ...any) error {
 // Select takes from an assembly what a selection names, and sorts out its rows. The
 // assembly stays open as long as the recording is used.
 func Select(a *Assembly, s Selection) (*Recording, error) {
-	r := &Recording{a: a, average: s.AverageTime, Notes: slices.Clone(a.Notes), labels: map[string][]string{}, along: map[string][]string{}}
+	r := &Recording{a: a, average: s.AverageTime, Notes: slices.Clone(a.Notes), labels: map[string][]string{},
+		along: map[string][]string{}}
 	c := everything(a)
 	if _, err := a.rowAxes(); err != nil {
 		return nil, err
@@ -137,7 +138,8 @@ func Select(a *Assembly, s Selection) (*Recording, error) {
 		case Presentation, Stimulus, Repetition, Neuroid, TimeBin:
 		default:
 			if len(c.keep[i]) != 1 {
-				return nil, r.bad(ErrSelection, "the axis %s has %d places, and one must be chosen by a condition on its coordinates", axis, len(c.keep[i]))
+				return nil, r.bad(ErrSelection,
+					"the axis %s has %d places, and one must be chosen by a condition on its coordinates", axis, len(c.keep[i]))
 			}
 			r.others[i] = c.keep[i][0]
 		}
@@ -258,7 +260,8 @@ func (a *Assembly) rowAxes() ([]int, error) {
 	case presentation < 0 && stimulus >= 0:
 		return []int{stimulus, repetition}, nil
 	}
-	return nil, fmt.Errorf("%s: %w: the axes %q; there must be %s, or %s and perhaps %s", a.Name, ErrLayout, a.Axes, Presentation, Stimulus, Repetition)
+	return nil, fmt.Errorf("%s: %w: the axes %q; there must be %s, or %s and perhaps %s", a.Name, ErrLayout, a.Axes,
+		Presentation, Stimulus, Repetition)
 }
 
 // sortRows groups the rows by stimulus and repetition.
@@ -282,11 +285,13 @@ func (r *Recording) sortRows(c *chosen, s Selection) error {
 		coordinate := &r.a.Coordinates[i]
 		switch {
 		case slices.Contains(s.Ignore, coordinate.Name):
-		case (coordinate.Name == "repetition" || coordinate.Name == "repetition_id") && (coordinate.Axis == main || coordinate.Axis == Repetition):
+		case (coordinate.Name == "repetition" || coordinate.Name == "repetition_id") &&
+			(coordinate.Axis == main || coordinate.Axis == Repetition):
 			repetition = coordinate
 		case coordinate.Axis != main:
 		case coordinate.hasNaN():
-			r.Notes = append(r.Notes, fmt.Sprintf("the coordinate %s has NaN, and does not tell presentations apart", coordinate.Name))
+			r.Notes = append(r.Notes, fmt.Sprintf("the coordinate %s has NaN, and does not tell presentations apart",
+				coordinate.Name))
 		default:
 			grouping = append(grouping, coordinate)
 		}
@@ -304,7 +309,8 @@ func (r *Recording) sortRows(c *chosen, s Selection) error {
 
 // groups returns the first row of each group of rows that have the same coordinates, sorted,
 // and the group of each row.
-func (r *Recording) groups(rows []int, grouping []*Coordinate, ids *Coordinate) (groups []int, of map[int]int, err error) {
+func (r *Recording) groups(rows []int, grouping []*Coordinate, ids *Coordinate) (groups []int, of map[int]int,
+	err error) {
 	sorted := slices.Clone(rows)
 	order := byTuple(grouping)
 	slices.SortStableFunc(sorted, order)
@@ -325,7 +331,9 @@ func (r *Recording) groups(rows []int, grouping []*Coordinate, ids *Coordinate) 
 					differ = append(differ, c.Name)
 				}
 			}
-			return nil, nil, r.bad(ErrDuplicate, "presentations of stimulus %s differ in %s; choose some of them, or ignore the coordinate", id, strings.Join(differ, ", "))
+			return nil, nil, r.bad(ErrDuplicate,
+				"presentations of stimulus %s differ in %s; choose some of them, or ignore the coordinate", id,
+				strings.Join(differ, ", "))
 		}
 		seen[id] = at
 	}
@@ -339,7 +347,8 @@ func (r *Recording) number(c *chosen, axes []int, of map[int]int, repetition *Co
 		second = c.keep[axes[1]]
 	}
 	if repetition == nil && len(axes) == 1 && len(of) > len(r.stimuli) {
-		r.Notes = append(r.Notes, "the presentations of each stimulus are numbered in the order of the file: there is no coordinate repetition")
+		r.Notes = append(r.Notes,
+			"the presentations of each stimulus are numbered in the order of the file: there is no coordinate repetition")
 	}
 	numbers := map[int]int{} // of presentations of each stimulus so far
 	var list []int           // places along the repetition coordinate, or numbers
@@ -375,7 +384,9 @@ func (r *Recording) number(c *chosen, axes []int, of map[int]int, repetition *Co
 		r.rows[i].repetition = k
 		place := [2]int{r.rows[i].stimulus, k}
 		if taken[place] {
-			return r.bad(ErrDuplicate, "stimulus %s has several presentations of repetition %s; ignore the coordinate %s to number them", r.stimuli[place[0]], name(at), repetition.Name)
+			return r.bad(ErrDuplicate,
+				"stimulus %s has several presentations of repetition %s; ignore the coordinate %s to number them",
+				r.stimuli[place[0]], name(at), repetition.Name)
 		}
 		taken[place] = true
 	}
@@ -383,7 +394,8 @@ func (r *Recording) number(c *chosen, axes []int, of map[int]int, repetition *Co
 		r.repetitions = append(r.repetitions, name(at))
 	}
 	if missing := len(r.stimuli)*len(r.repetitions) - len(r.rows); missing > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%d of %d repetitions of stimuli are missing", missing, len(r.stimuli)*len(r.repetitions)))
+		r.Notes = append(r.Notes, fmt.Sprintf("%d of %d repetitions of stimuli are missing", missing,
+			len(r.stimuli)*len(r.repetitions)))
 	}
 	return nil
 }

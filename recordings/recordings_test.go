@@ -73,7 +73,8 @@ type made struct {
 }
 
 func madeData(t testing.TB) *made {
-	m := &made{position: map[string]int{}, stimuli: texts(t, "stimulus_id"), neuroids: texts(t, "neuroid_id"), objects: texts(t, "object_name")}
+	m := &made{position: map[string]int{}, stimuli: texts(t, "stimulus_id"), neuroids: texts(t, "neuroid_id"),
+		objects: texts(t, "object_name")}
 	m.rates, _ = doubles(t, "data.npz", "rates")
 	for i, id := range m.stimuli {
 		m.position[id] = i
@@ -126,7 +127,8 @@ func TestBrainIO(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &golden))
 	assert.Equal(t, golden.Average.Stimuli, r.Stimuli())
 	assert.Equal(t, golden.Average.Neuroids, r.Neuroids())
-	assert.Equal(t, []compare.Bin{{Start: 70, End: 80}, {Start: 80, End: 90}, {Start: 90, End: 100}, {Start: 100, End: 110}, {Start: 110, End: 120}}, r.Bins())
+	assert.Equal(t, []compare.Bin{{Start: 70, End: 80}, {Start: 80, End: 90}, {Start: 90, End: 100},
+		{Start: 100, End: 110}, {Start: 110, End: 120}}, r.Bins())
 	assert.Equal(t, []string{"0", "1", "2", "3", "4", "5"}, r.Repetitions())
 	assert.Empty(t, r.Dropped)
 	assert.Empty(t, r.Notes)
@@ -186,7 +188,8 @@ func TestSelection(t *testing.T) {
 	needHDF5(t)
 	a := open(t, "neural.nc", recordings.Layout{})
 	from, to := 80.0, 110.0
-	r := selected(t, a, recordings.Selection{Subjects: []string{"Nano", "Tito"}, From: &from, To: &to, Where: []string{"variation>=3", "repetition!=2"}})
+	r := selected(t, a, recordings.Selection{Subjects: []string{"Nano", "Tito"}, From: &from, To: &to,
+		Where: []string{"variation>=3", "repetition!=2"}})
 	assert.Len(t, r.Neuroids(), 12)
 	assert.Equal(t, []compare.Bin{{Start: 80, End: 90}, {Start: 90, End: 100}, {Start: 100, End: 110}}, r.Bins())
 	assert.Equal(t, []string{"0", "1", "3", "4", "5"}, r.Repetitions())
@@ -203,8 +206,10 @@ func TestSelection(t *testing.T) {
 	assert.InDelta(t, (m.at(id, 1, 2, 1)+m.at(id, 1, 2, 2)+m.at(id, 1, 2, 3))/3, trials[5][1][2], 1e-12)
 
 	for _, s := range []recordings.Selection{
-		{Regions: []string{"V1"}}, {Subjects: []string{"nobody"}}, {Reliability: ">0.4"}, {Where: []string{"nonsense"}}, {Where: []string{"nothing=1"}},
-		{Where: []string{"region>3"}}, {Where: []string{"variation=x"}}, {Where: []string{"variation>100"}}, {From: &to, To: &from}, {Stimulus: "neuroid_id"},
+		{Regions: []string{"V1"}}, {Subjects: []string{"nobody"}}, {Reliability: ">0.4"}, {Where: []string{"nonsense"}},
+		{Where: []string{"nothing=1"}},
+		{Where: []string{"region>3"}}, {Where: []string{"variation=x"}}, {Where: []string{"variation>100"}},
+		{From: &to, To: &from}, {Stimulus: "neuroid_id"},
 	} {
 		_, err := recordings.Select(a, s)
 		assert.Error(t, err, "%+v", s)

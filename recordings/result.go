@@ -53,8 +53,9 @@ func Describe(ctx context.Context, result *compare.Result, f *FeatureFile, r *Re
 }
 
 // WriteResult writes a result to a file, whose name says how: .csv a row for each score;
-// .json all of it; .nc and .zarr a dataset for xarray, with score, error, ceiling, ceiled, raw scores, ridge parameters and
-// counts along layer, time_bin, split and neuroid. It appears whole or not at all. Errors are features.WriteDataset's.
+// .json all of it; .nc and .zarr a dataset for xarray, with score, error, ceiling, ceiled, raw scores, ridge parameters
+// and counts along layer, time_bin, split and neuroid. It appears whole or not at all. Errors are
+// features.WriteDataset's.
 func WriteResult(name string, result *compare.Result) error {
 	var out bytes.Buffer
 	switch strings.ToLower(filepath.Ext(name)) {

@@ -28,7 +28,8 @@ func fitted(t *testing.T, o compare.FitOptions) *compare.Result {
 	fits, err := compare.FitOverTime(t.Context(), f, r, o)
 	require.NoError(t, err)
 	seed := int64(1)
-	result := &compare.Result{Analysis: "fit", Metric: "ridge", Splits: "3 splits", Seed: &seed, Features: data + "features.nc", Data: data + "neural.nc", Software: "test"}
+	result := &compare.Result{Analysis: "fit", Metric: "ridge", Splits: "3 splits", Seed: &seed, Features: data +
+		"features.nc", Data: data + "neural.nc", Software: "test"}
 	r.Said(result)
 	result.Add(fits, !o.Matrix)
 	require.NoError(t, recordings.Describe(t.Context(), result, f, r))
@@ -59,7 +60,8 @@ func TestResultsAreReadAgain(t *testing.T) {
 	require.NoError(t, os.Mkdir(other, 0o777))
 	require.NoError(t, os.WriteFile(filepath.Join(other, "mine"), nil, 0o666))
 	assert.Error(t, recordings.WriteResult(other, result), "a folder that is no store is kept")
-	for _, name := range []string{data + "behaviour.json", data + "features.nc", data + "behaviour.csv", other, filepath.Join(dir, "none.nc")} {
+	for _, name := range []string{data + "behaviour.json", data + "features.nc", data + "behaviour.csv", other,
+		filepath.Join(dir, "none.nc")} {
 		_, err := recordings.ReadResult(name)
 		assert.Error(t, err, name)
 	}
@@ -82,7 +84,8 @@ func TestXarrayReadsResults(t *testing.T) {
 		options   compare.FitOptions
 		undefined int
 	}{
-		"same times": {}, "not driven": {compare.FitOptions{Offsets: []float64{50}}, 2}, "all times": {compare.FitOptions{Matrix: true}, 20},
+		"same times": {}, "not driven": {compare.FitOptions{Offsets: []float64{50}}, 2},
+		"all times": {compare.FitOptions{Matrix: true}, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			result, dir := fitted(t, c.options), t.TempDir()
@@ -90,7 +93,8 @@ func TestXarrayReadsResults(t *testing.T) {
 				require.NoError(t, recordings.WriteResult(filepath.Join(dir, "result"+format), result))
 			}
 			for _, python := range pythons {
-				out, err := exec.Command(python, filepath.Join("testdata", "read_result.py"), dir, strconv.Itoa(c.undefined)).CombinedOutput()
+				out, err := exec.Command(python, filepath.Join("testdata", "read_result.py"), dir,
+					strconv.Itoa(c.undefined)).CombinedOutput()
 				require.NoError(t, err, "%s: %s", python, out)
 				assert.Contains(t, string(out), "all the same")
 			}

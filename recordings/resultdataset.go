@@ -96,7 +96,8 @@ func (r *resultArrays) oneToOne(result *compare.Result) bool {
 	seen := map[[3]string]bool{}
 	for i := range result.Scores {
 		s := &result.Scores[i]
-		key := [3]string{s.Region, s.Layer + "\x00" + s.OtherLayer + "\x00" + s.Consistency, bin(s.TimeBinStart, s.TimeBinEnd)}
+		key := [3]string{s.Region, s.Layer + "\x00" + s.OtherLayer + "\x00" + s.Consistency,
+			bin(s.TimeBinStart, s.TimeBinEnd)}
 		if seen[key] {
 			return false
 		}
@@ -196,18 +197,23 @@ func (r *resultArrays) coordinates() {
 	for _, a := range r.axes {
 		switch a.name {
 		case "region", "consistency", "layer", "other_layer":
-			r.add(features.Variable{Name: a.name, Dimensions: []string{a.name}, Shape: []int{len(a.places)}, Values: a.places, Coordinate: true})
+			r.add(features.Variable{Name: a.name, Dimensions: []string{a.name}, Shape: []int{len(a.places)}, Values: a.places,
+				Coordinate: true})
 		case "offset":
 			r.edges(a, "offset_ms", func(s *compare.ResultScore) *compare.Number { return s.Offset })
 		case "time_bin":
 			r.edges(a, "time_bin_start", func(s *compare.ResultScore) *compare.Number { return s.TimeBinStart })
 			r.edges(a, "time_bin_end", func(s *compare.ResultScore) *compare.Number { return s.TimeBinEnd })
 		case "feature_bin":
-			r.edges(a, "feature_bin_start", func(s *compare.ResultScore) *compare.Number { start, _ := featureBin(s); return start })
+			r.edges(a, "feature_bin_start", func(s *compare.ResultScore) *compare.Number {
+				start, _ := featureBin(s)
+				return start
+			})
 			r.edges(a, "feature_bin_end", func(s *compare.ResultScore) *compare.Number { _, end := featureBin(s); return end })
 		}
 	}
-	r.add(features.Variable{Name: "neuroid_id", Dimensions: []string{"neuroid"}, Shape: []int{len(r.neuroids)}, Values: r.neuroids, Coordinate: true})
+	r.add(features.Variable{Name: "neuroid_id", Dimensions: []string{"neuroid"}, Shape: []int{len(r.neuroids)},
+		Values: r.neuroids, Coordinate: true})
 	for _, c := range r.result.NeuroidCoordinates {
 		if c.Name == "neuroid_id" || c.Name == "neuroid" {
 			continue
@@ -216,7 +222,8 @@ func (r *resultArrays) coordinates() {
 		for slices.ContainsFunc(r.d.Variables, func(v features.Variable) bool { return v.Name == name }) {
 			name = "neuroid_" + name
 		}
-		v := features.Variable{Name: name, Dimensions: []string{"neuroid"}, Shape: []int{max(len(c.Texts), len(c.Numbers))}, Coordinate: true, Values: c.Texts}
+		v := features.Variable{Name: name, Dimensions: []string{"neuroid"}, Shape: []int{max(len(c.Texts), len(c.Numbers))},
+			Coordinate: true, Values: c.Texts}
 		if len(c.Numbers) > 0 {
 			v.Values = plainNumbers(c.Numbers)
 		}
@@ -249,7 +256,8 @@ func (r *resultArrays) edges(a axis, name string, value func(s *compare.ResultSc
 			values[a.at(s)] = float64(*v)
 		}
 	}
-	r.add(features.Variable{Name: name, Dimensions: []string{a.name}, Shape: []int{len(values)}, Values: values, Coordinate: true}, "units", "ms")
+	r.add(features.Variable{Name: name, Dimensions: []string{a.name}, Shape: []int{len(values)}, Values: values,
+		Coordinate: true}, "units", "ms")
 }
 
 // dataset is a result as arrays.
@@ -264,8 +272,12 @@ func dataset(result *compare.Result) (*features.Dataset, error) {
 	r.numbers("lower_ceiling", "lower ceiling", func(s *score) *compare.Number { return s.LowerCeiling })
 	r.numbers("ceiled", "normalised score", func(s *score) *compare.Number { return &s.Ceiled })
 	r.numbers("solved", "part of the images that are solved", func(s *score) *compare.Number { return s.Solved })
-	r.numbers("correct", "part of the images whose object a readout finds", func(s *score) *compare.Number { return s.Correct })
-	r.numbers("score_not_nested", "score of a choice on the same stimuli", func(s *score) *compare.Number { return s.NotNested })
+	r.numbers("correct", "part of the images whose object a readout finds", func(s *score) *compare.Number {
+		return s.Correct
+	})
+	r.numbers("score_not_nested", "score of a choice on the same stimuli", func(s *score) *compare.Number {
+		return s.NotNested
+	})
 	r.texts("chosen", "in how many splits the layer and time were chosen", func(s *score) string { return s.Chosen })
 	for _, v := range []struct {
 		name, about string
@@ -273,8 +285,10 @@ func dataset(result *compare.Result) (*features.Dataset, error) {
 	}{
 		{"low", "lower end of the 95 % interval", func(i *compare.ResultInference) *compare.Number { return &i.Low }},
 		{"high", "upper end of the 95 % interval", func(i *compare.ResultInference) *compare.Number { return &i.High }},
-		{"p_against_zero", "one-sided probability, not corrected for several tests", func(i *compare.ResultInference) *compare.Number { return &i.AgainstZero }},
-		{"p_against_lower_ceiling", "two-sided probability, not corrected for several tests", func(i *compare.ResultInference) *compare.Number { return &i.AgainstCeiling }},
+		{"p_against_zero", "one-sided probability, not corrected for several tests",
+			func(i *compare.ResultInference) *compare.Number { return &i.AgainstZero }},
+		{"p_against_lower_ceiling", "two-sided probability, not corrected for several tests",
+			func(i *compare.ResultInference) *compare.Number { return &i.AgainstCeiling }},
 	} {
 		r.numbers(v.name, v.about, func(s *score) *compare.Number {
 			if s.Inference == nil {
@@ -284,16 +298,23 @@ func dataset(result *compare.Result) (*features.Dataset, error) {
 		})
 	}
 	if names, _ := r.dimensions(); !slices.Contains(names, "feature_bin") {
-		r.numbers("feature_bin_start", "start of the features' time in ms, where it is another", func(s *score) *compare.Number { return s.FeatureBinStart })
-		r.numbers("feature_bin_end", "end of the features' time in ms, where it is another", func(s *score) *compare.Number { return s.FeatureBinEnd })
+		r.numbers("feature_bin_start", "start of the features' time in ms, where it is another",
+			func(s *score) *compare.Number { return s.FeatureBinStart })
+		r.numbers("feature_bin_end", "end of the features' time in ms, where it is another", func(s *score) *compare.Number {
+			return s.FeatureBinEnd
+		})
 	}
-	r.texts("normalisation", "how ceiled is made of score r and ceiling ρ", func(s *score) string { return s.Normalisation })
+	r.texts("normalisation", "how ceiled is made of score r and ceiling ρ", func(s *score) string {
+		return s.Normalisation
+	})
 	r.texts("reason", "why there is no score", func(s *score) string { return s.Reason })
 	r.counts("neuroids", "neuroids with a score and a ceiling", func(s *score) int { return s.Neuroids })
 	r.counts("stimuli", "stimuli that were compared", func(s *score) int { return s.Stimuli })
 	r.counts("undefined_splits", "splits without a score", func(s *score) int { return s.UndefinedSplits })
 	r.raw("raw", "score of each split and neuroid", "split", func(s *score) [][]compare.Number { return s.Raw })
-	r.raw("raw_ceiling", "ceiling of each halving and neuroid", "halving", func(s *score) [][]compare.Number { return s.RawCeiling })
+	r.raw("raw_ceiling", "ceiling of each halving and neuroid", "halving", func(s *score) [][]compare.Number {
+		return s.RawCeiling
+	})
 	r.raw("alpha", "ridge parameter of each split", "split", func(s *score) [][]compare.Number { return s.Alphas })
 	return r.d, r.attributes()
 }
@@ -316,9 +337,12 @@ func (r *resultArrays) attributes() error {
 		seed = strconv.FormatInt(*result.Seed, 10)
 	}
 	about := []features.Attribute{
-		{Name: "analysis", Value: result.Analysis}, {Name: "metric", Value: result.Metric}, {Name: "splits", Value: result.Splits}, {Name: "seed", Value: seed},
-		{Name: "features", Value: result.Features}, {Name: "features_provenance", Value: string(result.FeaturesProvenance)}, {Name: "features_sha256", Value: result.FeaturesSHA256},
-		{Name: "data", Value: result.Data}, {Name: "data_sha256", Value: result.DataSHA256}, {Name: "software", Value: result.Software},
+		{Name: "analysis", Value: result.Analysis}, {Name: "metric", Value: result.Metric},
+		{Name: "splits", Value: result.Splits}, {Name: "seed", Value: seed},
+		{Name: "features", Value: result.Features}, {Name: "features_provenance", Value: string(result.FeaturesProvenance)},
+		{Name: "features_sha256", Value: result.FeaturesSHA256},
+		{Name: "data", Value: result.Data}, {Name: "data_sha256", Value: result.DataSHA256},
+		{Name: "software", Value: result.Software},
 	}
 	for _, texts := range []struct {
 		name   string

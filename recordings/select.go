@@ -68,7 +68,8 @@ func (a *Assembly) keeper(expression string, standard []string) (c *Coordinate, 
 			}
 		}
 		if len(found) != 1 {
-			return nil, nil, bad("%q does not name a coordinate, and %d of %s are there", expression, len(found), strings.Join(standard, ", "))
+			return nil, nil, bad("%q does not name a coordinate, and %d of %s are there", expression, len(found),
+				strings.Join(standard, ", "))
 		}
 		name = found[0]
 	}
@@ -160,7 +161,8 @@ func (c *chosen) only(axis, why string, keep func(i int) bool) error {
 var (
 	stimulusIDs   = []string{"stimulus_id", "image_id"}
 	subjectNames  = []string{"subject", "animal", "monkey", "subject_id"}
-	reliabilities = []string{"reliability", "internal_consistency", "split_half_reliability", "consistency", "noise_ceiling", "ncsnr", "nc"}
+	reliabilities = []string{"reliability", "internal_consistency", "split_half_reliability", "consistency",
+		"noise_ceiling", "ncsnr", "nc"}
 )
 
 // apply keeps what a selection names.
@@ -171,13 +173,15 @@ func (c *chosen) apply(s Selection) error {
 		}
 		coordinate := c.a.Coordinate(names...)
 		if coordinate == nil {
-			return fmt.Errorf("%s: %w: it does not tell the %s: no coordinate %s", c.a.Name, ErrSelection, what, strings.Join(names, ", "))
+			return fmt.Errorf("%s: %w: it does not tell the %s: no coordinate %s", c.a.Name, ErrSelection, what,
+				strings.Join(names, ", "))
 		}
 		all := coordinate.Strings()
 		for _, v := range values {
 			if !slices.Contains(all, v) {
 				slices.Sort(all)
-				return fmt.Errorf("%s: %w: no %s %q; there are %s", c.a.Name, ErrSelection, what, v, strings.Join(slices.Compact(all), ", "))
+				return fmt.Errorf("%s: %w: no %s %q; there are %s", c.a.Name, ErrSelection, what, v,
+					strings.Join(slices.Compact(all), ", "))
 			}
 		}
 		return c.only(coordinate.Axis, fmt.Sprintf("%s not %s", what, strings.Join(values, ", ")),
@@ -220,7 +224,9 @@ func (c *chosen) within(s Selection, bins []compare.Bin) error {
 	if s.To != nil {
 		to = *s.To
 	}
-	return c.only(TimeBin, fmt.Sprintf("not within %g-%g ms", from, to), func(i int) bool { return bins[i].Start >= from && bins[i].End <= to })
+	return c.only(TimeBin, fmt.Sprintf("not within %g-%g ms", from, to), func(i int) bool {
+		return bins[i].Start >= from && bins[i].End <= to
+	})
 }
 
 // timeBins are those of the file, nil if it has none or does not tell.

@@ -64,7 +64,8 @@ func (l *longTable) sortColumns(layout Layout) (err error) {
 			}
 		}
 		if len(there) != 1 {
-			return fmt.Errorf("%s: %w: which column holds the responses? There are %s", l.name, ErrLayout, strings.Join(l.header, ", "))
+			return fmt.Errorf("%s: %w: which column holds the responses? There are %s", l.name, ErrLayout,
+				strings.Join(l.header, ", "))
 		}
 		value = there[0]
 	}
@@ -76,11 +77,13 @@ func (l *longTable) sortColumns(layout Layout) (err error) {
 			return err
 		}
 		if c.Axis != Presentation && c.Axis != Neuroid && c.Axis != TimeBin {
-			return fmt.Errorf("%s: %w: columns of a long table are along %s, %s or %s, not %s", l.name, ErrLayout, Presentation, Neuroid, TimeBin, c.Axis)
+			return fmt.Errorf("%s: %w: columns of a long table are along %s, %s or %s, not %s", l.name, ErrLayout, Presentation,
+				Neuroid, TimeBin, c.Axis)
 		}
 		l.renamed[c.From], l.axes[c.From] = c.Name, c.Axis
 	}
-	known := map[string]string{"neuroid_id": Neuroid, "region": Neuroid, "time_bin_start": TimeBin, "time_bin_end": TimeBin, "time_bin_stop": TimeBin, "repetition": Presentation, "repetition_id": Presentation}
+	known := map[string]string{"neuroid_id": Neuroid, "region": Neuroid, "time_bin_start": TimeBin,
+		"time_bin_end": TimeBin, "time_bin_stop": TimeBin, "repetition": Presentation, "repetition_id": Presentation}
 	for _, name := range subjectNames {
 		known[name] = Neuroid
 	}
@@ -158,14 +161,16 @@ func (l *longTable) assembly() (*Assembly, error) {
 	shape := []int{len(l.presentations.first), len(l.neuroids.first), len(l.times.first)}
 	const most = mostTable / 8
 	if shape[0] > most/shape[1] || shape[0]*shape[1] > most/shape[2] {
-		return nil, fmt.Errorf("%s: %w: %d × %d × %d values of a table are more than are read", l.name, ErrFormat, shape[0], shape[1], shape[2])
+		return nil, fmt.Errorf("%s: %w: %d × %d × %d values of a table are more than are read", l.name, ErrFormat, shape[0],
+			shape[1], shape[2])
 	}
 	values := slices.Repeat([]float64{math.NaN()}, shape[0]*shape[1]*shape[2])
 	filled := make([]bool, len(values))
 	for i, text := range l.values {
 		place := (l.atPresentation[i]*shape[1]+l.atNeuroid[i])*shape[2] + l.at[i]
 		if filled[place] {
-			return nil, fmt.Errorf("%s: row %d: %w of the same stimulus, repetition, neuroid and time", l.name, i+2, ErrDuplicate)
+			return nil, fmt.Errorf("%s: row %d: %w of the same stimulus, repetition, neuroid and time", l.name, i+2,
+				ErrDuplicate)
 		}
 		filled[place] = true
 		if text == "" || strings.EqualFold(text, "nan") || text == "NA" {
@@ -177,7 +182,8 @@ func (l *longTable) assembly() (*Assembly, error) {
 		}
 		values[place] = v
 	}
-	a := &Assembly{Name: l.name, Axes: []string{Presentation, Neuroid, TimeBin}, Shape: shape, values: &inMemory{shape, values}}
+	a := &Assembly{Name: l.name, Axes: []string{Presentation, Neuroid, TimeBin}, Shape: shape,
+		values: &inMemory{shape, values}}
 	for _, k := range []keys{l.presentations, l.neuroids, l.times} {
 		for _, column := range k.columns {
 			all, err := l.column(column)

@@ -151,7 +151,8 @@ func (m *Model) Layer(name string) (Layer, error) {
 		}
 		names = append(names, l.Name)
 	}
-	return Layer{}, fmt.Errorf("%w %q in %s; did you mean %s? (all: %s)", ErrUnknownLayer, name, m.Name, nearest(name, names), strings.Join(names, ", "))
+	return Layer{}, fmt.Errorf("%w %q in %s; did you mean %s? (all: %s)", ErrUnknownLayer, name, m.Name,
+		nearest(name, names), strings.Join(names, ", "))
 }
 
 // AreaLayers returns the layers that match a brain area: V4, pIT, cIT, aIT, or
@@ -161,14 +162,16 @@ func (m *Model) AreaLayers(area string) ([]string, error) {
 	var layers []string
 	for _, a := range m.Areas {
 		for _, part := range strings.Split(a.Name, "/") {
-			if strings.EqualFold(part, area) || strings.EqualFold(a.Name, area) || (strings.EqualFold(area, "IT") && strings.HasSuffix(part, "IT")) {
+			if strings.EqualFold(part, area) || strings.EqualFold(a.Name, area) ||
+				(strings.EqualFold(area, "IT") && strings.HasSuffix(part, "IT")) {
 				layers = append(layers, a.Layers...)
 				break
 			}
 		}
 	}
 	if layers == nil {
-		return nil, fmt.Errorf("%w for the area %q; the areas are V4, pIT, cIT, aIT and IT (pIT, cIT and aIT)", ErrUnknownLayer, area)
+		return nil, fmt.Errorf("%w for the area %q; the areas are V4, pIT, cIT, aIT and IT (pIT, cIT and aIT)",
+			ErrUnknownLayer, area)
 	}
 	return layers, nil
 }

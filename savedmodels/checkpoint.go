@@ -40,7 +40,8 @@ type TensorInfo struct {
 // the checksum of every tensor is compared; progress, if not nil, is then called with the bytes
 // read so far and in all. Errors wrap convert.ErrNotFound or convert.ErrCorrupt, or come from
 // the file system or ctx.
-func InspectCheckpoint(ctx context.Context, name string, verify bool, progress func(done, total int64)) (*CheckpointInfo, error) {
+func InspectCheckpoint(ctx context.Context, name string, verify bool, progress func(done, total int64)) (
+	*CheckpointInfo, error) {
 	prefix := strings.TrimSuffix(name, ".index")
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		prefix = filepath.Join(name, CheckpointName)
@@ -53,7 +54,8 @@ func InspectCheckpoint(ctx context.Context, name string, verify bool, progress f
 	c := &CheckpointInfo{Prefix: prefix, Models: []string{}, Tensors: []TensorInfo{}}
 	for _, e := range reader.Entries() {
 		c.Bytes += e.Size
-		c.Tensors = append(c.Tensors, TensorInfo{e.Name, strings.ToLower(strings.TrimPrefix(e.DataType.String(), "DT_")), e.Shape, e.Size, e.Slices})
+		c.Tensors = append(c.Tensors, TensorInfo{e.Name, strings.ToLower(strings.TrimPrefix(e.DataType.String(), "DT_")),
+			e.Shape, e.Size, e.Slices})
 	}
 	if verify {
 		if err := reader.VerifyAll(ctx, progress); err != nil {
@@ -74,7 +76,8 @@ func InspectCheckpoint(ctx context.Context, name string, verify bool, progress f
 // <dir>/<model>/model.ckpt.*, laid out like the published ones, and returns its prefix. One that
 // is there is replaced only if replace is set; else the error wraps convert.ErrExists. Progress,
 // if not nil, is called with the number of parameters written so far and in all.
-func SeedCheckpoint(ctx context.Context, model string, seed uint64, dir string, replace bool, progress func(done, total int64)) (string, error) {
+func SeedCheckpoint(ctx context.Context, model string, seed uint64, dir string, replace bool,
+	progress func(done, total int64)) (string, error) {
 	if _, err := Lookup(model); err != nil {
 		return "", err
 	}

@@ -444,7 +444,9 @@ func (d *download) intact(ctx context.Context, model string, result *Downloaded)
 	if _, err := os.Stat(prefix + ".index"); err != nil {
 		return false, nil
 	}
-	hashes, size, err := verifyCheckpoint(ctx, model, filepath.Dir(prefix), func(done, total int64) { d.report(model, StageVerify, done, total) })
+	hashes, size, err := verifyCheckpoint(ctx, model, filepath.Dir(prefix), func(done, total int64) {
+		d.report(model, StageVerify, done, total)
+	})
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return false, cause

@@ -300,7 +300,8 @@ func TestLockFile(t *testing.T) {
 	assert.Contains(t, string(after), results[0].SHA256[dataName])
 	assert.Equal(t, 2, strings.Count(string(after), "\n"))
 
-	for _, bad := range []string{"x", "00  a", strings.Repeat("0", 64) + " a", strings.Repeat("0", 64) + "  a\n" + strings.Repeat("1", 64) + "  a"} {
+	for _, bad := range []string{"x", "00  a", strings.Repeat("0", 64) + " a", strings.Repeat("0", 64) + "  a\n" +
+		strings.Repeat("1", 64) + "  a"} {
 		require.NoError(t, os.WriteFile(lock, []byte(bad), 0o644))
 		_, err = q.download(t)
 		assert.ErrorContains(t, err, "line", bad)
@@ -406,16 +407,18 @@ func TestSecretsOfAddresses(t *testing.T) {
 	results, err := place.store.Download(t.Context(), place.options)
 	require.NoError(t, err)
 	assert.NotContains(t, fmt.Sprintf("%+v", results), "hunter2")
-	require.NoError(t, filepath.WalkDir(filepath.Dir(place.checkpoints), func(path string, entry os.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
+	require.NoError(t, filepath.WalkDir(filepath.Dir(place.checkpoints),
+		func(path string, entry os.DirEntry, err error) error {
+			if err != nil || !entry.Type().IsRegular() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			assert.False(t, bytes.Contains(data, []byte("hunter2")), path)
 			return err
-		}
-		data, err := os.ReadFile(path)
-		assert.False(t, bytes.Contains(data, []byte("hunter2")), path)
-		return err
-	}))
+		}))
 	for _, from := range []string{
-		secret + "/nothing-here", "ftp://user:hunter2@example.org/x", "https://user:hunter2%zz@example.org", "user:hunter2@example.org:/x",
+		secret + "/nothing-here", "ftp://user:hunter2@example.org/x", "https://user:hunter2%zz@example.org",
+		"user:hunter2@example.org:/x",
 		"http://hunter2@unknown.invalid",
 	} {
 		other := newPlace(t, from, one)
@@ -439,7 +442,8 @@ func TestProxy(t *testing.T) {
 	}))
 	defer proxy.Close()
 	root := t.TempDir()
-	command := startChild(t, "http://weights.invalid", root, []string{one}, "HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "NO_PROXY=", "no_proxy=")
+	command := startChild(t, "http://weights.invalid", root, []string{one}, "HTTP_PROXY="+proxy.URL, "http_proxy="+
+		proxy.URL, "NO_PROXY=", "no_proxy=")
 	require.NoError(t, command.Wait())
 	assert.GreaterOrEqual(t, seen.Load(), int32(2))
 }

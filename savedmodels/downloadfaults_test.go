@@ -74,12 +74,14 @@ func TestFaults(t *testing.T) {
 		notes   int
 		partial bool // whether something may be left to go on with
 	}{
-		{name: "drops the first ten connections at random bytes", fault: func(s *checkpointserver.Server) checkpointserver.Fault {
-			return onData(10, s.Drop(func() int { return 512<<10 + random.IntN(1<<20) }))
-		}},
-		{name: "drops all connections", want: ErrDownload, message: "EOF", partial: true, fault: func(s *checkpointserver.Server) checkpointserver.Fault {
-			return onData(forever, s.Drop(func() int { return random.IntN(1 << 10) }))
-		}},
+		{name: "drops the first ten connections at random bytes",
+			fault: func(s *checkpointserver.Server) checkpointserver.Fault {
+				return onData(10, s.Drop(func() int { return 512<<10 + random.IntN(1<<20) }))
+			}},
+		{name: "drops all connections", want: ErrDownload, message: "EOF", partial: true,
+			fault: func(s *checkpointserver.Server) checkpointserver.Fault {
+				return onData(forever, s.Drop(func() int { return random.IntN(1 << 10) }))
+			}},
 		{name: "drops and ignores ranges", fault: func(s *checkpointserver.Server) checkpointserver.Fault {
 			drop := s.Drop(func() int { return 1 << 20 })
 			return onData(forever, func(w http.ResponseWriter, r *http.Request, number int) bool {
@@ -91,19 +93,25 @@ func TestFaults(t *testing.T) {
 			s.NoETag = true
 			return onData(1, checkpointserver.Raw(int64(len(data)), data[:1<<20]))
 		}},
-		{name: "declares too much", want: ErrDownload, message: "EOF", partial: true, fault: always(onData(forever, checkpointserver.Raw(int64(len(data))+5, data)))},
-		{name: "declares too little", want: convert.ErrCorrupt, message: "the file ends here", fault: always(onData(forever, checkpointserver.Raw(1<<20, data)))},
+		{name: "declares too much", want: ErrDownload, message: "EOF", partial: true,
+			fault: always(onData(forever, checkpointserver.Raw(int64(len(data))+5, data)))},
+		{name: "declares too little", want: convert.ErrCorrupt, message: "the file ends here",
+			fault: always(onData(forever, checkpointserver.Raw(1<<20, data)))},
 		{name: "declares too little once", fault: always(onData(1, checkpointserver.Raw(1<<20, data)))},
-		{name: "declares far too much", want: ErrDownload, message: "more than", fault: always(onData(forever, checkpointserver.Raw(1<<50, data[:100]))), partial: true},
+		{name: "declares far too much", want: ErrDownload, message: "more than",
+			fault: always(onData(forever, checkpointserver.Raw(1<<50, data[:100]))), partial: true},
 		{name: "403", want: ErrDownload, message: "403", fault: always(checkpointserver.Status(403)), partial: true},
-		{name: "404", want: ErrDownload, message: "which must be at <URL>/<model>/", fault: always(checkpointserver.Status(404)), partial: true},
-		{name: "404 for the data", want: ErrDownload, message: "404", fault: always(onData(forever, checkpointserver.Status(404))), partial: true},
+		{name: "404", want: ErrDownload, message: "which must be at <URL>/<model>/",
+			fault: always(checkpointserver.Status(404)), partial: true},
+		{name: "404 for the data", want: ErrDownload, message: "404",
+			fault: always(onData(forever, checkpointserver.Status(404))), partial: true},
 		{name: "500 thrice", fault: always(onData(3, checkpointserver.Status(500)))},
 		{name: "500", want: ErrDownload, message: "500", fault: always(checkpointserver.Status(500)), partial: true},
 		{name: "503 twice", fault: always(onIndex(2, checkpointserver.Status(503)))},
 		{name: "429 twice", fault: always(onIndex(2, checkpointserver.Status(429)))},
 		{name: "drips once", fault: always(onData(1, stall))},
-		{name: "drips", want: ErrDownload, message: "fewer than 4096 bytes", fault: always(onData(forever, stall)), partial: true},
+		{name: "drips", want: ErrDownload, message: "fewer than 4096 bytes", fault: always(onData(forever, stall)),
+			partial: true},
 		{name: "index of another model", want: convert.ErrMismatch, message: "it is the checkpoint of simplernn_shallow",
 			fault: always(onIndex(forever, checkpointserver.Body(read(t, "simplernn_shallow", indexName), "")))},
 		{name: "data of another model", want: convert.ErrCorrupt, message: "checksum",
@@ -115,15 +123,20 @@ func TestFaults(t *testing.T) {
 				return checkpointserver.Body(flipped(data, 9<<20), tag)(w, r, n)
 			})
 		}},
-		{name: "flips a bit", want: convert.ErrCorrupt, message: "checksum", fault: always(onData(forever, checkpointserver.Body(flipped(data, 5<<20), "")))},
-		{name: "flips a bit of the index", want: convert.ErrCorrupt, message: "index", fault: always(onIndex(forever, checkpointserver.Body(flipped(index, 100), "")))},
-		{name: "an ETag that looks like an MD5 and is none", notes: 1, fault: always(onData(forever, func(w http.ResponseWriter, _ *http.Request, _ int) bool {
-			w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
-			return false
-		}))},
-		{name: "an HTML page", want: convert.ErrCorrupt, message: "not a good checkpoint file", fault: always(checkpointserver.Body([]byte("<html>Log in to the hotel's network</html>"), ""))},
+		{name: "flips a bit", want: convert.ErrCorrupt, message: "checksum",
+			fault: always(onData(forever, checkpointserver.Body(flipped(data, 5<<20), "")))},
+		{name: "flips a bit of the index", want: convert.ErrCorrupt, message: "index",
+			fault: always(onIndex(forever, checkpointserver.Body(flipped(index, 100), "")))},
+		{name: "an ETag that looks like an MD5 and is none", notes: 1,
+			fault: always(onData(forever, func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+				w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
+				return false
+			}))},
+		{name: "an HTML page", want: convert.ErrCorrupt, message: "not a good checkpoint file",
+			fault: always(checkpointserver.Body([]byte("<html>Log in to the hotel's network</html>"), ""))},
 		{name: "redirects", fault: always(redirect("/elsewhere"))},
-		{name: "redirects without end", want: ErrDownload, message: "redirected 10 times", fault: always(redirect("")), partial: true},
+		{name: "redirects without end", want: ErrDownload, message: "redirected 10 times", fault: always(redirect("")),
+			partial: true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -150,7 +150,8 @@ func TestBitFlips(t *testing.T) {
 		_, err = f.WriteAt([]byte{data[offset]}, int64(offset))
 		require.NoError(t, err)
 	}
-	t.Logf("%d flips in the index, %d of them in bytes that only the lock file covers; %d in the data", inIndex, byLock, 1000-inIndex)
+	t.Logf("%d flips in the index, %d of them in bytes that only the lock file covers; %d in the data", inIndex, byLock,
+		1000-inIndex)
 	require.NoError(t, r.VerifyAll(t.Context(), nil))
 	_, err = manifest.Read(dir)
 	assert.ErrorIs(t, err, fs.ErrNotExist)

@@ -53,7 +53,8 @@ func TestWeightsLockTwice(t *testing.T) {
 
 // FuzzNames gives anything to what reads names from the command line.
 func FuzzNames(f *testing.F) {
-	for _, s := range []string{"", "trained", "seeded:1", "seeded:x", "ugrnn_intermediate", "IT", "cIT/aIT", "conv10", "../.."} {
+	for _, s := range []string{"", "trained", "seeded:1", "seeded:x", "ugrnn_intermediate", "IT", "cIT/aIT", "conv10",
+		"../.."} {
 		f.Add(s)
 	}
 	m, err := Lookup(one)

@@ -163,7 +163,8 @@ type Description struct {
 // Describe describes the SavedModel. The error is the file system's.
 func (m SavedModel) Describe() (Description, error) {
 	bytes, err := folderBytes(m.Dir)
-	return Description{m.Manifest.Model, m.Manifest.Weights, m.Manifest.Times, m.Manifest.Variant, m.Manifest.Converter, bytes, m.Dir}, err
+	return Description{m.Manifest.Model, m.Manifest.Weights, m.Manifest.Times, m.Manifest.Variant, m.Manifest.Converter,
+		bytes, m.Dir}, err
 }
 
 // removeDirectory gives a directory the name of a leftover before it removes it, so
@@ -194,8 +195,8 @@ const temporaryAge = time.Hour
 // CollectGarbage removes what nobody will use: what killed conversions and
 // downloads left behind (a download can then not go on where it stopped),
 // SavedModels that other versions of the converter wrote, and those without a
-// readable manifest, and what was kept of SavedModels that are gone, in the store and in the directory checkpoints (the cache's if
-// ""). Models that other processes are converting or downloading are left out. With
+// readable manifest, and what was kept of SavedModels that are gone, in the store and in the directory checkpoints (the
+// cache's if ""). Models that other processes are converting or downloading are left out. With
 // dryRun it only says what it would remove.
 func (s *Store) CollectGarbage(ctx context.Context, checkpoints string, dryRun bool) ([]Removed, error) {
 	checkpoints, err := checkpointsDir(checkpoints)
@@ -216,7 +217,9 @@ func (s *Store) CollectGarbage(ctx context.Context, checkpoints string, dryRun b
 		if _, err := os.Stat(partial); err != nil {
 			continue
 		}
-		err = c.locked(filepath.Join(checkpoints, "."+m.Name+".lock"), func() error { return c.remove(partial, "unfinished download") })
+		err = c.locked(filepath.Join(checkpoints, "."+m.Name+".lock"), func() error {
+			return c.remove(partial, "unfinished download")
+		})
 		if err != nil {
 			return c.removed, err
 		}
@@ -322,7 +325,8 @@ func leftover(name string) bool {
 // if ""). found is false where there is no checkpoint. Errors wrap
 // convert.ErrCorrupt, convert.ErrMismatch or ErrLocked, or come from the file system
 // or ctx.
-func VerifyCheckpoint(ctx context.Context, model, checkpoints, lock string, progress func(done, total int64)) (found bool, err error) {
+func VerifyCheckpoint(ctx context.Context, model, checkpoints, lock string, progress func(done, total int64)) (
+	found bool, err error) {
 	if _, err := Lookup(model); err != nil {
 		return false, err
 	}

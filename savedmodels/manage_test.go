@@ -51,7 +51,8 @@ func TestRemove(t *testing.T) {
 
 	removed, err = p.store.Remove(t.Context(), one, true, p.checkpoints)
 	require.NoError(t, err)
-	assert.Equal(t, map[string]string{one: "checkpoint", "." + one + partialSuffix: "unfinished download"}, reasons(removed))
+	assert.Equal(t, map[string]string{one: "checkpoint", "." + one + partialSuffix: "unfinished download"},
+		reasons(removed))
 	checkpoints, _ = p.requireWhole(t)
 	assert.Equal(t, []string{"simplernn_shallow"}, checkpoints)
 	removed, err = p.store.Remove(t.Context(), one, true, p.checkpoints)
@@ -89,7 +90,8 @@ func TestCollectGarbage(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(path, "manifest.json"), []byte(manifest), 0o644))
 		}
 	}
-	make(filepath.Join(dir, "seeded-2-times30-plain"), strings.Replace(string(text), `"converter": "`, `"converter": "0.`, 1))
+	make(filepath.Join(dir, "seeded-2-times30-plain"), strings.Replace(string(text), `"converter": "`,
+		`"converter": "0.`, 1))
 	make(filepath.Join(dir, "seeded-3-times30-plain"), "")
 	make(filepath.Join(dir, "seeded-4-times30-plain"), "{")
 	make(filepath.Join(dir, ".seeded-1-times30-plain.123.partial"), "")

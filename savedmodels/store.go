@@ -127,7 +127,8 @@ func (s *Store) checkpoint(r Request) (string, error) {
 				return prefix, nil
 			}
 		}
-		return "", fmt.Errorf("%w for %s: none of %s.index exists; name a directory that holds %s/%s.index and .data-00000-of-00001",
+		return "", fmt.Errorf(
+			"%w for %s: none of %s.index exists; name a directory that holds %s/%s.index and .data-00000-of-00001",
 			ErrNoWeights, r.Model, strings.Join(prefixes, ".index, "), r.Model, CheckpointName)
 	}
 	dirs := []string{}
@@ -184,11 +185,13 @@ func (s *Store) ConvertTo(ctx context.Context, r Request, dir string, replace bo
 		return SavedModel{}, err
 	}
 	defer source.Close()
-	m, err := convert.Convert(ctx, r.Model, source, dir, convert.Options{Times: r.Times, Variant: r.Variant, Overwrite: replace, Progress: r.Progress})
+	m, err := convert.Convert(ctx, r.Model, source, dir, convert.Options{Times: r.Times, Variant: r.Variant,
+		Overwrite: replace, Progress: r.Progress})
 	return SavedModel{Dir: dir, Manifest: m}, err
 }
 
-func (s *Store) getOrConvert(ctx context.Context, r Request, key string, open func() (*convert.Source, error)) (SavedModel, error) {
+func (s *Store) getOrConvert(ctx context.Context, r Request, key string, open func() (*convert.Source, error)) (
+	SavedModel, error) {
 	dir := filepath.Join(s.dir, r.Model, r.name(key))
 	if found, err := current(dir); err == nil {
 		return found, nil

@@ -32,7 +32,8 @@ func TestLookup(t *testing.T) {
 		assert.Positive(t, m.Parameters)
 	}
 	for wrong, near := range map[string]string{
-		"ugrnn_intermediat": "ugrnn_intermediate", "UGRNN_SHALLOW": "ugrnn_shallow", "rgc": "rgc_shallow", "lstmshallow": "lstm_shallow",
+		"ugrnn_intermediat": "ugrnn_intermediate", "UGRNN_SHALLOW": "ugrnn_shallow", "rgc": "rgc_shallow",
+		"lstmshallow":                    "lstm_shallow",
 		"ugrnn_intermediate_t30_tmaxcnf": "ugrnn_intermediate_t30_tmaxconf",
 	} {
 		_, err := Lookup(wrong)
@@ -75,7 +76,8 @@ func TestLayersAndAreas(t *testing.T) {
 	}
 	l, err := intermediate.Layer("conv10")
 	require.NoError(t, err)
-	assert.Equal(t, Layer{Name: "conv10", Shape: []int{4, 4, 512}, DrivenFrom: 9, ReportedFrom: 10, Areas: []string{"cIT/aIT"}}, l)
+	assert.Equal(t, Layer{Name: "conv10", Shape: []int{4, 4, 512}, DrivenFrom: 9, ReportedFrom: 10,
+		Areas: []string{"cIT/aIT"}}, l)
 	_, err = shallow.Layer("conv6")
 	assert.ErrorIs(t, err, ErrUnknownLayer)
 	assert.ErrorContains(t, err, "conv5")
@@ -107,7 +109,8 @@ func TestParseWeights(t *testing.T) {
 		assert.Equal(t, seeded, w == Seeded(seed), s)
 		assert.Equal(t, !seeded && w != Trained, w.Checkpoints() != "", s)
 	}
-	for _, s := range []string{"seeded", "seeded:", "seeded:x", "seeded:-1", "seeded:1.5", "seeded:18446744073709551616", "seeded: 1"} {
+	for _, s := range []string{"seeded", "seeded:", "seeded:x", "seeded:-1", "seeded:1.5", "seeded:18446744073709551616",
+		"seeded: 1"} {
 		_, err := ParseWeights(s)
 		assert.ErrorIs(t, err, ErrWeights, s)
 		assert.ErrorContains(t, err, "seeded:1")
@@ -147,7 +150,8 @@ func TestGetConvertsOnce(t *testing.T) {
 	assert.Equal(t, []SavedModel{first}, list)
 
 	// Other weights, times and variants lie beside it.
-	for _, other := range []Request{seededRequest(2), {Model: one, Weights: r.Weights, Times: 31}, {Model: one, Weights: r.Weights, Variant: convert.Plain}} {
+	for _, other := range []Request{seededRequest(2), {Model: one, Weights: r.Weights, Times: 31},
+		{Model: one, Weights: r.Weights, Variant: convert.Plain}} {
 		found, err := s.Get(t.Context(), other)
 		require.NoError(t, err)
 		assert.NotEqual(t, first.Dir, found.Dir)
@@ -203,7 +207,8 @@ func TestWhereCheckpointsAreFound(t *testing.T) {
 
 	// A directory like the published one, a model's directory, and a prefix.
 	var dirs []string
-	for _, named := range []string{published, filepath.Join(published, one), filepath.Join(published, one, CheckpointName)} {
+	for _, named := range []string{published, filepath.Join(published, one),
+		filepath.Join(published, one, CheckpointName)} {
 		found, err := s.Get(t.Context(), Request{Model: one, Weights: Weights(named)})
 		require.NoError(t, err, named)
 		dirs = append(dirs, found.Dir)

@@ -134,7 +134,8 @@ func (d *download) transfer(ctx context.Context, model, work string, number int)
 	}
 	if len(index.Shards) != 1 || index.Shards[0].Name != dataName {
 		_ = os.RemoveAll(work)
-		return nil, fmt.Errorf("%s: %w: its data is in %v, and published checkpoints have it in %s", d.shown(model, indexName), bundle.ErrUnsupported, index.Shards, dataName)
+		return nil, fmt.Errorf("%s: %w: its data is in %v, and published checkpoints have it in %s",
+			d.shown(model, indexName), bundle.ErrUnsupported, index.Shards, dataName)
 	}
 	want := index.Shards[0].Size
 	if d.Meta {
@@ -188,7 +189,8 @@ func fits(model, prefix string, index *bundle.Index) error {
 }
 
 // bring transfers one file. want is its size as far as known, for progress.
-func (d *download) bring(ctx context.Context, model, work, name string, limit, want int64, number int) (notes []string, err error) {
+func (d *download) bring(ctx context.Context, model, work, name string, limit, want int64, number int) (notes []string,
+	err error) {
 	path := filepath.Join(work, name)
 	o := d.fetch
 	o.Limit = limit
@@ -252,7 +254,8 @@ func copyFile(ctx context.Context, from, to string, limit int64, progress func(d
 
 // verifyCheckpoint checks a checkpoint in dir in every way and returns the SHA-256
 // and the bytes of its files.
-func verifyCheckpoint(ctx context.Context, model, dir string, progress func(done, total int64)) (map[string]string, int64, error) {
+func verifyCheckpoint(ctx context.Context, model, dir string, progress func(done, total int64)) (map[string]string,
+	int64, error) {
 	prefix := filepath.Join(dir, CheckpointName)
 	source, err := convert.Checkpoint(model, prefix)
 	if err != nil {

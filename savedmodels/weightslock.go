@@ -57,10 +57,12 @@ func readWeightsLock(path string) (weightsLock, error) {
 		sum, name, found := strings.Cut(line, "  ")
 		sum = strings.ToLower(sum)
 		if raw, err := hex.DecodeString(sum); !found || err != nil || len(raw) != 32 || name == "" {
-			return nil, fmt.Errorf("%s, line %d: %q is not \"<SHA-256>  <model>/<file>\"; mend or remove the line", path, i+1, line)
+			return nil, fmt.Errorf("%s, line %d: %q is not \"<SHA-256>  <model>/<file>\"; mend or remove the line", path,
+				i+1, line)
 		}
 		if other, twice := lock[name]; twice && other != sum {
-			return nil, fmt.Errorf("%s, line %d: %s is there twice, with different hashes; remove the wrong line", path, i+1, name)
+			return nil, fmt.Errorf("%s, line %d: %s is there twice, with different hashes; remove the wrong line", path,
+				i+1, name)
 		}
 		lock[name] = sum
 	}

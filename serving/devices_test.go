@@ -15,18 +15,20 @@ import (
 func TestSeveralDevices(t *testing.T) {
 	loaded(t)
 	t.Setenv("TFCONVRNN_SIMULATED_GPUS", "2")
-	model, err := tfconvrnn.Load(testModel, tfconvrnn.WithWeights("seeded:1"), tfconvrnn.WithStore(t.TempDir()), tfconvrnn.WithDevices(tfconvrnn.GPU(0), tfconvrnn.GPU(1)))
+	model, err := tfconvrnn.Load(testModel, tfconvrnn.WithWeights("seeded:1"), tfconvrnn.WithStore(t.TempDir()),
+		tfconvrnn.WithDevices(tfconvrnn.GPU(0), tfconvrnn.GPU(1)))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, model.Close()) })
 	var mu sync.Mutex
 	used := map[int]int{}
-	s, err := New([]string{testModel}, Options{AtOnce: 2, MaxBatch: 1, Log: slog.New(slog.DiscardHandler), Trace: func(span tfconvrnn.Span) {
-		if span.Stage == tfconvrnn.StageSession {
-			mu.Lock()
-			used[span.Session]++
-			mu.Unlock()
-		}
-	}})
+	s, err := New([]string{testModel}, Options{AtOnce: 2, MaxBatch: 1, Log: slog.New(slog.DiscardHandler),
+		Trace: func(span tfconvrnn.Span) {
+			if span.Stage == tfconvrnn.StageSession {
+				mu.Lock()
+				used[span.Session]++
+				mu.Unlock()
+			}
+		}})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, s.Close()) })
 	require.NoError(t, s.Add(t.Context(), model))
@@ -34,7 +36,8 @@ func TestSeveralDevices(t *testing.T) {
 	pixels := randomPixels(1, 3)
 	stimuli, err := tfconvrnn.FromUint8(pixels)
 	require.NoError(t, err)
-	want, err := model.Extract(t.Context(), stimuli, tfconvrnn.Layers("conv5"), tfconvrnn.Logits(), tfconvrnn.BatchSize(1), tfconvrnn.OnDevice(1))
+	want, err := model.Extract(t.Context(), stimuli, tfconvrnn.Layers("conv5"), tfconvrnn.Logits(), tfconvrnn.BatchSize(1),
+		tfconvrnn.OnDevice(1))
 	require.NoError(t, err)
 	// Two devices are held, so that as many runs begin when they are free.
 	first, second := held(s), held(s)

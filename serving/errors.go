@@ -108,7 +108,8 @@ func kind(err error) failure {
 		return failureDeadline
 	case is(context.Canceled):
 		return failureCancelled
-	case is(ErrRequest, tfconvrnn.ErrUnknownLayer, tfconvrnn.ErrPresentation, tfconvrnn.ErrImages, tfconvrnn.ErrOption, tfconvrnn.ErrUnreadable,
+	case is(ErrRequest, tfconvrnn.ErrUnknownLayer, tfconvrnn.ErrPresentation, tfconvrnn.ErrImages, tfconvrnn.ErrOption,
+		tfconvrnn.ErrUnreadable,
 		images.ErrUnsupportedFormat, images.ErrSize, images.ErrPreprocessing, reduce.ErrReduction, reduce.ErrShape):
 		return failureRequest
 	}

@@ -65,25 +65,36 @@ func TestRefusals(t *testing.T) {
 		{body: strings.Replace(`{"inputs":[`+good+`]}`, "UINT8", "uint8", 1), status: 400, says: "uint8"},
 		{body: strings.Replace(`{"inputs":[`+good+`]}`, "[1,224", "[2,224", 1), status: 400, says: "150528"},
 		{body: strings.Replace(`{"inputs":[`+good+`]}`, "[1,224", "[-1,224", 1), status: 400, says: "impossible shape"},
-		{body: strings.Replace(`{"inputs":[`+good+`]}`, "[1,224", "[9223372036854775807,224", 1), status: 400, says: "impossible shape"},
+		{body: strings.Replace(`{"inputs":[`+good+`]}`, "[1,224", "[9223372036854775807,224", 1), status: 400,
+			says: "impossible shape"},
 		{body: strings.Replace(`{"inputs":[`+good+`]}`, "[1,224", "[99999999999999999999,224", 1), status: 400, says: "JSON"},
-		{body: strings.Replace(`{"inputs":[`+good+`]}`, "[1,224,224,3]", "[1,3,224,224]", 1), status: 400, says: "[N, 224, 224, 3]"},
-		{body: strings.Replace(`{"inputs":[`+good+`]}`, "[1,224,224,3]", "[0,224,224,3]", 1), status: 400, says: "another number"},
+		{body: strings.Replace(`{"inputs":[`+good+`]}`, "[1,224,224,3]", "[1,3,224,224]", 1), status: 400,
+			says: "[N, 224, 224, 3]"},
+		{body: strings.Replace(`{"inputs":[`+good+`]}`, "[1,224,224,3]", "[0,224,224,3]", 1), status: 400,
+			says: "another number"},
 		{body: strings.Replace(`{"inputs":[`+good+`]}`, "[1,224,224,3]", "[]", 1), status: 400, says: "another number"},
 		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[1,224,224,3]}]}`, status: 400, says: "neither data"},
-		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[1,224,224,3],"data":5}]}`, status: 400, says: "elements"},
-		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[2],"data":{"a":[1]}}]}`, status: 400, says: "no array"},
-		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[2],"data":[1,256]}]}`, status: 400, says: "256 is no UINT8"},
+		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[1,224,224,3],"data":5}]}`, status: 400,
+			says: "elements"},
+		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[2],"data":{"a":[1]}}]}`, status: 400,
+			says: "no array"},
+		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[2],"data":[1,256]}]}`, status: 400,
+			says: "256 is no UINT8"},
 		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[2],"data":[1,"a"]}]}`, status: 400, says: `no UINT8`},
 		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[2],"data":[1,1.5]}]}`, status: 400, says: `no UINT8`},
-		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[2,2],"data":[[1,2],[3]]}]}`, status: 400, says: "nested"},
-		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[2,2],"data":[[1,2,3],[3]]}]}`, status: 400, says: "more than the 2 elements"},
-		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[4],"data":[[1,2],[3,4]]}]}`, status: 400, says: "nested"},
+		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[2,2],"data":[[1,2],[3]]}]}`, status: 400,
+			says: "nested"},
+		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[2,2],"data":[[1,2,3],[3]]}]}`, status: 400,
+			says: "more than the 2 elements"},
+		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[4],"data":[[1,2],[3,4]]}]}`, status: 400,
+			says: "nested"},
 		{body: `{"inputs":[{"name":"pictures","datatype":"BYTES","shape":[1],"data":["§"]}]}`, status: 400, says: "base64"},
 		{body: `{"inputs":[{"name":"pictures","datatype":"BYTES","shape":[1],"data":[5]}]}`, status: 400, says: "BYTES"},
-		{body: `{"inputs":[{"name":"pictures","datatype":"BYTES","shape":[1],"data":["aGVsbG8="]}]}`, status: 400, says: "picture 0"},
+		{body: `{"inputs":[{"name":"pictures","datatype":"BYTES","shape":[1],"data":["aGVsbG8="]}]}`, status: 400,
+			says: "picture 0"},
 		{body: `{"inputs":[{"name":"pictures","datatype":"BYTES","shape":[0],"data":[]}]}`, status: 400, says: "BYTES [N]"},
-		{body: `{"inputs":[` + good + `,{"name":"pictures","datatype":"BYTES","shape":[1],"data":["aGVsbG8="]}]}`, status: 400, says: "images and pictures"},
+		{body: `{"inputs":[` + good + `,{"name":"pictures","datatype":"BYTES","shape":[1],"data":["aGVsbG8="]}]}`,
+			status: 400, says: "images and pictures"},
 		{body: `{"inputs":[` + float(1.5) + `]}`, status: 400, says: "array_range"},
 		{body: `{"inputs":[` + float(-0.1) + `]}`, status: 400, says: "-0.1"},
 		{body: `{"inputs":[` + float(256) + `]}`, status: 400, says: "256"},
@@ -96,18 +107,26 @@ func TestRefusals(t *testing.T) {
 		{body: schedule("[3,1]", "[-1,-1,-1]"), status: 400, says: "shows no image"},
 		{body: schedule("[99,1]", "["+strings.Repeat("0,", 98)+"0]"), status: 400, says: "99 timesteps"},
 		{body: schedule("[0,1]", "[]"), status: 400, says: "[timesteps, stimuli]"},
-		{body: strings.Replace(schedule("[12,1]", "["+strings.Repeat("0,", 11)+"0]"), `{"inputs"`, `{"parameters":{"presentation":"neural"},"inputs"`, 1), status: 400, says: "schedule says what is shown"},
+		{body: strings.Replace(schedule("[12,1]", "["+strings.Repeat("0,", 11)+"0]"), `{"inputs"`,
+			`{"parameters":{"presentation":"neural"},"inputs"`, 1), status: 400, says: "schedule says what is shown"},
 		{body: strings.Replace(schedule("[3,1]", "[0,0,0]"), "INT32", "FP32", 1), status: 400, says: "INT32"},
 		{body: `{"inputs":[` + good + `],"outputs":[{"name":"conv99"}]}`, status: 400, says: `no output "conv99"`},
 		{body: `{"inputs":[` + good + `],"outputs":[{"name":"conv5/"}]}`, status: 400, says: `no output "conv5/"`},
 		{body: `{"inputs":[` + good + `],"outputs":[{"name":"conv5"},{"name":"conv5"}]}`, status: 400, says: "twice"},
-		{body: `{"inputs":[` + good + `],"outputs":[{"name":"conv4"}],"parameters":{"layers":"conv5"}}`, status: 400, says: "not among"},
-		{body: `{"inputs":[` + good + `],"outputs":[{"name":"conv5","parameters":{"shared_memory_region":"x"}}]}`, status: 501, says: "shared memory"},
-		{body: `{"inputs":[` + good + `],"outputs":[{"name":"conv5","parameters":{"classification":3}}]}`, status: 501, says: "classification"},
-		{body: `{"inputs":[` + strings.Replace(good, `"data"`, `"parameters":{"shared_memory_region":"x","shared_memory_byte_size":1},"data"`, 1) + `]}`, status: 501, says: "shared memory"},
-		{body: `{"inputs":[` + good + `],"parameters":{"sequence_id":5,"sequence_start":true}}`, status: 501, says: "sequence"},
+		{body: `{"inputs":[` + good + `],"outputs":[{"name":"conv4"}],"parameters":{"layers":"conv5"}}`, status: 400,
+			says: "not among"},
+		{body: `{"inputs":[` + good + `],"outputs":[{"name":"conv5","parameters":{"shared_memory_region":"x"}}]}`,
+			status: 501, says: "shared memory"},
+		{body: `{"inputs":[` + good + `],"outputs":[{"name":"conv5","parameters":{"classification":3}}]}`, status: 501,
+			says: "classification"},
+		{body: `{"inputs":[` +
+			strings.Replace(good, `"data"`, `"parameters":{"shared_memory_region":"x","shared_memory_byte_size":1},"data"`, 1) +
+			`]}`, status: 501, says: "shared memory"},
+		{body: `{"inputs":[` + good + `],"parameters":{"sequence_id":5,"sequence_start":true}}`, status: 501,
+			says: "sequence"},
 		{body: `{"inputs":[` + good + `],"parameters":{"priority":1}}`, status: 501, says: "priority"},
-		{body: `{"inputs":[` + good + `],"parameters":{"layer":"conv5"}}`, status: 400, says: `unknown parameter "layer"; there are layers`},
+		{body: `{"inputs":[` + good + `],"parameters":{"layer":"conv5"}}`, status: 400,
+			says: `unknown parameter "layer"; there are layers`},
 		{body: `{"inputs":[` + good + `],"parameters":{"layers":"conv99"}}`, status: 400, says: "conv99"},
 		{body: `{"inputs":[` + good + `],"parameters":{"layers":7}}`, status: 400, says: "string"},
 		{body: `{"inputs":[` + good + `],"parameters":{"layers":{"a":1}}}`, status: 400, says: "object"},
@@ -134,13 +153,19 @@ func TestRefusals(t *testing.T) {
 		{body: raw, header: "-1", status: 400, says: "Inference-Header-Content-Length"},
 		{body: raw, header: "x", status: 400, says: "Inference-Header-Content-Length"},
 		{body: raw, header: "=", rest: pixels[:100], status: 400, says: "100 bytes of binary data are left"},
-		{body: raw, header: "=", rest: append(slices.Clone(pixels), 1), status: 400, says: "1 bytes of binary data are no input's"},
-		{body: strings.Replace(raw, "150528", "10", 1), header: "=", rest: pixels[:10], status: 400, says: "takes 150528 bytes"},
+		{body: raw, header: "=", rest: append(slices.Clone(pixels), 1), status: 400,
+			says: "1 bytes of binary data are no input's"},
+		{body: strings.Replace(raw, "150528", "10", 1), header: "=", rest: pixels[:10], status: 400,
+			says: "takes 150528 bytes"},
 		{body: strings.Replace(raw, "150528", "1.5", 1), header: "=", rest: pixels, status: 400, says: "binary_data_size"},
 		{body: strings.Replace(raw, "150528", "-5", 1), header: "=", rest: pixels, status: 400, says: "binary_data_size"},
-		{body: `{"inputs":[{"name":"pictures","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":6}}]}`, header: "=", rest: []byte{200, 0, 0, 0, 1, 2}, status: 400, says: "cut short"},
-		{body: `{"inputs":[{"name":"pictures","datatype":"BYTES","shape":[2],"parameters":{"binary_data_size":5}}]}`, header: "=", rest: []byte{1, 0, 0, 0, 1}, status: 400, says: "there are 1"},
-		{body: `{"inputs":[{"name":"images","datatype":"UINT8","shape":[20,224,224,3],"parameters":{"binary_data_size":3010560}}]}`, header: "=", rest: randomPixels(20, 1), status: 413, says: "20 images"},
+		{body: `{"inputs":[{"name":"pictures","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":6}}]}`,
+			header: "=", rest: []byte{200, 0, 0, 0, 1, 2}, status: 400, says: "cut short"},
+		{body: `{"inputs":[{"name":"pictures","datatype":"BYTES","shape":[2],"parameters":{"binary_data_size":5}}]}`,
+			header: "=", rest: []byte{1, 0, 0, 0, 1}, status: 400, says: "there are 1"},
+		{
+			body:   `{"inputs":[{"name":"images","datatype":"UINT8","shape":[20,224,224,3],"parameters":{"binary_data_size":3010560}}]}`,
+			header: "=", rest: randomPixels(20, 1), status: 413, says: "20 images"},
 		{body: `{"inputs":[` + strings.Repeat(" ", 5<<20) + `]}`, status: 413, says: "bytes"},
 	} {
 		request, err := http.NewRequest("POST", url+inferPath, bytes.NewReader(append([]byte(c.body), c.rest...)))
@@ -166,7 +191,8 @@ func TestRefusals(t *testing.T) {
 		{"/v2/systemsharedmemory/region/a/register", "shared memory"}, {"/v2/cudasharedmemory/status", "shared memory"},
 		{"/v2/repository/index", "model repository"}, {"/v2/repository/models/a/load", "model repository"},
 		{"/v2/models/" + testModel + "/stats", "statistics"}, {"/v2/models/" + testModel + "/config", "configuration"},
-		{"/v2/models/" + testModel + "/generate", "generate"}, {"/v2/logging", "log"}, {"/v2/trace/setting", "trace"}, {"/v2/anything", "/v2/anything"},
+		{"/v2/models/" + testModel + "/generate", "generate"}, {"/v2/logging", "log"}, {"/v2/trace/setting", "trace"},
+		{"/v2/anything", "/v2/anything"},
 	} {
 		code, a := post(t, url+c.path, "application/json", []byte("{}"))
 		assert.Equal(t, http.StatusNotImplemented, code, c.path)
@@ -182,10 +208,12 @@ func TestMalformed(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	pixels := randomPixels(1, 1)
 	head := `{"id":"a","parameters":{"layers":"imnetds","presentation":"neural","top":3,"blank":"gray","reduce":"gap"},"inputs":[{"name":"images","datatype":"UINT8","shape":[1,224,224,3],"parameters":{"binary_data_size":150528}}],"outputs":[{"name":"logits","parameters":{"binary_data":true}}]}`
-	form, formType := formBody(t, map[string]string{"top": "3", "presentation": "neural"}, map[string][]byte{"a.png": pngOf(t, pixels)})
+	form, formType := formBody(t, map[string]string{"top": "3", "presentation": "neural"},
+		map[string][]byte{"a.png": pngOf(t, pixels)})
 	statuses := map[int]int{}
 	for i := range 2000 {
-		body, header, contentType, path := append([]byte(head), pixels...), fmt.Sprint(len(head)), "application/octet-stream", inferPath
+		body, header, contentType, path := append([]byte(head), pixels...), fmt.Sprint(len(head)), "application/octet-stream",
+			inferPath
 		most := len(head)
 		if i%2 == 1 {
 			body, header, contentType, path = slices.Clone(form), "", formType, "/v1/classify"
@@ -226,10 +254,14 @@ func TestVanishingClients(t *testing.T) {
 	s, _ := newTestService(t, Options{})
 	address, stop := serveAt(t, s, Listening{HTTP: "127.0.0.1:0"})
 	pixels := randomPixels(2, 1)
-	body, length := binaryRequest(`{"inputs":[{"name":"images","datatype":"UINT8","shape":[2,224,224,3],"parameters":{"binary_data_size":301056}}],"outputs":[{"name":"conv1","parameters":{"binary_data":true}}]}`, pixels)
-	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%s: %s\r\n\r\n", inferPath, len(body), binaryHeader, length)
+	body,
+		length := binaryRequest(`{"inputs":[{"name":"images","datatype":"UINT8","shape":[2,224,224,3],"parameters":{"binary_data_size":301056}}],"outputs":[{"name":"conv1","parameters":{"binary_data":true}}]}`,
+		pixels)
+	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%s: %s\r\n\r\n", inferPath,
+		len(body), binaryHeader, length)
 	whole := append([]byte(head), body...)
-	for i, sent := range []int{0, 4, len(head) - 2, len(head), len(head) + 50, len(whole) / 2, len(whole) - 1, len(whole), len(whole), len(whole)} {
+	for i, sent := range []int{0, 4, len(head) - 2, len(head), len(head) + 50, len(whole) / 2, len(whole) - 1, len(whole),
+		len(whole), len(whole)} {
 		connection, err := net.Dial("tcp", address)
 		require.NoError(t, err)
 		_, err = connection.Write(whole[:sent])
@@ -258,11 +290,13 @@ func TestVanishingClients(t *testing.T) {
 
 // The decoders take anything without a panic, and what they take has the size that it says.
 func FuzzREST(f *testing.F) {
-	f.Add([]byte(`{"id":"1","parameters":{"a":[1,"b"]},"inputs":[{"name":"images","datatype":"UINT8","shape":[1,2],"data":[[1,2]]}],"outputs":[{"name":"x"}]}`), "")
+	f.Add(
+		[]byte(`{"id":"1","parameters":{"a":[1,"b"]},"inputs":[{"name":"images","datatype":"UINT8","shape":[1,2],"data":[[1,2]]}],"outputs":[{"name":"x"}]}`), "")
 	f.Add([]byte(`{"inputs":[{"name":"pictures","datatype":"BYTES","shape":[2],"data":["YQ==",""]}]}`), "")
 	f.Add([]byte(`{"inputs":[{"name":"schedule","datatype":"INT64","shape":[2,1],"data":[-1,0]}]}`), "")
 	f.Add([]byte(`{"inputs":[{"name":"images","datatype":"FP32","shape":[1,1],"data":[1e-3]}]}`), "")
-	f.Add([]byte(`{"inputs":[{"name":"p","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":5}}]}`+"\x01\x00\x00\x00a"), "91")
+	f.Add([]byte(`{"inputs":[{"name":"p","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":5}}]}`+
+		"\x01\x00\x00\x00a"), "91")
 	f.Fuzz(func(t *testing.T, body []byte, header string) {
 		r, _, err := parseREST(body, header)
 		if err != nil {
@@ -301,9 +335,12 @@ func FuzzBinary(f *testing.F) {
 // FuzzGRPC: a message, as it comes over the wire.
 func FuzzGRPC(f *testing.F) {
 	for _, m := range []*inferencepb.ModelInferRequest{
-		{ModelName: testModel, Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{{Name: "images", Datatype: "UINT8", Shape: []int64{1, 2}}}, RawInputContents: [][]byte{{1, 2}}},
-		{Parameters: map[string]*inferencepb.InferParameter{"top": {ParameterChoice: &inferencepb.InferParameter_Int64Param{Int64Param: 1}}},
-			Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{{Datatype: "FP32", Shape: []int64{1}, Contents: &inferencepb.InferTensorContents{Fp32Contents: []float32{1}}}}},
+		{ModelName: testModel, Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{{Name: "images", Datatype: "UINT8",
+			Shape: []int64{1, 2}}}, RawInputContents: [][]byte{{1, 2}}},
+		{Parameters: map[string]*inferencepb.InferParameter{
+			"top": {ParameterChoice: &inferencepb.InferParameter_Int64Param{Int64Param: 1}}},
+			Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{{Datatype: "FP32", Shape: []int64{1},
+				Contents: &inferencepb.InferTensorContents{Fp32Contents: []float32{1}}}}},
 	} {
 		f.Add(marshalled(f, m))
 	}
@@ -325,7 +362,8 @@ func FuzzGRPC(f *testing.F) {
 
 // FuzzForm: multipart/form-data, and the parameters in it.
 func FuzzForm(f *testing.F) {
-	body, contentType := formBody(f, map[string]string{"top": "3", "layers": "conv1,conv2", "on_ms": "0,50", "reduce": "conv1=sparse(3,1)"}, map[string][]byte{"a/b.png": []byte("x")})
+	body, contentType := formBody(f, map[string]string{"top": "3", "layers": "conv1,conv2", "on_ms": "0,50",
+		"reduce": "conv1=sparse(3,1)"}, map[string][]byte{"a/b.png": []byte("x")})
 	f.Add(body, contentType, "times=5&blank=gray")
 	f.Fuzz(func(t *testing.T, body []byte, contentType, query string) {
 		s := &Service{options: Options{}.withDefaults()}
@@ -349,13 +387,15 @@ func TestRefusalsGRPC(t *testing.T) {
 	s, _ := newTestService(t, Options{MaxQueue: 4})
 	client := grpcClient(t, s)
 	image := func(n int64) *inferencepb.ModelInferRequest_InferInputTensor {
-		return &inferencepb.ModelInferRequest_InferInputTensor{Name: "images", Datatype: "UINT8", Shape: []int64{n, 224, 224, 3}}
+		return &inferencepb.ModelInferRequest_InferInputTensor{Name: "images", Datatype: "UINT8",
+			Shape: []int64{n, 224, 224, 3}}
 	}
 	text := func(v string) *inferencepb.InferParameter {
 		return &inferencepb.InferParameter{ParameterChoice: &inferencepb.InferParameter_StringParam{StringParam: v}}
 	}
 	pixels := randomPixels(1, 1)
-	good := &inferencepb.ModelInferRequest{ModelName: testModel, Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{image(1)}, RawInputContents: [][]byte{pixels}}
+	good := &inferencepb.ModelInferRequest{ModelName: testModel, Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{
+		image(1)}, RawInputContents: [][]byte{pixels}}
 	changed := func(change func(*inferencepb.ModelInferRequest)) *inferencepb.ModelInferRequest {
 		m := cloned(good)
 		change(m)
@@ -369,11 +409,15 @@ func TestRefusalsGRPC(t *testing.T) {
 		{good, codes.OK, ""},
 		{changed(func(m *inferencepb.ModelInferRequest) { m.ModelName = "none" }), codes.NotFound, "none"},
 		{changed(func(m *inferencepb.ModelInferRequest) { m.ModelVersion = "7" }), codes.NotFound, "7"},
-		{changed(func(m *inferencepb.ModelInferRequest) { m.RawInputContents[0] = pixels[1:] }), codes.InvalidArgument, "150527"},
+		{changed(func(m *inferencepb.ModelInferRequest) {
+			m.RawInputContents[0] = pixels[1:]
+		}), codes.InvalidArgument, "150527"},
 		{changed(func(m *inferencepb.ModelInferRequest) {
 			m.RawInputContents = append(m.RawInputContents, []byte("x"))
 		}), codes.InvalidArgument, "raw_input_contents"},
-		{changed(func(m *inferencepb.ModelInferRequest) { m.RawInputContents = nil }), codes.InvalidArgument, "contents of UINT8 are 0"},
+		{changed(func(m *inferencepb.ModelInferRequest) {
+			m.RawInputContents = nil
+		}), codes.InvalidArgument, "contents of UINT8 are 0"},
 		{changed(func(m *inferencepb.ModelInferRequest) {
 			m.Inputs[0].Contents = &inferencepb.InferTensorContents{UintContents: []uint32{1}}
 		}), codes.InvalidArgument, "contents and raw_input_contents"},

@@ -32,7 +32,8 @@ func (s *Service) GRPC(options ...grpc.ServerOption) *grpc.Server {
 	server := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(int(s.options.MaxBody)), grpc.MaxSendMsgSize(int(min(s.options.MaxMemory, 1<<31-1))),
 		grpc.MaxConcurrentStreams(256), grpc.MaxHeaderListSize(32 << 10), grpc.ConnectionTimeout(10 * time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: 10 * time.Minute}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second,
+			MaxConnectionIdle: 10 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(s.unary), grpc.ChainStreamInterceptor(s.stream), grpc.InTapHandle(s.tap),
 	}, options...)...)
@@ -51,8 +52,9 @@ func (s *Service) grpcServer(certificate *tls.Config) *grpc.Server {
 
 // codesOf are those of failures.
 var codesOf = map[failure]codes.Code{
-	failureInternal: codes.Internal, failureRequest: codes.InvalidArgument, failureUnknown: codes.NotFound, failureUnsupported: codes.Unimplemented,
-	failureTooLarge: codes.InvalidArgument, failureBusy: codes.ResourceExhausted, failureNotReady: codes.Unavailable,
+	failureInternal: codes.Internal, failureRequest: codes.InvalidArgument, failureUnknown: codes.NotFound,
+	failureUnsupported: codes.Unimplemented,
+	failureTooLarge:    codes.InvalidArgument, failureBusy: codes.ResourceExhausted, failureNotReady: codes.Unavailable,
 	failureDeadline: codes.DeadlineExceeded, failureCancelled: codes.Canceled, failureSpace: codes.ResourceExhausted,
 }
 
@@ -78,7 +80,8 @@ func (s *Service) grpcError(ctx context.Context, method string, err error) error
 
 // tap checks the token before a call's message is read, so that nobody without one makes the service keep it.
 func (s *Service) tap(ctx context.Context, call *tap.Info) (context.Context, error) {
-	if strings.HasPrefix(call.FullMethodName, "/grpc.health.v1.") || strings.HasSuffix(call.FullMethodName, "/ServerLive") ||
+	if strings.HasPrefix(call.FullMethodName, "/grpc.health.v1.") || strings.HasSuffix(call.FullMethodName,
+		"/ServerLive") ||
 		strings.HasSuffix(call.FullMethodName, "/ServerReady") {
 		return ctx, nil
 	}
@@ -94,7 +97,8 @@ func (s *Service) tap(ctx context.Context, call *tap.Info) (context.Context, err
 }
 
 // unary counts and guards a call.
-func (s *Service) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
+func (s *Service) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (
+	response any, err error) {
 	begin := time.Now()
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -105,13 +109,15 @@ func (s *Service) unary(ctx context.Context, request any, info *grpc.UnaryServer
 		}
 		method := info.FullMethod[strings.LastIndexByte(info.FullMethod, '/')+1:]
 		s.metrics.answered("grpc", method, status.Code(err).String(), time.Since(begin))
-		s.options.Log.Debug("call", "method", info.FullMethod, "code", status.Code(err).String(), "seconds", time.Since(begin).Seconds())
+		s.options.Log.Debug("call", "method", info.FullMethod, "code", status.Code(err).String(), "seconds",
+			time.Since(begin).Seconds())
 	}()
 	return handler(ctx, request)
 }
 
 // stream guards a call of reflection or of watching health.
-func (s *Service) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+func (s *Service) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
+	handler grpc.StreamHandler) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = s.grpcError(stream.Context(), info.FullMethod, s.engine.panicked(cause))
@@ -127,7 +133,8 @@ type healthServer struct {
 }
 
 // Check answers for the server, "", or a model by its name.
-func (h *healthServer) Check(_ context.Context, r *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
+func (h *healthServer) Check(_ context.Context, r *grpc_health_v1.HealthCheckRequest) (
+	*grpc_health_v1.HealthCheckResponse, error) {
 	state := grpc_health_v1.HealthCheckResponse_SERVING
 	switch {
 	case r.Service == "" || r.Service == inferencepb.GRPCInferenceService_ServiceDesc.ServiceName:
@@ -151,17 +158,20 @@ type inferenceServer struct {
 }
 
 // ServerLive says that the server answers.
-func (i *inferenceServer) ServerLive(context.Context, *inferencepb.ServerLiveRequest) (*inferencepb.ServerLiveResponse, error) {
+func (i *inferenceServer) ServerLive(context.Context, *inferencepb.ServerLiveRequest) (*inferencepb.ServerLiveResponse,
+	error) {
 	return &inferencepb.ServerLiveResponse{Live: true}, nil
 }
 
 // ServerReady says whether all models are loaded and requests are accepted.
-func (i *inferenceServer) ServerReady(context.Context, *inferencepb.ServerReadyRequest) (*inferencepb.ServerReadyResponse, error) {
+func (i *inferenceServer) ServerReady(context.Context, *inferencepb.ServerReadyRequest) (
+	*inferencepb.ServerReadyResponse, error) {
 	return &inferencepb.ServerReadyResponse{Ready: i.service.Ready() == nil}, nil
 }
 
 // ModelReady says whether a model is loaded.
-func (i *inferenceServer) ModelReady(_ context.Context, r *inferencepb.ModelReadyRequest) (*inferencepb.ModelReadyResponse, error) {
+func (i *inferenceServer) ModelReady(_ context.Context, r *inferencepb.ModelReadyRequest) (
+	*inferencepb.ModelReadyResponse, error) {
 	_, err := i.service.model(r.Name, r.Version)
 	if errors.Is(err, ErrNotReady) {
 		err = nil
@@ -171,12 +181,14 @@ func (i *inferenceServer) ModelReady(_ context.Context, r *inferencepb.ModelRead
 }
 
 // ServerMetadata describes the server.
-func (i *inferenceServer) ServerMetadata(context.Context, *inferencepb.ServerMetadataRequest) (*inferencepb.ServerMetadataResponse, error) {
+func (i *inferenceServer) ServerMetadata(context.Context, *inferencepb.ServerMetadataRequest) (
+	*inferencepb.ServerMetadataResponse, error) {
 	return &inferencepb.ServerMetadataResponse{Name: serverName, Version: version.Version, Extensions: extensions}, nil
 }
 
 // ModelMetadata describes a model.
-func (i *inferenceServer) ModelMetadata(_ context.Context, r *inferencepb.ModelMetadataRequest) (*inferencepb.ModelMetadataResponse, error) {
+func (i *inferenceServer) ModelMetadata(_ context.Context, r *inferencepb.ModelMetadataRequest) (
+	*inferencepb.ModelMetadataResponse, error) {
 	model, err := i.service.model(r.Name, r.Version)
 	if err != nil {
 		return nil, err
@@ -184,15 +196,18 @@ func (i *inferenceServer) ModelMetadata(_ context.Context, r *inferencepb.ModelM
 	m := model.metadata()
 	tensors := func(list []tensorMetadata) (messages []*inferencepb.ModelMetadataResponse_TensorMetadata) {
 		for _, t := range list {
-			messages = append(messages, &inferencepb.ModelMetadataResponse_TensorMetadata{Name: t.Name, Datatype: t.Datatype, Shape: t.Shape})
+			messages = append(messages, &inferencepb.ModelMetadataResponse_TensorMetadata{Name: t.Name, Datatype: t.Datatype,
+				Shape: t.Shape})
 		}
 		return messages
 	}
-	return &inferencepb.ModelMetadataResponse{Name: m.Name, Versions: m.Versions, Platform: m.Platform, Inputs: tensors(m.Inputs), Outputs: tensors(m.Outputs), Properties: m.Properties}, nil
+	return &inferencepb.ModelMetadataResponse{Name: m.Name, Versions: m.Versions, Platform: m.Platform,
+		Inputs: tensors(m.Inputs), Outputs: tensors(m.Outputs), Properties: m.Properties}, nil
 }
 
 // ModelInfer computes.
-func (i *inferenceServer) ModelInfer(ctx context.Context, m *inferencepb.ModelInferRequest) (*inferencepb.ModelInferResponse, error) {
+func (i *inferenceServer) ModelInfer(ctx context.Context, m *inferencepb.ModelInferRequest) (
+	*inferencepb.ModelInferResponse, error) {
 	s := i.service
 	if err := s.engine.full(); err != nil {
 		return nil, err
@@ -247,7 +262,8 @@ func grpcParameters(messages map[string]*inferencepb.InferParameter) (parameters
 
 // message makes a response a message.
 func (r *inferResponse) message() (*inferencepb.ModelInferResponse, error) {
-	m := &inferencepb.ModelInferResponse{ModelName: r.model, ModelVersion: modelVersion, Id: r.id, Parameters: map[string]*inferencepb.InferParameter{}}
+	m := &inferencepb.ModelInferResponse{ModelName: r.model, ModelVersion: modelVersion, Id: r.id,
+		Parameters: map[string]*inferencepb.InferParameter{}}
 	for name, value := range r.parameters {
 		p := &inferencepb.InferParameter{}
 		switch value := value.(type) {
@@ -261,7 +277,8 @@ func (r *inferResponse) message() (*inferencepb.ModelInferResponse, error) {
 		m.Parameters[name] = p
 	}
 	for _, o := range r.outputs {
-		m.Outputs = append(m.Outputs, &inferencepb.ModelInferResponse_InferOutputTensor{Name: o.name, Datatype: o.datatype, Shape: o.shape})
+		m.Outputs = append(m.Outputs, &inferencepb.ModelInferResponse_InferOutputTensor{Name: o.name, Datatype: o.datatype,
+			Shape: o.shape})
 		raw := make([]byte, 0, o.size())
 		err := o.writeRaw(func(part []byte) error {
 			raw = append(raw, part...)

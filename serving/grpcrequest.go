@@ -102,7 +102,8 @@ func (t *tensor) setContents(c *inferencepb.InferTensorContents) error {
 		return requestf("input %s: no input is %s", t.name, t.datatype)
 	}
 	if count != n {
-		return requestf("input %s: the shape %v has %d elements, but the contents of %s are %d", t.name, t.shape, n, t.datatype, count)
+		return requestf("input %s: the shape %v has %d elements, but the contents of %s are %d", t.name, t.shape, n,
+			t.datatype, count)
 	}
 	return nil
 }

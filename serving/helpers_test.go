@@ -151,8 +151,9 @@ func grpcConnection(t testing.TB, s *Service, options ...grpc.DialOption) *grpc.
 	server := s.GRPC()
 	go server.Serve(listener) // ends with Stop
 	t.Cleanup(server.Stop)
-	connection, err := grpc.NewClient(listener.Addr().String(), append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)))...)
+	connection, err := grpc.NewClient(listener.Addr().String(),
+		append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)))...)
 	require.NoError(t, err)
 	t.Cleanup(func() { connection.Close() })
 	return connection

@@ -70,10 +70,12 @@ func TestHostileRequests(t *testing.T) {
 	address, stop := serveAt(t, s, Listening{HTTP: "127.0.0.1:0"})
 	form, formType := formBody(t, nil, map[string][]byte{"bomb.png": pngBomb(t, 50_000)})
 	small, smallType := formBody(t, nil, map[string][]byte{"a.png": pngOf(t, randomPixels(1, 1))})
-	twice, twiceType := formBody(t, map[string]string{"top": "2"}, map[string][]byte{"a.png": pngOf(t, randomPixels(1, 1))})
+	twice, twiceType := formBody(t, map[string]string{"top": "2"},
+		map[string][]byte{"a.png": pngOf(t, randomPixels(1, 1))})
 	pixels := imagesJSON(randomPixels(1, 1))
 	post := func(path, contentType string, body string, headers ...string) string {
-		return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %d\r\n%s\r\n%s",
+		return fmt.Sprintf(
+			"POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %d\r\n%s\r\n%s",
 			path, contentType, len(body), strings.Join(headers, ""), body)
 	}
 	get := func(path string) string {
@@ -84,35 +86,48 @@ func TestHostileRequests(t *testing.T) {
 		status  int
 		says    string
 	}{
-		"a bomb":                         {post("/v1/classify", formType, string(form)), 413, "pixels"},
-		"a bomb to the page":             {post("/explorer/preview", "image/png", string(pngBomb(t, 50_000))), 413, "pixels"},
-		"huge headers":                   {post("/v1/classify", smallType, string(small), "X: "+strings.Repeat("x", 64<<10)+"\r\n"), 431, ""},
-		"many headers":                   {post("/v1/classify", smallType, string(small), strings.Repeat("X: x\r\n", 20_000)), 431, ""},
-		"an empty body":                  {post(inferPath, "application/json", ""), 400, "JSON"},
-		"an empty form":                  {post("/v1/classify", smallType, ""), 400, "cannot be read"},
-		"a form without an end":          {post("/v1/classify", smallType, string(small[:len(small)/2])), 400, "cannot be read"},
-		"no content type":                {post("/v1/classify", "", string(small)), 400, "multipart/form-data"},
-		"JSON to people's form":          {post("/v1/classify", "application/json", "{}"), 400, "multipart/form-data"},
-		"a boundary of 1 MB":             {post("/v1/classify", "multipart/form-data; boundary="+strings.Repeat("b", 100), string(small)), 400, ""},
-		"packed":                         {post(inferPath, "application/json", "{}", "Content-Encoding: gzip\r\n"), 501, "gzip"},
-		"a parameter twice in JSON":      {post(inferPath, "application/json", `{"parameters":{"top":1,"top":2},"inputs":[`+pixels+`]}`), 400, `\"top\" twice`},
-		"inputs twice":                   {post(inferPath, "application/json", `{"inputs":[`+pixels+`],"inputs":[`+pixels+`]}`), 400, `\"inputs\" twice`},
+		"a bomb":             {post("/v1/classify", formType, string(form)), 413, "pixels"},
+		"a bomb to the page": {post("/explorer/preview", "image/png", string(pngBomb(t, 50_000))), 413, "pixels"},
+		"huge headers": {post("/v1/classify", smallType, string(small), "X: "+strings.Repeat("x", 64<<10)+
+			"\r\n"), 431, ""},
+		"many headers": {post("/v1/classify", smallType, string(small), strings.Repeat("X: x\r\n", 20_000)),
+			431, ""},
+		"an empty body": {post(inferPath, "application/json", ""), 400, "JSON"},
+		"an empty form": {post("/v1/classify", smallType, ""), 400, "cannot be read"},
+		"a form without an end": {post("/v1/classify", smallType, string(small[:len(small)/2])), 400,
+			"cannot be read"},
+		"no content type":       {post("/v1/classify", "", string(small)), 400, "multipart/form-data"},
+		"JSON to people's form": {post("/v1/classify", "application/json", "{}"), 400, "multipart/form-data"},
+		"a boundary of 1 MB": {post("/v1/classify", "multipart/form-data; boundary="+strings.Repeat("b", 100),
+			string(small)), 400, ""},
+		"packed": {post(inferPath, "application/json", "{}", "Content-Encoding: gzip\r\n"), 501,
+			"gzip"},
+		"a parameter twice in JSON": {post(inferPath, "application/json", `{"parameters":{"top":1,"top":2},"inputs":[`+
+			pixels+`]}`), 400, `\"top\" twice`},
+		"inputs twice": {post(inferPath, "application/json", `{"inputs":[`+pixels+`],"inputs":[`+pixels+
+			`]}`), 400, `\"inputs\" twice`},
 		"a parameter twice in the query": {post("/v1/classify?top=1&top=2", smallType, string(small)), 400, "top"},
 		"in the form and the query":      {post("/v1/classify?top=1", twiceType, string(twice)), 400, "top"},
-		"two models":                     {post("/v1/classify?model=a&model="+testModel, smallType, string(small)), 400, "model"},
-		"length and chunks":              {"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, ""},
-		"two lengths":                    {"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400, ""},
-		"no host":                        {"GET /v2 HTTP/1.1\r\n\r\n", 400, ""},
-		"two hosts":                      {"GET /v2 HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400, ""},
-		"a whole address of another":     {"GET http://evil.example/v2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 421, "evil.example"},
-		"a way out of the page":          {get("/explorer/page/..%2f..%2fgo.mod"), 404, ""},
-		"a way out by dots":              {get("/explorer/page/%2e%2e/%2e%2e/%2e%2e/etc/passwd"), 404, ""},
-		"a way out of the pictures":      {get("/explorer/pictures/..%5c..%5cgo.mod"), 404, ""},
-		"a way out by a run":             {get("/explorer/runs/..%2f..%2fetc/features.npz"), 410, ""},
-		"a zero byte in a path":          {get("/explorer/page/app.js%00.png"), 404, ""},
-		"a model by a path":              {get("/v2/models/..%2f..%2fetc/ready"), 404, "not one of the service's"},
-		"an unknown method":              {"BREAK /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 501, "BREAK"},
-		"no HTTP":                        {"hello\r\n\r\n", 400, ""},
+		"two models": {post("/v1/classify?model=a&model="+testModel, smallType, string(small)), 400,
+			"model"},
+		"length and chunks": {
+			"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			400, ""},
+		"two lengths": {
+			"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400, ""},
+		"no host":   {"GET /v2 HTTP/1.1\r\n\r\n", 400, ""},
+		"two hosts": {"GET /v2 HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400, ""},
+		"a whole address of another": {
+			"GET http://evil.example/v2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 421, "evil.example"},
+		"a way out of the page":     {get("/explorer/page/..%2f..%2fgo.mod"), 404, ""},
+		"a way out by dots":         {get("/explorer/page/%2e%2e/%2e%2e/%2e%2e/etc/passwd"), 404, ""},
+		"a way out of the pictures": {get("/explorer/pictures/..%5c..%5cgo.mod"), 404, ""},
+		"a way out by a run":        {get("/explorer/runs/..%2f..%2fetc/features.npz"), 410, ""},
+		"a zero byte in a path":     {get("/explorer/page/app.js%00.png"), 404, ""},
+		"a model by a path":         {get("/v2/models/..%2f..%2fetc/ready"), 404, "not one of the service's"},
+		"an unknown method": {"BREAK /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+			501, "BREAK"},
+		"no HTTP": {"hello\r\n\r\n", 400, ""},
 	} {
 		status, body := ask(t, address, c.request)
 		assert.Equal(t, c.status, status, "%s: %.300s", name, body)

@@ -45,8 +45,10 @@ func (s *Service) arrange(set *settings, r *inferRequest, response *inferRespons
 			return nil, err
 		}
 	} else {
-		if pictures.datatype != "BYTES" || len(pictures.shape) != 1 && !(len(pictures.shape) == 2 && pictures.shape[1] == 1) || len(pictures.items) == 0 {
-			return nil, requestf("input pictures: it is BYTES [N], one encoded picture each, not %s %v", pictures.datatype, pictures.shape)
+		if pictures.datatype != "BYTES" || len(pictures.shape) != 1 &&
+			!(len(pictures.shape) == 2 && pictures.shape[1] == 1) || len(pictures.items) == 0 {
+			return nil, requestf("input pictures: it is BYTES [N], one encoded picture each, not %s %v", pictures.datatype,
+				pictures.shape)
 		}
 		set.wish.preprocessing = set.preprocessing.String()
 		frames = make([]*tfconvrnn.Image, len(pictures.items)) // until load decodes them
@@ -64,8 +66,10 @@ func (s *Service) arrange(set *settings, r *inferRequest, response *inferRespons
 
 // imagesOf makes images of an array.
 func imagesOf(t *tensor, set *settings, response *inferResponse) ([]*tfconvrnn.Image, error) {
-	if len(t.shape) != 4 || t.shape[0] < 1 || t.shape[1] != tfconvrnn.ImageSize || t.shape[2] != tfconvrnn.ImageSize || t.shape[3] != 3 {
-		return nil, requestf("input images: it has the shape [N, %d, %d, 3], not %v", tfconvrnn.ImageSize, tfconvrnn.ImageSize, t.shape)
+	if len(t.shape) != 4 || t.shape[0] < 1 || t.shape[1] != tfconvrnn.ImageSize || t.shape[2] != tfconvrnn.ImageSize ||
+		t.shape[3] != 3 {
+		return nil, requestf("input images: it has the shape [N, %d, %d, 3], not %v", tfconvrnn.ImageSize,
+			tfconvrnn.ImageSize, t.shape)
 	}
 	var stimuli []tfconvrnn.Stimulus
 	var err error
@@ -117,7 +121,9 @@ func scale(values []float32, stated string) (name string, err error) {
 	case stated == one || (stated == "" || stated == "auto") && largest <= 1:
 		return one, nil
 	case stated == "" || stated == "auto":
-		return "", requestf("input images: the largest value is %v, which may be of 0 … 255 or beyond 0 … 1; give the parameter array_range", largest)
+		return "", requestf(
+			"input images: the largest value is %v, which may be of 0 … 255 or beyond 0 … 1; give the parameter array_range",
+			largest)
 	}
 	return "", requestf("the parameter array_range is 0-1, 0-255 or auto, not %q", stated)
 }
@@ -126,7 +132,8 @@ func scale(values []float32, stated string) (name string, err error) {
 // is shown, or -1 for the blank.
 func scheduled(t *tensor, set *settings, frames []*tfconvrnn.Image) (*shown, error) {
 	if set.shown {
-		return nil, requestf("the input schedule says what is shown when; leave out the parameters of the presentation, except blank")
+		return nil, requestf(
+			"the input schedule says what is shown when; leave out the parameters of the presentation, except blank")
 	}
 	if len(t.shape) != 2 || t.shape[0] < 1 || t.shape[1] < 1 {
 		return nil, requestf("input schedule: it has the shape [timesteps, stimuli], not %v", t.shape)
@@ -152,7 +159,8 @@ func scheduled(t *tensor, set *settings, frames []*tfconvrnn.Image) (*shown, err
 		for time := range times {
 			frame := at(time, n)
 			if frame < -1 || frame >= len(frames) {
-				return nil, requestf("input schedule: timestep %d of stimulus %d shows image %d, and there are %d", time, n, frame, len(frames))
+				return nil, requestf("input schedule: timestep %d of stimulus %d shows image %d, and there are %d", time, n, frame,
+					len(frames))
 			}
 			pattern[time] = '0'
 			if frame >= 0 {
@@ -218,7 +226,8 @@ func (s *Service) load(ctx context.Context, set *settings, r *inferRequest, in *
 
 // decode makes images of encoded pictures, as many at once in the whole service as there are
 // cores.
-func (s *Service) decode(ctx context.Context, p tfconvrnn.Preprocessing, pictures [][]byte, frames []*tfconvrnn.Image) error {
+func (s *Service) decode(ctx context.Context, p tfconvrnn.Preprocessing, pictures [][]byte,
+	frames []*tfconvrnn.Image) error {
 	prepare, err := images.ParsePreprocessing(p.String())
 	if err != nil {
 		return err

@@ -76,7 +76,8 @@ func (s *Service) infer(ctx context.Context, t *ticket, model *served, r *inferR
 }
 
 // results computes what a request with these settings shows.
-func (s *Service) results(ctx context.Context, t *ticket, model *served, set *settings, r *inferRequest, response *inferResponse) (*shown, error) {
+func (s *Service) results(ctx context.Context, t *ticket, model *served, set *settings, r *inferRequest,
+	response *inferResponse) (*shown, error) {
 	in, err := s.arrange(set, r, response)
 	if err != nil {
 		return nil, err
@@ -188,7 +189,8 @@ func (s *Service) wanted(model *served, set *settings, r *inferRequest) ([]strin
 		case name == outputProvenance:
 		default:
 			layer, part, _ := strings.Cut(name, "/")
-			if _, err := info.Layer(layer); err != nil || !slices.Contains([]string{"", partTimesteps, partMS, partDriven}, part) || name == layer+"/" {
+			if _, err := info.Layer(layer); err != nil || !slices.Contains([]string{"", partTimesteps, partMS, partDriven},
+				part) || name == layer+"/" {
 				return nil, requestf("%s has no output %q; its metadata lists them", model.name, name)
 			}
 			if set.layersGiven && !slices.Contains(set.layers, layer) {
@@ -347,7 +349,8 @@ func (a *answering) provenance() (*output, error) {
 }
 
 func (a *answering) about() *extraction.Provenance {
-	about := &extraction.Provenance{Provenance: a.plan.asked.Provenance(), DataType: features.Float32, Reductions: map[string]string{}}
+	about := &extraction.Provenance{Provenance: a.plan.asked.Provenance(), DataType: features.Float32,
+		Reductions: map[string]string{}}
 	about.Preprocessing = a.set.wish.preprocessing
 	about.BatchSize = 0
 	for _, g := range a.in.groups {

@@ -185,7 +185,8 @@ func (r *jsonValues) array(dimension int) error {
 		}
 	}
 	if r.peek() != ']' {
-		return requestf("input %s: dimension %d of data has more than the %d elements of the shape %v", r.tensor.name, dimension, r.tensor.shape[dimension], r.tensor.shape)
+		return requestf("input %s: dimension %d of data has more than the %d elements of the shape %v", r.tensor.name,
+			dimension, r.tensor.shape[dimension], r.tensor.shape)
 	}
 	r.at++
 	return nil
@@ -221,7 +222,8 @@ func (r *jsonValues) value() error {
 	}
 	token := r.text[start:min(r.at, len(r.text))]
 	if len(token) == 0 || r.count >= r.n {
-		return requestf("input %s: data is not nested as the shape %v, or has another number of elements", r.tensor.name, r.tensor.shape)
+		return requestf("input %s: data is not nested as the shape %v, or has another number of elements", r.tensor.name,
+			r.tensor.shape)
 	}
 	r.count++
 	return r.add(token)
@@ -244,7 +246,8 @@ func (r *jsonValues) add(token []byte) error {
 		}
 		item, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			return requestf("input %s: element %d is not in base64 (%w); the binary form takes bytes as they are", t.name, r.count-1, err)
+			return requestf("input %s: element %d is not in base64 (%w); the binary form takes bytes as they are", t.name,
+				r.count-1, err)
 		}
 		r.items = append(r.items, item)
 	case "UINT8":

@@ -91,7 +91,8 @@ func TestBatchesAcrossRequests(t *testing.T) {
 	assert.Equal(t, []int{4, 3}, two.batches)
 	together := extracted(t, pixels[:4*imageValues], tfconvrnn.Layers("conv5"), tfconvrnn.Logits())
 	rest := extracted(t, pixels[4*imageValues:], tfconvrnn.Layers("conv5"), tfconvrnn.Logits())
-	assert.Equal(t, slices.Concat(together.Layers[0].Data, rest.Layers[0].Data), slices.Concat(one.layers[0], two.layers[0]))
+	assert.Equal(t, slices.Concat(together.Layers[0].Data, rest.Layers[0].Data),
+		slices.Concat(one.layers[0], two.layers[0]))
 	assert.Equal(t, slices.Concat(together.Logits, rest.Logits), slices.Concat(one.logits, two.logits))
 }
 

@@ -74,7 +74,8 @@ func TestManifests(t *testing.T) {
 	require.NotEmpty(t, runtime.Spec.SupportedModelFormats)
 	assert.Equal(t, "kserve-container", runtime.Spec.Containers[0].Name, "the name that KServe merges by")
 	checkContainer(t, runtime.Spec.Containers)
-	require.Error(t, yaml.UnmarshalStrict(bytes.Replace(text, []byte("multiModel"), []byte("multimodell"), 1), &runtime), "the check can fail")
+	require.Error(t, yaml.UnmarshalStrict(bytes.Replace(text, []byte("multiModel"), []byte("multimodell"), 1), &runtime),
+		"the check can fail")
 }
 
 // checkContainer holds probes to paths that there are.

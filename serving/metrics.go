@@ -24,15 +24,21 @@ func newMetrics() *metrics {
 	durations := prometheus.ExponentialBuckets(0.001, 2, 17) // to a minute
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "requests_total", Help: "Requests answered."}, []string{"protocol", "method", "result"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "request_seconds", Help: "From the first byte of a request to the last of its answer.",
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "requests_total",
+			Help: "Requests answered."}, []string{"protocol", "method", "result"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "request_seconds",
+			Help:    "From the first byte of a request to the last of its answer.",
 			Buckets: durations}, []string{"protocol", "method"}),
 		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "stage_seconds",
-			Help: "Time of a request in decode, queue and encode, and of a run in run and copy.", Buckets: durations}, []string{"stage"}),
-		batches: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "batch_images", Help: "Images of a run.",
+			Help: "Time of a request in decode, queue and encode, and of a run in run and copy.", Buckets: durations},
+			[]string{"stage"}),
+		batches: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "batch_images",
+			Help:    "Images of a run.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 9)}, []string{"model"}),
-		images: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "images_total", Help: "Images computed."}, []string{"model"}),
-		panics: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "panics_total", Help: "Requests and runs that ended in a panic."}),
+		images: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "images_total",
+			Help: "Images computed."}, []string{"model"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "panics_total",
+			Help: "Requests and runs that ended in a panic."}),
 	}
 	m.registry.MustRegister(m.requests, m.seconds, m.stages, m.batches, m.images, m.panics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -42,7 +48,8 @@ func newMetrics() *metrics {
 // watch adds gauges of an engine.
 func (m *metrics) watch(e *engine) {
 	gauge := func(name, help string, value func() float64) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tfconvrnn", Name: name, Help: help}, value))
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tfconvrnn", Name: name, Help: help},
+			value))
 	}
 	locked := func(read func() float64) func() float64 {
 		return func() float64 {
@@ -52,7 +59,9 @@ func (m *metrics) watch(e *engine) {
 		}
 	}
 	gauge("queue_images", "Images that wait or are being decoded.", locked(func() float64 { return float64(e.places) }))
-	gauge("memory_reserved_bytes", "Bytes that requests and their results take.", locked(func() float64 { return float64(e.bytes) }))
+	gauge("memory_reserved_bytes", "Bytes that requests and their results take.", locked(func() float64 {
+		return float64(e.bytes)
+	}))
 }
 
 func (m *metrics) waited(d time.Duration) { m.stages.WithLabelValues("queue").Observe(d.Seconds()) }

@@ -71,7 +71,8 @@ func (p *personal) layout(a *answering) (*features.Layout, error) {
 	}
 	layout := &features.Layout{
 		Rows: len(p.form.names), Model: p.model.name, Identifier: p.model.name, StimulusSet: "pictures",
-		Columns:    []features.Column{{Name: features.NPZ.StimulusColumn(), Values: p.form.names}, {Name: "stimulus_sha256", Values: hashes}},
+		Columns: []features.Column{{Name: features.NPZ.StimulusColumn(), Values: p.form.names},
+			{Name: "stimulus_sha256", Values: hashes}},
 		Attributes: []features.Attribute{{Name: "provenance", Value: string(about)}},
 	}
 	for _, l := range a.plan.layers {
@@ -84,7 +85,8 @@ func (p *personal) layout(a *answering) (*features.Layout, error) {
 		layout.Streamed = append(layout.Streamed, streamed)
 	}
 	if a.plan.wish.logits {
-		layout.Streamed = append(layout.Streamed, features.Streamed{Name: outputLogits, DataType: features.Float32, RowShape: []int{tfconvrnn.Classes}, Dimensions: []string{"logit"}})
+		layout.Streamed = append(layout.Streamed, features.Streamed{Name: outputLogits, DataType: features.Float32,
+			RowShape: []int{tfconvrnn.Classes}, Dimensions: []string{"logit"}})
 	}
 	return layout, nil
 }

@@ -65,8 +65,10 @@ func TestOpenAPI(t *testing.T) {
 
 	pixels := imagesJSON(randomPixels(1, 3))
 	picture := pngOf(t, randomPixels(1, 4))
-	plain, plainType := formBody(t, map[string]string{"over_time": "true", "top": "2"}, map[string][]byte{"a.png": picture})
-	extract, extractType := formBody(t, map[string]string{"layers": "conv5", "reduce": "gap", "include_logits": "true"}, map[string][]byte{"a.png": picture})
+	plain, plainType := formBody(t, map[string]string{"over_time": "true", "top": "2"},
+		map[string][]byte{"a.png": picture})
+	extract, extractType := formBody(t, map[string]string{"layers": "conv5", "reduce": "gap", "include_logits": "true"},
+		map[string][]byte{"a.png": picture})
 	npz, npzContent := formBody(t, map[string]string{"format": "npz"}, map[string][]byte{"a.png": picture})
 	bad, badType := formBody(t, map[string]string{"nonsense": "1"}, map[string][]byte{"a.png": picture})
 	model := "/v2/models/" + testModel
@@ -84,10 +86,13 @@ func TestOpenAPI(t *testing.T) {
 		{"GET", model + "/ready", "", "", 200, false},
 		{"GET", "/v2/models/none/ready", "", "", 404, false},
 		{"GET", model + "/versions/2", "", "", 404, true},
-		{"POST", model + "/infer", "application/json", `{"id":"1","parameters":{"layers":["conv5"],"reduce":"gap","on_ms":[0,60],"off_ms":"30,90","total_ms":170,"top":3},"inputs":[` + pixels + `]}`, 200, false},
-		{"POST", model + "/versions/1/infer", "application/json", `{"inputs":[` + pixels + `],"outputs":[{"name":"classes/names"},{"name":"provenance"}]}`, 200, false},
+		{"POST", model + "/infer",
+			"application/json", `{"id":"1","parameters":{"layers":["conv5"],"reduce":"gap","on_ms":[0,60],"off_ms":"30,90","total_ms":170,"top":3},"inputs":[` + pixels + `]}`, 200, false},
+		{"POST", model + "/versions/1/infer", "application/json", `{"inputs":[` + pixels +
+			`],"outputs":[{"name":"classes/names"},{"name":"provenance"}]}`, 200, false},
 		{"POST", model + "/infer", "application/json", `{"inputs":[` + pixels + `],"parameters":{"nonsense":1}}`, 400, true},
-		{"POST", model + "/infer", "application/json", `{"inputs":[` + pixels + `],"parameters":{"layers":"conv99"}}`, 400, false},
+		{"POST", model + "/infer", "application/json", `{"inputs":[` + pixels + `],"parameters":{"layers":"conv99"}}`, 400,
+			false},
 		{"POST", "/v2/models/none/infer", "application/json", `{"inputs":[` + pixels + `]}`, 404, false},
 		{"POST", "/v1/classify", plainType, string(plain), 200, false},
 		{"POST", "/v1/extract", extractType, string(extract), 200, false},
@@ -123,7 +128,8 @@ func TestOpenAPI(t *testing.T) {
 	// The check can fail.
 	request, err := http.NewRequest("GET", url+"/v2", nil)
 	require.NoError(t, err)
-	valid, _ = check.ValidateHttpResponse(request, &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}},
-		Body: io.NopCloser(strings.NewReader(`{"name":1}`))})
+	valid, _ = check.ValidateHttpResponse(request,
+		&http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: io.NopCloser(strings.NewReader(`{"name":1}`))})
 	assert.False(t, valid)
 }

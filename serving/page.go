@@ -66,7 +66,8 @@ func (e *pageEngine) extract(ctx context.Context, r explorer.Request) (*tfconvrn
 	defer t.release()
 	preprocessing := tfconvrnn.Preprocessing{}.String()
 	// By itself, so that the commands that the page shows make the same bytes.
-	p, err := model.plan(wish{presentation: r.Presentation, layers: r.Layers, allTimesteps: true, logits: r.Logits, preprocessing: preprocessing}, 1)
+	p, err := model.plan(wish{presentation: r.Presentation, layers: r.Layers, allTimesteps: true, logits: r.Logits,
+		preprocessing: preprocessing}, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -77,14 +78,15 @@ func (e *pageEngine) extract(ctx context.Context, r explorer.Request) (*tfconvrn
 		return nil, err
 	}
 	var f *tfconvrnn.Features
-	result, err := s.engine.computeReporting(ctx, t, p, []tfconvrnn.Stimulus{r.Stimulus}, func(so *result, layer, timestep int) {
-		if f == nil {
-			f = pageFeatures(&r, so, preprocessing)
-		}
-		if r.Computed != nil {
-			r.Computed(f, layer, timestep)
-		}
-	})
+	result, err := s.engine.computeReporting(ctx, t, p, []tfconvrnn.Stimulus{r.Stimulus},
+		func(so *result, layer, timestep int) {
+			if f == nil {
+				f = pageFeatures(&r, so, preprocessing)
+			}
+			if r.Computed != nil {
+				r.Computed(f, layer, timestep)
+			}
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +97,8 @@ func (e *pageEngine) extract(ctx context.Context, r explorer.Request) (*tfconvrn
 
 // pageFeatures are those of a result, in its memory.
 func pageFeatures(r *explorer.Request, of *result, preprocessing string) *tfconvrnn.Features {
-	f := &tfconvrnn.Features{Stimuli: []string{r.Stimulus.ID}, Failed: []error{nil}, Provenance: of.plan.asked.Provenance()}
+	f := &tfconvrnn.Features{Stimuli: []string{r.Stimulus.ID}, Failed: []error{nil},
+		Provenance: of.plan.asked.Provenance()}
 	f.Provenance.Preprocessing = preprocessing
 	for i, l := range of.plan.layers {
 		f.Layers = append(f.Layers, tfconvrnn.LayerFeatures{LayerOutput: l.LayerOutput, Data: of.layers[i]})

@@ -32,7 +32,8 @@ var parameterHelp = [][2]string{
 	{"blank", "what is shown else: published, gray, black, white, R,G,B or #rrggbb"},
 	{"include_all_times", "whether to report all layers from timestep 0"},
 	{"include_logits", "whether to put out the decoded logits"},
-	{"select", "units of layers to put out, as LAYER=UNITS: center, (row,column) or channels(0,3,8-15), or a position and channels joined by +"},
+	{
+		"select", "units of layers to put out, as LAYER=UNITS: center, (row,column) or channels(0,3,8-15), or a position and channels joined by +"},
 	{"reduce", "reductions of the features: gap, pool(k) or sparse(d,seed), for all layers or as LAYER=REDUCTION"},
 	{"top", "number of likeliest classes to put out"},
 	{"preprocess", "how pictures become 224×224, as extract's --preprocess"},
@@ -46,8 +47,10 @@ var parameterHelp = [][2]string{
 var refusedParameters = map[string]string{
 	"sequence_id": "a sequence of requests (sequence_id)", "sequence_start": "a sequence of requests (sequence_start)",
 	"sequence_end": "a sequence of requests (sequence_end)", "priority": "a priority",
-	"shared_memory_region": "shared memory (shared_memory_region)", "shared_memory_offset": "shared memory (shared_memory_offset)",
-	"shared_memory_byte_size": "shared memory (shared_memory_byte_size)", "classification": "the parameter classification (ask for top)",
+	"shared_memory_region":    "shared memory (shared_memory_region)",
+	"shared_memory_offset":    "shared memory (shared_memory_offset)",
+	"shared_memory_byte_size": "shared memory (shared_memory_byte_size)",
+	"classification":          "the parameter classification (ask for top)",
 }
 
 func (p parameters) take(name string) (any, bool) {
@@ -169,7 +172,8 @@ func (p parameters) selections() (list []string, err error) {
 		list, layers = append(list, layers), ""
 	}
 	if layers != "" {
-		return nil, requestf("the parameter select ends in %s, whose units are not named, as in conv8=center", strings.TrimSuffix(layers, ","))
+		return nil, requestf("the parameter select ends in %s, whose units are not named, as in conv8=center",
+			strings.TrimSuffix(layers, ","))
 	}
 	return list, nil
 }
@@ -241,7 +245,8 @@ type settings struct {
 // settings reads parameters; those of the request's protocol must have been taken.
 func (p parameters) settings(model savedmodels.Model, otherwise tfconvrnn.Preprocessing) (*settings, error) {
 	s := &settings{}
-	for _, read := range []func(*settings, savedmodels.Model) error{p.outputs, p.show, func(s *settings, _ savedmodels.Model) error { return p.pictures(s, otherwise) }} {
+	for _, read := range []func(*settings, savedmodels.Model) error{
+		p.outputs, p.show, func(s *settings, _ savedmodels.Model) error { return p.pictures(s, otherwise) }} {
 		if err := read(s, model); err != nil {
 			return nil, err
 		}
@@ -335,7 +340,8 @@ func (p parameters) show(s *settings, model savedmodels.Model) (err error) {
 		return err
 	}
 	if !ok {
-		return requestf("the parameter blank is published, gray, black, white, R,G,B or #rrggbb, not %q; the input schedule can show any image", blank)
+		return requestf("the parameter blank is published, gray, black, white, R,G,B or #rrggbb, not %q; the input schedule can show any image",
+			blank)
 	}
 	spec.Blank, s.blank = colour, colour
 	s.presentation, s.rounded, err = spec.Presentation(model)

@@ -118,7 +118,8 @@ type personal struct {
 
 // personal reads a form and computes what complete makes of its settings. The caller calls done
 // when the answer is written.
-func (s *Service) personal(w http.ResponseWriter, r *http.Request, complete func(*form, *served, *settings) error, copies int64) (_ *personal, done func(), err error) {
+func (s *Service) personal(w http.ResponseWriter, r *http.Request, complete func(*form, *served, *settings) error,
+	copies int64) (_ *personal, done func(), err error) {
 	t, end, err := s.begin(w, r)
 	if err != nil {
 		return nil, nil, err
@@ -171,7 +172,8 @@ func (s *Service) personal(w http.ResponseWriter, r *http.Request, complete func
 		ctx, cancel = context.WithTimeout(ctx, p.set.timeout)
 		defer cancel()
 	}
-	request := &inferRequest{inputs: []*tensor{{name: inputPictures, datatype: "BYTES", shape: newShape(len(f.pictures)), items: f.pictures}}}
+	request := &inferRequest{inputs: []*tensor{{name: inputPictures, datatype: "BYTES", shape: newShape(len(f.pictures)),
+		items: f.pictures}}}
 	p.shown, err = s.results(ctx, t, p.model, p.set, request, &inferResponse{parameters: map[string]any{}})
 	return p, end, err
 }
@@ -207,7 +209,8 @@ func (s *Service) classify(w http.ResponseWriter, r *http.Request) error {
 	g := &p.shown.groups[0]
 	l := &g.plan.layers[0]
 	for i, name := range p.form.names {
-		logits, readout := g.result.logits[i*tfconvrnn.Classes:(i+1)*tfconvrnn.Classes], g.result.layers[0][i*l.size:(i+1)*l.size]
+		logits, readout := g.result.logits[i*tfconvrnn.Classes:(i+1)*tfconvrnn.Classes],
+			g.result.layers[0][i*l.size:(i+1)*l.size]
 		one, err := evaluation.Classify(p.model.model.Info(), l.LayerOutput, name, logits, readout, p.set.top, overTime)
 		if err != nil {
 			return err
@@ -278,9 +281,11 @@ func (s *Service) extract(w http.ResponseWriter, r *http.Request) error {
 	}
 	g := &p.shown.groups[0]
 	a := &answering{set: p.set, in: p.shown, plan: g.plan}
-	answer := extractedJSON{Model: p.model.name, Untrained: p.model.model.Untrained(), Rounded: p.set.roundings(), Stimuli: p.form.names, Provenance: a.about()}
+	answer := extractedJSON{Model: p.model.name, Untrained: p.model.model.Untrained(), Rounded: p.set.roundings(),
+		Stimuli: p.form.names, Provenance: a.about()}
 	for i, l := range g.plan.layers {
-		answer.Layers = append(answer.Layers, extractedLayer{Name: l.Name, Timesteps: l.Timesteps, Milliseconds: l.Milliseconds, Driven: l.Driven,
+		answer.Layers = append(answer.Layers, extractedLayer{Name: l.Name, Timesteps: l.Timesteps,
+			Milliseconds: l.Milliseconds, Driven: l.Driven,
 			Shape: newShape(append([]int{len(p.form.names), len(l.Timesteps)}, l.shape...)...), Data: g.result.layers[i]})
 		o := output{name: l.Name, floats: [][]float32{g.result.layers[i]}}
 		if err := o.checkFinite(); err != nil {

@@ -50,7 +50,8 @@ type wish struct {
 
 // options are the extraction's.
 func (w *wish) options() []tfconvrnn.ExtractOption {
-	options := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(w.presentation), tfconvrnn.SelectUnits(w.selections...)}
+	options := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(w.presentation),
+		tfconvrnn.SelectUnits(w.selections...)}
 	if len(w.layers) == 0 {
 		options = append(options, tfconvrnn.OnlyLogits())
 	} else {
@@ -113,7 +114,8 @@ func (s *served) plan(w wish, maxBatch int) (*plan, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(shown)
-	p.key = strings.Join([]string{s.name, strings.Join(w.layers, ","), fmt.Sprint(w.allTimesteps, w.logits, maxBatch), strings.Join(w.selections, ";"), hex.EncodeToString(sum[:])}, "|")
+	p.key = strings.Join([]string{s.name, strings.Join(w.layers, ","), fmt.Sprint(w.allTimesteps, w.logits, maxBatch),
+		strings.Join(w.selections, ";"), hex.EncodeToString(sum[:])}, "|")
 	return p, nil
 }
 
@@ -136,7 +138,8 @@ func (p *plan) reduce() error {
 		if err != nil {
 			return err
 		}
-		planned := plannedLayer{LayerOutput: l.LayerOutput, reduction: reduction, shape: shape, size: reducer.OutputSize() * len(l.Timesteps), source: i}
+		planned := plannedLayer{LayerOutput: l.LayerOutput, reduction: reduction, shape: shape,
+			size: reducer.OutputSize() * len(l.Timesteps), source: i}
 		if !reduction.IsNone() {
 			planned.reducer = reducer
 		}
@@ -163,7 +166,8 @@ func (p *plan) choose(maxBatch int) error {
 	}
 	all := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(p.wish.presentation), tfconvrnn.AllTimesteps(),
 		tfconvrnn.Layers(s.layerNames()...), tfconvrnn.SelectUnits(p.wish.selections...)}
-	if with, err := s.model.Plan(append(slices.Clone(all), tfconvrnn.Logits(), tfconvrnn.BatchUpTo(maxBatch))...); err == nil {
+	if with,
+		err := s.model.Plan(append(slices.Clone(all), tfconvrnn.Logits(), tfconvrnn.BatchUpTo(maxBatch))...); err == nil {
 		all = append(all, tfconvrnn.Logits())
 		p.batch = min(maxBatch, with.BatchSize())
 	}

@@ -78,8 +78,9 @@ type engine struct {
 
 func newEngine(options *Options, m *metrics) *engine {
 	e := &engine{
-		options: options, metrics: m, devices: make(chan int, options.AtOnce), queues: map[string]*queue{}, models: map[string]time.Time{},
-		wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		options: options, metrics: m, devices: make(chan int, options.AtOnce), queues: map[string]*queue{},
+		models: map[string]time.Time{},
+		wake:   make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	for device := range options.AtOnce {
 		e.devices <- device
@@ -182,7 +183,8 @@ func (e *engine) compute(ctx context.Context, t *ticket, p *plan, stimuli []tfco
 
 // computeReporting is compute that reports what is computed meanwhile, of a plan for batches of one
 // stimulus without reductions.
-func (e *engine) computeReporting(ctx context.Context, t *ticket, p *plan, stimuli []tfconvrnn.Stimulus, tell report) (*result, error) {
+func (e *engine) computeReporting(ctx context.Context, t *ticket, p *plan, stimuli []tfconvrnn.Stimulus, tell report) (
+	*result, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

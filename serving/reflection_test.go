@@ -21,7 +21,8 @@ import (
 )
 
 // described asks a service for its description, as grpcurl does, and returns the description of one of its services.
-func described(t *testing.T, connection *grpc.ClientConn, name string) (services []string, of protoreflect.ServiceDescriptor) {
+func described(t *testing.T, connection *grpc.ClientConn, name string) (services []string,
+	of protoreflect.ServiceDescriptor) {
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(connection).ServerReflectionInfo(t.Context())
 	require.NoError(t, err)
 	ask := func(r *grpc_reflection_v1.ServerReflectionRequest) *grpc_reflection_v1.ServerReflectionResponse {
@@ -31,12 +32,14 @@ func described(t *testing.T, connection *grpc.ClientConn, name string) (services
 		require.Nil(t, answer.GetErrorResponse())
 		return answer
 	}
-	list := ask(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
+	list := ask(&grpc_reflection_v1.ServerReflectionRequest{
+		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
 	for _, s := range list.GetListServicesResponse().Service {
 		services = append(services, s.Name)
 	}
 	files := &descriptorpb.FileDescriptorSet{}
-	answer := ask(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: name}})
+	answer := ask(&grpc_reflection_v1.ServerReflectionRequest{
+		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: name}})
 	for _, text := range answer.GetFileDescriptorResponse().FileDescriptorProto {
 		file := &descriptorpb.FileDescriptorProto{}
 		require.NoError(t, proto.Unmarshal(text, file))
@@ -54,7 +57,8 @@ func TestReflection(t *testing.T) {
 	s, _ := newTestService(t, Options{})
 	connection := grpcConnection(t, s)
 	services, service := described(t, connection, "inference.GRPCInferenceService")
-	assert.Subset(t, services, []string{"inference.GRPCInferenceService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"})
+	assert.Subset(t, services, []string{"inference.GRPCInferenceService", "grpc.health.v1.Health",
+		"grpc.reflection.v1.ServerReflection"})
 	method := service.Methods().ByName("ModelInfer")
 	require.NotNil(t, method)
 	pixels := randomPixels(1, 7)
@@ -93,10 +97,12 @@ func TestGRPCToken(t *testing.T) {
 	client := grpcClient(t, s)
 	_, err = client.ServerMetadata(t.Context(), &inferencepb.ServerMetadataRequest{})
 	assert.Equal(t, codes.Unauthenticated, status.Code(err))
-	_, err = client.ServerMetadata(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer 0123456789abcdeg"), &inferencepb.ServerMetadataRequest{})
+	_, err = client.ServerMetadata(metadata.AppendToOutgoingContext(t.Context(), "authorization",
+		"Bearer 0123456789abcdeg"), &inferencepb.ServerMetadataRequest{})
 	assert.Equal(t, codes.Unauthenticated, status.Code(err))
 	_, err = client.ServerLive(t.Context(), &inferencepb.ServerLiveRequest{})
 	require.NoError(t, err)
-	_, err = client.ServerMetadata(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer 0123456789abcdef"), &inferencepb.ServerMetadataRequest{})
+	_, err = client.ServerMetadata(metadata.AppendToOutgoingContext(t.Context(), "authorization",
+		"Bearer 0123456789abcdef"), &inferencepb.ServerMetadataRequest{})
 	require.NoError(t, err)
 }

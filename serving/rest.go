@@ -56,7 +56,8 @@ func (s *Service) measured(name string, handler func(http.ResponseWriter, *http.
 				s.fail(recorder, r, s.engine.panicked(cause))
 			}
 			s.metrics.answered("http", name, statusText(recorder.status()), time.Since(begin))
-			s.options.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", recorder.status(), "seconds", time.Since(begin).Seconds())
+			s.options.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", recorder.status(), "seconds",
+				time.Since(begin).Seconds())
 		}()
 		if err := handler(recorder, r); err != nil {
 			s.fail(recorder, r, err)
@@ -101,9 +102,12 @@ const statusLeft = 499
 
 // statuses are those of failures.
 var statuses = map[failure]int{
-	failureInternal: http.StatusInternalServerError, failureRequest: http.StatusBadRequest, failureUnknown: http.StatusNotFound,
-	failureUnsupported: http.StatusNotImplemented, failureTooLarge: http.StatusRequestEntityTooLarge, failureBusy: http.StatusTooManyRequests,
-	failureNotReady: http.StatusServiceUnavailable, failureDeadline: http.StatusGatewayTimeout, failureCancelled: statusLeft, failureSpace: http.StatusInsufficientStorage,
+	failureInternal: http.StatusInternalServerError, failureRequest: http.StatusBadRequest,
+	failureUnknown:     http.StatusNotFound,
+	failureUnsupported: http.StatusNotImplemented, failureTooLarge: http.StatusRequestEntityTooLarge,
+	failureBusy:     http.StatusTooManyRequests,
+	failureNotReady: http.StatusServiceUnavailable, failureDeadline: http.StatusGatewayTimeout,
+	failureCancelled: statusLeft, failureSpace: http.StatusInsufficientStorage,
 }
 
 // fail answers with an error. Where the answer has begun already the connection is cut, so
@@ -157,8 +161,10 @@ func refuseREST(_ http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	for suffix, what := range map[string]string{
-		"/stats": "the statistics extension (/metrics has figures)", "/config": "the model configuration extension", "/generate": "the generate extension",
-		"/generate_stream": "the generate extension", "/trace/setting": "the trace setting", "/unload": "the model repository", "/load": "the model repository",
+		"/stats": "the statistics extension (/metrics has figures)", "/config": "the model configuration extension",
+		"/generate":        "the generate extension",
+		"/generate_stream": "the generate extension", "/trace/setting": "the trace setting",
+		"/unload": "the model repository", "/load": "the model repository",
 	} {
 		if strings.HasSuffix(path, suffix) {
 			return unsupported(what)

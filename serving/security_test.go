@@ -55,10 +55,13 @@ func TestKeepsOthersOut(t *testing.T) {
 		{name: "below an allowed name", hosts: []string{"*.example"}, host: "a.b.example", status: 200},
 		{name: "not below it", hosts: []string{"*.example"}, host: "example", status: 421},
 		{name: "all", hosts: []string{"*"}, host: "evil.example", status: 200},
-		{name: "cross-site post", method: "POST", host: "localhost", headers: map[string]string{"Origin": "https://evil.example"}, status: 403},
-		{name: "cross-site post by fetch metadata", method: "POST", host: "localhost", headers: map[string]string{"Sec-Fetch-Site": "cross-site"}, status: 403},
+		{name: "cross-site post", method: "POST", host: "localhost",
+			headers: map[string]string{"Origin": "https://evil.example"}, status: 403},
+		{name: "cross-site post by fetch metadata", method: "POST", host: "localhost",
+			headers: map[string]string{"Sec-Fetch-Site": "cross-site"}, status: 403},
 		{name: "null origin", method: "POST", host: "localhost", headers: map[string]string{"Origin": "null"}, status: 403},
-		{name: "post of the page", method: "POST", host: "localhost:80", path: "/v1/classify", headers: map[string]string{"Origin": "http://localhost:80"}, status: 400},
+		{name: "post of the page", method: "POST", host: "localhost:80", path: "/v1/classify",
+			headers: map[string]string{"Origin": "http://localhost:80"}, status: 400},
 		{name: "no token", token: token, host: "localhost", status: 401},
 		{name: "wrong token", token: token, host: "localhost", authorization: "Bearer 0123456789abcdeg", status: 401},
 		{name: "longer token", token: token, host: "localhost", authorization: "Bearer " + token + "0", status: 401},
@@ -69,9 +72,11 @@ func TestKeepsOthersOut(t *testing.T) {
 		{name: "bad password", token: token, host: "service.svc", authorization: "Basic ====", status: 401},
 		{name: "liveness needs no token", token: token, host: "10.0.0.1", path: "/v2/health/live", status: 200},
 		{name: "readiness needs no token", token: token, host: "10.0.0.1", path: "/v2/health/ready", status: 503},
-		{name: "but posting there does", token: token, host: "10.0.0.1", method: "POST", path: "/v2/health/live", status: 401},
+		{name: "but posting there does", token: token, host: "10.0.0.1", method: "POST", path: "/v2/health/live",
+			status: 401},
 		{name: "metrics do", token: token, host: "10.0.0.1", path: "/metrics", status: 401},
-		{name: "a path that looks like health", token: token, host: "10.0.0.1", path: "/v2/health/../../metrics", status: 401},
+		{name: "a path that looks like health", token: token, host: "10.0.0.1", path: "/v2/health/../../metrics",
+			status: 401},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := emptyService(t, Options{Token: c.token, Hosts: c.hosts})
@@ -154,7 +159,8 @@ func TestUnixSocket(t *testing.T) {
 func writeCertificate(t testing.TB, dir string, serial int64) (certificate, key string, pool *x509.CertPool) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour),
+		NotAfter:    time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	require.NoError(t, err)
@@ -176,7 +182,8 @@ func TestTLS(t *testing.T) {
 	certificate, key, pool := writeCertificate(t, dir, 1)
 	url, stop := serveAt(t, emptyService(t, Options{}), Listening{HTTP: "127.0.0.1:0", Certificate: certificate, Key: key})
 	get := func(pool *x509.CertPool) (*http.Response, error) {
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool},
+			DisableKeepAlives: true}}
 		return client.Get("https://" + url + "/v2/health/live")
 	}
 	response, err := get(pool)

@@ -146,7 +146,8 @@ func (s *Service) listen(address string, l *Listening) (net.Listener, error) {
 			return nil, fmt.Errorf("%w: address %q: %w", tfconvrnn.ErrOption, address, err)
 		}
 		if !loopback(host) && s.options.Token == "" && !l.Insecure {
-			return nil, fmt.Errorf("%w: %s can be reached from other machines, and no token keeps them out", tfconvrnn.ErrOption, address)
+			return nil, fmt.Errorf("%w: %s can be reached from other machines, and no token keeps them out", tfconvrnn.ErrOption,
+				address)
 		}
 		return net.Listen("tcp", address)
 	}

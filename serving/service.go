@@ -50,7 +50,8 @@ func New(names []string, options Options) (*Service, error) {
 			return nil, fmt.Errorf("%w: model %s is named twice", tfconvrnn.ErrOption, name)
 		}
 	}
-	s := &Service{options: options.withDefaults(), names: slices.Clone(names), metrics: newMetrics(), models: map[string]*served{},
+	s := &Service{options: options.withDefaults(), names: slices.Clone(names), metrics: newMetrics(),
+		models:   map[string]*served{},
 		decoders: make(chan struct{}, runtime.GOMAXPROCS(0)), patience: 30 * time.Second}
 	if _, err := s.options.Preprocessing.Canonical(); err != nil {
 		return nil, err
@@ -68,7 +69,8 @@ func New(names []string, options Options) (*Service, error) {
 func (s *Service) Add(ctx context.Context, model *tfconvrnn.Model) error {
 	name := model.Info().Name
 	if !slices.Contains(s.names, name) {
-		return fmt.Errorf("%w: %s is not one of the service's: %s", tfconvrnn.ErrUnknownModel, name, strings.Join(s.names, ", "))
+		return fmt.Errorf("%w: %s is not one of the service's: %s", tfconvrnn.ErrUnknownModel, name,
+			strings.Join(s.names, ", "))
 	}
 	if _, err := model.Plan(tfconvrnn.OnlyLogits(), tfconvrnn.OnDevice(s.options.AtOnce-1)); err != nil {
 		return fmt.Errorf("%s cannot compute %d runs at once: %w", name, s.options.AtOnce, err)
@@ -79,7 +81,8 @@ func (s *Service) Add(ctx context.Context, model *tfconvrnn.Model) error {
 	}
 	readout := model.Info().Layers[len(model.Info().Layers)-1].Name
 	for device := range s.options.AtOnce {
-		if _, err := model.Extract(ctx, grey, tfconvrnn.Layers(readout), tfconvrnn.BatchSize(1), tfconvrnn.OnDevice(device)); err != nil {
+		if _, err := model.Extract(ctx, grey, tfconvrnn.Layers(readout), tfconvrnn.BatchSize(1),
+			tfconvrnn.OnDevice(device)); err != nil {
 			return err
 		}
 	}
@@ -113,7 +116,8 @@ func (s *Service) model(name, version string) (*served, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if !slices.Contains(s.names, name) {
-		return nil, fmt.Errorf("%w: %q is not one of the service's: %s", tfconvrnn.ErrUnknownModel, name, strings.Join(s.names, ", "))
+		return nil, fmt.Errorf("%w: %q is not one of the service's: %s", tfconvrnn.ErrUnknownModel, name,
+			strings.Join(s.names, ", "))
 	}
 	if version != "" && version != modelVersion {
 		return nil, fmt.Errorf("%w: %s has no version %q, only %s", tfconvrnn.ErrUnknownModel, name, version, modelVersion)

@@ -125,7 +125,8 @@ func imagesJSON(pixels []uint8) string {
 	if err != nil {
 		panic(err)
 	}
-	return fmt.Sprintf(`{"name":"images","datatype":"UINT8","shape":[%d,224,224,3],"data":%s}`, len(pixels)/imageValues, data)
+	return fmt.Sprintf(`{"name":"images","datatype":"UINT8","shape":[%d,224,224,3],"data":%s}`,
+		len(pixels)/imageValues, data)
 }
 
 const inferPath = "/v2/models/" + testModel + "/infer"
@@ -134,9 +135,11 @@ const inferPath = "/v2/models/" + testModel + "/infer"
 func TestInferEqualsExtract(t *testing.T) {
 	_, url := newTestService(t, Options{})
 	pixels := randomPixels(3, 1)
-	want := extracted(t, pixels, tfconvrnn.Layers("conv5", "imnetds"), tfconvrnn.WithPresentation(tfconvrnn.Neural()), tfconvrnn.Logits())
-	status, a := post(t, url+inferPath, "application/json", []byte(`{"id":"seven","parameters":{"layers":"conv5,imnetds","presentation":"neural","include_logits":true,"top":2},"inputs":[`+
-		imagesJSON(pixels)+`]}`))
+	want := extracted(t, pixels, tfconvrnn.Layers("conv5", "imnetds"), tfconvrnn.WithPresentation(tfconvrnn.Neural()),
+		tfconvrnn.Logits())
+	status, a := post(t, url+inferPath, "application/json",
+		[]byte(`{"id":"seven","parameters":{"layers":"conv5,imnetds","presentation":"neural","include_logits":true,"top":2},"inputs":[`+
+			imagesJSON(pixels)+`]}`))
 	require.Equal(t, http.StatusOK, status, a.Error)
 	assert.Equal(t, "seven", a.ID)
 	assert.Equal(t, map[string]any{"batch_size": 3.0, "untrained": true}, a.Parameters)
@@ -173,10 +176,13 @@ func TestSelect(t *testing.T) {
 	s, url := newTestService(t, Options{})
 	pixels := randomPixels(2, 1)
 	ask := func(selected string) (int, *answer) {
-		return post(t, url+inferPath, "application/json", []byte(`{"parameters":{"layers":"conv4,conv5,imnetds","select":`+selected+`},"inputs":[`+imagesJSON(pixels)+`]}`))
+		return post(t, url+inferPath, "application/json", []byte(`{"parameters":{"layers":"conv4,conv5,imnetds","select":`+
+			selected+`},"inputs":[`+imagesJSON(pixels)+`]}`))
 	}
-	want := extracted(t, pixels, tfconvrnn.Layers("conv4", "conv5", "imnetds"), tfconvrnn.SelectUnits("conv4,conv5=center+channels(3,0-1)", "imnetds=channels(7)"))
-	for _, selected := range []string{`"conv4,conv5=center+channels(3,0-1),imnetds=channels(7)"`, `["conv4,conv5=center+channels(3,0-1)","imnetds=channels(7)"]`} {
+	want := extracted(t, pixels, tfconvrnn.Layers("conv4", "conv5", "imnetds"),
+		tfconvrnn.SelectUnits("conv4,conv5=center+channels(3,0-1)", "imnetds=channels(7)"))
+	for _, selected := range []string{`"conv4,conv5=center+channels(3,0-1),imnetds=channels(7)"`,
+		`["conv4,conv5=center+channels(3,0-1)","imnetds=channels(7)"]`} {
 		status, a := ask(selected)
 		require.Equal(t, http.StatusOK, status, a.Error)
 		for _, l := range want.Layers {
@@ -187,14 +193,16 @@ func TestSelect(t *testing.T) {
 	}
 	assert.Equal(t, []int{3}, want.Layers[0].Shape)
 	for selected, says := range map[string]string{
-		`"conv4"`: "ends in conv4", `"conv3=center"`: "conv3 are selected, which is not extracted", `"conv4=(99,0)"`: "positions",
+		`"conv4"`: "ends in conv4", `"conv3=center"`: "conv3 are selected, which is not extracted",
+		`"conv4=(99,0)"`:              "positions",
 		`"conv4=center,conv4=center"`: "twice", `"conv4=middle"`: "middle", `7`: "string",
 	} {
 		status, a := ask(selected)
 		assert.Equal(t, http.StatusBadRequest, status, selected)
 		assert.Contains(t, a.Error, says, selected)
 	}
-	status, a := post(t, url+inferPath, "application/json", []byte(`{"parameters":{"select":"conv4=center"},"outputs":[{"name":"logits"}],"inputs":[`+imagesJSON(pixels)+`]}`))
+	status, a := post(t, url+inferPath, "application/json",
+		[]byte(`{"parameters":{"select":"conv4=center"},"outputs":[{"name":"logits"}],"inputs":[`+imagesJSON(pixels)+`]}`))
 	assert.Equal(t, http.StatusBadRequest, status)
 	assert.Contains(t, a.Error, "not extracted")
 
@@ -218,14 +226,17 @@ func TestSelect(t *testing.T) {
 	for i, w := range []wish{center, other} {
 		r, err := results[i]()
 		require.NoError(t, err)
-		assert.Equal(t, extracted(t, pixels, tfconvrnn.Layers("conv5"), tfconvrnn.SelectUnits(w.selections...)).Layers[0].Data, r.layers[0])
+		assert.Equal(t, extracted(t, pixels, tfconvrnn.Layers("conv5"),
+			tfconvrnn.SelectUnits(w.selections...)).Layers[0].Data, r.layers[0])
 	}
 }
 
 // A file of selected units says which they are, as extract's do.
 func TestSelectNPZ(t *testing.T) {
 	_, url := newTestService(t, Options{})
-	form, contentType := formBody(t, map[string]string{"layers": "conv4,conv5", "select": "conv4=center,conv5=channels(2,5)", "reduce": "conv5=gap", "format": "npz"},
+	form,
+		contentType := formBody(t, map[string]string{"layers": "conv4,conv5", "select": "conv4=center,conv5=channels(2,5)",
+		"reduce": "conv5=gap", "format": "npz"},
 		map[string][]byte{"a.png": pngOf(t, randomPixels(1, 1))})
 	response, err := http.Post(url+"/v1/extract", contentType, bytes.NewReader(form))
 	require.NoError(t, err)

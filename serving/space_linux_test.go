@@ -31,7 +31,8 @@ func smallDisk(t *testing.T) (dir string, here bool) {
 	again.Env = append(os.Environ(), inside+"=1")
 	again.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
 	}
 	out, err := again.CombinedOutput()
 	t.Logf("%s", out)
@@ -71,6 +72,7 @@ func TestDiskIsFull(t *testing.T) {
 		_, err = ballast.Write(make([]byte, 4096))
 	}
 	require.ErrorIs(t, err, unix.ENOSPC)
-	assert.Equal(t, http.StatusInsufficientStorage, ask(map[string]string{"layers": "conv1", "reduce": "gap", "format": "npz"}))
+	assert.Equal(t, http.StatusInsufficientStorage,
+		ask(map[string]string{"layers": "conv1", "reduce": "gap", "format": "npz"}))
 	assert.Equal(t, http.StatusOK, ask(map[string]string{"layers": "conv5"}))
 }

@@ -18,7 +18,8 @@ type tensor struct {
 
 // Sizes of the data types of the protocol, in bytes; BYTES has none of its own.
 var datatypeSizes = map[string]int{
-	"BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8, "INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8, "FP16": 2, "BF16": 2, "FP32": 4, "FP64": 8, "BYTES": 0,
+	"BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8, "INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8, "FP16": 2,
+	"BF16": 2, "FP32": 4, "FP64": 8, "BYTES": 0,
 }
 
 // elements is the product of the shape.
@@ -63,7 +64,8 @@ func (t *tensor) setRaw(raw []byte) error {
 		return requestf("input %s: unknown data type %q", t.name, t.datatype)
 	}
 	if len(raw) != n*size {
-		return requestf("input %s: the shape %v of %s takes %d bytes, but there are %d", t.name, t.shape, t.datatype, n*size, len(raw))
+		return requestf("input %s: the shape %v of %s takes %d bytes, but there are %d", t.name, t.shape, t.datatype, n*size,
+			len(raw))
 	}
 	t.data = raw
 	return nil
@@ -159,7 +161,8 @@ func (o *output) checkFinite() error {
 	for _, part := range o.floats {
 		for _, v := range part {
 			if math.IsInf(float64(v), 0) || v != v {
-				return fmt.Errorf("%w: output %s has the value %v, which JSON cannot hold; ask for it in binary form", ErrRequest, o.name, v)
+				return fmt.Errorf("%w: output %s has the value %v, which JSON cannot hold; ask for it in binary form", ErrRequest,
+					o.name, v)
 			}
 		}
 	}

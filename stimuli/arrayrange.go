@@ -41,7 +41,8 @@ func (a *arraySource) checkType(info features.Info) error {
 			return nil
 		}
 		return fmt.Errorf("%s: %w: pictures that are not %d×%d are resized, which is done in uint8, and the array holds %s; if it is 0 … 1, %s",
-			a.file, features.ErrDataType, tfconvrnn.ImageSize, tfconvrnn.ImageSize, held, pythonRemedy(a.file, a.name, `(a * 255).round().astype("uint8")`))
+			a.file, features.ErrDataType, tfconvrnn.ImageSize, tfconvrnn.ImageSize, held,
+			pythonRemedy(a.file, a.name, `(a * 255).round().astype("uint8")`))
 	case features.Bool:
 		remedy = `a.astype("uint8") * 255`
 	case features.Uint16:
@@ -93,7 +94,8 @@ func pythonRemedy(file, name, expression string) string {
 	if name != "" {
 		load += fmt.Sprintf("[%q]", name)
 	}
-	return fmt.Sprintf("python3 -c 'import numpy as np; a = %s; np.save(%q, %s)'", load, strings.TrimSuffix(file, filepath.Ext(file))+"-images.npy", expression)
+	return fmt.Sprintf("python3 -c 'import numpy as np; a = %s; np.save(%q, %s)'", load,
+		strings.TrimSuffix(file, filepath.Ext(file))+"-images.npy", expression)
 }
 
 // extreme is the smallest or largest value, and where it is.
@@ -168,7 +170,8 @@ func (a *arraySource) decide(stated string, least, most extreme) (scale bool, er
 	case stated == Range1 || stated == Range255:
 		scale, allowed = stated == Range255, 1
 	case least.value < -overshoot && most.value < least255:
-		return false, fmt.Errorf("%v; %s; if they are normalized already, undo that (a * std + mean), since the models do it", least, what)
+		return false, fmt.Errorf("%v; %s; if they are normalized already, undo that (a * std + mean), since the models do it",
+			least, what)
 	case most.value > 1+overshoot && most.value < least255:
 		return false, mend("ArrayRange", "", "%v, the largest; %s, and this may be either", most, what)
 	default:

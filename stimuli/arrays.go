@@ -71,8 +71,9 @@ func (f *finder) array(ctx context.Context, name string) (input Input, err error
 	info := array.Info()
 	rank := len(info.Shape)
 	if remedy := shapeRemedy(info.Shape); remedy != "" {
-		return input, fmt.Errorf("%s: %w: the array has shape %v; it must be [N, height, width, 3], or [N, T, height, width, 3] for sequences of T frames; %s",
-			name, features.ErrRank, info.Shape, pythonRemedy(name, wanted, remedy))
+		return input,
+			fmt.Errorf("%s: %w: the array has shape %v; it must be [N, height, width, 3], or [N, T, height, width, 3] for sequences of T frames; %s",
+				name, features.ErrRank, info.Shape, pythonRemedy(name, wanted, remedy))
 	}
 	if info.Shape[0] == 0 || info.RowElements() == 0 {
 		return input, fmt.Errorf("%s: %w: the array holds no images", name, tfconvrnn.ErrImages)
@@ -83,7 +84,8 @@ func (f *finder) array(ctx context.Context, name string) (input Input, err error
 		return input, err
 	}
 	if source.pictures() {
-		if height, width := source.size(); height > images.MaxSide || width > images.MaxSide || height*width > images.MaxPixels {
+		if height, width := source.size(); height > images.MaxSide || width > images.MaxSide ||
+			height*width > images.MaxPixels {
 			return input, fmt.Errorf("%s: %w: pictures of %d×%d pixels", name, images.ErrTooLarge, width, height)
 		}
 		s.pictures = true
@@ -96,7 +98,8 @@ func (f *finder) array(ctx context.Context, name string) (input Input, err error
 	s.sequences = s.sequences || rank == 5
 	for i := range info.Shape[0] {
 		err := f.add(found{
-			id: fmt.Sprintf("%s[%d]", baseName(name), i), shown: fmt.Sprintf("%s[%d]", public(name), i), where: name, source: &arrayRow{arraySource: source, row: i},
+			id: fmt.Sprintf("%s[%d]", baseName(name), i), shown: fmt.Sprintf("%s[%d]", public(name), i), where: name,
+			source: &arrayRow{arraySource: source, row: i},
 		})
 		if err != nil {
 			return input, err

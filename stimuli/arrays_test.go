@@ -64,7 +64,8 @@ func TestArrayRanges(t *testing.T) {
 			}
 			require.NoError(t, err)
 			defer set.Close()
-			assert.Equal(t, []Input{{Name: "a.npy", Kind: "float32 array", Stimuli: 2, Range: c.ranged, Clamped: c.clamped}}, set.Inputs())
+			assert.Equal(t, []Input{{Name: "a.npy", Kind: "float32 array", Stimuli: 2, Range: c.ranged, Clamped: c.clamped}},
+				set.Inputs())
 			assert.Len(t, told, min(c.clamped, 1), "%q", told)
 			if c.clamped > 0 {
 				assert.Contains(t, told[0], fmt.Sprintf("%d values", c.clamped))
@@ -119,7 +120,8 @@ func TestArrayShapes(t *testing.T) {
 		assert.ErrorContains(t, err, remedy)
 	}
 	for remedy, values := range map[string]any{
-		`(a / 65535).astype("float32")`: make([]uint16, imageValues), `a.astype("uint8")`: make([]int64, imageValues), `a.astype("uint8") * 255`: make([]bool, imageValues),
+		`(a / 65535).astype("float32")`: make([]uint16, imageValues), `a.astype("uint8")`: make([]int64, imageValues),
+		`a.astype("uint8") * 255`: make([]bool, imageValues),
 	} {
 		writeValues(t, "a.npy", []int{1, 224, 224, 3}, values)
 		_, err := Open(t.Context(), Options{Inputs: []string{"a.npy"}})

@@ -66,7 +66,8 @@ func booleanCell(v string) (value, ok bool) {
 // as 9223372036854775808 and 1e400.
 func tooLarge(v string) bool {
 	n, err := strconv.ParseFloat(v, 64)
-	return (err == nil || errors.Is(err, strconv.ErrRange)) && math.Abs(n) > 1<<53 && !padded(v) && strings.Trim(v, "0123456789+-.eE") == ""
+	return (err == nil || errors.Is(err, strconv.ErrRange)) && math.Abs(n) > 1<<53 && !padded(v) &&
+		strings.Trim(v, "0123456789+-.eE") == ""
 }
 
 // cellCount counts the cells of some form, and remembers one.
@@ -156,15 +157,18 @@ func (k *columnCells) surprise(name string) string {
 	case k.large.n > 0 && numbers+k.missing.n+k.large.n == n:
 		return fmt.Sprintf("column %q is text, not numbers: %s is too large for int64 and float64", name, of(k.large))
 	case k.long.n > 0 && numbers+k.missing.n == n:
-		return fmt.Sprintf("column %q is text, not numbers: with cells that are missing or decimal it would be float64, which does not hold %s exactly", name, of(k.long))
+		return fmt.Sprintf("column %q is text, not numbers: with cells that are missing or decimal it would be float64, which does not hold %s exactly",
+			name, of(k.long))
 	case numbers > 0 && k.boolean.n+k.other.n == 0:
-		return fmt.Sprintf("column %q is text, not numbers: it has decimal points, as in %s, and decimal commas, as in %s", name, of(k.point), of(k.comma))
+		return fmt.Sprintf("column %q is text, not numbers: it has decimal points, as in %s, and decimal commas, as in %s",
+			name, of(k.point), of(k.comma))
 	case 2*numbers > n-k.missing.n:
 		bad := k.other
 		if bad.n == 0 {
 			bad = k.boolean
 		}
-		return fmt.Sprintf("column %q is text, not numbers, since %s is none, and in all %d of %d cells", name, of(bad), k.boolean.n+k.other.n, n)
+		return fmt.Sprintf("column %q is text, not numbers, since %s is none, and in all %d of %d cells", name, of(bad),
+			k.boolean.n+k.other.n, n)
 	case 2*k.boolean.n > n:
 		bad := k.missing
 		for _, c := range []cellCount{k.whole, k.point, k.comma, k.other} {
@@ -172,7 +176,8 @@ func (k *columnCells) surprise(name string) string {
 				bad = c
 			}
 		}
-		return fmt.Sprintf("column %q is text, not True and False, since %s is neither, and in all %d of %d cells", name, of(bad), n-k.boolean.n, n)
+		return fmt.Sprintf("column %q is text, not True and False, since %s is neither, and in all %d of %d cells", name,
+			of(bad), n-k.boolean.n, n)
 	}
 	return ""
 }

@@ -111,14 +111,18 @@ func otherFormat(name string) string {
 		return fmt.Sprintf(hdf5, base, npy, `f["NAME"][:]`)
 	case ".mat":
 		if strings.HasPrefix(beginning(name), "MATLAB 5") {
-			return fmt.Sprintf("MATLAB's files are not read; save the array of pictures, height×width×3×N, as [N, height, width, 3]: "+
-				"python3 -c 'import scipy.io, numpy as np; f = scipy.io.loadmat(%q); print(list(f)); np.save(%q, np.moveaxis(f[\"NAME\"], -1, 0))'", base, npy)
+			return fmt.Sprintf(
+				"MATLAB's files are not read; save the array of pictures, height×width×3×N, as [N, height, width, 3]: "+
+					"python3 -c 'import scipy.io, numpy as np; f = scipy.io.loadmat(%q); print(list(f)); np.save(%q, np.moveaxis(f[\"NAME\"], -1, 0))'",
+				base, npy)
 		}
-		return "MATLAB's files are not read, and this is HDF5 (-v7.3): " + fmt.Sprintf(hdf5, base, npy, `f["NAME"][:].transpose(0, 3, 2, 1)`)
+		return "MATLAB's files are not read, and this is HDF5 (-v7.3): " +
+			fmt.Sprintf(hdf5, base, npy, `f["NAME"][:].transpose(0, 3, 2, 1)`)
 	case ".xls", ".xlsx", ".xlsm", ".ods":
 		return "spreadsheets are not read; save it as CSV UTF-8 in the program that made it"
 	case ".parquet":
-		return fmt.Sprintf("Parquet is not read; save it as CSV: python3 -c 'import pandas as pd; pd.read_parquet(%q).to_csv(%q, index=False)'", base, csv)
+		return fmt.Sprintf("Parquet is not read; save it as CSV: python3 -c 'import pandas as pd; pd.read_parquet(%q).to_csv(%q, index=False)'",
+			base, csv)
 	case ".pkl", ".pickle", ".pt", ".pth":
 		return "pickles are not read, since they can run any program; save pictures as .npy and tables as .csv"
 	}

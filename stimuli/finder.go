@@ -94,7 +94,8 @@ func (f *finder) describe(name, kind string, first int) {
 // all looks through all inputs.
 func (f *finder) all(ctx context.Context) error {
 	if len(f.session.options.Inputs) == 0 {
-		return inputf("no input; name pictures, videos, folders, tables (.csv, .tsv), or arrays (.npy, .npz) of shape [N, 224, 224, 3]")
+		return inputf(
+			"no input; name pictures, videos, folders, tables (.csv, .tsv), or arrays (.npy, .npz) of shape [N, 224, 224, 3]")
 	}
 	for _, input := range f.session.options.Inputs {
 		if err := f.input(ctx, input); err != nil {
@@ -159,7 +160,8 @@ func (f *finder) input(ctx context.Context, input string) error {
 	first := f.count
 	switch {
 	case err != nil:
-		if f.session.options.AllowMissing && errors.Is(err, fs.ErrNotExist) && hasSuffix(input, slices.Concat(pictureSuffixes, videoSuffixes)) {
+		if f.session.options.AllowMissing && errors.Is(err, fs.ErrNotExist) &&
+			hasSuffix(input, slices.Concat(pictureSuffixes, videoSuffixes)) {
 			break
 		}
 		return inputError{explain(input, err)}

@@ -95,7 +95,8 @@ func (f *finder) folder(ctx context.Context, folder string) error {
 			return inputf("%s: the name %q is not UTF-8 text", folder, class)
 		}
 		src, _ := f.file(filepath.Join(folder, filepath.FromSlash(name)), "")
-		return f.add(found{id: name, shown: path.Join(public(folder), name), where: folder, source: src, names: classNames, cells: []string{class}})
+		return f.add(found{id: name, shown: path.Join(public(folder), name), where: folder, source: src, names: classNames,
+			cells: []string{class}})
 	}
 	var names []string
 	if f.session.options.FolderSequences {
@@ -111,7 +112,8 @@ func (f *finder) folder(ctx context.Context, folder string) error {
 	case err != nil:
 		return inputf("%s: %w", folder, err)
 	case !some:
-		return inputf("%s: no pictures in this folder (%s)%s", folder, strings.Join(slices.Concat(pictureSuffixes, videoSuffixes), " "), left.text("; there are "))
+		return inputf("%s: no pictures in this folder (%s)%s", folder,
+			strings.Join(slices.Concat(pictureSuffixes, videoSuffixes), " "), left.text("; there are "))
 	}
 	f.loops(files)
 	f.leftOut(folder, left)
@@ -184,7 +186,8 @@ func (f *finder) leftOut(folder string, left leftOut) {
 
 // walk passes the paths of pictures and videos below a folder in their order as
 // texts, holding the entries of one folder at each level only.
-func walk(ctx context.Context, fsys fs.FS, folder string, left leftOut, each func(name string) error) (some bool, err error) {
+func walk(ctx context.Context, fsys fs.FS, folder string, left leftOut, each func(name string) error) (some bool,
+	err error) {
 	if err := context.Cause(ctx); err != nil {
 		return false, err
 	}
@@ -351,7 +354,8 @@ func (f *finder) sequences(folder string, files []string) error {
 			return inputf("%s: the name %q is not UTF-8 text", folder, class)
 		}
 		f.session.pictures, f.session.sequences = true, true
-		err := f.add(found{id: id, shown: joinShown(public(folder), below), where: folder, source: &sequenceFiles{paths: frames}, names: classNames, cells: []string{class}})
+		err := f.add(found{id: id, shown: joinShown(public(folder), below), where: folder,
+			source: &sequenceFiles{paths: frames}, names: classNames, cells: []string{class}})
 		if err != nil {
 			return err
 		}

@@ -33,7 +33,8 @@ func TestLinksAndWhatIsLeftOut(t *testing.T) {
 		var told []string
 		options := Options{Inputs: []string{input}, Warn: warnings(&told)}
 		set := open(t, options)
-		assert.Equal(t, []string{"set/a/a.png", "set/linked/b.png", "set/linked/below/c.png", "set/z.png"}, column(t, set, "stimulus_path"), input)
+		assert.Equal(t, []string{"set/a/a.png", "set/linked/b.png", "set/linked/below/c.png", "set/z.png"},
+			column(t, set, "stimulus_path"), input)
 		assert.Equal(t, []string{"a", "linked", "linked/below", ""}, column(t, set, "class"), input)
 		assert.Equal(t, [][]int{{1}, {2}, {3}, {1}}, collect(t, set))
 		text := strings.Join(told, "\n")
@@ -93,11 +94,12 @@ func TestMessages(t *testing.T) {
 	writeText(t, "five.mat", "MATLAB 5.0 MAT-file")
 	writeText(t, "seven.mat", "MATLAB 7.3 MAT-file")
 	for input, parts := range map[string][]string{
-		"Set/caf\u00e9.png":         {"there is Set/Caf\u00e9.png, which differs in upper and lower case"},
-		"set/caf\u00e9.png":         {"there is Set/Caf\u00e9.png"},
-		"Set/Cafe\u0301.png":        {"Unicode normalization"},
-		`Set\b.jpeg`:                {"there is Set/b.jpeg, which differs in the direction of slashes"},
-		`set\B.jpeg`:                {"there is Set/b.jpeg, which differs in the direction of slashes and upper and lower case"},
+		"Set/caf\u00e9.png":  {"there is Set/Caf\u00e9.png, which differs in upper and lower case"},
+		"set/caf\u00e9.png":  {"there is Set/Caf\u00e9.png"},
+		"Set/Cafe\u0301.png": {"Unicode normalization"},
+		`Set\b.jpeg`:         {"there is Set/b.jpeg, which differs in the direction of slashes"},
+		`set\B.jpeg`: {
+			"there is Set/b.jpeg, which differs in the direction of slashes and upper and lower case"},
 		"Set/b.jpg":                 {"there is Set/b.jpeg, which differs in the ending"},
 		"Set/annexed.png":           {"datalad get", "git annex get"},
 		"Set/broken.png":            {"link to gone.png"},
@@ -146,7 +148,8 @@ func TestLists(t *testing.T) {
 // Pictures in hidden folders are left out, which is said; those that git keeps are none.
 func TestHiddenFoldersAreSaid(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for i, name := range []string{"set/a.png", "set/.ipynb_checkpoints/a-checkpoint.png", "set/.old/below/b.png", "set/.git/annex/c.png"} {
+	for i, name := range []string{"set/a.png", "set/.ipynb_checkpoints/a-checkpoint.png", "set/.old/below/b.png",
+		"set/.git/annex/c.png"} {
 		writePicture(t, name, uint8(i))
 	}
 	require.NoError(t, os.Mkdir("set/.config", 0o777))
@@ -160,7 +163,8 @@ func TestHiddenFoldersAreSaid(t *testing.T) {
 // A listing has the pictures in the order of an extraction, and counts all else.
 func TestList(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, name := range []string{"f/b.png", "f/a/z.JPG", "f/.x.png", "f/.hidden/y.png", "f/v.mp4", "f/notes.txt", "f/README"} {
+	for _, name := range []string{"f/b.png", "f/a/z.JPG", "f/.x.png", "f/.hidden/y.png", "f/v.mp4", "f/notes.txt",
+		"f/README"} {
 		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o777))
 		writeText(t, name, "x")
 	}

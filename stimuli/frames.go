@@ -35,7 +35,8 @@ func (o *Options) ShowAs(spec tfconvrnn.PresentationSpec, model savedmodels.Mode
 // images of sequences are shown one after the other, each for 1 timestep, where it does not
 // say for how many. Warn and note tell what may surprise. Errors wrap ErrTimed, ErrStills or
 // tfconvrnn.ErrPresentation.
-func (s *Summary) Presentation(spec tfconvrnn.PresentationSpec, model savedmodels.Model, warn, note func(message string)) (tfconvrnn.Presentation, error) {
+func (s *Summary) Presentation(spec tfconvrnn.PresentationSpec, model savedmodels.Model, warn,
+	note func(message string)) (tfconvrnn.Presentation, error) {
 	asked := spec.TimestepsPerFrame
 	if s.Sequences {
 		spec.TimestepsPerFrame = max(asked, 1)
@@ -47,7 +48,8 @@ func (s *Summary) Presentation(spec tfconvrnn.PresentationSpec, model savedmodel
 	case s.Timed && asked > 1:
 		return tfconvrnn.Presentation{}, ErrTimed
 	case s.Stills > 0 && asked == 0:
-		return tfconvrnn.Presentation{}, fmt.Errorf("%w: %s among sequences would be shown for %s only, as each image of a sequence", ErrStills, still, each)
+		return tfconvrnn.Presentation{}, fmt.Errorf(
+			"%w: %s among sequences would be shown for %s only, as each image of a sequence", ErrStills, still, each)
 	case s.Stills > 0:
 		warn(fmt.Sprintf("%s among sequences are shown for %s only, as each image of a sequence", still, each))
 	}
@@ -83,7 +85,8 @@ func VisibleFrames(p tfconvrnn.Presentation, frames int) []bool {
 
 // visible says whether a frame is ever shown.
 func (s *session) visible(frame int) bool {
-	return frame < s.options.MaxFrames && (s.options.Visible == nil || frame < len(s.options.Visible) && s.options.Visible[frame])
+	return frame < s.options.MaxFrames && (s.options.Visible == nil || frame < len(s.options.Visible) &&
+		s.options.Visible[frame])
 }
 
 // shown is the number of a sequence's frames, and of those that are ever shown.
@@ -143,7 +146,8 @@ func (h *hiddenImages) add(s *session, f *found) {
 
 func (h *hiddenImages) warn(s *session) {
 	if h.sequences > 0 {
-		s.warn("%d of the sequences have images that the presentation never shows, first %s: %d of %d are shown", h.sequences, h.id, h.shown, h.images)
+		s.warn("%d of the sequences have images that the presentation never shows, first %s: %d of %d are shown", h.sequences,
+			h.id, h.shown, h.images)
 	}
 }
 

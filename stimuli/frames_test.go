@@ -22,7 +22,8 @@ func TestHiddenImages(t *testing.T) {
 	writeNPY(t, "movie.npy", []int{1, 6, 224, 224, 3}, func(i int) uint8 { return uint8(i) })
 	writeGIF(t, "wave.gif", 0, 255, 0, 255, 0, 255)
 	writeText(t, "v.mp4", "anything")
-	writeText(t, "timed.csv", "stimulus_id,timestep,path\na,0,walk/0.png\na,2,walk/1.png\na,3,walk/2.png\na,7,walk/3.png\n")
+	writeText(t, "timed.csv",
+		"stimulus_id,timestep,path\na,0,walk/0.png\na,2,walk/1.png\na,3,walk/2.png\na,7,walk/3.png\n")
 	video := fakeFFmpeg(t, strings.Repeat(`printf 'P6\n224 224\n255\n'; head -c 150528 /dev/zero`+"\n", 6))
 	info, err := savedmodels.Lookup("timedecay_shallow")
 	require.NoError(t, err)
@@ -33,7 +34,8 @@ func TestHiddenImages(t *testing.T) {
 	}
 	all := visible(tfconvrnn.Sequence(4, 1), 4)
 	assert.Equal(t, []bool{true, true, true, true}, all)
-	gaps := visible(tfconvrnn.Episodes(8, tfconvrnn.Episode{On: 1, Off: 3}, tfconvrnn.Episode{On: 4, Off: 8}).WithTimestepsPerFrame(1), 8)
+	gaps := visible(tfconvrnn.Episodes(8, tfconvrnn.Episode{On: 1, Off: 3},
+		tfconvrnn.Episode{On: 4, Off: 8}).WithTimestepsPerFrame(1), 8)
 	assert.Equal(t, []bool{true, true, false, true, true, true, true, false}, gaps)
 	for _, c := range []struct {
 		input   string
@@ -54,7 +56,8 @@ func TestHiddenImages(t *testing.T) {
 		{"v.mp4", 6, nil, ""},
 	} {
 		var told []string
-		set := open(t, Options{Inputs: []string{c.input}, Animate: true, FolderSequences: true, MaxFrames: c.frames, Visible: c.visible, FFmpeg: video, Warn: warnings(&told)})
+		set := open(t, Options{Inputs: []string{c.input}, Animate: true, FolderSequences: true, MaxFrames: c.frames,
+			Visible: c.visible, FFmpeg: video, Warn: warnings(&told)})
 		collect(t, set)
 		if c.told == "" {
 			assert.Empty(t, told, c.input)
@@ -87,11 +90,13 @@ func TestPresentationOfKinds(t *testing.T) {
 		{Summary{Sequences: true, Timed: true}, 1, 1, nil, ""},
 		{Summary{Sequences: true, Timed: true}, 4, 0, ErrTimed, ""},
 		{Summary{Sequences: true, Stills: 1}, 0, 0, ErrStills, ""},
-		{Summary{Sequences: true, Stills: 2}, 4, 4, nil, "warn: 2 still pictures among sequences are shown for 4 timesteps only"},
+		{Summary{Sequences: true, Stills: 2}, 4, 4, nil,
+			"warn: 2 still pictures among sequences are shown for 4 timesteps only"},
 	} {
 		said := ""
 		say := func(how string) func(string) { return func(message string) { said += how + ": " + message } }
-		shown, err := c.set.Presentation(tfconvrnn.PresentationSpec{TimestepsPerFrame: c.asked}, info, say("warn"), say("note"))
+		shown, err := c.set.Presentation(tfconvrnn.PresentationSpec{TimestepsPerFrame: c.asked}, info, say("warn"),
+			say("note"))
 		if c.err != nil {
 			assert.ErrorIs(t, err, c.err)
 			continue
@@ -112,7 +117,8 @@ func TestShowAs(t *testing.T) {
 	assert.Equal(t, 3, o.MaxFrames)
 	assert.Equal(t, 25., o.FramesPerSecond)
 	assert.Equal(t, []bool{true, true, true}, o.Visible)
-	require.NoError(t, o.ShowAs(tfconvrnn.PresentationSpec{TotalMS: &total, OnMS: []float64{0}, OffMS: []float64{20}}, info))
+	require.NoError(t,
+		o.ShowAs(tfconvrnn.PresentationSpec{TotalMS: &total, OnMS: []float64{0}, OffMS: []float64{20}}, info))
 	assert.Equal(t, 10, o.MaxFrames)
 	assert.Equal(t, []bool{true, true, false, false, false, false, false, false, false, false}, o.Visible)
 	total = 15

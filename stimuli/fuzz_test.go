@@ -10,7 +10,8 @@ import (
 )
 
 // readAsTable is what finder.table does with a file of these bytes.
-func readAsTable(data []byte, tabs bool, options *Options, each func(*tableColumns, tableRow) error) (*tableColumns, error) {
+func readAsTable(data []byte, tabs bool, options *Options, each func(*tableColumns, tableRow) error) (*tableColumns,
+	error) {
 	ctx := context.Background()
 	form, err := examineText(ctx, bytes.NewReader(data))
 	if err != nil {

@@ -105,9 +105,11 @@ func (r *Reader) stimulus(record *Record) (tfconvrnn.Stimulus, error) {
 		}
 		return (&videoFile{record.Video, where}).stimulus(s)
 	case record.Sequence != nil && len(record.Sequence.Paths) > 0:
-		q := &sequenceFiles{paths: record.Sequence.Paths, wheres: record.Sequence.Wheres, timesteps: record.Sequence.Timesteps}
+		q := &sequenceFiles{paths: record.Sequence.Paths, wheres: record.Sequence.Wheres,
+			timesteps: record.Sequence.Timesteps}
 		if q.timesteps != nil && len(q.timesteps) != len(q.paths) {
-			return tfconvrnn.Stimulus{}, inputf("%s: the plan has %d timesteps for %d frames", record.place(), len(q.timesteps), len(q.paths))
+			return tfconvrnn.Stimulus{}, inputf("%s: the plan has %d timesteps for %d frames", record.place(), len(q.timesteps),
+				len(q.paths))
 		}
 		if record.SHA256 != "" {
 			sum, err := q.hash(s.ctx, s)
@@ -157,7 +159,8 @@ func (r *Reader) array(index int) (*arraySource, error) {
 		return nil, inputError{err}
 	}
 	r.session.closers = append(r.session.closers, file.Close)
-	source := &arraySource{file: a.File, name: a.Name, array: array, bytes: array.Info().DataType == features.Uint8, scale: a.Scale}
+	source := &arraySource{file: a.File, name: a.Name, array: array, bytes: array.Info().DataType == features.Uint8,
+		scale: a.Scale}
 	r.sources[index] = source
 	return source, nil
 }
@@ -171,7 +174,8 @@ func IsStimulusFault(err error) bool {
 	}
 	var file *fs.PathError
 	switch {
-	case errors.As(err, &file), errors.Is(err, ErrNoFFmpeg), errors.Is(err, ErrChanged), errors.Is(err, storage.ErrRemote), errors.Is(err, fs.ErrNotExist),
+	case errors.As(err, &file), errors.Is(err, ErrNoFFmpeg), errors.Is(err, ErrChanged), errors.Is(err, storage.ErrRemote),
+		errors.Is(err, fs.ErrNotExist),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
 	}

@@ -285,7 +285,8 @@ func (c *hashCache) put(name string, stamp fileStamp, sum string) {
 
 // child returns a session of the same options with hashes of files of its own.
 func (s *session) child() *session {
-	return &session{options: s.options, preprocessing: s.preprocessing, notices: s.notices, remotes: s.remotes, said: s.said, ctx: s.ctx, cancel: func() {}}
+	return &session{options: s.options, preprocessing: s.preprocessing, notices: s.notices, remotes: s.remotes,
+		said: s.said, ctx: s.ctx, cancel: func() {}}
 }
 
 // Find returns the records of all stimuli of the options' inputs, without hashes, so that a

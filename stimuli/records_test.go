@@ -41,7 +41,9 @@ func TestRecordsWrittenDown(t *testing.T) {
 	writeNPY(t, "bytes.npy", []int{3, 224, 224, 3}, func(i int) uint8 { return uint8(50 * i) })
 	writeNPY(t, "floats.npy", []int{2, 2, 224, 224, 3}, func(i int) float32 { return float32(50 * i) })
 	require.NoError(t, os.WriteFile("table.csv", []byte("path,stimulus_id,size\nset/a.png,x,3\nset/b/1.png,y,4\n"), 0o666))
-	require.NoError(t, os.WriteFile("timed.csv", []byte("path,stimulus_id,timestep,size\nset/a.png,x,0,1\nset/b/1.png,x,3,1\nmore/1.png,z,0,2\n"), 0o666))
+	require.NoError(t,
+		os.WriteFile("timed.csv",
+			[]byte("path,stimulus_id,timestep,size\nset/a.png,x,0,1\nset/b/1.png,x,3,1\nmore/1.png,z,0,2\n"), 0o666))
 	for _, options := range []Options{
 		{Inputs: []string{"set", "more", "set/a.png", "table.csv"}},
 		{Inputs: []string{"timed.csv"}},

@@ -117,7 +117,8 @@ func (f *finder) remoteFolder(ctx context.Context, folder string) error {
 			return inputf("%s: the name %q is not UTF-8 text", folder, class)
 		}
 		src, _ := f.file(folder+name, "")
-		return f.add(found{id: name, shown: folder + name, where: folder, source: src, names: classNames, cells: []string{class}})
+		return f.add(found{id: name, shown: folder + name, where: folder, source: src, names: classNames,
+			cells: []string{class}})
 	})
 	if err == nil && len(names) > 0 {
 		err = f.sequences(strings.TrimSuffix(folder, "/"), names)
@@ -129,7 +130,8 @@ func (f *finder) remoteFolder(ctx context.Context, folder string) error {
 	case err != nil:
 		return inputError{err}
 	case f.count == first:
-		return inputf("%s: no pictures (%s) below this prefix: %w", folder, strings.Join(pictureSuffixes, " "), fs.ErrNotExist)
+		return inputf("%s: no pictures (%s) below this prefix: %w", folder, strings.Join(pictureSuffixes, " "),
+			fs.ErrNotExist)
 	}
 	f.describe(folder, "folder", first)
 	return nil

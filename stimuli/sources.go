@@ -107,7 +107,8 @@ func (s *session) picture(path string) ([]uint8, error) {
 		return nil, err
 	}
 	if picture.Orientation > 1 {
-		s.warnOnce("orientation", "%s has an EXIF orientation (%d) that is not applied, and perhaps others have", path, picture.Orientation)
+		s.warnOnce("orientation", "%s has an EXIF orientation (%d) that is not applied, and perhaps others have", path,
+			picture.Orientation)
 	}
 	return s.prepare(path, picture)
 }
@@ -214,7 +215,8 @@ func (a *animationFile) frames(s *session) ([]*tfconvrnn.Image, error) {
 		return nil, err
 	}
 	if n := animation.Len(); s.shown(n) < n {
-		s.warnOnce("hidden frames", "%s has %d frames, of which the presentation shows %d, and perhaps others have", a.path, n, s.shown(n))
+		s.warnOnce("hidden frames", "%s has %d frames, of which the presentation shows %d, and perhaps others have", a.path,
+			n, s.shown(n))
 	}
 	var f frames
 	var before []uint8

@@ -63,7 +63,8 @@ func writeNPY[T uint8 | float32](t testing.TB, path string, shape []int, value f
 // writeValues writes an array.
 func writeValues(t testing.TB, path string, shape []int, values any) {
 	t.Helper()
-	descr := map[string]string{"[]uint8": "|u1", "[]uint16": "<u2", "[]int64": "<i8", "[]bool": "|b1", "[]float32": "<f4"}[fmt.Sprintf("%T", values)]
+	descr := map[string]string{"[]uint8": "|u1", "[]uint16": "<u2", "[]int64": "<i8", "[]bool": "|b1",
+		"[]float32": "<f4"}[fmt.Sprintf("%T", values)]
 	dims := strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]")
 	if len(shape) == 1 {
 		dims += ","
@@ -130,7 +131,8 @@ func TestFoldersPatternsAndFiles(t *testing.T) {
 	set := open(t, Options{Inputs: []string{"set"}})
 	assert.Equal(t, []string{"cats/a.png", "dogs/b.png", "dogs/big/a.png", "z.png"}, set.IDs())
 	assert.Equal(t, []string{"cats", "dogs", "dogs/big", ""}, column(t, set, "class"))
-	assert.Equal(t, []string{"set/cats/a.png", "set/dogs/b.png", "set/dogs/big/a.png", "set/z.png"}, column(t, set, "stimulus_path"))
+	assert.Equal(t, []string{"set/cats/a.png", "set/dogs/b.png", "set/dogs/big/a.png", "set/z.png"},
+		column(t, set, "stimulus_path"))
 	assert.Equal(t, [][]int{{1}, {2}, {3}, {4}}, collect(t, set))
 	assert.Equal(t, []Input{{Name: "set", Kind: "folder", Stimuli: 4}}, set.Inputs())
 	assert.Equal(t, "set", set.Name())
@@ -145,7 +147,8 @@ func TestFoldersPatternsAndFiles(t *testing.T) {
 	assert.Equal(t, []string{"cats", "dogs", "", "", ""}, column(t, set, "class"))
 
 	set = open(t, Options{Inputs: []string{"set/**/*.{png,txt}"}})
-	assert.Equal(t, []string{"set/cats/a.png", "set/dogs/b.png", "set/dogs/big/a.png", "set/notes.txt", "set/z.png"}, column(t, set, "stimulus_path"))
+	assert.Equal(t, []string{"set/cats/a.png", "set/dogs/b.png", "set/dogs/big/a.png", "set/notes.txt", "set/z.png"},
+		column(t, set, "stimulus_path"))
 	assert.Equal(t, []string{"cats", "dogs", "dogs/big", "", ""}, column(t, set, "class"))
 	set = open(t, Options{Inputs: []string{"set/*s", "set/.hidden/*"}})
 	assert.Equal(t, []string{"", "", "big", ""}, column(t, set, "class"))
@@ -155,7 +158,8 @@ func TestFoldersPatternsAndFiles(t *testing.T) {
 	_, err = Open(t.Context(), Options{Inputs: []string{"set/[a"}})
 	assert.ErrorIs(t, err, ErrInput)
 
-	set = open(t, Options{Inputs: []string{"-"}, Stdin: strings.NewReader("set/z.png\r\n\n a.png\nset/dogs\n"[:11] + "a.png\nset/dogs\n")})
+	set = open(t, Options{Inputs: []string{"-"}, Stdin: strings.NewReader("set/z.png\r\n\n a.png\nset/dogs\n"[:11] +
+		"a.png\nset/dogs\n")})
 	assert.Equal(t, []string{"z.png", "a.png", "b.png", "big/a.png"}, set.IDs())
 	set = open(t, Options{Inputs: []string{"-"}, Stdin: strings.NewReader("set/z.png\x00a.png\x00")})
 	assert.Equal(t, 2, set.Len())
@@ -203,20 +207,22 @@ func TestTableErrors(t *testing.T) {
 		text, says string
 		is         error
 	}{
-		"empty":           {"", "empty", ErrTable},
-		"no path":         {"stimulus_id,label\na,b\n", "no column path", ErrTable},
-		"no rows":         {"path\n", "no rows", ErrTable},
-		"ragged":          {"path,label\none.png\n", "line 2: unusable stimulus table: the row has 1 of 2 cells", ErrTable},
-		"quotes":          {"path,label\none.png,\"x\n", "line 2", ErrTable},
-		"empty path":      {"path,label\n,x\n", "line 2", ErrTable},
-		"two columns":     {"path,label,label\none.png,1,2\n", "two columns", ErrTable},
-		"missing file":    {"path\none.png\nnone.png\n", "line 3", fs.ErrNotExist},
-		"duplicate id":    {"path,stimulus_id\none.png,a\none.png,b\none.png,a\n", "line 4", ErrDuplicate},
-		"empty id":        {"path,stimulus_id\none.png,\n", "line 2", ErrTable},
-		"not text":        {"path,label\none.png,K\xc3\xa4se\xff\n", "line 2: unusable stimulus table: column 2 is not UTF-8 text", ErrTable},
-		"not Windows":     {"path,label\none.png,\xff\x81\n", "line 2", ErrTable},
-		"zero byte":       {"path,label\none.png,a\x00b\n", "line 2", ErrTable},
-		"long cell":       {"path,label\none.png," + strings.Repeat("x", 1<<20) + "\n", "a cell of 1048576 characters", ErrTable},
+		"empty":        {"", "empty", ErrTable},
+		"no path":      {"stimulus_id,label\na,b\n", "no column path", ErrTable},
+		"no rows":      {"path\n", "no rows", ErrTable},
+		"ragged":       {"path,label\none.png\n", "line 2: unusable stimulus table: the row has 1 of 2 cells", ErrTable},
+		"quotes":       {"path,label\none.png,\"x\n", "line 2", ErrTable},
+		"empty path":   {"path,label\n,x\n", "line 2", ErrTable},
+		"two columns":  {"path,label,label\none.png,1,2\n", "two columns", ErrTable},
+		"missing file": {"path\none.png\nnone.png\n", "line 3", fs.ErrNotExist},
+		"duplicate id": {"path,stimulus_id\none.png,a\none.png,b\none.png,a\n", "line 4", ErrDuplicate},
+		"empty id":     {"path,stimulus_id\none.png,\n", "line 2", ErrTable},
+		"not text": {"path,label\none.png,K\xc3\xa4se\xff\n",
+			"line 2: unusable stimulus table: column 2 is not UTF-8 text", ErrTable},
+		"not Windows": {"path,label\none.png,\xff\x81\n", "line 2", ErrTable},
+		"zero byte":   {"path,label\none.png,a\x00b\n", "line 2", ErrTable},
+		"long cell": {"path,label\none.png," + strings.Repeat("x", 1<<20) + "\n", "a cell of 1048576 characters",
+			ErrTable},
 		"no separator":    {"sep=\npath\none.png\n", "line 1", ErrTable},
 		"after sep":       {"sep=;\npath;x\none.png\n", "line 3", ErrTable},
 		"no header":       {"one.png,1\ntwo.png,2\n", "\"one.png\" looks like a path", ErrTable},
@@ -416,7 +422,8 @@ func TestTablesStayInTheirFolder(t *testing.T) {
 		return err
 	}
 	for _, header := range []string{"path", "path,x"} {
-		for _, path := range []string{"../set-of-others/secret.png", outside, "x/../../set-of-others/secret.png", "/etc/hostname", "../set/../set-of-others/secret.png"} {
+		for _, path := range []string{"../set-of-others/secret.png", outside, "x/../../set-of-others/secret.png",
+			"/etc/hostname", "../set/../set-of-others/secret.png"} {
 			err := open(path, "", header)
 			require.ErrorIs(t, err, ErrInput, path)
 			assert.ErrorContains(t, err, "table.csv, line 2")

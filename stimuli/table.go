@@ -177,11 +177,13 @@ func (f *finder) resolveRemote(table, name string, line int) (string, error) {
 		url = join(folder, name)
 	}
 	for _, root := range []string{folder, f.session.options.TableRoot} {
-		if root == "/" || IsRemote(root) && strings.HasPrefix(url, strings.TrimSuffix(root, "/")+"/") && !strings.Contains(url, "/../") {
+		if root == "/" || IsRemote(root) && strings.HasPrefix(url, strings.TrimSuffix(root, "/")+"/") &&
+			!strings.Contains(url, "/../") {
 			return url, nil
 		}
 	}
-	return "", inputError{mend("TableRoot", "s3://bucket/pictures", "%s: %s is not in the folder of the table", tablePlace(table, line), name)}
+	return "", inputError{mend("TableRoot", "s3://bucket/pictures", "%s: %s is not in the folder of the table",
+		tablePlace(table, line), name)}
 }
 
 func (f *finder) plainRow(name string, columns *tableColumns, row tableRow) error {
@@ -197,7 +199,8 @@ func (f *finder) plainRow(name string, columns *tableColumns, row tableRow) erro
 	if !given {
 		id = row.path
 	}
-	return f.add(found{id: id, fixed: given, shown: row.path, where: where, source: src, names: columns.others, cells: row.cells, fromTable: true, comma: columns.comma})
+	return f.add(found{id: id, fixed: given, shown: row.path, where: where, source: src, names: columns.others,
+		cells: row.cells, fromTable: true, comma: columns.comma})
 }
 
 // timedRows makes one stimulus of the rows of each id, in the order in which the
@@ -223,7 +226,8 @@ func (f *finder) timedRows(name string, columns *tableColumns, rows []tableRow) 
 		for i, row := range frames {
 			for j, cell := range row.cells {
 				if cell != frames[0].cells[j] {
-					f.session.warnOnce("frames' cells: "+name, "%s: stimulus %q has %q in column %q of its first frame and %q later, and perhaps others differ too; only the first frame's is kept",
+					f.session.warnOnce("frames' cells: "+
+						name, "%s: stimulus %q has %q in column %q of its first frame and %q later, and perhaps others differ too; only the first frame's is kept",
 						tablePlace(name, row.line), id, frames[0].cells[j], columns.others[j], cell)
 				}
 			}
@@ -232,7 +236,8 @@ func (f *finder) timedRows(name string, columns *tableColumns, rows []tableRow) 
 					tablePlace(name, row.line), ErrTable, id, row.timestep, frames[i-1].line)
 			}
 			if hasSuffix(row.path, videoSuffixes) {
-				return fmt.Errorf("%s: %w: %s is a video, not one picture of a sequence", tablePlace(name, row.line), ErrTable, row.path)
+				return fmt.Errorf("%s: %w: %s is a video, not one picture of a sequence", tablePlace(name, row.line), ErrTable,
+					row.path)
 			}
 			file, err := f.resolve(name, row.path, row.line)
 			if err != nil {
@@ -243,7 +248,8 @@ func (f *finder) timedRows(name string, columns *tableColumns, rows []tableRow) 
 			src.timesteps = append(src.timesteps, row.timestep)
 		}
 		err := f.add(found{ // the first frame speaks for all
-			id: id, fixed: true, shown: frames[0].path, where: tablePlace(name, frames[0].line), source: src, names: columns.others, cells: frames[0].cells, fromTable: true, comma: columns.comma,
+			id: id, fixed: true, shown: frames[0].path, where: tablePlace(name, frames[0].line), source: src,
+			names: columns.others, cells: frames[0].cells, fromTable: true, comma: columns.comma,
 		})
 		if err != nil {
 			return err

@@ -32,7 +32,8 @@ func newTextRows(text *bufio.Reader, form textForm, tabs bool) (*textRows, error
 	start, _ := buffered.Peek(16)
 	line, _, ended := strings.Cut(string(start), "\n")
 	if rest, ok := strings.CutPrefix(strings.Trim(strings.TrimRight(line, "\r"), `"`), "sep="); ok && ended {
-		if separator, _ = utf8.DecodeRuneInString(rest); utf8.RuneCountInString(rest) != 1 || strings.ContainsRune("\"\uFFFD", separator) {
+		if separator, _ = utf8.DecodeRuneInString(rest); utf8.RuneCountInString(rest) != 1 ||
+			strings.ContainsRune("\"\uFFFD", separator) {
 			return nil, fmt.Errorf("line 1: %w: sep=%s names no separator", ErrTable, rest)
 		}
 		_, _ = buffered.Discard(len(line) + 1)
@@ -96,7 +97,8 @@ func (r *textRows) read() ([]string, int, error) {
 		r.first = false
 		return record, line + r.before, nil
 	case errors.As(err, &parse) && errors.Is(err, csv.ErrFieldCount):
-		return nil, line, fmt.Errorf("line %d: %w: the row has %d of %d cells", parse.Line+r.before, ErrTable, len(record), r.csv.FieldsPerRecord)
+		return nil, line, fmt.Errorf("line %d: %w: the row has %d of %d cells", parse.Line+r.before, ErrTable, len(record),
+			r.csv.FieldsPerRecord)
 	case errors.As(err, &parse):
 		return nil, line, fmt.Errorf("line %d: %w: %w", parse.Line+r.before, ErrTable, parse.Err)
 	case errors.Is(err, io.EOF) && r.first:
@@ -120,7 +122,8 @@ type tableColumns struct {
 }
 
 // readTable passes the rows of a table on. Its own errors name lines.
-func readTable(ctx context.Context, reader rowReader, options *Options, each func(*tableColumns, tableRow) error) (*tableColumns, error) {
+func readTable(ctx context.Context, reader rowReader, options *Options, each func(*tableColumns, tableRow) error) (
+	*tableColumns, error) {
 	record, line, err := reader.read()
 	if err != nil {
 		return nil, err

@@ -48,7 +48,8 @@ func TestColumnsAsPandas(t *testing.T) {
 			case WholeColumn:
 				assert.Equal(t, c.Values[i].(float64), float64(Whole(cell)), c.Name)
 			default:
-				assert.Equal(t, fmt.Sprint(c.Values[i]), strings.ToLower(strings.TrimPrefix(fmt.Sprint(Decimal(cell)), "+")), c.Name)
+				assert.Equal(t, fmt.Sprint(c.Values[i]), strings.ToLower(strings.TrimPrefix(fmt.Sprint(Decimal(cell)), "+")),
+					c.Name)
 			}
 		}
 	}
@@ -69,7 +70,8 @@ func openTable(t *testing.T, name, text string, options Options) (*Set, []string
 	for i, c := range set.Columns()[2:] { // a plan's columns are the same
 		assert.Equal(t, c.Name, summary.Columns[i])
 		for k, r := range records {
-			assert.Equal(t, fmt.Sprint(typedAt(c.Values, k)), fmt.Sprint(typedAt(typed([]string{r.Cells[i]}, summary.Kinds[i]), 0)))
+			assert.Equal(t, fmt.Sprint(typedAt(c.Values, k)),
+				fmt.Sprint(typedAt(typed([]string{r.Cells[i]}, summary.Kinds[i]), 0)))
 		}
 	}
 	return set, told[:len(told)/2] // the scan tells the same
@@ -96,34 +98,62 @@ func TestWhatTablesHold(t *testing.T) {
 		columns    map[string]any
 		told       []string
 	}{
-		"booleans":           {"t.csv", "path,animate\np0.png,True\np1.png,False\n", Options{}, map[string]any{"animate": []bool{true, false}}, nil},
-		"space after commas": {"t.csv", "path, size, name\np0.png, 5, a\np1.png, 7, b\n", Options{}, map[string]any{"size": []int64{5, 7}, "name": []string{" a", " b"}}, nil},
+		"booleans": {"t.csv", "path,animate\np0.png,True\np1.png,False\n", Options{},
+			map[string]any{"animate": []bool{true, false}}, nil},
+		"space after commas": {"t.csv", "path, size, name\np0.png, 5, a\np1.png, 7, b\n", Options{},
+			map[string]any{"size": []int64{5, 7}, "name": []string{" a", " b"}}, nil},
 		"quotes after a space": {"t.csv", "path, name, size\np0.png, \"a, b\", 1\n p1.png, \"c\", 2\n", Options{},
 			map[string]any{"name": []string{"a, b", "c"}, "size": []int64{1, 2}}, []string{"quoted after a space"}},
 		"decimal commas": {"t.csv", "\xef\xbb\xbfpath;size;n\r\np0.png;1,5;3\r\np1.png;2,25;4\r\n", Options{},
-			map[string]any{"size": []float64{1.5, 2.25}, "n": []int64{3, 4}}, []string{`"size" holds numbers with decimal commas, such as "1,5" (t.csv, line 2)`}},
-		"thousands in a comma table":  {"t.csv", "path,n\np0.png,\"1,234\"\np1.png,\"2,345\"\n", Options{}, map[string]any{"n": []string{"1,234", "2,345"}}, nil},
-		"class of numbers":            {"t.csv", "path,class,label\np0.png,3,3\np1.png,12,12\n", Options{}, map[string]any{"class": []int64{3, 12}, "label": []int64{3, 12}}, nil},
-		"missing":                     {"t.csv", "path,rt\np0.png,NA\np1.png,0.5\n", Options{}, map[string]any{"rt": []float64{math.NaN(), 0.5}}, nil},
-		"codes":                       {"t.csv", "path,code\np0.png,007\np1.png,010\n", Options{}, map[string]any{"code": []string{"007", "010"}}, nil},
-		"sep":                         {"t.csv", "sep=;\r\npath;size\r\np0.png;1\r\n", Options{}, map[string]any{"size": []int64{1}}, nil},
-		"sep in quotes":               {"t.csv", "\"sep=|\"\npath|size\np0.png|1\n", Options{}, map[string]any{"size": []int64{1}}, nil},
-		"empty rows and columns":      {"t.csv", "path,size,,\r\np0.png,1,,\r\n,,,\r\n,,,\r\n", Options{}, map[string]any{"size": []int64{1}}, []string{"2 empty rows"}},
-		"a column without a name":     {"t.csv", "path,\np0.png,x\n", Options{}, map[string]any{}, []string{"column 2 has no name and is left out"}},
-		"a data frame's index":        {"t.csv", ",path,Unnamed: 0\n0,p0.png,7\n1,p1.png,8\n", Options{}, map[string]any{"Unnamed: 0": []int64{7, 8}}, nil},
-		"UTF-16":                      {"t.tsv", utf16Text("path\tlabel\r\np0.png\tcafé 😀\r\n"), Options{}, map[string]any{"label": []string{"café 😀"}}, nil},
-		"UTF-16, tabs in a .csv":      {"t.csv", utf16Text("path\tlabel\r\np0.png\tñ\r\n"), Options{}, map[string]any{"label": []string{"ñ"}}, nil},
-		"Windows-1252":                {"t.csv", "path,label\np0.png,caf\xe9 \x80\np1.png,x\n", Options{}, map[string]any{"label": []string{"café €", "x"}}, []string{"CP-1252"}},
-		"returns":                     {"t.csv", "path,label\rp0.png,a\rp1.png,b\r", Options{}, map[string]any{"label": []string{"a", "b"}}, nil},
-		"BrainIO":                     {"t.csv", "stimulus_id,filename,x\na,p0.png,1\n", Options{}, map[string]any{"x": []int64{1}}, nil},
-		"path column":                 {"t.tsv", "onset\tstim_file\tpath\n1.2\tp0.png\tx\n", Options{PathColumn: "stim_file"}, map[string]any{"onset": []float64{1.2}, "path": []string{"x"}}, nil},
-		"chosen columns":              {"t.csv", "path,a,b,c\np0.png," + strings.Repeat("x", 50_000) + ",1,2\n", Options{Columns: []string{"c"}}, map[string]any{"c": []int64{2}}, nil},
-		"no columns":                  {"t.csv", "path,a\np0.png,1\n", Options{Columns: []string{}}, map[string]any{}, nil},
-		"long cells":                  {"t.csv", "path,a\np0.png," + strings.Repeat("é", 32767) + "\n", Options{}, map[string]any{"a": []string{strings.Repeat("é", 32767)}}, nil},
-		"a number that is none":       {"t.csv", "path,rt\np0.png,1\np1.png,2\np0.png,late\n", Options{}, map[string]any{"rt": []string{"1", "2", "late"}}, []string{`"rt" is text, not numbers, since "late" (t.csv, line 4) is none`}},
-		"a boolean that is none":      {"t.csv", "path,b\np0.png,True\np1.png,False\np0.png,\n", Options{}, map[string]any{"b": []string{"True", "False", ""}}, []string{`"b" is text, not True and False, since "" (t.csv, line 4) is neither`}},
-		"decimal points and commas":   {"t.csv", "path;x\np0.png;1,5\np1.png;1.5\n", Options{}, map[string]any{"x": []string{"1,5", "1.5"}}, []string{"decimal points"}},
-		"numbers beyond 2⁵³ and more": {"t.csv", "path,x\np0.png,9007199254740993\np1.png,0.5\np0.png,123456789012345678901\n", Options{}, map[string]any{"x": []string{"9007199254740993", "0.5", "123456789012345678901"}}, []string{"123456789012345678901"}},
+			map[string]any{"size": []float64{1.5, 2.25}, "n": []int64{3, 4}},
+			[]string{`"size" holds numbers with decimal commas, such as "1,5" (t.csv, line 2)`}},
+		"thousands in a comma table": {"t.csv", "path,n\np0.png,\"1,234\"\np1.png,\"2,345\"\n", Options{},
+			map[string]any{"n": []string{"1,234", "2,345"}}, nil},
+		"class of numbers": {"t.csv", "path,class,label\np0.png,3,3\np1.png,12,12\n", Options{},
+			map[string]any{"class": []int64{3, 12}, "label": []int64{3, 12}}, nil},
+		"missing": {"t.csv", "path,rt\np0.png,NA\np1.png,0.5\n", Options{},
+			map[string]any{"rt": []float64{math.NaN(), 0.5}}, nil},
+		"codes": {"t.csv", "path,code\np0.png,007\np1.png,010\n", Options{},
+			map[string]any{"code": []string{"007", "010"}}, nil},
+		"sep": {"t.csv", "sep=;\r\npath;size\r\np0.png;1\r\n", Options{},
+			map[string]any{"size": []int64{1}}, nil},
+		"sep in quotes": {"t.csv", "\"sep=|\"\npath|size\np0.png|1\n", Options{},
+			map[string]any{"size": []int64{1}}, nil},
+		"empty rows and columns": {"t.csv", "path,size,,\r\np0.png,1,,\r\n,,,\r\n,,,\r\n", Options{},
+			map[string]any{"size": []int64{1}}, []string{"2 empty rows"}},
+		"a column without a name": {"t.csv", "path,\np0.png,x\n", Options{}, map[string]any{},
+			[]string{"column 2 has no name and is left out"}},
+		"a data frame's index": {"t.csv", ",path,Unnamed: 0\n0,p0.png,7\n1,p1.png,8\n", Options{},
+			map[string]any{"Unnamed: 0": []int64{7, 8}}, nil},
+		"UTF-16": {"t.tsv", utf16Text("path\tlabel\r\np0.png\tcafé 😀\r\n"), Options{},
+			map[string]any{"label": []string{"café 😀"}}, nil},
+		"UTF-16, tabs in a .csv": {"t.csv", utf16Text("path\tlabel\r\np0.png\tñ\r\n"), Options{},
+			map[string]any{"label": []string{"ñ"}}, nil},
+		"Windows-1252": {"t.csv", "path,label\np0.png,caf\xe9 \x80\np1.png,x\n", Options{},
+			map[string]any{"label": []string{"café €", "x"}}, []string{"CP-1252"}},
+		"returns": {"t.csv", "path,label\rp0.png,a\rp1.png,b\r", Options{},
+			map[string]any{"label": []string{"a", "b"}}, nil},
+		"BrainIO": {"t.csv", "stimulus_id,filename,x\na,p0.png,1\n", Options{},
+			map[string]any{"x": []int64{1}}, nil},
+		"path column": {"t.tsv", "onset\tstim_file\tpath\n1.2\tp0.png\tx\n", Options{PathColumn: "stim_file"},
+			map[string]any{"onset": []float64{1.2}, "path": []string{"x"}}, nil},
+		"chosen columns": {"t.csv", "path,a,b,c\np0.png," + strings.Repeat("x", 50_000) + ",1,2\n",
+			Options{Columns: []string{"c"}}, map[string]any{"c": []int64{2}}, nil},
+		"no columns": {"t.csv", "path,a\np0.png,1\n", Options{Columns: []string{}}, map[string]any{}, nil},
+		"long cells": {"t.csv", "path,a\np0.png," + strings.Repeat("é", 32767) + "\n", Options{},
+			map[string]any{"a": []string{strings.Repeat("é", 32767)}}, nil},
+		"a number that is none": {"t.csv", "path,rt\np0.png,1\np1.png,2\np0.png,late\n", Options{},
+			map[string]any{"rt": []string{"1", "2", "late"}},
+			[]string{`"rt" is text, not numbers, since "late" (t.csv, line 4) is none`}},
+		"a boolean that is none": {"t.csv", "path,b\np0.png,True\np1.png,False\np0.png,\n", Options{},
+			map[string]any{"b": []string{"True", "False", ""}},
+			[]string{`"b" is text, not True and False, since "" (t.csv, line 4) is neither`}},
+		"decimal points and commas": {"t.csv", "path;x\np0.png;1,5\np1.png;1.5\n", Options{},
+			map[string]any{"x": []string{"1,5", "1.5"}}, []string{"decimal points"}},
+		"numbers beyond 2⁵³ and more": {"t.csv",
+			"path,x\np0.png,9007199254740993\np1.png,0.5\np0.png,123456789012345678901\n", Options{},
+			map[string]any{"x": []string{"9007199254740993", "0.5", "123456789012345678901"}},
+			[]string{"123456789012345678901"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			set, told := openTable(t, c.file, c.text, c.options)
@@ -185,7 +215,8 @@ func TestTextForms(t *testing.T) {
 // is said.
 func TestLongWholeNumbersStayExact(t *testing.T) {
 	for _, cells := range [][]string{
-		{"9007199254740993", ""}, {"9007199254740993", "1.5"}, {"-9223372036854775807", "inf"}, {"1", "9223372036854775807", "NA"},
+		{"9007199254740993", ""}, {"9007199254740993", "1.5"}, {"-9223372036854775807", "inf"},
+		{"1", "9223372036854775807", "NA"},
 		{"9223372036854775808"}, {"1", "18446744073709551615"}, {"NA", "1e400"},
 	} {
 		text := "path,a\n"
@@ -212,7 +243,8 @@ func TestBooleansOfAnyCase(t *testing.T) {
 func TestQuotedLineEnds(t *testing.T) {
 	for _, separator := range []string{",", ";"} {
 		for _, end := range []string{"\n", "\r\n"} {
-			text := strings.ReplaceAll("path,a,b"+end+"p0.png,\"x\r\ny\"\"\",\"\r\n\""+end+"p1.png,\"u\nv\",w"+end, ",", separator)
+			text := strings.ReplaceAll("path,a,b"+end+"p0.png,\"x\r\ny\"\"\",\"\r\n\""+end+"p1.png,\"u\nv\",w"+end, ",",
+				separator)
 			set, _ := openTable(t, "t.csv", text, Options{})
 			assert.Equal(t, []string{"x\r\ny\"", "u\nv"}, set.Columns()[2].Values, "%q", text)
 			assert.Equal(t, []string{"\r\n", "w"}, set.Columns()[3].Values, "%q", text)

@@ -59,11 +59,13 @@ func (s *session) video(path string, frame func(*images.Picture) error) (err err
 	count, readErr := readFrames(stream, path, limit, frame)
 	if readErr == nil && count == limit {
 		if _, err := stream.Peek(1); err == nil {
-			s.warnOnce("long video", "%s goes on after the %d frames that the presentation has time for, and perhaps others do", path, limit)
+			s.warnOnce("long video", "%s goes on after the %d frames that the presentation has time for, and perhaps others do",
+				path, limit)
 		}
 	}
 	if readErr == nil && s.shown(count) < count {
-		s.warnOnce("hidden frames", "%s has %d frames, of which the presentation shows %d, and perhaps others have", path, count, s.shown(count))
+		s.warnOnce("hidden frames", "%s has %d frames, of which the presentation shows %d, and perhaps others have", path,
+			count, s.shown(count))
 	}
 	// Where the stream ended by itself, how the program ended says why.
 	ended := readErr == nil && count < limit || errors.Is(readErr, io.ErrUnexpectedEOF)
@@ -165,7 +167,9 @@ func (l *lastBytes) Write(p []byte) (int, error) {
 }
 
 func (l *lastBytes) text() string {
-	text := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(string(l.data), "\uFFFD"), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	text := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(string(l.data), "\uFFFD"), func(r rune) bool {
+		return r == '\n' || r == '\r'
+	}), "; ")
 	if text == "" {
 		return ""
 	}

@@ -49,7 +49,8 @@ func TestPicturesAreNoticed(t *testing.T) {
 		require.NoError(t, file.Close())
 	}
 	read := func(p tfconvrnn.Preprocessing) (corner, next []uint8, warned, noted []string) {
-		set, err := Open(t.Context(), Options{Inputs: []string{folder}, Preprocessing: p, Warn: warnings(&warned), Note: warnings(&noted)})
+		set, err := Open(t.Context(), Options{Inputs: []string{folder}, Preprocessing: p, Warn: warnings(&warned),
+			Note: warnings(&noted)})
 		require.NoError(t, err)
 		for i := range set.found {
 			pixels, err := set.reader.session.picture(set.found[i].Picture)
@@ -76,14 +77,16 @@ func TestPicturesAreNoticed(t *testing.T) {
 
 	corner, _, warned, _ = read(tfconvrnn.Preprocessing{Name: "resize256-crop224"})
 	assert.Equal(t, []uint8{0, 0, 0}, corner, "zoomed and cropped")
-	assert.Contains(t, warned[len(warned)-1], "in all, 2 pictures were 224×224 already and were resized and cropped all the same")
+	assert.Contains(t, warned[len(warned)-1],
+		"in all, 2 pictures were 224×224 already and were resized and cropped all the same")
 }
 
 // A table, an array or a picture that Git LFS has not fetched says so.
 func TestNotFetched(t *testing.T) {
 	for _, name := range []string{"table.csv", "array.npy", "face.png"} {
 		path := filepath.Join(t.TempDir(), name)
-		require.NoError(t, os.WriteFile(path, []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"), 0o600))
+		require.NoError(t,
+			os.WriteFile(path, []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"), 0o600))
 		set, err := Open(t.Context(), Options{Inputs: []string{path}})
 		if err == nil {
 			_, err = set.reader.session.picture(path)

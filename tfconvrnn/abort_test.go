@@ -120,7 +120,8 @@ func constantNode(name string, dimensions ...int64) *tfpb.NodeDef {
 	const float = tfpb.DataType_DT_FLOAT
 	return &tfpb.NodeDef{Name: name, Op: "Const", Attr: map[string]*tfpb.AttrValue{
 		"dtype": {Value: &tfpb.AttrValue_Type{Type: float}},
-		"value": {Value: &tfpb.AttrValue_Tensor{Tensor: &tfpb.TensorProto{Dtype: float, TensorShape: shape, FloatVal: []float32{0}}}},
+		"value": {Value: &tfpb.AttrValue_Tensor{Tensor: &tfpb.TensorProto{Dtype: float, TensorShape: shape,
+			FloatVal: []float32{0}}}},
 	}}
 }
 
@@ -130,13 +131,18 @@ func lowRank(op string) func(g *tfpb.GraphDef) {
 		shape := constantNode("empty_shape", 0)
 		shape.Attr["dtype"] = &tfpb.AttrValue{Value: &tfpb.AttrValue_Type{Type: tfpb.DataType_DT_INT32}}
 		shape.Attr["value"].GetTensor().Dtype, shape.Attr["value"].GetTensor().FloatVal = tfpb.DataType_DT_INT32, nil
-		t := map[string]*tfpb.AttrValue{"T": {Value: &tfpb.AttrValue_Type{Type: tfpb.DataType_DT_INT32}}, "dtype": {Value: &tfpb.AttrValue_Type{Type: tfpb.DataType_DT_INT32}}}
-		unknown := &tfpb.NodeDef{Name: "unknown_shape", Op: "PlaceholderWithDefault", Input: []string{"empty_shape"}, Attr: map[string]*tfpb.AttrValue{
-			"dtype": t["dtype"], "shape": {Value: &tfpb.AttrValue_Shape{Shape: &tfpb.TensorShapeProto{Dim: []*tfpb.TensorShapeProto_Dim{{Size: -1}}}}},
-		}}
-		scalar := &tfpb.NodeDef{Name: "scalar", Op: "Reshape", Input: []string{"one_value", "unknown_shape"}, Attr: map[string]*tfpb.AttrValue{
-			"T": {Value: &tfpb.AttrValue_Type{Type: tfpb.DataType_DT_FLOAT}}, "Tshape": t["T"],
-		}}
+		t := map[string]*tfpb.AttrValue{"T": {Value: &tfpb.AttrValue_Type{Type: tfpb.DataType_DT_INT32}},
+			"dtype": {Value: &tfpb.AttrValue_Type{Type: tfpb.DataType_DT_INT32}}}
+		unknown := &tfpb.NodeDef{Name: "unknown_shape", Op: "PlaceholderWithDefault", Input: []string{"empty_shape"},
+			Attr: map[string]*tfpb.AttrValue{
+				"dtype": t["dtype"],
+				"shape": {
+					Value: &tfpb.AttrValue_Shape{Shape: &tfpb.TensorShapeProto{Dim: []*tfpb.TensorShapeProto_Dim{{Size: -1}}}}},
+			}}
+		scalar := &tfpb.NodeDef{Name: "scalar", Op: "Reshape", Input: []string{"one_value", "unknown_shape"},
+			Attr: map[string]*tfpb.AttrValue{
+				"T": {Value: &tfpb.AttrValue_Type{Type: tfpb.DataType_DT_FLOAT}}, "Tshape": t["T"],
+			}}
 		g.Node = append([]*tfpb.NodeDef{shape, unknown, constantNode("one_value", 1), scalar}, g.Node...)
 		for i, n := range g.Node {
 			switch {
@@ -195,13 +201,17 @@ var abortCases = map[string]abortCase{
 		require.NoError(t, to.Truncate(info.Size()/2))
 		require.NoError(t, to.Close())
 	}),
-	"runtime is empty": inRuntime(func(t *testing.T, library string) { require.NoError(t, os.WriteFile(library, nil, 0o644)) }),
+	"runtime is empty": inRuntime(func(t *testing.T, library string) {
+		require.NoError(t, os.WriteFile(library, nil, 0o644))
+	}),
 	"runtime is text": inRuntime(func(t *testing.T, library string) {
 		require.NoError(t, os.WriteFile(library, []byte("#!/bin/sh\n"), 0o755))
 	}),
 	"runtime is folder": inRuntime(func(t *testing.T, library string) { require.NoError(t, os.Mkdir(library, 0o755)) }),
-	"runtime is device": inRuntime(func(t *testing.T, library string) { require.NoError(t, os.Symlink("/dev/zero", library)) }),
-	"no runtime":        inRuntime(func(t *testing.T, library string) {}),
+	"runtime is device": inRuntime(func(t *testing.T, library string) {
+		require.NoError(t, os.Symlink("/dev/zero", library))
+	}),
+	"no runtime": inRuntime(func(t *testing.T, library string) {}),
 
 	"threads -1":          option(WithThreads(-1)),
 	"threads 0":           option(WithThreads(0)),
@@ -215,7 +225,8 @@ var abortCases = map[string]abortCase{
 	"graph is empty":              inFiles(nil, ErrUntrusted, truncated("saved_model.pb", 0)),
 	"graph is empty, trusted":     inFiles(trusted, nil, truncated("saved_model.pb", 0)),
 	"graph is garbage, trusted": inFiles(trusted, nil, func(t *testing.T, model string) {
-		require.NoError(t, os.WriteFile(filepath.Join(model, "saved_model.pb"), slices.Repeat([]byte{0xff, 0x12, 0x00}, 1000), 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(model, "saved_model.pb"), slices.Repeat([]byte{0xff, 0x12, 0x00}, 1000),
+			0o644))
 	}),
 	"graph is modified": inFiles(nil, ErrModified, func(t *testing.T, model string) {
 		changeGraph(t, model, func(g *tfpb.GraphDef) { g.Node = g.Node[1:] })
@@ -227,13 +238,20 @@ var abortCases = map[string]abortCase{
 	"no graph, trusted": inFiles(trusted, nil, func(t *testing.T, model string) {
 		require.NoError(t, os.Remove(filepath.Join(model, "saved_model.pb")))
 	}),
-	"no manifest": inFiles(trusted, fs.ErrNotExist, func(t *testing.T, model string) { require.NoError(t, os.Remove(filepath.Join(model, manifest.Name))) }),
+	"no manifest": inFiles(trusted, fs.ErrNotExist, func(t *testing.T, model string) {
+		require.NoError(t, os.Remove(filepath.Join(model, manifest.Name)))
+	}),
 	"manifest is broken": inFiles(trusted, ErrModified, func(t *testing.T, model string) {
 		require.NoError(t, os.Truncate(filepath.Join(model, manifest.Name), 1000))
 	}),
-	"no variables":               inFiles(nil, ErrUntrusted, func(t *testing.T, model string) { require.NoError(t, os.RemoveAll(filepath.Join(model, "variables"))) }),
-	"no variables, trusted":      inFiles(trusted, nil, func(t *testing.T, model string) { require.NoError(t, os.RemoveAll(filepath.Join(model, "variables"))) }),
-	"variables are cut":          inFiles(nil, ErrUntrusted, truncated("variables/variables.data-00000-of-00001", 1_000_000)),
+	"no variables": inFiles(nil, ErrUntrusted, func(t *testing.T, model string) {
+		require.NoError(t, os.RemoveAll(filepath.Join(model, "variables")))
+	}),
+	"no variables, trusted": inFiles(trusted, nil, func(t *testing.T, model string) {
+		require.NoError(t, os.RemoveAll(filepath.Join(model, "variables")))
+	}),
+	"variables are cut": inFiles(nil, ErrUntrusted, truncated("variables/variables.data-00000-of-00001",
+		1_000_000)),
 	"variables are cut, trusted": inFiles(trusted, nil, truncated("variables/variables.data-00000-of-00001", 1_000_000)),
 	"index is cut, trusted":      inFiles(trusted, nil, truncated("variables/variables.index", 100)),
 	"a bit of the variables is flipped": inFiles(nil, nil, func(t *testing.T, model string) {
@@ -244,11 +262,21 @@ var abortCases = map[string]abortCase{
 		require.NoError(t, os.WriteFile(path, data, 0o644))
 	}),
 
-	"constant overflows":            inGraph(nil, func(g *tfpb.GraphDef) { g.Node = append(g.Node, constantNode("x", 1<<40, 1<<40)) }),
-	"constant overflows, trusted":   inGraph(trusted, func(g *tfpb.GraphDef) { g.Node = append(g.Node, constantNode("x", 1<<40, 1<<40)) }),
-	"constant is negative, trusted": inGraph(trusted, func(g *tfpb.GraphDef) { g.Node = append(g.Node, constantNode("x", -5, 7)) }),
-	"rank is huge, trusted":         inGraph(trusted, func(g *tfpb.GraphDef) { g.Node = append(g.Node, constantNode("x", make([]int64, 300)...)) }),
-	"unknown op, trusted":           inGraph(trusted, func(g *tfpb.GraphDef) { g.Node = append(g.Node, &tfpb.NodeDef{Name: "x", Op: "NoSuchOp"}) }),
+	"constant overflows": inGraph(nil, func(g *tfpb.GraphDef) {
+		g.Node = append(g.Node, constantNode("x", 1<<40, 1<<40))
+	}),
+	"constant overflows, trusted": inGraph(trusted, func(g *tfpb.GraphDef) {
+		g.Node = append(g.Node, constantNode("x", 1<<40, 1<<40))
+	}),
+	"constant is negative, trusted": inGraph(trusted, func(g *tfpb.GraphDef) {
+		g.Node = append(g.Node, constantNode("x", -5, 7))
+	}),
+	"rank is huge, trusted": inGraph(trusted, func(g *tfpb.GraphDef) {
+		g.Node = append(g.Node, constantNode("x", make([]int64, 300)...))
+	}),
+	"unknown op, trusted": inGraph(trusted, func(g *tfpb.GraphDef) {
+		g.Node = append(g.Node, &tfpb.NodeDef{Name: "x", Op: "NoSuchOp"})
+	}),
 	"cycle, trusted": inGraph(trusted, func(g *tfpb.GraphDef) {
 		for _, n := range g.Node {
 			if n.Op == "Elu" {
@@ -261,7 +289,10 @@ var abortCases = map[string]abortCase{
 	"convolution of a scalar in bfloat16": inGraph([]Option{WithPrecision(BFloat16)}, lowRank("Conv2D")),
 	"depthwise convolution of a scalar":   inGraph(nil, lowRank("DepthwiseConv2dNative")),
 
-	"no stimuli": onModel(ErrImages, func(t *testing.T, m *Model) error { _, err := m.Extract(t.Context(), nil); return err }),
+	"no stimuli": onModel(ErrImages, func(t *testing.T, m *Model) error {
+		_, err := m.Extract(t.Context(), nil)
+		return err
+	}),
 	"no frames":  onModel(ErrImages, func(t *testing.T, m *Model) error { return extractImages(t, m) }),
 	"nil frame":  onModel(ErrImages, func(t *testing.T, m *Model) error { return extractImages(t, m, nil) }),
 	"zero frame": onModel(ErrImages, func(t *testing.T, m *Model) error { return extractImages(t, m, &Image{}) }),
@@ -282,9 +313,18 @@ var abortCases = map[string]abortCase{
 		_, err := FromFloat32(pixels)
 		return err
 	}),
-	"no timesteps":   onModel(ErrPresentation, func(t *testing.T, m *Model) error { _, err := m.Plan(WithPresentation(Constant(0))); return err }),
-	"many timesteps": onModel(ErrPresentation, func(t *testing.T, m *Model) error { _, err := m.Plan(WithPresentation(Constant(1 << 40))); return err }),
-	"batch of -1":    onModel(ErrOption, func(t *testing.T, m *Model) error { _, err := m.Plan(BatchSize(-1)); return err }),
+	"no timesteps": onModel(ErrPresentation, func(t *testing.T, m *Model) error {
+		_, err := m.Plan(WithPresentation(Constant(0)))
+		return err
+	}),
+	"many timesteps": onModel(ErrPresentation, func(t *testing.T, m *Model) error {
+		_, err := m.Plan(WithPresentation(Constant(1 << 40)))
+		return err
+	}),
+	"batch of -1": onModel(ErrOption, func(t *testing.T, m *Model) error {
+		_, err := m.Plan(BatchSize(-1))
+		return err
+	}),
 	"only the blank": onModel(errNone, func(t *testing.T, m *Model) error {
 		_, err := m.Extract(t.Context(), testStimuli(t, 2), AllTimesteps(), Logits(), WithPresentation(Custom(16, 0)))
 		return none(err)

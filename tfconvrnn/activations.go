@@ -79,7 +79,8 @@ func builtInPicture() []uint8 {
 		for x := range ImageSize {
 			block := ((x/32)*7+(y/28)*13)%8*32 - 112
 			for _, v := range [3]int{
-				triangle(3*x+y, 97) + block, triangle(x+2*y, 61)/2 + triangle(x*y/16, 128)/2, triangle((x-112)*(x-112)/24+(y-112)*(y-112)/24, 190) - block/2,
+				triangle(3*x+y, 97) + block, triangle(x+2*y, 61)/2 + triangle(x*y/16, 128)/2,
+				triangle((x-112)*(x-112)/24+(y-112)*(y-112)/24, 190) - block/2,
 			} {
 				pixels = append(pixels, uint8(max(0, min(255, v))))
 			}
@@ -119,8 +120,9 @@ func (m *Model) CheckActivations(ctx context.Context) (ActivationCheck, error) {
 	}
 	check, err := recorded.compare(computed)
 	if err != nil {
-		return check, fmt.Errorf("%w: %s in %s; if the checksums of its files are right (verify), the processor or libtensorflow compute differently; "+
-			"else convert the model again", ErrActivations, err, m.dir)
+		return check,
+			fmt.Errorf("%w: %s in %s; if the checksums of its files are right (verify), the processor or libtensorflow compute differently; "+
+				"else convert the model again", ErrActivations, err, m.dir)
 	}
 	return check, nil
 }
@@ -144,7 +146,8 @@ func (m *Model) readActivations() (*activations, error) {
 		return nil, fmt.Errorf("%w: %s is damaged (%w); remove it to record the activations again", ErrModified, path, err)
 	}
 	if recorded.Format != activationsFormat || !maps.Equal(recorded.Files, m.manifest.Files) {
-		return nil, fmt.Errorf("%w: %s was recorded for other files; remove it to record the activations again", ErrModified, path)
+		return nil, fmt.Errorf("%w: %s was recorded for other files; remove it to record the activations again",
+			ErrModified, path)
 	}
 	return recorded, nil
 }
@@ -211,7 +214,8 @@ func (a *activations) compare(computed *activations) (ActivationCheck, error) {
 		}
 	}
 	if check.Worst > activationTolerance {
-		return check, fmt.Errorf("%s at timestep %d differs by %.2g of its RMS, and %g is allowed", check.Layer, check.Timestep, check.Worst, activationTolerance)
+		return check, fmt.Errorf("%s at timestep %d differs by %.2g of its RMS, and %g is allowed", check.Layer,
+			check.Timestep, check.Worst, activationTolerance)
 	}
 	return check, nil
 }

@@ -24,7 +24,8 @@ func TestBuiltInPicture(t *testing.T) {
 	n := float64(len(picture))
 	assert.Greater(t, math.Sqrt(squares/n-sum/n*sum/n), 30.0, "it has contrast")
 	hash := sha256.Sum256(picture)
-	assert.Equal(t, "81b5b8315e5f200e3698aeeb80dce94f889941cc874a383412ba8e52c8014a92", hex.EncodeToString(hash[:]), "recorded activations would be void")
+	assert.Equal(t, "81b5b8315e5f200e3698aeeb80dce94f889941cc874a383412ba8e52c8014a92", hex.EncodeToString(hash[:]),
+		"recorded activations would be void")
 }
 
 func TestActivations(t *testing.T) {

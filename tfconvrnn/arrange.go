@@ -13,7 +13,8 @@ import (
 // loadBatch reads the images of some stimuli and makes a run's input of them:
 // every distinct image once, and the blank if it is shown.
 func (x *Extraction) loadBatch(ctx context.Context, first int, stimuli []Stimulus) (loadedBatch, error) {
-	b := &Batch{First: first, Stimuli: stimuli, Failed: make([]error, len(stimuli)), extraction: x, items: make([]int, len(stimuli))}
+	b := &Batch{First: first, Stimuli: stimuli, Failed: make([]error, len(stimuli)), extraction: x,
+		items: make([]int, len(stimuli))}
 	distinct := map[*Image]int{}
 	var frames []*Image
 	for i, s := range stimuli {

@@ -79,7 +79,8 @@ func (m *Model) addReports(r *reporter) error {
 	}
 	graph := &tfpb.GraphDef{Versions: &tfpb.VersionDef{Producer: reportsProducer}, Node: []*tfpb.NodeDef{
 		reportNode("queue", "FIFOQueueV2", nil, map[string]*tfpb.AttrValue{"component_types": reportTypes}),
-		reportNode("dequeue", "QueueDequeueV2", []string{"queue"}, map[string]*tfpb.AttrValue{"component_types": reportTypes}),
+		reportNode("dequeue", "QueueDequeueV2", []string{"queue"},
+			map[string]*tfpb.AttrValue{"component_types": reportTypes}),
 		reportNode("size", "QueueSizeV2", []string{"queue"}, nil),
 	}}
 	inputs := map[string]libtf.Output{}
@@ -87,7 +88,8 @@ func (m *Model) addReports(r *reporter) error {
 		value := fmt.Sprintf("value%d", i)
 		inputs[value] = output
 		graph.Node = append(graph.Node, reportNumber(fmt.Sprintf("number%d", i), int32(i)),
-			reportNode(fmt.Sprint(i), "QueueEnqueueV2", []string{"queue", fmt.Sprintf("number%d", i), value}, map[string]*tfpb.AttrValue{"Tcomponents": reportTypes}))
+			reportNode(fmt.Sprint(i), "QueueEnqueueV2", []string{"queue", fmt.Sprintf("number%d", i), value},
+				map[string]*tfpb.AttrValue{"Tcomponents": reportTypes}))
 	}
 	text, err := proto.Marshal(graph)
 	if err != nil {
@@ -111,21 +113,25 @@ func (m *Model) addReports(r *reporter) error {
 const reportsProducer = 1087
 
 // reportTypes are those of an element of the queue: a number and a value.
-var reportTypes = &tfpb.AttrValue{Value: &tfpb.AttrValue_List{List: &tfpb.AttrValue_ListValue{Type: []tfpb.DataType{tfpb.DataType_DT_INT32, tfpb.DataType_DT_FLOAT}}}}
+var reportTypes = &tfpb.AttrValue{
+	Value: &tfpb.AttrValue_List{List: &tfpb.AttrValue_ListValue{Type: []tfpb.DataType{tfpb.DataType_DT_INT32,
+		tfpb.DataType_DT_FLOAT}}}}
 
 func reportNode(name, op string, inputs []string, attributes map[string]*tfpb.AttrValue) *tfpb.NodeDef {
 	return &tfpb.NodeDef{Name: name, Op: op, Input: inputs, Attr: attributes}
 }
 
 func reportNumber(name string, number int32) *tfpb.NodeDef {
-	value := &tfpb.TensorProto{Dtype: tfpb.DataType_DT_INT32, TensorShape: &tfpb.TensorShapeProto{}, IntVal: []int32{number}}
+	value := &tfpb.TensorProto{Dtype: tfpb.DataType_DT_INT32, TensorShape: &tfpb.TensorShapeProto{},
+		IntVal: []int32{number}}
 	return reportNode(name, "Const", nil, map[string]*tfpb.AttrValue{
 		"dtype": {Value: &tfpb.AttrValue_Type{Type: value.Dtype}}, "value": {Value: &tfpb.AttrValue_Tensor{Tensor: value}},
 	})
 }
 
 // fetchReporting is fetch that reports what is computed meanwhile.
-func (m *Model) fetchReporting(ctx context.Context, r *request, in *input, feeds []libtf.Feed, fetches []libtf.Output, res *result) error {
+func (m *Model) fetchReporting(ctx context.Context, r *request, in *input, feeds []libtf.Feed, fetches []libtf.Output,
+	res *result) error {
 	reports, err := m.reporter()
 	if err != nil {
 		return err

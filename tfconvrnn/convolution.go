@@ -39,7 +39,8 @@ func ParseConvolution(text string) (Convolution, error) {
 	case ConvolutionAuto, ConvolutionDirect:
 		return c, nil
 	}
-	return "", fmt.Errorf("%w: unknown convolution %q; there are %s and %s", ErrOption, text, ConvolutionAuto, ConvolutionDirect)
+	return "", fmt.Errorf("%w: unknown convolution %q; there are %s and %s", ErrOption, text, ConvolutionAuto,
+		ConvolutionDirect)
 }
 
 // String returns what ParseConvolution reads, or what Model.Convolution says.
@@ -112,7 +113,8 @@ func AvailableConvolution() (Convolution, error) {
 	instructions := available[0]
 	if asked := os.Getenv(instructionsEnv); asked != "" {
 		if instructions = asked; !slices.Contains(available, asked) {
-			return "", fmt.Errorf("%w: %s is %q; here there are %s", ErrOption, instructionsEnv, asked, strings.Join(available, ", "))
+			return "", fmt.Errorf("%w: %s is %q; here there are %s", ErrOption, instructionsEnv, asked,
+				strings.Join(available, ", "))
 		}
 	}
 	return Convolution(winograd + instructions), kernels.Register(runtime, instructions)

@@ -68,7 +68,8 @@ func TestConvolutionIsDirect(t *testing.T) {
 		assert.Equal(t, ConvolutionDirect, loadTest(t, "timedecay_shallow", options...).Convolution(), name)
 	}
 	auto := loadTest(t, "timedecay_shallow")
-	assert.Equal(t, auto.Convolution(), loadTest(t, "timedecay_shallow", WithoutSession()).Convolution(), "plans say what workers do")
+	assert.Equal(t, auto.Convolution(), loadTest(t, "timedecay_shallow", WithoutSession()).Convolution(),
+		"plans say what workers do")
 	t.Setenv(instructionsEnv, "sse1")
 	_, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(t.TempDir()))
 	assert.ErrorIs(t, err, ErrOption)

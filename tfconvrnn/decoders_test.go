@@ -130,7 +130,8 @@ func TestDecodersAgreeWithGraphs(t *testing.T) {
 	stimuli := append(goldenStimuli(t), patterns(t, 6)...)
 	store := t.TempDir()
 	for model, times := range map[string][]int{
-		"timedecay_shallow": {16}, "simplernn_shallow": {16, 7}, "rgc_intermediate_tmaxconf": {17, 12}, "rgc_intermediate_dthresh": {17},
+		"timedecay_shallow": {16}, "simplernn_shallow": {16, 7}, "rgc_intermediate_tmaxconf": {17, 12},
+		"rgc_intermediate_dthresh": {17},
 	} {
 		t.Run(model, func(t *testing.T) {
 			m, err := Load(model, WithWeights("seeded:1"), WithStore(store))
@@ -140,7 +141,8 @@ func TestDecodersAgreeWithGraphs(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, m.Info().Decoder, parameters.Decoder)
 			for _, n := range times {
-				features, err := m.Extract(t.Context(), stimuli, Layers("imnetds"), AllTimesteps(), Logits(), WithPresentation(Custom(n, min(n, 12))))
+				features, err := m.Extract(t.Context(), stimuli, Layers("imnetds"), AllTimesteps(), Logits(),
+					WithPresentation(Custom(n, min(n, 12))))
 				require.NoError(t, err)
 				at := map[int]bool{}
 				for i := range stimuli {
@@ -159,7 +161,8 @@ func TestDecodersAgreeWithGraphs(t *testing.T) {
 						got, timestep, err = DecodeThreshold(decoded, parameters.Beta, parameters.Threshold)
 					}
 					require.NoError(t, err)
-					require.Equal(t, features.Logits[i*Classes:(i+1)*Classes], got, "stimulus %d of %d timesteps, decoded at %d", i, n, timestep)
+					require.Equal(t, features.Logits[i*Classes:(i+1)*Classes], got, "stimulus %d of %d timesteps, decoded at %d", i, n,
+						timestep)
 					at[timestep] = true
 				}
 				t.Logf("%s of %d timesteps: decoded at %d different ones", parameters.Decoder, n, len(at))

@@ -195,7 +195,8 @@ func (g gpuOptions) prepare(runtime *libtf.Runtime, config []byte) (prepared []b
 		if why == "" {
 			why = "TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why"
 		}
-		return nil, nil, fmt.Errorf("%w: %s: the runtime is the GPU build and there is a driver (%s), but TensorFlow finds %d of the GPUs %v: %s",
+		return nil, nil, fmt.Errorf(
+			"%w: %s: the runtime is the GPU build and there is a driver (%s), but TensorFlow finds %d of the GPUs %v: %s",
 			ErrDevice, name, state.Driver, found, g.visible, why)
 	}
 	usedGPUs.fixed, usedGPUs.options = true, g
@@ -239,13 +240,16 @@ func (u *usedGPUsState) join(g gpuOptions) (gpuOptions, error) {
 	if u.fixed {
 		f := u.options
 		if g.tf32 != f.tf32 {
-			return g, fmt.Errorf("%w: TF32 holds for the whole process, and an earlier model was loaded with the other choice", ErrOption)
+			return g, fmt.Errorf("%w: TF32 holds for the whole process, and an earlier model was loaded with the other choice",
+				ErrOption)
 		}
 		g.visible, g.reserve, g.limit = f.visible, f.reserve, f.limit
 	}
 	for _, n := range g.numbers {
 		if !slices.Contains(g.visible, n) {
-			return g, fmt.Errorf("%w: gpu:%d: this process uses the GPUs %v; name all that it will use when the first model is loaded (WithVisibleGPUs)", ErrDevice, n, g.visible)
+			return g,
+				fmt.Errorf("%w: gpu:%d: this process uses the GPUs %v; name all that it will use when the first model is loaded (WithVisibleGPUs)",
+					ErrDevice, n, g.visible)
 		}
 	}
 	return g, nil
@@ -315,7 +319,8 @@ func countGPUs(config []byte) (int, error) {
 // TensorFlow. Operations that cannot run there run on the CPU. Convolutions are put in as
 // was settled; with them come the filters that they read, which the caller closes after the
 // SavedModel.
-func (o *loadOptions) load(device string, found savedmodels.SavedModel, options *libtf.SessionOptions) (_ *libtf.SavedModel, f *filters, err error) {
+func (o *loadOptions) load(device string, found savedmodels.SavedModel, options *libtf.SessionOptions) (
+	_ *libtf.SavedModel, f *filters, err error) {
 	if o.session.convolution == ConvolutionDirect {
 		saved, err := o.loadWith(device, found, options, nil)
 		return saved, nil, err
@@ -331,7 +336,8 @@ func (o *loadOptions) load(device string, found savedmodels.SavedModel, options 
 }
 
 // loadWith is load with filters, or nil for TensorFlow's convolutions.
-func (o *loadOptions) loadWith(device string, found savedmodels.SavedModel, options *libtf.SessionOptions, f *filters) (*libtf.SavedModel, error) {
+func (o *loadOptions) loadWith(device string, found savedmodels.SavedModel, options *libtf.SessionOptions, f *filters) (
+	*libtf.SavedModel, error) {
 	tags, dir := []string{"serve"}, found.Dir
 	if device == "" && f == nil && len(o.gpu.numbers) == 0 {
 		return libtf.LoadSavedModel(dir, tags, options)

@@ -48,7 +48,8 @@ func TestDeviceOptions(t *testing.T) {
 	assert.Equal(t, []int{2, 0}, gpu.numbers)
 	assert.Equal(t, "gpu:2,gpu:0", device)
 
-	gpu, device, err = apply(WithDevice("gpu:3"), WithVisibleGPUs(3, 1, 3), WithGPUMemoryLimit(1<<30), WithGPUMemoryReserved(), WithTF32())
+	gpu, device, err = apply(WithDevice("gpu:3"), WithVisibleGPUs(3, 1, 3), WithGPUMemoryLimit(1<<30),
+		WithGPUMemoryReserved(), WithTF32())
 	require.NoError(t, err)
 	assert.Equal(t, gpuOptions{numbers: []int{3}, visible: []int{1, 3}, reserve: true, limit: 1 << 30, tf32: true}, gpu)
 	assert.Equal(t, "gpu:3", device)
@@ -59,8 +60,10 @@ func TestDeviceOptions(t *testing.T) {
 	assert.Equal(t, "cpu", device)
 
 	for _, bad := range []Option{
-		WithDevice(""), WithDevice("tpu"), WithDevice("gpu:"), WithDevice("gpu:-1"), WithDevice("gpu:0,1"), WithDevice("gpu:9999"), WithDevice("cpu:0"),
-		WithDevices(), WithDevices("gpu:0", "gpu"), WithDevices("gpu:0", "cpu"), WithDevices("cpu", "cpu"), WithDevices("gpu:1", ""),
+		WithDevice(""), WithDevice("tpu"), WithDevice("gpu:"), WithDevice("gpu:-1"), WithDevice("gpu:0,1"),
+		WithDevice("gpu:9999"), WithDevice("cpu:0"),
+		WithDevices(), WithDevices("gpu:0", "gpu"), WithDevices("gpu:0", "cpu"), WithDevices("cpu", "cpu"),
+		WithDevices("gpu:1", ""),
 		WithVisibleGPUs(), WithVisibleGPUs(-1), WithVisibleGPUs(0, 100000), WithGPUMemoryLimit(0), WithGPUMemoryLimit(-5),
 	} {
 		_, _, err := apply(bad)
@@ -194,7 +197,8 @@ func TestLoadOnDevice(t *testing.T) {
 	options.session.convolution = ConvolutionDirect
 	_, _, err = options.load("/device:CPU:2", found, &libtf.SessionOptions{Config: data})
 	require.ErrorIs(t, err, libtf.ErrInvalidArgument, "the nodes are on the device that is named")
-	_, _, err = options.load("/device:CPU:1", savedmodels.SavedModel{Dir: t.TempDir()}, &libtf.SessionOptions{Config: data})
+	_, _, err = options.load("/device:CPU:1", savedmodels.SavedModel{Dir: t.TempDir()},
+		&libtf.SessionOptions{Config: data})
 	require.ErrorIs(t, err, os.ErrNotExist)
 
 	temporary := t.TempDir() // the machine's own folder also holds what other processes place
@@ -209,7 +213,8 @@ func TestLoadOnDevice(t *testing.T) {
 	features, err := model.Extract(context.Background(), goldenStimuli(t), AllTimesteps(), Logits())
 	require.NoError(t, err)
 	require.Equal(t, "gpu:1 (simulated on the CPU)", features.Provenance.Device)
-	worst, where, logits := compareGolden(t, goldenFile{path: filepath.Join(goldenDir, "timedecay_shallow.default.npz"), model: "timedecay_shallow"}, features)
+	worst, where, logits := compareGolden(t, goldenFile{path: filepath.Join(goldenDir, "timedecay_shallow.default.npz"),
+		model: "timedecay_shallow"}, features)
 	require.LessOrEqual(t, worst, 1e-4, where)
 	require.LessOrEqual(t, logits, 1e-4)
 	leftovers, err := os.ReadDir(temporary)
@@ -250,13 +255,15 @@ func TestGPUGolden(t *testing.T) {
 			model, err := Load(g.model, WithWeights("seeded:1"), WithStore(store), WithDevice("gpu"))
 			require.NoError(t, err)
 			defer model.Close()
-			features, err := model.Extract(context.Background(), stimuli, WithPresentation(g.presentation), AllTimesteps(), Logits())
+			features, err := model.Extract(context.Background(), stimuli, WithPresentation(g.presentation), AllTimesteps(),
+				Logits())
 			require.NoError(t, err)
 			require.Regexp(t, "^gpu:0", features.Provenance.Device)
 			require.False(t, features.Provenance.TF32)
 			worst, where, logits := compareGolden(t, g, features)
 			t.Logf("worst %.1e at %s, logits %.1e", worst, where, logits)
-			reportGPU(t, "golden", map[string]any{"model": g.model, "file": filepath.Base(g.path), "worst": worst, "where": where, "logits": logits})
+			reportGPU(t, "golden", map[string]any{"model": g.model, "file": filepath.Base(g.path), "worst": worst,
+				"where": where, "logits": logits})
 			tolerance := max(gpuTolerance, g.tolerance(features.Provenance.Times))
 			require.LessOrEqual(t, worst, tolerance, where)
 			require.LessOrEqual(t, logits, tolerance)
@@ -331,7 +338,8 @@ func checkSpread(t *testing.T, options ...Option) {
 	require.NoError(t, err)
 	require.NoError(t, one.Close())
 
-	two, err := Load("timedecay_shallow", append(slices.Clone(options), WithWeights("seeded:1"), WithStore(testModels(t)), WithDevices("gpu:0", "gpu:1"))...)
+	two, err := Load("timedecay_shallow", append(slices.Clone(options), WithWeights("seeded:1"), WithStore(testModels(t)),
+		WithDevices("gpu:0", "gpu:1"))...)
 	if errors.Is(err, ErrDevice) {
 		t.Skipf("needs two GPUs: %v", err)
 	}
@@ -384,7 +392,8 @@ func withSessions(t *testing.T, test func(t *testing.T, options ...Option)) {
 func TestGPUShared(t *testing.T) {
 	requireGPU(t)
 	if os.Getenv(childEnv) != "" {
-		model, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(os.Getenv("TFCONVRNN_TEST_STORE")), WithDevice("gpu"), WithGPUMemoryLimit(4<<30))
+		model, err := Load("timedecay_shallow", WithWeights("seeded:1"), WithStore(os.Getenv("TFCONVRNN_TEST_STORE")),
+			WithDevice("gpu"), WithGPUMemoryLimit(4<<30))
 		require.NoError(t, err)
 		defer model.Close()
 		want, err := model.Extract(context.Background(), goldenStimuli(t), Logits())
@@ -427,12 +436,17 @@ func TestGPUTestsThemselves(t *testing.T) {
 	if os.Getenv(simulatedEnv) != "" {
 		t.Skip("this is the process that it starts")
 	}
-	command := exec.Command(os.Args[0], "-test.v", "-test.run=^TestGPU(Golden|AgreesWithCPU|Spread|Shared|Placement|Repeats|SmallerFeatures|Trials|Memory|Launches)$", "-test.bench=^BenchmarkGPU$", "-test.benchtime=1x")
-	command.Env = append(os.Environ(), simulatedEnv+"=2", simulatedBatchEnv+"=16", onlyEnv+"=timedecay_shallow", "TFCONVRNN_TEST_STORE="+testModels(t))
+	command := exec.Command(os.Args[0],
+		"-test.v",
+		"-test.run=^TestGPU(Golden|AgreesWithCPU|Spread|Shared|Placement|Repeats|SmallerFeatures|Trials|Memory|Launches)$",
+		"-test.bench=^BenchmarkGPU$", "-test.benchtime=1x")
+	command.Env = append(os.Environ(), simulatedEnv+"=2", simulatedBatchEnv+"=16", onlyEnv+"=timedecay_shallow",
+		"TFCONVRNN_TEST_STORE="+testModels(t))
 	output, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", output)
 	assert.NotContains(t, string(output), "--- SKIP")
-	for _, name := range []string{"TestGPUGolden", "TestGPUGolden/timedecay_shallow.default", "TestGPUAgreesWithCPU", "TestGPUSpread", "TestGPUShared",
+	for _, name := range []string{"TestGPUGolden", "TestGPUGolden/timedecay_shallow.default", "TestGPUAgreesWithCPU",
+		"TestGPUSpread", "TestGPUShared",
 		"TestGPUPlacement", "TestGPURepeats", "TestGPUSmallerFeatures", "TestGPUTrials", "TestGPUMemory", "TestGPULaunches"} {
 		assert.Contains(t, string(output), "--- PASS: "+name+" (")
 	}
@@ -474,26 +488,4 @@ func BenchmarkGPU(b *testing.B) {
 			}
 		}
 	}
-}
-
-// What a killed process left is removed once nobody can be reading it, and nothing else.
-func TestSweepGraphs(t *testing.T) {
-	dir, variables := t.TempDir(), t.TempDir()
-	kept := filepath.Join(variables, "variables.index")
-	require.NoError(t, os.WriteFile(kept, nil, 0o666))
-	old := time.Now().Add(-2 * graphAge)
-	for _, name := range []string{"tfconvrnn-graph-1", "tfconvrnn-graph-2", "other-1"} {
-		folder := filepath.Join(dir, name)
-		require.NoError(t, os.Mkdir(folder, 0o777))
-		require.NoError(t, os.WriteFile(filepath.Join(folder, "saved_model.pb"), nil, 0o666))
-		require.NoError(t, os.Symlink(variables, filepath.Join(folder, "variables")))
-		if name != "tfconvrnn-graph-2" {
-			require.NoError(t, os.Chtimes(folder, old, old))
-		}
-	}
-	sweepGraphs(dir)
-	assert.NoDirExists(t, filepath.Join(dir, "tfconvrnn-graph-1"))
-	assert.FileExists(t, filepath.Join(dir, "tfconvrnn-graph-2", "saved_model.pb"))
-	assert.FileExists(t, filepath.Join(dir, "other-1", "saved_model.pb"))
-	assert.FileExists(t, kept, "links are not followed")
 }

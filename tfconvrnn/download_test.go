@@ -36,7 +36,8 @@ func TestGoldenThroughDownload(t *testing.T) {
 	require.ErrorAs(t, err, &missing)
 	require.Equal(t, models[0], missing.Model)
 
-	results, err := store.Download(t.Context(), savedmodels.DownloadOptions{Models: models, From: server.URL, DiscardCheckpoint: true})
+	results, err := store.Download(t.Context(), savedmodels.DownloadOptions{Models: models, From: server.URL,
+		DiscardCheckpoint: true})
 	require.NoError(t, err)
 	require.Len(t, results, len(models))
 	require.NoError(t, os.RemoveAll(published))

@@ -27,7 +27,8 @@ func TestLoadLeavesTheEnvironment(t *testing.T) {
 	requireRuntime(t)
 	environment := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, level+"=") })
 	environment = append(environment, child+"=1", "TFCONVRNN_TEST_STORE="+testModels(t))
-	for name, given := range map[string][]string{"quiet": nil, "as the user says": {level + "=0", "TFCONVRNN_TEST_GIVEN=1"}} {
+	for name, given := range map[string][]string{"quiet": nil,
+		"as the user says": {level + "=0", "TFCONVRNN_TEST_GIVEN=1"}} {
 		command := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^TestLoadLeavesTheEnvironment$")
 		command.Env = append(slices.Clone(environment), given...)
 		out, err := command.CombinedOutput()

@@ -127,7 +127,8 @@ func ExampleEpisodes() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	presentation, err := tfconvrnn.Episodes(8, tfconvrnn.Episode{On: 0, Off: 2}, tfconvrnn.Episode{On: 5, Off: 6}).Resolve(model)
+	presentation, err := tfconvrnn.Episodes(8, tfconvrnn.Episode{On: 0, Off: 2},
+		tfconvrnn.Episode{On: 5, Off: 6}).Resolve(model)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -143,7 +144,8 @@ func ExampleOutputs() {
 	if err != nil {
 		panic(err)
 	}
-	presentation, layers, err := tfconvrnn.Outputs(model, tfconvrnn.Layers("conv5", "conv10"), tfconvrnn.WithPresentation(tfconvrnn.Neural()))
+	presentation, layers, err := tfconvrnn.Outputs(model, tfconvrnn.Layers("conv5", "conv10"),
+		tfconvrnn.WithPresentation(tfconvrnn.Neural()))
 	if err != nil {
 		panic(err)
 	}

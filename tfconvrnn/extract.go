@@ -169,7 +169,8 @@ func (m *Model) Plan(options ...ExtractOption) (*Extraction, error) {
 	if o.logits {
 		index := slices.IndexFunc(m.manifest.Logits, func(l manifest.Logits) bool { return l.Times == x.times })
 		if index < 0 {
-			return nil, fmt.Errorf("%w: the decoder of %s (%s) needs more than %d timesteps", ErrPresentation, m.info.Name, m.info.Decoder, x.times)
+			return nil, fmt.Errorf("%w: the decoder of %s (%s) needs more than %d timesteps", ErrPresentation, m.info.Name,
+				m.info.Decoder, x.times)
 		}
 		logits = &m.manifest.Logits[index]
 	}
@@ -201,7 +202,8 @@ func (x *Extraction) Presentation() Presentation { return x.options.presentation
 func (x *Extraction) Provenance() Provenance {
 	p := x.model.provenance()
 	p.Presentation, p.Times = x.options.presentation.String(), x.times
-	p.Layers, p.AllTimesteps, p.BatchSize, p.BatchHalvedFrom = x.options.layers, x.options.allTimesteps, x.BatchSize(), x.halvedFrom()
+	p.Layers, p.AllTimesteps, p.BatchSize, p.BatchHalvedFrom = x.options.layers, x.options.allTimesteps, x.BatchSize(),
+		x.halvedFrom()
 	p.Preprocessing = x.options.preprocessing
 	p.Averaged = x.options.averaged
 	if w := x.options.window; w != nil {
@@ -297,7 +299,8 @@ const Classes = dimensions.Classes
 // a model on several GPUs computes as many batches at once. sink is called from the
 // calling goroutine. The first error of any of them ends the stream, when sink has
 // had the batches before; a context that is done ends it between two runs.
-func (m *Model) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sink func(*Batch) error, options ...ExtractOption) error {
+func (m *Model) Stream(ctx context.Context, stimuli iter.Seq[Stimulus], sink func(*Batch) error,
+	options ...ExtractOption) error {
 	x, err := m.Plan(options...)
 	if err != nil {
 		return err

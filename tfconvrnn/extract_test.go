@@ -33,14 +33,18 @@ func TestOptionsOfExtract(t *testing.T) {
 		"never reported":      {[]ExtractOption{WithPresentation(Constant(3)), Layers("conv5")}, ErrPresentation},
 		"off after the end":   {[]ExtractOption{WithPresentation(Custom(10, 11))}, ErrPresentation},
 		"negative off":        {[]ExtractOption{WithPresentation(Custom(10, -1))}, ErrPresentation},
-		"overlap":             {[]ExtractOption{WithPresentation(Episodes(10, Episode{1, 5}, Episode{4, 6}))}, ErrPresentation},
-		"frames of no time":   {[]ExtractOption{WithPresentation(Sequence(10, 0))}, ErrPresentation},
+		"overlap": {[]ExtractOption{WithPresentation(Episodes(10, Episode{1, 5}, Episode{4, 6}))},
+			ErrPresentation},
+		"frames of no time": {[]ExtractOption{WithPresentation(Sequence(10, 0))}, ErrPresentation},
 	} {
 		_, err := m.Plan(c.options...)
 		assert.ErrorIs(t, err, c.want, name)
 		_, err = m.Extract(t.Context(), testStimuli(t, 1), c.options...)
 		assert.ErrorIs(t, err, c.want, name)
-		err = m.Stream(t.Context(), slices.Values(testStimuli(t, 1)), func(*Batch) error { t.Error(name); return nil }, c.options...)
+		err = m.Stream(t.Context(), slices.Values(testStimuli(t, 1)), func(*Batch) error {
+			t.Error(name)
+			return nil
+		}, c.options...)
 		assert.ErrorIs(t, err, c.want, name)
 	}
 	_, err := m.Plan(WithPresentation(Constant(31)))
@@ -54,7 +58,8 @@ func TestOptionsOfExtract(t *testing.T) {
 
 func TestOptionsOfLoad(t *testing.T) {
 	for _, option := range []Option{
-		WithWeights("seeded"), WithThreads(0), WithThreads(-1), WithThreads(1 << 30), WithDevice("tpu"), WithPrecision("float16"),
+		WithWeights("seeded"), WithThreads(0), WithThreads(-1), WithThreads(1 << 30), WithDevice("tpu"),
+		WithPrecision("float16"),
 		WithGPUMemoryLimit(1), WithVisibleGPUs(-1),
 	} {
 		_, err := Load("timedecay_shallow", option)
@@ -103,7 +108,8 @@ func TestOutputsAgreeWithPlan(t *testing.T) {
 }
 
 func TestFeaturesAt(t *testing.T) {
-	l := LayerFeatures{LayerOutput: LayerOutput{Shape: []int{1, 2}, Timesteps: []int{3, 5}}, Data: []float32{0, 1, 2, 3, 4, 5, 6, 7}}
+	l := LayerFeatures{LayerOutput: LayerOutput{Shape: []int{1, 2}, Timesteps: []int{3, 5}},
+		Data: []float32{0, 1, 2, 3, 4, 5, 6, 7}}
 	assert.Equal(t, []float32{0, 1}, l.At(0, 3))
 	assert.Equal(t, []float32{2, 3}, l.At(0, 5))
 	assert.Equal(t, []float32{6, 7}, l.At(1, 5))
@@ -164,7 +170,9 @@ func requireClose(t testing.TB, want, got []float32, tolerance float64, where ..
 // countGoroutines waits until there are as many goroutines as before.
 func requireGoroutines(t testing.TB, before int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 5*time.Second, 5*time.Millisecond, "goroutines are left over")
+	require.Eventually(t, func() bool {
+		return runtime.NumGoroutine() <= before+1
+	}, 5*time.Second, 5*time.Millisecond, "goroutines are left over")
 }
 
 var errTest = errors.New("a test's error")
@@ -177,7 +185,8 @@ func TestOnError(t *testing.T) {
 	m := loadTest(t, "timedecay_shallow")
 	good := testStimuli(t, 3)
 	short := Stimulus{ID: "short", Frames: []*Image{LazyImage(func() ([]uint8, error) { return make([]uint8, 3), nil })}}
-	stimuli := []Stimulus{broken(), good[0], {ID: "empty"}, good[1], {ID: "nil", Frames: []*Image{nil}}, short, {ID: "zero", Frames: []*Image{{}}}, good[2], broken(), broken()}
+	stimuli := []Stimulus{broken(), good[0], {ID: "empty"}, good[1], {ID: "nil", Frames: []*Image{nil}}, short,
+		{ID: "zero", Frames: []*Image{{}}}, good[2], broken(), broken()}
 	failed := []int{0, 2, 4, 5, 6, 8, 9}
 	for size := 1; size <= 4; size++ {
 		var seen []int
@@ -214,9 +223,12 @@ func TestOnError(t *testing.T) {
 	_, err := m.Extract(t.Context(), stimuli[:2], early...)
 	assert.ErrorIs(t, err, errTest)
 	mine := errors.New("enough")
-	_, err = m.Extract(t.Context(), stimuli[1:], append(slices.Clone(early), OnError(func(int, Stimulus, error) error { return mine }))...)
+	_, err = m.Extract(t.Context(), stimuli[1:], append(slices.Clone(early), OnError(func(int, Stimulus, error) error {
+		return mine
+	}))...)
 	assert.ErrorIs(t, err, mine)
-	f, err := m.Extract(t.Context(), []Stimulus{broken()}, append(slices.Clone(early), OnError(func(int, Stimulus, error) error { return nil }))...)
+	f, err := m.Extract(t.Context(), []Stimulus{broken()},
+		append(slices.Clone(early), OnError(func(int, Stimulus, error) error { return nil }))...)
 	require.NoError(t, err)
 	assert.Len(t, f.Failed, 1)
 	requireGoroutines(t, before)
@@ -242,7 +254,9 @@ func checkStreamEnds(t *testing.T, options ...Option) {
 	stimuli := testStimuli(t, 2)
 	early := append(slices.Clone(early), BatchSize(1))
 	require.NoError(t, m.Stream(t.Context(), slices.Values(stimuli), func(*Batch) error { return nil }, early...))
-	require.NoError(t, m.Stream(t.Context(), slices.Values([]Stimulus{}), func(*Batch) error { return errTest }, early...), "there is nothing to do")
+	require.NoError(t, m.Stream(t.Context(), slices.Values([]Stimulus{}), func(*Batch) error {
+		return errTest
+	}, early...), "there is nothing to do")
 	before := runtime.NumGoroutine()
 
 	calls := 0
@@ -275,10 +289,14 @@ func checkStreamEnds(t *testing.T, options ...Option) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 	defer cancel()
-	assert.ErrorIs(t, m.Stream(ctx, endless(stimuli), func(*Batch) error { return nil }, early...), context.DeadlineExceeded)
+	assert.ErrorIs(t, m.Stream(ctx, endless(stimuli), func(*Batch) error {
+		return nil
+	}, early...), context.DeadlineExceeded)
 	mine, cancelMine := context.WithCancelCause(context.Background())
 	cancelMine(errTest)
-	assert.ErrorIs(t, m.Stream(mine, endless(stimuli), func(*Batch) error { return nil }, early...), errTest, "the cause is told")
+	assert.ErrorIs(t, m.Stream(mine, endless(stimuli), func(*Batch) error {
+		return nil
+	}, early...), errTest, "the cause is told")
 	requireGoroutines(t, before)
 }
 
@@ -289,7 +307,9 @@ func checkSinkThatPanics(t *testing.T, options ...Option) {
 	m := loadTest(t, "timedecay_shallow", options...)
 	before := runtime.NumGoroutine()
 	assert.PanicsWithValue(t, "a mistake", func() {
-		_ = m.Stream(t.Context(), endless(testStimuli(t, 2)), func(*Batch) error { panic("a mistake") }, append(slices.Clone(early), BatchSize(1))...)
+		_ = m.Stream(t.Context(), endless(testStimuli(t, 2)), func(*Batch) error {
+			panic("a mistake")
+		}, append(slices.Clone(early), BatchSize(1))...)
 	})
 	requireGoroutines(t, before)
 	require.NoError(t, m.Close())
@@ -345,7 +365,8 @@ func TestSequences(t *testing.T) {
 	frames := testStimuli(t, 3)
 	film := Stimulus{ID: "film", Frames: []*Image{frames[0].Frames[0], frames[1].Frames[0], frames[2].Frames[0]}}
 	still := Stimulus{ID: "still", Frames: []*Image{frames[0].Frames[0], frames[0].Frames[0], frames[0].Frames[0]}}
-	f, err := m.Extract(t.Context(), []Stimulus{film, still}, Layers("conv1"), WithPresentation(Sequence(7, 2)), AllTimesteps())
+	f, err := m.Extract(t.Context(), []Stimulus{film, still}, Layers("conv1"), WithPresentation(Sequence(7, 2)),
+		AllTimesteps())
 	require.NoError(t, err)
 	alone, err := m.Extract(t.Context(), frames, Layers("conv1"), WithPresentation(Custom(1, 1)), AllTimesteps())
 	require.NoError(t, err)

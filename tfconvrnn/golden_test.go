@@ -122,10 +122,12 @@ func TestGolden(t *testing.T) {
 			defer model.Close()
 			for _, g := range byModel[name] {
 				t.Run(strings.TrimSuffix(filepath.Base(g.path)[len(name)+1:], ".npz"), func(t *testing.T) {
-					features, err := model.Extract(context.Background(), stimuli, WithPresentation(g.presentation), AllTimesteps(), Logits())
+					features, err := model.Extract(context.Background(), stimuli, WithPresentation(g.presentation), AllTimesteps(),
+						Logits())
 					require.NoError(t, err)
 					worst, where, logits := compareGolden(t, g, features)
-					table = append(table, fmt.Sprintf("| %s | %s | %.1e | %s | %.1e |", name, strings.TrimSuffix(filepath.Base(g.path)[len(name)+1:], ".npz"), worst, where, logits))
+					table = append(table, fmt.Sprintf("| %s | %s | %.1e | %s | %.1e |", name,
+						strings.TrimSuffix(filepath.Base(g.path)[len(name)+1:], ".npz"), worst, where, logits))
 					require.LessOrEqual(t, worst, g.tolerance(features.Provenance.Times), where)
 					require.LessOrEqual(t, logits, g.tolerance(features.Provenance.Times), "logits")
 				})
@@ -137,7 +139,8 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	sort.Strings(table)
-	t.Logf("max |difference| / RMS against the published code\n| model | presentation | worst | layer | logits |\n|---|---|---|---|---|\n%s", strings.Join(table, "\n"))
+	t.Logf("max |difference| / RMS against the published code\n| model | presentation | worst | layer | logits |\n|---|---|---|---|---|\n%s",
+		strings.Join(table, "\n"))
 }
 
 // compareGolden returns the worst error of any layer at any timestep, where it is,

@@ -104,13 +104,15 @@ func eachField(message []byte, number protowire.Number, visit func(value []byte)
 }
 
 // onHost are operations that belong to the host: what is fed and fetched, and shapes.
-var onHost = []string{"", "_Arg", "_Retval", "_Send", "_Recv", "_HostSend", "_HostRecv", "Const", "NoOp", "Placeholder", "Shape", "StridedSlice", "Range", "Pack", "ConcatV2",
+var onHost = []string{"", "_Arg", "_Retval", "_Send", "_Recv", "_HostSend", "_HostRecv", "Const", "NoOp", "Placeholder",
+	"Shape", "StridedSlice", "Range", "Pack", "ConcatV2",
 	"VarHandleOp", "Identity", "Cast", "ReadVariableOp"}
 
 // TestGPUPlacement asks TensorFlow where it ran every operation.
 func TestGPUPlacement(t *testing.T) {
 	requireGPU(t)
-	model, err := Load(provedModel(), WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice(provedDevice()), WithConvolution(ConvolutionDirect))
+	model, err := Load(provedModel(), WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice(provedDevice()),
+		WithConvolution(ConvolutionDirect))
 	require.NoError(t, err)
 	defer model.Close()
 	var runs []nodeRun
@@ -129,15 +131,18 @@ func TestGPUPlacement(t *testing.T) {
 	there, elsewhere := map[string]int{}, map[string]int{}
 	for _, run := range runs {
 		switch {
-		case strings.Contains(run.device, strings.TrimPrefix(device, "/")) || strings.Contains(strings.ToLower(run.device), strings.ToLower(strings.TrimPrefix(device, "/"))):
+		case strings.Contains(run.device, strings.TrimPrefix(device, "/")) || strings.Contains(strings.ToLower(run.device),
+			strings.ToLower(strings.TrimPrefix(device, "/"))):
 			there[run.op]++
 		case !slices.Contains(onHost, run.op):
 			elsewhere[run.op]++
 		}
 	}
-	reportGPU(t, "placement", map[string]any{"model": provedModel(), "operations": len(runs), "kinds_on_device": len(there), "elsewhere": elsewhere})
+	reportGPU(t, "placement", map[string]any{"model": provedModel(), "operations": len(runs),
+		"kinds_on_device": len(there), "elsewhere": elsewhere})
 	assert.Empty(t, elsewhere, "operations that compute and ran elsewhere than on %s", device)
-	assert.Positive(t, there["Conv2D"]+there["_FusedConv2D"]+there["_MklNativeConv2D"]+there["_MklNativeFusedConv2D"], "%v", there)
+	assert.Positive(t, there["Conv2D"]+there["_FusedConv2D"]+there["_MklNativeConv2D"]+there["_MklNativeFusedConv2D"],
+		"%v", there)
 }
 
 // TestGPURepeats runs the same batch ten times.
@@ -162,7 +167,8 @@ func TestGPURepeats(t *testing.T) {
 			largest = max(largest, largestDifference(want.Layers[i].Data, got.Layers[i].Data))
 		}
 	}
-	reportGPU(t, "repeatability", map[string]any{"model": provedModel(), "runs": times, "same_bytes": same, "largest_difference_of_rms": largest})
+	reportGPU(t, "repeatability", map[string]any{"model": provedModel(), "runs": times, "same_bytes": same,
+		"largest_difference_of_rms": largest})
 	assert.LessOrEqual(t, largest, 1e-5)
 }
 
@@ -204,8 +210,8 @@ func TestGPUTF32(t *testing.T) {
 	assert.Less(t, largest, 0.5)
 }
 
-// TestGPUMemory asks for more than a limit allows: an error, after which a smaller batch works; and a batch that was chosen
-// is halved. It needs a process of its own.
+// TestGPUMemory asks for more than a limit allows: an error, after which a smaller batch works; and a batch that was
+// chosen is halved. It needs a process of its own.
 func TestGPUMemory(t *testing.T) {
 	requireGPU(t)
 	simulated := os.Getenv(simulatedEnv) != ""
@@ -217,7 +223,8 @@ func TestGPUMemory(t *testing.T) {
 	}
 	const limit = 1 << 30
 	before, total, seen := gpuMemory()
-	model, err := Load(provedModel(), WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice("gpu"), WithGPUMemoryLimit(limit))
+	model, err := Load(provedModel(), WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice("gpu"),
+		WithGPUMemoryLimit(limit))
 	require.NoError(t, err)
 	defer model.Close()
 	stimuli := testStimuli(t, 256)
@@ -265,13 +272,15 @@ func TestGPUGrowth(t *testing.T) {
 	require.NoError(t, err)
 	after, _, ok := gpuMemory()
 	require.True(t, ok)
-	reportGPU(t, "growth", map[string]any{"model": "timedecay_shallow", "used_without_limit_gib": after - before, "total_gib": total})
+	reportGPU(t, "growth", map[string]any{"model": "timedecay_shallow", "used_without_limit_gib": after - before,
+		"total_gib": total})
 	assert.Less(t, after-before, total/2)
 }
 
 // gpuMemory asks the driver how much memory of the first GPU is in use, and how much it has, in GiB.
 func gpuMemory() (used, total float64, ok bool) {
-	output, err := exec.Command("nvidia-smi", "--id=0", "--query-gpu=memory.used,memory.total", "--format=csv,noheader,nounits").Output()
+	output, err := exec.Command("nvidia-smi", "--id=0", "--query-gpu=memory.used,memory.total",
+		"--format=csv,noheader,nounits").Output()
 	if err != nil {
 		return 0, 0, false
 	}
@@ -293,12 +302,14 @@ func TestGPUSmallerFeatures(t *testing.T) {
 	defer model.Close()
 	layers := Layers("conv5", "conv4", "conv2", "conv1", "imnetds")
 	extract := func(options ...ExtractOption) *Features {
-		features, err := model.Extract(context.Background(), goldenStimuli(t), append([]ExtractOption{layers, AllTimesteps(), Logits(), WithPresentation(Neural())}, options...)...)
+		features, err := model.Extract(context.Background(), goldenStimuli(t),
+			append([]ExtractOption{layers, AllTimesteps(), Logits(), WithPresentation(Neural())}, options...)...)
 		require.NoError(t, err)
 		return features
 	}
 	whole := extract()
-	smaller := extract(SelectUnits("conv5=center", "conv4=(1,2)+channels(7,3,5)", "conv2=channels(0-3,9)", "imnetds=channels(999,0)"), Average("conv1"))
+	smaller := extract(SelectUnits("conv5=center", "conv4=(1,2)+channels(7,3,5)", "conv2=channels(0-3,9)",
+		"imnetds=channels(999,0)"), Average("conv1"))
 	require.Equal(t, []string{"conv1"}, smaller.Provenance.Averaged)
 	var values [2]int
 	largest := 0.0
@@ -316,7 +327,8 @@ func TestGPUSmallerFeatures(t *testing.T) {
 			}
 		}
 	}
-	reportGPU(t, "smaller", map[string]any{"model": name, "largest_difference_of_rms": largest, "smaller_by": float64(values[0]) / float64(values[1])})
+	reportGPU(t, "smaller", map[string]any{"model": name, "largest_difference_of_rms": largest,
+		"smaller_by": float64(values[0]) / float64(values[1])})
 	assert.Less(t, largest, 1e-6)
 }
 

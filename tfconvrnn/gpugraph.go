@@ -55,9 +55,12 @@ func (o *loadOptions) adaptToGPU(def *tfpb.GraphDef, m *manifest.Manifest) {
 			if len(l.Shape) != 3 {
 				continue
 			}
-			wide := add("device/wide/"+step.Tensor, "Cast", graph.Attributes{"SrcT": floatType, "DstT": doubleType, "Truncate": graph.Bool(false)}, x)
-			mean := add("device/wide_mean/"+step.Tensor, "Mean", graph.Attributes{"T": doubleType, "Tidx": int32Type, "keep_dims": graph.Bool(false)}, wide, axes)
-			add(averagePrefix+step.Tensor, "Cast", graph.Attributes{"SrcT": doubleType, "DstT": floatType, "Truncate": graph.Bool(false)}, mean)
+			wide := add("device/wide/"+step.Tensor, "Cast", graph.Attributes{"SrcT": floatType, "DstT": doubleType,
+				"Truncate": graph.Bool(false)}, x)
+			mean := add("device/wide_mean/"+step.Tensor, "Mean", graph.Attributes{"T": doubleType, "Tidx": int32Type,
+				"keep_dims": graph.Bool(false)}, wide, axes)
+			add(averagePrefix+step.Tensor, "Cast", graph.Attributes{"SrcT": doubleType, "DstT": floatType,
+				"Truncate": graph.Bool(false)}, mean)
 		}
 	}
 	for _, node := range added.Proto().Node {
@@ -82,7 +85,8 @@ var products = []string{"Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMu
 func computeInBFloat16(def *tfpb.GraphDef) {
 	casts := map[string]string{}
 	cast := func(name, input string, from, to *tfpb.AttrValue) *tfpb.NodeDef {
-		return &tfpb.NodeDef{Name: name, Op: "Cast", Input: []string{input}, Attr: map[string]*tfpb.AttrValue{"SrcT": from, "DstT": to, "Truncate": graph.Bool(false)}}
+		return &tfpb.NodeDef{Name: name, Op: "Cast", Input: []string{input}, Attr: map[string]*tfpb.AttrValue{"SrcT": from,
+			"DstT": to, "Truncate": graph.Bool(false)}}
 	}
 	for _, node := range slices.Clone(def.Node) {
 		if !slices.Contains(products, node.Op) || node.Attr["T"].GetType() != tfpb.DataType_DT_FLOAT {
@@ -116,9 +120,11 @@ const tryEnv = "TFCONVRNN_GPU_TRY"
 const (
 	// tryXLA has TensorFlow compile clusters of operations, by XLA's automatic clustering.
 	tryXLA = "xla"
-	// tryNCHW has TensorFlow's layout optimizer turn the graph to channels before positions, which cuDNN prefers in float32.
+	// tryNCHW has TensorFlow's layout optimizer turn the graph to channels before positions, which cuDNN prefers in
+	// float32.
 	tryNCHW = "nchw"
-	// tryOverlap has two batches computed at once in each session, so that one is computed while the other's features are copied.
+	// tryOverlap has two batches computed at once in each session, so that one is computed while the other's features are
+	// copied.
 	tryOverlap = "overlap"
 )
 
@@ -154,8 +160,10 @@ func (g gpuOptions) configureTrials(c *tfpb.ConfigProto) {
 		const off = tfpb.RewriterConfig_OFF
 		c.GraphOptions.RewriteOptions = &tfpb.RewriterConfig{
 			LayoutOptimizer: tfpb.RewriterConfig_ON, MinGraphNodes: -1,
-			ConstantFolding: off, ArithmeticOptimization: off, DependencyOptimization: off, LoopOptimization: off, FunctionOptimization: off,
-			ShapeOptimization: off, Remapping: off, PinToHostOptimization: off, ImplementationSelector: off, CommonSubgraphElimination: off,
+			ConstantFolding: off, ArithmeticOptimization: off, DependencyOptimization: off, LoopOptimization: off,
+			FunctionOptimization: off,
+			ShapeOptimization:    off, Remapping: off, PinToHostOptimization: off, ImplementationSelector: off,
+			CommonSubgraphElimination: off,
 		}
 	}
 }

@@ -20,8 +20,8 @@ func chosen(t *testing.T, m *Model, size int, options ...ExtractOption) *Extract
 	return x
 }
 
-// TestChosenBatchIsHalved has simulated GPUs find no memory: once, a batch that was chosen is halved, and what comes out is
-// what half of it gives.
+// TestChosenBatchIsHalved has simulated GPUs find no memory: once, a batch that was chosen is halved, and what comes
+// out is what half of it gives.
 func TestChosenBatchIsHalved(t *testing.T) {
 	t.Setenv(simulatedEnv, "1")
 	model := loadTest(t, "timedecay_shallow", WithDevice("gpu"))
@@ -60,7 +60,9 @@ func TestChosenBatchIsHalved(t *testing.T) {
 	require.Equal(t, 6, got.Provenance.BatchHalvedFrom, "of as many as there are")
 	require.Equal(t, 3, got.Provenance.BatchSize)
 
-	_, err = chosen(t, model, 7, append(slices.Clone(request), OnError(func(int, Stimulus, error) error { return nil }))...).Extract(t.Context(), append(slices.Clone(stimuli), broken()))
+	_, err = chosen(t, model, 7, append(slices.Clone(request), OnError(func(int, Stimulus, error) error {
+		return nil
+	}))...).Extract(t.Context(), append(slices.Clone(stimuli), broken()))
 	require.NoError(t, err)
 	t.Setenv(simulatedBatchEnv, "1")
 	_, err = chosen(t, model, 6, request...).Extract(t.Context(), stimuli)

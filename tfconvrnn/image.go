@@ -215,7 +215,8 @@ func checkRange(pixels []float32) (largest float32, err error) {
 	for i, v := range pixels {
 		if !(v >= 0 && v <= 255) {
 			image, rest := i/imageValues, i%imageValues
-			return 0, fmt.Errorf("%w: image %d has the value %g at row %d, column %d, channel %d; values must be 0 … 1 or 0 … 255",
+			return 0, fmt.Errorf(
+				"%w: image %d has the value %g at row %d, column %d, channel %d; values must be 0 … 1 or 0 … 255",
 				ErrImages, image, v, rest/3/ImageSize, rest/3%ImageSize, rest%3)
 		}
 		largest = max(largest, v)

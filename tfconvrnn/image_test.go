@@ -136,7 +136,8 @@ func TestBlanks(t *testing.T) {
 	grey, err := ColorBlank(0.5, 0.25, 1)
 	require.NoError(t, err)
 	require.NoError(t, grey.normalizeInto(dst))
-	assert.InDeltaSlice(t, []float64{(0.5 - 0.485) / 0.229, (0.25 - 0.456) / 0.224, (1 - 0.406) / 0.225}, toFloat64(dst[:3]), 1e-6)
+	assert.InDeltaSlice(t, []float64{(0.5 - 0.485) / 0.229, (0.25 - 0.456) / 0.224, (1 - 0.406) / 0.225},
+		toFloat64(dst[:3]), 1e-6)
 	assert.Equal(t, dst[:3], dst[imageValues-3:])
 	assert.Equal(t, "rgb(0.5,0.25,1)", grey.String())
 	assert.Equal(t, "published", PublishedBlank().String())
@@ -167,7 +168,8 @@ func TestPreprocessingNames(t *testing.T) {
 		assert.ErrorIs(t, err, ErrOption)
 	}
 	// What is recorded can be read back.
-	for _, name := range []string{"", "warp224:box", "none", "crop224", "degrees(8,10)", "torchvision256-crop224+keep224"} {
+	for _, name := range []string{"", "warp224:box", "none", "crop224", "degrees(8,10)",
+		"torchvision256-crop224+keep224"} {
 		for _, upright := range []bool{false, true} {
 			for _, alpha := range []string{"", "drop", "composite:black", "composite:#fFe001"} {
 				p := Preprocessing{Name: name, ApplyOrientation: upright, Alpha: alpha}
@@ -181,7 +183,8 @@ func TestPreprocessingNames(t *testing.T) {
 			}
 		}
 	}
-	assert.Equal(t, "none+upright+composite(#ffffff)", Preprocessing{Name: "none", ApplyOrientation: true, Alpha: "composite:white"}.String())
+	assert.Equal(t, "none+upright+composite(#ffffff)", Preprocessing{Name: "none", ApplyOrientation: true,
+		Alpha: "composite:white"}.String())
 }
 
 func TestBlankHash(t *testing.T) {

@@ -89,7 +89,9 @@ func Verify(ctx context.Context, store *savedmodels.Store, o VerifyOptions) ([]V
 	if err != nil {
 		return nil, err
 	}
-	list = slices.DeleteFunc(list, func(m savedmodels.SavedModel) bool { return !slices.Contains(names, m.Manifest.Model) })
+	list = slices.DeleteFunc(list, func(m savedmodels.SavedModel) bool {
+		return !slices.Contains(names, m.Manifest.Model)
+	})
 	if len(list) > 0 && !o.ChecksumsOnly && o.Runtime != nil {
 		if err := o.Runtime(); err != nil {
 			return nil, err

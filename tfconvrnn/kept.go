@@ -51,8 +51,10 @@ func newKeptConstants(m *Model) (keptConstants, error) {
 	}
 	k := keptConstants{
 		cache: tensorcache.New(savedmodels.KeptConstantsDir(m.dir), keptSets),
-		key: tensorcache.Key(string(description), m.runtime.Version(), m.runtime.Path(), strconv.FormatInt(library.Size(), 10), library.ModTime().String(),
-			string(m.config), strconv.Itoa(m.session.threads), m.convolutionKey(), runtime.GOOS, runtime.GOARCH, processorFlags(), numericEnvironment()),
+		key: tensorcache.Key(string(description), m.runtime.Version(), m.runtime.Path(),
+			strconv.FormatInt(library.Size(), 10), library.ModTime().String(),
+			string(m.config), strconv.Itoa(m.session.threads), m.convolutionKey(), runtime.GOOS, runtime.GOARCH,
+			processorFlags(), numericEnvironment()),
 		constants: map[string][]int64{}, blank: map[string][]int64{},
 	}
 	one := func(shape []int) []int64 {
@@ -93,7 +95,8 @@ func processorFlags() string {
 	var found []string
 	first, _, _ := bytes.Cut(text, []byte("\n\n"))
 	for line := range strings.Lines(string(first)) {
-		for _, name := range []string{"vendor_id", "cpu family", "model", "stepping", "flags", "cache size", "Features", "CPU"} {
+		for _, name := range []string{"vendor_id", "cpu family", "model", "stepping", "flags", "cache size", "Features",
+			"CPU"} {
 			if strings.HasPrefix(line, name) {
 				found = append(found, line)
 				break

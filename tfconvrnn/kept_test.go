@@ -13,7 +13,8 @@ import (
 )
 
 // withConstants fetches constants, values of the blank, and what is computed from both.
-var withConstants = []ExtractOption{Layers("conv1", "conv2", "conv4"), WithPresentation(Custom(7, 3)), AllTimesteps(), Logits()}
+var withConstants = []ExtractOption{Layers("conv1", "conv2", "conv4"), WithPresentation(Custom(7, 3)), AllTimesteps(),
+	Logits()}
 
 func extractKept(t *testing.T, store string, options ...Option) *Features {
 	t.Helper()

@@ -79,10 +79,11 @@ func varint(message []byte, field protowire.Number) (value int64) {
 }
 
 // withoutKernel are operations that launch nothing on a GPU: they pass on what they get, or are on the host.
-var withoutKernel = append([]string{"Reshape", "Squeeze", "ExpandDims", "PlaceholderWithDefault", "StopGradient"}, onHost...)
+var withoutKernel = append([]string{"Reshape", "Squeeze", "ExpandDims", "PlaceholderWithDefault", "StopGradient"},
+	onHost...)
 
-// smallBytes is how much an operation puts out that takes a GPU less time than launching it: 4 µs are 19 MB of reading and writing at
-// 4.8 TB/s, and an operation reads about twice what it writes.
+// smallBytes is how much an operation puts out that takes a GPU less time than launching it: 4 µs are 19 MB of reading
+// and writing at 4.8 TB/s, and an operation reads about twice what it writes.
 const smallBytes = 6 << 20
 
 var timestepName = regexp.MustCompile(`^[a-z0-9]+/t([0-9]+)/`)
@@ -110,7 +111,9 @@ func countLaunches(list []launch) launchCounts {
 			steps[m[1]] = true
 		}
 		switch {
-		case slices.ContainsFunc(products, func(op string) bool { return strings.Contains(l.op, strings.TrimSuffix(op, "V2")) }):
+		case slices.ContainsFunc(products, func(op string) bool {
+			return strings.Contains(l.op, strings.TrimSuffix(op, "V2"))
+		}):
 			c.products++
 		case l.bytes < smallBytes:
 			c.small++
@@ -128,7 +131,8 @@ func TestGPULaunches(t *testing.T) {
 	if only := os.Getenv(onlyEnv); only != "" {
 		name = only
 	}
-	model, err := Load(name, WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice("gpu"), WithConvolution(ConvolutionDirect))
+	model, err := Load(name, WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice("gpu"),
+		WithConvolution(ConvolutionDirect))
 	require.NoError(t, err)
 	defer model.Close()
 	device := "/device:gpu:0"
@@ -149,7 +153,8 @@ func TestGPULaunches(t *testing.T) {
 	require.Positive(t, c.products)
 	require.Positive(t, c.timesteps)
 	reportGPU(t, "launches", map[string]any{
-		"model": name, "launches": c.all, "of_a_timestep": float64(c.all) / float64(c.timesteps), "products": c.products, "small": c.small, "batch": batch, "output_mb": c.bytes >> 20,
+		"model": name, "launches": c.all, "of_a_timestep": float64(c.all) / float64(c.timesteps), "products": c.products,
+		"small": c.small, "batch": batch, "output_mb": c.bytes >> 20,
 	})
 	ops := slices.SortedFunc(maps.Keys(c.ofOp), func(a, b string) int { return c.ofOp[b] - c.ofOp[a] })
 	for _, op := range ops {
@@ -165,14 +170,17 @@ func TestLaunches(t *testing.T) {
 		return protowire.AppendVarint(protowire.AppendTag(nil, number, protowire.VarintType), value)
 	}
 	node := func(name, op string, size uint64) []byte {
-		return slices.Concat(bytes(1, []byte(name)), integer(3, 5), integer(4, 12), bytes(8, []byte("[CPU] "+name+" = "+op+"(a, b)")),
+		return slices.Concat(bytes(1, []byte(name)), integer(3, 5), integer(4, 12),
+			bytes(8, []byte("[CPU] "+name+" = "+op+"(a, b)")),
 			bytes(7, bytes(3, bytes(4, integer(1, size)))))
 	}
 	stats := bytes(1, []byte("/job:localhost/device:GPU:0"))
-	for _, n := range [][]byte{node("conv1/t3/Conv2D", "Conv2D", 100), node("conv1/t4/Elu", "Elu", 50), node("conv1/t4/AddV2", "AddV2", smallBytes), node("x", "Reshape", 9)} {
+	for _, n := range [][]byte{node("conv1/t3/Conv2D", "Conv2D", 100), node("conv1/t4/Elu", "Elu", 50),
+		node("conv1/t4/AddV2", "AddV2", smallBytes), node("x", "Reshape", 9)} {
 		stats = append(stats, bytes(2, n)...)
 	}
-	metadata := bytes(1, append(bytes(1, stats), bytes(1, slices.Concat(bytes(1, []byte("/device:CPU:0")), bytes(2, node("y", "Elu", 1))))...))
+	metadata := bytes(1,
+		append(bytes(1, stats), bytes(1, slices.Concat(bytes(1, []byte("/device:CPU:0")), bytes(2, node("y", "Elu", 1))))...))
 	list, err := launches(metadata, "/device:gpu:0")
 	require.NoError(t, err)
 	require.Len(t, list, 4)

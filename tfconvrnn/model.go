@@ -225,7 +225,8 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 			}
 			return nil, fmt.Errorf("loading %s from %s: %w", info.Name, found.Dir, err)
 		}
-		m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, filters: filters, config: config, device: device, runtime: runtime, session: o.session, gpu: o.gpu, constants: constants}
+		m := &Model{info: info, dir: found.Dir, manifest: found.Manifest, saved: saved, filters: filters, config: config,
+			device: device, runtime: runtime, session: o.session, gpu: o.gpu, constants: constants}
 		if first == nil {
 			first = m
 		} else {
@@ -338,7 +339,8 @@ type Provenance struct {
 	// GPUTrials are ways of computing on GPUs that the environment asked to try.
 	GPUTrials []string `json:"gpu_trials,omitempty"`
 	BatchSize int      `json:"batch_size"`
-	// BatchHalvedFrom is how many stimuli did not fit into the device's memory at once, where BatchSize was chosen: half of them.
+	// BatchHalvedFrom is how many stimuli did not fit into the device's memory at once, where BatchSize was chosen: half
+	// of them.
 	BatchHalvedFrom int `json:"batch_halved_from,omitempty"`
 	MillisPerTimes  int `json:"milliseconds_per_timestep"`
 }
@@ -352,8 +354,10 @@ func (m *Model) provenance() Provenance {
 	return Provenance{
 		Software: "tfconvrnn " + version.Version, TensorFlow: m.runtime.Version(), Model: m.info.Name,
 		Weights: m.manifest.Weights, Converter: m.manifest.Converter, Variant: m.manifest.Variant,
-		Precision: m.session.precision, PrecisionError: m.precisionError.Load(), Device: device, TF32: gpus && m.gpu.tf32, GPUTrials: m.gpu.trials, MillisPerTimes: MillisecondsPerTimestep,
-		Threads: m.session.threads, OneDNN: processor.OneDNN(), Processor: processor.Kind(), Convolution: m.session.convolution,
+		Precision: m.session.precision, PrecisionError: m.precisionError.Load(), Device: device, TF32: gpus && m.gpu.tf32,
+		GPUTrials: m.gpu.trials, MillisPerTimes: MillisecondsPerTimestep,
+		Threads: m.session.threads, OneDNN: processor.OneDNN(), Processor: processor.Kind(),
+		Convolution: m.session.convolution,
 	}
 }
 

@@ -101,14 +101,17 @@ func numbers(n int, only *int) []int {
 	return all
 }
 
-// smaller says whether the device makes any features smaller: then only these are fetched, and reported when all are there.
+// smaller says whether the device makes any features smaller: then only these are fetched, and reported when all are
+// there.
 func (r *request) smaller() bool {
 	return slices.ContainsFunc(r.layers, func(l layerRequest) bool { return l.prefix != "" })
 }
 
 // selects says whether the device takes units of a layer in a run.
 func (r *request) selects(l *layerRequest) bool {
-	return l.units != nil && slices.ContainsFunc(l.timesteps, func(t int) bool { return l.layer.Timesteps[t].Kind != kindConstant })
+	return l.units != nil && slices.ContainsFunc(l.timesteps, func(t int) bool {
+		return l.layer.Timesteps[t].Kind != kindConstant
+	})
 }
 
 // unitNames are the places to feed units of layers to.

@@ -59,16 +59,20 @@ func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error)
 			first = 0
 		}
 		if first >= resolved.times {
-			return nil, fmt.Errorf("%w: %s is reported from timestep %d on, and there are %d; ask for more timesteps, or for all timesteps",
+			return nil, fmt.Errorf(
+				"%w: %s is reported from timestep %d on, and there are %d; ask for more timesteps, or for all timesteps",
 				ErrPresentation, name, first, resolved.times)
 		}
 		end := resolved.times
 		if w := o.window; w != nil {
 			if w[0] < 0 || w[1] <= w[0] || w[0]%MillisecondsPerTimestep != 0 || w[1]%MillisecondsPerTimestep != 0 {
-				return nil, fmt.Errorf("%w: the window %d…%d ms; it begins and ends with a timestep of %d ms", ErrPresentation, w[0], w[1], MillisecondsPerTimestep)
+				return nil, fmt.Errorf("%w: the window %d…%d ms; it begins and ends with a timestep of %d ms", ErrPresentation,
+					w[0], w[1], MillisecondsPerTimestep)
 			}
-			if first, end = max(first, w[0]/MillisecondsPerTimestep), w[1]/MillisecondsPerTimestep; end > resolved.times || first >= end {
-				return nil, fmt.Errorf("%w: the window %d…%d ms is not within what %s reports, %d…%d ms", ErrPresentation, w[0], w[1], name,
+			if first, end = max(first, w[0]/MillisecondsPerTimestep), w[1]/MillisecondsPerTimestep; end > resolved.times ||
+				first >= end {
+				return nil, fmt.Errorf("%w: the window %d…%d ms is not within what %s reports, %d…%d ms", ErrPresentation, w[0],
+					w[1], name,
 					first*MillisecondsPerTimestep, resolved.times*MillisecondsPerTimestep)
 			}
 		}

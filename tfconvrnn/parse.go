@@ -19,7 +19,8 @@ func ParseBlank(text string, p Preprocessing) (Blank, error) {
 	}
 	stimuli, err := ReadImagesAs(p, text)
 	if err != nil {
-		return Blank{}, fmt.Errorf("blank %q is neither published, gray, black, white, R,G,B, #rrggbb nor a picture: %w", text, err)
+		return Blank{}, fmt.Errorf("blank %q is neither published, gray, black, white, R,G,B, #rrggbb nor a picture: %w",
+			text, err)
 	}
 	blank := ImageBlank("image("+stimuli[0].ID+")", stimuli[0].Frames[0])
 	if blank.file, err = disk.SHA256(context.Background(), text); err != nil {
@@ -79,11 +80,13 @@ func (d Device) number() (n int, ok bool, err error) {
 	}
 	kind, number, numbered := strings.Cut(string(d), ":")
 	if kind != "gpu" {
-		return 0, false, fmt.Errorf("%w: unknown device %q; there are cpu, gpu and gpu:<number>, or several such as gpu:0,gpu:1", ErrOption, string(d))
+		return 0, false, fmt.Errorf(
+			"%w: unknown device %q; there are cpu, gpu and gpu:<number>, or several such as gpu:0,gpu:1", ErrOption, string(d))
 	}
 	if numbered {
 		if n, err = strconv.Atoi(number); err != nil || n < 0 || n > maxGPU {
-			return 0, false, fmt.Errorf("%w: device %q: the number of a GPU is 0, 1, …; several are gpu:0,gpu:1", ErrOption, string(d))
+			return 0, false, fmt.Errorf("%w: device %q: the number of a GPU is 0, 1, …; several are gpu:0,gpu:1", ErrOption,
+				string(d))
 		}
 	}
 	return n, true, nil
@@ -116,7 +119,8 @@ func (list Devices) check() error {
 		case err != nil:
 			return err
 		case !gpu && len(list) > 1:
-			return fmt.Errorf("%w: devices %s: several devices are several GPUs, such as gpu:0,gpu:1; one session on the CPU takes all its cores",
+			return fmt.Errorf(
+				"%w: devices %s: several devices are several GPUs, such as gpu:0,gpu:1; one session on the CPU takes all its cores",
 				ErrOption, list)
 		case gpu:
 			d = GPU(n)

@@ -53,7 +53,8 @@ func (o sessionOptions) checkPrecision() error {
 		return nil // the graph says it; see computeInBFloat16
 	}
 	if !cpu.X86.HasAVX512BF16 && !cpu.X86.HasAMXBF16 {
-		return fmt.Errorf("%w: this processor has no instructions for %s (AVX512_BF16 or AMX_BF16); use %s", ErrPrecision, BFloat16, Float32)
+		return fmt.Errorf("%w: this processor has no instructions for %s (AVX512_BF16 or AMX_BF16); use %s", ErrPrecision,
+			BFloat16, Float32)
 	}
 	return nil
 }

@@ -63,7 +63,8 @@ func Episodes(times int, episodes ...Episode) Presentation {
 // Sequence shows a stimulus's frames one after the other, each for
 // timestepsPerFrame timesteps, and the blank when there are no more.
 func Sequence(times, timestepsPerFrame int) Presentation {
-	return Presentation{name: "sequence", times: times, episodes: []Episode{{0, times}}, timestepsPerFrame: timestepsPerFrame}
+	return Presentation{name: "sequence", times: times, episodes: []Episode{{0, times}},
+		timestepsPerFrame: timestepsPerFrame}
 }
 
 // WithBlank returns the presentation with another blank.
@@ -137,15 +138,19 @@ func (p Presentation) Resolve(model savedmodels.Model) (Presentation, error) {
 	case p.times > maxTimes:
 		return p, fmt.Errorf("%w: %d timesteps; %d are the most", ErrPresentation, p.times, maxTimes)
 	case p.timestepsPerFrame < 0 || (p.name == "sequence" && p.timestepsPerFrame < 1):
-		return p, fmt.Errorf("%w: each frame is shown for %d timesteps; at least 1 is needed", ErrPresentation, p.timestepsPerFrame)
+		return p, fmt.Errorf("%w: each frame is shown for %d timesteps; at least 1 is needed", ErrPresentation,
+			p.timestepsPerFrame)
 	}
 	end := 0
 	for _, e := range p.episodes {
 		switch {
 		case e.On < end || e.Off < e.On:
-			return p, fmt.Errorf("%w: the image is on from timestep %d to %d; episodes must be in order, without overlap, from 0 on", ErrPresentation, e.On, e.Off)
+			return p, fmt.Errorf(
+				"%w: the image is on from timestep %d to %d; episodes must be in order, without overlap, from 0 on",
+				ErrPresentation, e.On, e.Off)
 		case e.Off > p.times:
-			return p, fmt.Errorf("%w: the image goes off at timestep %d of a presentation of %d", ErrPresentation, e.Off, p.times)
+			return p, fmt.Errorf("%w: the image goes off at timestep %d of a presentation of %d", ErrPresentation, e.Off,
+				p.times)
 		}
 		end = e.Off
 	}

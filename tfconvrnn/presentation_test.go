@@ -25,7 +25,8 @@ func TestSchedules(t *testing.T) {
 		{"never", Episodes(3), 1, []int{-1, -1, -1}},
 		{"sequence", Sequence(5, 2), 3, []int{0, 0, 1, 1, 2}},
 		{"short sequence", Sequence(5, 2), 1, []int{0, 0, -1, -1, -1}},
-		{"a frame for each episode", Episodes(8, Episode{1, 3}, Episode{5, 7}).WithTimestepsPerFrame(4), 2, []int{-1, 0, 0, -1, -1, 1, 1, -1}},
+		{"a frame for each episode", Episodes(8, Episode{1, 3}, Episode{5, 7}).WithTimestepsPerFrame(4), 2,
+			[]int{-1, 0, 0, -1, -1, 1, 1, -1}},
 		{"default", Default(), 1, []int{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1}},
 	} {
 		p, err := c.p.Resolve(model)

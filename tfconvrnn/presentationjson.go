@@ -72,6 +72,7 @@ func (p *Presentation) UnmarshalJSON(text []byte) error {
 	case len(j.Blank.Bytes)+len(j.Blank.Floats) > 0:
 		return fmt.Errorf("%w: the blank's image has a wrong size", ErrPresentation)
 	}
-	*p = Presentation{name: j.Name, times: j.Times, episodes: j.Episodes, timestepsPerFrame: j.TimestepsPerFrame, blank: blank}
+	*p = Presentation{name: j.Name, times: j.Times, episodes: j.Episodes, timestepsPerFrame: j.TimestepsPerFrame,
+		blank: blank}
 	return nil
 }

@@ -127,7 +127,9 @@ func (s PresentationSpec) base(model savedmodels.Model, rounded *[]RoundedTime) 
 	named := s.Name != "" && s.Name != DefaultPresentation
 	if len(s.OnMS)+len(s.OffMS) > 0 {
 		if s.ImageOff != nil || named && s.Name != CustomPresentation {
-			return shown, fmt.Errorf("%w: milliseconds on and off describe a presentation of their own; leave out the name and image-off", ErrPresentation)
+			return shown, fmt.Errorf(
+				"%w: milliseconds on and off describe a presentation of their own; leave out the name and image-off",
+				ErrPresentation)
 		}
 		if times == nil {
 			times = &model.Default.Times
@@ -146,7 +148,8 @@ func (s PresentationSpec) base(model savedmodels.Model, rounded *[]RoundedTime) 
 		}
 		return s.changed(savedmodels.Presentation{Times: neuralTimes, ImageOff: neuralImageOff}, times), nil
 	case s.Name == ConstantPresentation && s.ImageOff != nil:
-		return shown, fmt.Errorf("%w: a constant image never goes off; leave out image-off, or make it custom", ErrPresentation)
+		return shown, fmt.Errorf("%w: a constant image never goes off; leave out image-off, or make it custom",
+			ErrPresentation)
 	case s.Name == ConstantPresentation && times == nil:
 		return shown, fmt.Errorf("%w: constant needs times, the number of timesteps", ErrPresentation)
 	case s.Name == ConstantPresentation:
@@ -167,7 +170,8 @@ func (s PresentationSpec) episodes(times int, rounded *[]RoundedTime) (Presentat
 		on = []float64{0}
 	}
 	if len(s.OffMS) != len(on) && len(s.OffMS) != len(on)-1 {
-		return Presentation{}, fmt.Errorf("%w: the image comes on %d times and goes off %d times; say when it goes off for each, except perhaps the last",
+		return Presentation{}, fmt.Errorf(
+			"%w: the image comes on %d times and goes off %d times; say when it goes off for each, except perhaps the last",
 			ErrPresentation, len(on), len(s.OffMS))
 	}
 	var list []Episode

@@ -26,22 +26,26 @@ func TestPresentationSpecs(t *testing.T) {
 	model := lookup(t, "ugrnn_shallow") // the image is shown for 12 of 16 timesteps
 	number, ms := func(n int) *int { return &n }, func(v float64) *float64 { return &v }
 	for want, spec := range map[string]PresentationSpec{
-		"default(times=16,on=0,off=12),blank=published":                             {},
-		"custom(times=20,on=0,off=12),blank=published":                              {Name: "default", Times: number(20)},
-		"custom(times=8,on=0,off=8),blank=published":                                {Times: number(8)},
-		"custom(times=16,on=0,off=3),blank=published":                               {ImageOff: number(3)},
-		"neural(times=26,on=0,off=10),blank=published":                              {Name: "neural"},
-		"custom(times=30,on=0,off=10),blank=published":                              {Name: "neural", TotalMS: ms(300)},
-		"constant(times=7,on=0,off=7),blank=published":                              {Name: "constant", Times: number(7)},
-		"custom(times=7,on=0,off=2),blank=published":                                {Name: "custom", Times: number(7), ImageOff: number(2)},
-		"episodes(times=40,on=0,off=10,on=20,off=30),blank=published":               {OnMS: []float64{0, 200}, OffMS: []float64{100, 300}, TotalMS: ms(400)},
-		"episodes(times=16,on=2,off=16),blank=published":                            {Name: "custom", OnMS: []float64{20}},
-		"episodes(times=16,on=0,off=5),blank=published":                             {OffMS: []float64{50}},
-		"sequence(times=16,on=0,off=16,timesteps_per_frame=2),blank=published":      {TimestepsPerFrame: 2},
-		"neural(times=26,on=0,off=10,timesteps_per_frame=2),blank=published":        {Name: "neural", TimestepsPerFrame: 2},
-		"default(times=16,on=0,off=12),blank=rgb(0.5,0.5,0.5)":                      {Blank: blank(t, "gray")},
-		"episodes(times=26,on=0,off=12),blank=published":                            {OnMS: []float64{4.9}, OffMS: []float64{116.67}, TotalMS: ms(255), Round: true},
-		"sequence(times=10,on=0,off=10,timesteps_per_frame=3),blank=rgb(0,0.2,0.4)": {TotalMS: ms(100), TimestepsPerFrame: 3, Blank: blank(t, "0,51,102")},
+		"default(times=16,on=0,off=12),blank=published": {},
+		"custom(times=20,on=0,off=12),blank=published":  {Name: "default", Times: number(20)},
+		"custom(times=8,on=0,off=8),blank=published":    {Times: number(8)},
+		"custom(times=16,on=0,off=3),blank=published":   {ImageOff: number(3)},
+		"neural(times=26,on=0,off=10),blank=published":  {Name: "neural"},
+		"custom(times=30,on=0,off=10),blank=published":  {Name: "neural", TotalMS: ms(300)},
+		"constant(times=7,on=0,off=7),blank=published":  {Name: "constant", Times: number(7)},
+		"custom(times=7,on=0,off=2),blank=published": {Name: "custom", Times: number(7),
+			ImageOff: number(2)},
+		"episodes(times=40,on=0,off=10,on=20,off=30),blank=published": {OnMS: []float64{0, 200},
+			OffMS: []float64{100, 300}, TotalMS: ms(400)},
+		"episodes(times=16,on=2,off=16),blank=published":                       {Name: "custom", OnMS: []float64{20}},
+		"episodes(times=16,on=0,off=5),blank=published":                        {OffMS: []float64{50}},
+		"sequence(times=16,on=0,off=16,timesteps_per_frame=2),blank=published": {TimestepsPerFrame: 2},
+		"neural(times=26,on=0,off=10,timesteps_per_frame=2),blank=published":   {Name: "neural", TimestepsPerFrame: 2},
+		"default(times=16,on=0,off=12),blank=rgb(0.5,0.5,0.5)":                 {Blank: blank(t, "gray")},
+		"episodes(times=26,on=0,off=12),blank=published": {OnMS: []float64{4.9},
+			OffMS: []float64{116.67}, TotalMS: ms(255), Round: true},
+		"sequence(times=10,on=0,off=10,timesteps_per_frame=3),blank=rgb(0,0.2,0.4)": {TotalMS: ms(100), TimestepsPerFrame: 3,
+			Blank: blank(t, "0,51,102")},
 	} {
 		shown, rounded, err := spec.Presentation(model)
 		require.NoError(t, err, want)
@@ -87,7 +91,8 @@ func blank(t *testing.T, text string) Blank {
 
 func TestParseBlank(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "published", "published": "published", "gray": "rgb(0.5,0.5,0.5)", "grey": "rgb(0.5,0.5,0.5)", "black": "rgb(0,0,0)", "white": "rgb(1,1,1)",
+		"": "published", "published": "published", "gray": "rgb(0.5,0.5,0.5)", "grey": "rgb(0.5,0.5,0.5)",
+		"black": "rgb(0,0,0)", "white": "rgb(1,1,1)",
 		"#ff0000": "rgb(1,0,0)", "255, 0,51": "rgb(1,0,0.2)",
 	} {
 		assert.Equal(t, want, blank(t, text).String(), text)
@@ -116,7 +121,8 @@ func TestParseDevices(t *testing.T) {
 		assert.ErrorIs(t, err, ErrUnknownModel)
 	}
 	assert.Equal(t, "gpu:0,gpu:1", Devices{GPU(0), GPU(1)}.String())
-	for _, text := range []string{"", ",", "tpu", "gpu:x", "gpu:-1", "gpu:256", "gpu:", "cpu:1", "gpu:0,cpu", "cpu,cpu", "gpu:0,1", "gpu,gpu:0"} {
+	for _, text := range []string{"", ",", "tpu", "gpu:x", "gpu:-1", "gpu:256", "gpu:", "cpu:1", "gpu:0,cpu", "cpu,cpu",
+		"gpu:0,1", "gpu,gpu:0"} {
 		_, err := ParseDevices(text)
 		assert.ErrorIs(t, err, ErrOption, text)
 	}
@@ -141,7 +147,8 @@ func TestParseChoices(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, p)
 	}
-	for text, want := range map[string]Convolution{"": ConvolutionAuto, "auto": ConvolutionAuto, "direct": ConvolutionDirect} {
+	for text, want := range map[string]Convolution{"": ConvolutionAuto, "auto": ConvolutionAuto,
+		"direct": ConvolutionDirect} {
 		c, err := ParseConvolution(text)
 		require.NoError(t, err)
 		assert.Equal(t, want, c)
@@ -176,7 +183,8 @@ func TestFileOfBlank(t *testing.T) {
 
 // The names that people write are those of the standard presentations, and no others.
 func TestParsePresentationName(t *testing.T) {
-	for _, name := range []PresentationName{DefaultPresentation, ConstantPresentation, NeuralPresentation, CustomPresentation} {
+	for _, name := range []PresentationName{DefaultPresentation, ConstantPresentation, NeuralPresentation,
+		CustomPresentation} {
 		parsed, err := ParsePresentationName(name.String())
 		require.NoError(t, err)
 		assert.Equal(t, name, parsed)

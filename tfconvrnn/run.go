@@ -50,7 +50,8 @@ type layerRequest struct {
 }
 
 func (m *Model) newRequest(layers []layerRequest, logits *manifest.Logits) *request {
-	r := &request{layers: layers, logits: logits, fetchIndex: map[string]int{}, batches: make([]atomic.Int64, 1+len(m.peers))}
+	r := &request{layers: layers, logits: logits, fetchIndex: map[string]int{},
+		batches: make([]atomic.Int64, 1+len(m.peers))}
 	fetch := func(prefix, tensor string, needs, known []int) {
 		if _, ok := r.fetchIndex[prefix+tensor]; !ok {
 			r.fetchIndex[prefix+tensor] = len(r.fetches)
@@ -254,7 +255,8 @@ func these(have map[string]*libtf.Tensor, names []string) map[string]*libtf.Tens
 // complete adds the missing tensors to have. If they are not kept, it computes them in
 // one run, and the rest of the set that is to be kept with them: later processes then
 // find what they need, whatever they fetch. The caller holds the cache's lock.
-func (m *Model) complete(ctx context.Context, have map[string]*libtf.Tensor, missing []string, kept keptSet, feeds []libtf.Feed) error {
+func (m *Model) complete(ctx context.Context, have map[string]*libtf.Tensor, missing []string, kept keptSet,
+	feeds []libtf.Feed) error {
 	if kept.read(missing, have) == nil {
 		return nil
 	}
@@ -448,7 +450,8 @@ func (m *Model) memoryError(err error, stimuli int) error {
 	if m.gpu.limit > 0 {
 		limit = "a limit of " + humanize.IBytes(uint64(m.gpu.limit))
 	}
-	return fmt.Errorf("%w: %s cannot compute %d stimuli at once, with %s: %w", ErrMemory, m.session.device, stimuli, limit, err)
+	return fmt.Errorf("%w: %s cannot compute %d stimuli at once, with %s: %w", ErrMemory, m.session.device, stimuli,
+		limit, err)
 }
 
 // feature returns a layer's output for a stimulus at a timestep, in memory of the
@@ -477,7 +480,8 @@ func (r *result) feature(l *layerRequest, timestep, stimulus int) (values []floa
 		return nil, false, err
 	}
 	if len(data) < (item+1)*size {
-		return nil, false, fmt.Errorf("%w: %s has %d values, too few for item %d of %d", ErrModified, step.Tensor, len(data), item, size)
+		return nil, false, fmt.Errorf("%w: %s has %d values, too few for item %d of %d", ErrModified, step.Tensor, len(data),
+			item, size)
 	}
 	return data[item*size : (item+1)*size], whole, nil
 }

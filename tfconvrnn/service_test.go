@@ -50,14 +50,21 @@ func jobs(t *testing.T, m *Model) []job {
 	s := testStimuli(t, 5)
 	grey, err := ColorBlank(0.5, 0.5, 0.5)
 	require.NoError(t, err)
-	film := []Stimulus{{ID: "film", Frames: []*Image{s[0].Frames[0], s[1].Frames[0]}}, {ID: "other", Frames: []*Image{s[2].Frames[0]}}}
+	film := []Stimulus{{ID: "film", Frames: []*Image{s[0].Frames[0], s[1].Frames[0]}},
+		{ID: "other", Frames: []*Image{s[2].Frames[0]}}}
 	list := []job{
-		{name: "constants", stimuli: s[:2], options: []ExtractOption{Layers("conv5"), WithPresentation(Constant(2)), AllTimesteps()}},
-		{name: "frames", stimuli: s[:3], options: []ExtractOption{Layers("conv1", "conv2"), WithPresentation(Custom(4, 2)), BatchSize(2)}},
-		{name: "recurrent", stimuli: s[3:], options: []ExtractOption{Layers("conv3"), WithPresentation(Custom(6, 3)), AllTimesteps(), BatchSize(2)}},
-		{name: "one at a time", stimuli: s[:2], options: []ExtractOption{Layers("conv3", "conv1"), WithPresentation(Constant(5)), BatchSize(1)}},
-		{name: "another blank", stimuli: s[1:2], options: []ExtractOption{Layers("conv2"), WithPresentation(Custom(5, 2).WithBlank(grey)), BatchSize(3)}},
-		{name: "film", stimuli: film, options: []ExtractOption{Layers("conv3"), WithPresentation(Sequence(5, 2)), AllTimesteps()}},
+		{name: "constants", stimuli: s[:2], options: []ExtractOption{Layers("conv5"), WithPresentation(Constant(2)),
+			AllTimesteps()}},
+		{name: "frames", stimuli: s[:3], options: []ExtractOption{Layers("conv1", "conv2"), WithPresentation(Custom(4, 2)),
+			BatchSize(2)}},
+		{name: "recurrent", stimuli: s[3:], options: []ExtractOption{Layers("conv3"), WithPresentation(Custom(6, 3)),
+			AllTimesteps(), BatchSize(2)}},
+		{name: "one at a time", stimuli: s[:2], options: []ExtractOption{Layers("conv3", "conv1"),
+			WithPresentation(Constant(5)), BatchSize(1)}},
+		{name: "another blank", stimuli: s[1:2], options: []ExtractOption{Layers("conv2"),
+			WithPresentation(Custom(5, 2).WithBlank(grey)), BatchSize(3)}},
+		{name: "film", stimuli: film, options: []ExtractOption{Layers("conv3"), WithPresentation(Sequence(5, 2)),
+			AllTimesteps()}},
 		{name: "logits", stimuli: s[4:], options: []ExtractOption{OnlyLogits(), WithPresentation(Constant(7))}},
 	}
 	for i := range list {
@@ -222,7 +229,8 @@ func TestSameBytes(t *testing.T) {
 				}
 			}
 			assert.Less(t, worst, 1e-4)
-			t.Logf("%s: two processes each with 1, 2, 3 and 8 threads gave the same bytes; other numbers of threads differ by at most %.1e of a layer's RMS", name, worst)
+			t.Logf("%s: two processes each with 1, 2, 3 and 8 threads gave the same bytes; other numbers of threads differ by at most %.1e of a layer's RMS",
+				name, worst)
 		})
 	}
 }
@@ -232,7 +240,8 @@ func TestSameBytes(t *testing.T) {
 func sameBytesInChild(t *testing.T, model string, threads int) []*Features {
 	file := filepath.Join(t.TempDir(), "features")
 	command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSameBytes$")
-	command.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%d,%s", sameBytesEnv, model, threads, file), "TFCONVRNN_TEST_STORE="+testModels(t))
+	command.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%d,%s", sameBytesEnv, model, threads, file),
+		"TFCONVRNN_TEST_STORE="+testModels(t))
 	output, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", output)
 	data, err := os.ReadFile(file)
@@ -376,9 +385,12 @@ func TestFailuresLeaveNothing(t *testing.T) {
 	for range 20 {
 		_, err = m.Extract(t.Context(), stimuli, append(slices.Clone(early), BatchSize(1))...)
 		require.ErrorIs(t, err, errTest)
-		err = m.Stream(t.Context(), endless(stimuli[:3]), func(*Batch) error { return errTest }, append(slices.Clone(early), BatchSize(1))...)
+		err = m.Stream(t.Context(), endless(stimuli[:3]), func(*Batch) error {
+			return errTest
+		}, append(slices.Clone(early), BatchSize(1))...)
 		require.ErrorIs(t, err, errTest)
-		_, err = m.Extract(t.Context(), stimuli[:1], Layers("conv2"), WithPresentation(Custom(6, 3).WithBlank(ImageBlank("gone", broken().Frames[0]))))
+		_, err = m.Extract(t.Context(), stimuli[:1], Layers("conv2"),
+			WithPresentation(Custom(6, 3).WithBlank(ImageBlank("gone", broken().Frames[0]))))
 		require.ErrorIs(t, err, errTest)
 		_, err = Load("timedecay_shallow", WithWeights(Weights(t.TempDir())))
 		require.True(t, errors.Is(err, ErrNoWeights))

@@ -42,7 +42,8 @@ func TestNoSignalOnThreadsOfTensorFlow(t *testing.T) {
 		blocked, err := strconv.ParseUint(after[:16], 16, 64)
 		require.NoError(t, err)
 		found++
-		for _, signal := range []unix.Signal{unix.SIGPROF, unix.SIGINT, unix.SIGTERM, unix.SIGCHLD, unix.SIGURG, unix.SIGALRM, unix.SIGWINCH} {
+		for _, signal := range []unix.Signal{unix.SIGPROF, unix.SIGINT, unix.SIGTERM, unix.SIGCHLD, unix.SIGURG, unix.SIGALRM,
+			unix.SIGWINCH} {
 			assert.NotZero(t, blocked&(1<<(signal-1)), "%s takes %s", strings.TrimSpace(string(name)), unix.SignalName(signal))
 		}
 		assert.Zero(t, blocked&(1<<(unix.SIGSEGV-1)), "a fault would be lost")

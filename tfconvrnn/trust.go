@@ -35,7 +35,8 @@ func (o *loadOptions) checkTrust(info savedmodels.Model, found savedmodels.Saved
 		same = m.Layers[i].Name == info.Layers[i].Name && slices.Equal(m.Layers[i].Shape, info.Layers[i].Shape)
 	}
 	if !same {
-		return fmt.Errorf("%w: the layers in %s are not those of %s; convert the model again", ErrModified, found.Dir, info.Name)
+		return fmt.Errorf("%w: the layers in %s are not those of %s; convert the model again", ErrModified, found.Dir,
+			info.Name)
 	}
 	if o.trust {
 		return nil

@@ -112,12 +112,14 @@ func TestManifestsThatDescribeSomethingElse(t *testing.T) {
 	// What only shows when it runs is an error of the run, not a panic or an abort.
 	stimuli := testStimuli(t, 1)
 	for name, change := range map[string]func(m *manifest.Manifest){
-		"no such tensor":        func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "nowhere" },
-		"no output":             func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "save/restore_all" },
-		"strings":               func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "save/names" },
-		"integers":              func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "schedule" },
-		"too small":             func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "preprocess/mean" },
-		"a handle":              func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "tnn_model/conv1/pre_0/bias" },
+		"no such tensor": func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "nowhere" },
+		"no output":      func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "save/restore_all" },
+		"strings":        func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "save/names" },
+		"integers":       func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "schedule" },
+		"too small":      func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "preprocess/mean" },
+		"a handle": func(m *manifest.Manifest) {
+			m.Layers[0].Timesteps[3].Tensor = "tnn_model/conv1/pre_0/bias"
+		},
 		"images are missing":    func(m *manifest.Manifest) { m.Layers[0].Timesteps[3].Tensor = "images" },
 		"frames elsewhere":      func(m *manifest.Manifest) { m.Frames = "schedule" },
 		"schedule elsewhere":    func(m *manifest.Manifest) { m.Schedule = "frames" },

@@ -60,8 +60,9 @@ func ParseUnits(text string) (Units, error) {
 			}
 			u.Channels = channels
 		default:
-			return Units{}, fmt.Errorf(`%w: units %q; there are center, (row,column) and channels(0,3,8-15), and a position with channels such as center+channels(7)`,
-				ErrOption, text)
+			return Units{},
+				fmt.Errorf(`%w: units %q; there are center, (row,column) and channels(0,3,8-15), and a position with channels such as center+channels(7)`,
+					ErrOption, text)
 		}
 	}
 	return u, nil
@@ -211,7 +212,8 @@ func (u Units) of(layer savedmodels.Layer) (*Selection, error) {
 			row, column = p[0], p[1]
 		}
 		if row < 0 || row >= shape[0] || column < 0 || column >= shape[1] {
-			return nil, fmt.Errorf("%w: layer %s has %d×%d positions, none at (%d,%d); they are counted from 0", ErrOption, layer.Name, shape[0], shape[1], row, column)
+			return nil, fmt.Errorf("%w: layer %s has %d×%d positions, none at (%d,%d); they are counted from 0", ErrOption,
+				layer.Name, shape[0], shape[1], row, column)
 		}
 		s.Row, s.Column = &row, &column
 	}
@@ -219,7 +221,8 @@ func (u Units) of(layer savedmodels.Layer) (*Selection, error) {
 	for _, c := range u.Channels {
 		last := shape[len(shape)-1]
 		if c < 0 || c >= last {
-			return nil, fmt.Errorf("%w: layer %s has %d channels, and no %d; they are counted from 0", ErrOption, layer.Name, last, c)
+			return nil, fmt.Errorf("%w: layer %s has %d channels, and no %d; they are counted from 0", ErrOption, layer.Name,
+				last, c)
 		}
 		if seen[c] {
 			return nil, fmt.Errorf("%w: channel %d of layer %s is selected twice", ErrOption, c, layer.Name)

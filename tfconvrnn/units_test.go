@@ -27,8 +27,10 @@ func TestParseUnits(t *testing.T) {
 		assert.Equal(t, want, again, text)
 	}
 	for _, text := range []string{
-		"", "middle", "center+center", "center+(1,1)", "(1)", "(-1,0)", "(9999999999,1)", "channels()", "channels(1,)", "channels(3-1)",
-		"channels(1)+channels(2)", "channels(0-99999999999999999999)", "channels(0-65536)", "channels(0-60000,0-60000)", "channels(1--2)",
+		"", "middle", "center+center", "center+(1,1)", "(1)", "(-1,0)", "(9999999999,1)", "channels()", "channels(1,)",
+		"channels(3-1)",
+		"channels(1)+channels(2)", "channels(0-99999999999999999999)", "channels(0-65536)", "channels(0-60000,0-60000)",
+		"channels(1--2)",
 	} {
 		_, err := ParseUnits(text)
 		assert.ErrorIs(t, err, ErrOption, "%q", text)
@@ -38,7 +40,8 @@ func TestParseUnits(t *testing.T) {
 func TestUnitsOfLayers(t *testing.T) {
 	info, err := savedmodels.Lookup("timedecay_shallow")
 	require.NoError(t, err)
-	_, outputs, err := Outputs(info, Layers("conv4", "conv5", "imnetds"), SelectUnits("conv4=channels(2,0)", "imnetds=channels(999)"),
+	_, outputs, err := Outputs(info, Layers("conv4", "conv5", "imnetds"),
+		SelectUnits("conv4=channels(2,0)", "imnetds=channels(999)"),
 		Select("conv5", Units{Center: true}))
 	require.NoError(t, err)
 	assert.Equal(t, []int{7, 7, 2}, outputs[0].Shape)
@@ -58,13 +61,15 @@ func TestUnitsOfLayers(t *testing.T) {
 	assert.Len(t, some, 32)
 
 	for _, selections := range [][]string{
-		{"center"}, {"conv3=center"}, {"conv9=center"}, {"conv5=center", "conv5=channels(1)"}, {"imnetds=center"}, {"conv5=(4,0)"}, {"conv5=(0,4)"},
+		{"center"}, {"conv3=center"}, {"conv9=center"}, {"conv5=center", "conv5=channels(1)"}, {"imnetds=center"},
+		{"conv5=(4,0)"}, {"conv5=(0,4)"},
 		{"conv5=channels(512)"}, {"conv5=channels(1,1)"}, {"=center"}, {"conv5,=center"},
 	} {
 		_, _, err := Outputs(info, Layers("conv4", "conv5", "imnetds"), SelectUnits(selections...))
 		assert.ErrorIs(t, err, ErrOption, "%v", selections)
 	}
-	for _, units := range []Units{{Center: true, Position: &[2]int{}}, {Position: &[2]int{-1, 0}}, {Channels: []int{-1}}, {Channels: []int{}}} {
+	for _, units := range []Units{{Center: true, Position: &[2]int{}}, {Position: &[2]int{-1, 0}}, {Channels: []int{-1}},
+		{Channels: []int{}}} {
 		_, _, err := Outputs(info, Layers("conv5"), Select("conv5", units))
 		assert.ErrorIs(t, err, ErrOption, "%+v", units)
 	}

@@ -83,7 +83,8 @@ func noise(random *rand.Rand) *Image {
 func TestVariantsAgree(t *testing.T) {
 	models := []string{"timedecay_shallow", "rgc_shallow", "simplernn_shallow"}
 	if os.Getenv("TFCONVRNN_LONG") != "" {
-		models = append(models, "ugrnn_intermediate", "rgc_intermediate", "lstm_intermediate", "gru_intermediate", "lstm_shallow",
+		models = append(models, "ugrnn_intermediate", "rgc_intermediate", "lstm_intermediate", "gru_intermediate",
+			"lstm_shallow",
 			"intersectionrnn_shallow", "ugrnn_intermediate_t30_dthresh", "rgc_intermediate_tmaxconf")
 	}
 	trials := 4

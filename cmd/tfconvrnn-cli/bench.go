@@ -77,14 +77,17 @@ are put into a temporary store, unless --store names one, and removed again.`,
 	setDefault(flags, "weights", benchWeights)
 	setDefault(flags, "batch", fmt.Sprint(benchBatch))
 	flags.Lookup("weights").Usage = "`WEIGHTS`: trained, a directory with <model>/model.ckpt.*, or seeded:<seed>; they do not matter for the speed"
-	flags.StringArrayVar(&b.layers, "layers", nil, "comma-separated `LAYERS` to extract, all (the default), or logits for the decoded logits alone")
+	flags.StringArrayVar(&b.layers, "layers", nil,
+		"comma-separated `LAYERS` to extract, all (the default), or logits for the decoded logits alone")
 	flags.BoolVar(&b.allTimes, "include-all-times", false, "extract all layers from timestep 0")
 	flags.BoolVar(&b.logits, "include-logits", false, "add the decoded logits")
 	flags.IntVar(&b.runs, "runs", 5, "`ROUNDS` to measure")
 	flags.BoolVar(&b.allModels, "all-models", false, "measure all models, one after the other")
 	flags.BoolVar(&b.onlySpeed, "only-speed", false, "measure neither first results nor memory")
-	flags.IntVar(&b.photographs, "photographs", 0, "also extract `N` JPEG photographs of 1000 pixels a side, and say for how much of the time TensorFlow was not running, and how many cores decoding takes")
-	addChoice(cmd, &b.photographsTo, "photographs-to", string(features.NPZ), "format that --photographs extracts to", string(features.NPZ), string(features.Zarr))
+	flags.IntVar(&b.photographs, "photographs",
+		0, "also extract `N` JPEG photographs of 1000 pixels a side, and say for how much of the time TensorFlow was not running, and how many cores decoding takes")
+	addChoice(cmd, &b.photographsTo, "photographs-to", string(features.NPZ), "format that --photographs extracts to",
+		string(features.NPZ), string(features.Zarr))
 	flags.BoolVar(&b.markdown, "markdown", false, "print a Markdown table")
 	addJSON(cmd, &b.asJSON)
 	flags.StringVar(&b.child, "child", "", "")
@@ -207,7 +210,8 @@ func (b *benchCommand) measure(cmd *cobra.Command, c *console, name string) (*be
 		return nil, err
 	}
 	o.Note = func(message string) { c.note("%s: %s …", name, message) }
-	q := benchmark.Request{Options: o, Weights: b.weights, Store: b.store, TemporaryStore: b.allModels && b.store == "", Photographs: b.photographs, PhotographsTo: features.Format(b.photographsTo)}
+	q := benchmark.Request{Options: o, Weights: b.weights, Store: b.store, TemporaryStore: b.allModels && b.store == "",
+		Photographs: b.photographs, PhotographsTo: features.Format(b.photographsTo)}
 	if !b.onlySpeed {
 		q.Arguments = func(store, measurement string) []string { return b.childArgs(cmd, name, store, measurement) }
 	}
@@ -220,7 +224,8 @@ func (b *benchCommand) childArgs(cmd *cobra.Command, model, store, measurement s
 	args := []string{"bench", "--child=" + measurement, "--model=" + model, "--store=" + store}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		switch f.Name {
-		case "child", "model", "store", "all-models", "json", "markdown", "photographs", "photographs-to", "runs", "only-speed":
+		case "child", "model", "store", "all-models", "json", "markdown", "photographs", "photographs-to", "runs",
+			"only-speed":
 			return
 		}
 		if list, ok := f.Value.(pflag.SliceValue); ok {

@@ -57,7 +57,8 @@ const (
 // A seeded model's features are compared with noisy neurons made from one of its layers: compare finds the
 // layer, the time between the two, and the ceiling that follows from the noise.
 func TestFindsTheLayerAndTheTime(t *testing.T) {
-	testFinds(t, brain{model: "timedecay_shallow", layer: "conv4", layers: []string{"conv4", "conv5", "imnetds"}, stimuli: 128, lagMs: 20, firstBin: 8})
+	testFinds(t, brain{model: "timedecay_shallow", layer: "conv4", layers: []string{"conv4", "conv5", "imnetds"},
+		stimuli: 128, lagMs: 20, firstBin: 8})
 }
 
 func testFinds(t *testing.T, b brain) {
@@ -69,7 +70,8 @@ func testFinds(t *testing.T, b brain) {
 	pictures := filepath.Join(dir, "stimuli")
 	makeSequences(t, pictures, b.stimuli)
 	file := filepath.Join(dir, "features.npz")
-	code, _, stderr := run(t.Context(), "extract", "--model", b.model, "--weights", "seeded:1", "--layers", strings.Join(b.layers, ","),
+	code, _, stderr := run(t.Context(), "extract", "--model", b.model, "--weights", "seeded:1", "--layers",
+		strings.Join(b.layers, ","),
 		"--include-all-times", "--folder-sequences", "--frames-per-image", "4", "--out", file, pictures)
 	require.Equal(t, exitOK, code, "%s", stderr)
 	store, err := features.Open(file)
@@ -83,8 +85,10 @@ func testFinds(t *testing.T, b brain) {
 	ceiling := 1 / (1 + brainNoise*brainNoise/brainRepetitions)
 	best, bestLayer, bestOffset := 0.0, "", 0
 	for _, offset := range []int{b.lagMs - 20, b.lagMs - 10, b.lagMs, b.lagMs + 10} {
-		code, stdout, stderr := run(t.Context(), "compare", "fit", "--features", file, "--data", responses, "--data-axes", "stimulus,repetition,neuroid,time_bin",
-			"--data-bins", fmt.Sprintf("%d:10", 10*b.firstBin), "--data-coordinate", "stimulus_id@stimulus="+ids, "--offset-ms", fmt.Sprint(offset), "--json")
+		code, stdout, stderr := run(t.Context(), "compare", "fit", "--features", file, "--data", responses, "--data-axes",
+			"stimulus,repetition,neuroid,time_bin",
+			"--data-bins", fmt.Sprintf("%d:10", 10*b.firstBin), "--data-coordinate", "stimulus_id@stimulus="+ids, "--offset-ms",
+			fmt.Sprint(offset), "--json")
 		require.Equal(t, exitOK, code, "%s", stderr)
 		var report brainReport
 		require.NoError(t, json.Unmarshal([]byte(stdout), &report))
@@ -105,8 +109,10 @@ func testFinds(t *testing.T, b brain) {
 	// Of stimuli with each other's names nothing is explained, and the ceiling is the same.
 	names := append(strings.Split(readText(t, ids), "\n")[1:b.stimuli], strings.Split(readText(t, ids), "\n")[0])
 	require.NoError(t, os.WriteFile(ids, []byte(strings.Join(names, "\n")+"\n"), 0o600))
-	code, stdout, stderr := run(t.Context(), "compare", "fit", "--features", file, "--data", responses, "--data-axes", "stimulus,repetition,neuroid,time_bin", "--layers", b.layer,
-		"--data-bins", fmt.Sprintf("%d:10", 10*b.firstBin), "--data-coordinate", "stimulus_id@stimulus="+ids, "--offset-ms", fmt.Sprint(b.lagMs), "--json")
+	code, stdout, stderr := run(t.Context(), "compare", "fit", "--features", file, "--data", responses, "--data-axes",
+		"stimulus,repetition,neuroid,time_bin", "--layers", b.layer,
+		"--data-bins", fmt.Sprintf("%d:10", 10*b.firstBin), "--data-coordinate", "stimulus_id@stimulus="+ids, "--offset-ms",
+		fmt.Sprint(b.lagMs), "--json")
 	require.Equal(t, exitOK, code, "%s", stderr)
 	var report brainReport
 	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
@@ -219,7 +225,8 @@ func noisy(stimuli int, component func(stimulus, bin, component int) float64) []
 			}
 			for i, v := range signal {
 				for r := range brainRepetitions {
-					out[((i*brainRepetitions+r)*brainNeurons+j)*brainBins+bin] = (v-mean)/math.Sqrt(square) + brainNoise*random.NormFloat64()
+					out[((i*brainRepetitions+r)*brainNeurons+j)*brainBins+bin] = (v-mean)/math.Sqrt(
+						square) + brainNoise*random.NormFloat64()
 				}
 			}
 		}
@@ -229,7 +236,8 @@ func noisy(stimuli int, component func(stimulus, bin, component int) float64) []
 
 // writeResponses writes a .npy file.
 func writeResponses(t *testing.T, name string, values []float64, stimuli int) {
-	header := fmt.Sprintf("{'descr': '<f8', 'fortran_order': False, 'shape': (%d, %d, %d, %d), }", stimuli, brainRepetitions, brainNeurons, brainBins)
+	header := fmt.Sprintf("{'descr': '<f8', 'fortran_order': False, 'shape': (%d, %d, %d, %d), }", stimuli,
+		brainRepetitions, brainNeurons, brainBins)
 	header += strings.Repeat(" ", 63-(10+len(header))%64) + "\n"
 	buffer := bytes.NewBufferString("\x93NUMPY\x01\x00")
 	require.NoError(t, binary.Write(buffer, binary.LittleEndian, uint16(len(header))))

@@ -15,15 +15,18 @@ import (
 // Brain-Score's own packages read the features that extract writes, and their metrics give the numbers that
 // compare gives.
 func TestBrainScoreGivesTheSameNumbers(t *testing.T) {
-	python := interpreter(t, "TFCONVRNN_BRAINSCORE_PYTHON", "python3", "brainscore_vision", "scripts/python-requirements-brainscore.txt")
+	python := interpreter(t, "TFCONVRNN_BRAINSCORE_PYTHON", "python3", "brainscore_vision",
+		"scripts/python-requirements-brainscore.txt")
 	if _, err := runtimePath(); err != nil {
 		t.Skip("needs libtensorflow:", err)
 	}
 	require.NoError(t, hdf5.Load(""))
 	dir := t.TempDir()
-	pictures, nc, neural := filepath.Join(dir, "pictures"), filepath.Join(dir, "features.nc"), filepath.Join(dir, "neural.nc")
+	pictures, nc, neural := filepath.Join(dir, "pictures"), filepath.Join(dir, "features.nc"),
+		filepath.Join(dir, "neural.nc")
 	makeSequences(t, pictures, 15) // four pictures each
-	code, _, stderr := run(t.Context(), "extract", "--model", "timedecay_shallow", "--weights", "seeded:1", "--layers", "conv5", "--out", nc, pictures)
+	code, _, stderr := run(t.Context(), "extract", "--model", "timedecay_shallow", "--weights", "seeded:1", "--layers",
+		"conv5", "--out", nc, pictures)
 	require.Equal(t, exitOK, code, "%s", stderr)
 	command := exec.Command(python, "testdata/check_brainscore.py", nc, neural, "conv5")
 	out, err := command.Output()
@@ -44,7 +47,8 @@ func TestBrainScoreGivesTheSameNumbers(t *testing.T) {
 		}
 	}
 	for name, args := range map[string][]string{"pls": {"fit"}, "ridge": {"fit", "--metric", "ridge"}, "rdm": {"rsa"}} {
-		code, stdout, stderr := run(t.Context(), append(append([]string{"compare"}, args...), "--features", nc, "--data", neural, "--json")...)
+		code, stdout, stderr := run(t.Context(), append(append([]string{"compare"}, args...), "--features", nc, "--data",
+			neural, "--json")...)
 		require.Equal(t, exitOK, code, "%s", stderr)
 		var got report
 		require.NoError(t, json.Unmarshal([]byte(stdout), &got))

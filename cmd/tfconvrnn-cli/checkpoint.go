@@ -15,7 +15,8 @@ import (
 )
 
 func newCheckpoint() *cobra.Command {
-	return group("checkpoint", "Look into checkpoints, or make untrained ones", newCheckpointInspect(), newCheckpointSeed())
+	return group("checkpoint", "Look into checkpoints, or make untrained ones", newCheckpointInspect(),
+		newCheckpointSeed())
 }
 
 func newCheckpointInspect() *cobra.Command {

@@ -28,10 +28,11 @@ func (f *clusterFlags) register(cmd *cobra.Command, w *cluster.Work) {
 		return err
 	})
 	flags.StringVar(&w.GPUs, "gpus", "", "GPUs of each worker: a `NUMBER`")
-	flags.Func("time", "longest `TIME` that a worker runs: 12:00:00, 2-00:00:00 (days) or 12h", func(text string) (err error) {
-		w.Time, err = cluster.ParseTime(text)
-		return err
-	})
+	flags.Func("time", "longest `TIME` that a worker runs: 12:00:00, 2-00:00:00 (days) or 12h",
+		func(text string) (err error) {
+			w.Time, err = cluster.ParseTime(text)
+			return err
+		})
 	flags.IntVar(&w.Restarts, "restarts", 10, "how often a worker that fails is started again")
 	flags.StringVar(&f.device, "device", "", "`DEVICE` of the workers, if not the plan's: gpu:<number>")
 	flags.StringVar(&f.store, "store", "", "`DIR` of converted models, as the workers see it")

@@ -15,7 +15,8 @@ import (
 
 func newCompare() *cobra.Command {
 	return group("compare", "Compare features with neural and behavioural data",
-		newCompareFit(), newCompareBest(), newCompareCeiling(), newCompareRSA(), newCompareCKA(), newCompareOST(), newCompareBehaviour(), newCompareGram())
+		newCompareFit(), newCompareBest(), newCompareCeiling(), newCompareRSA(), newCompareCKA(), newCompareOST(),
+		newCompareBehaviour(), newCompareGram())
 }
 
 // dataFlags name recordings, and what is taken of them.
@@ -31,19 +32,28 @@ type dataFlags struct {
 
 func (f *dataFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.data, "data", "", "`FILE` of recordings: BrainIO's netCDF-4, HDF5, NWB, MATLAB, .npy, .npz, a long .csv or .tsv")
-	flags.StringVar(&f.array, "data-array", "", "`NAME` of its array, dataset or column of responses, where it does not say so itself")
-	flags.StringVar(&f.axes, "data-axes", "", "comma-separated names of the array's `AXES`: presentation, or stimulus and repetition; neuroid; time_bin")
-	flags.StringVar(&f.bins, "data-bins", "", "`FIRST:WIDTH` in ms of the time bins, or of all responses, where the file does not tell")
-	flags.StringArrayVar(&f.coordinates, "data-coordinate", nil, "`NAME@AXIS=WHERE` the values of a coordinate are: an array of the file, a .npy, a list, FILE.csv:COLUMN; repeat it for several")
+	flags.StringVar(&f.data, "data", "",
+		"`FILE` of recordings: BrainIO's netCDF-4, HDF5, NWB, MATLAB, .npy, .npz, a long .csv or .tsv")
+	flags.StringVar(&f.array, "data-array", "",
+		"`NAME` of its array, dataset or column of responses, where it does not say so itself")
+	flags.StringVar(&f.axes, "data-axes", "",
+		"comma-separated names of the array's `AXES`: presentation, or stimulus and repetition; neuroid; time_bin")
+	flags.StringVar(&f.bins, "data-bins", "",
+		"`FIRST:WIDTH` in ms of the time bins, or of all responses, where the file does not tell")
+	flags.StringArrayVar(&f.coordinates, "data-coordinate",
+		nil, "`NAME@AXIS=WHERE` the values of a coordinate are: an array of the file, a .npy, a list, FILE.csv:COLUMN; repeat it for several")
 	flags.StringArrayVar(&f.regions, "region", nil, "comma-separated `REGIONS` of neuroids")
 	flags.StringArrayVar(&f.subjects, "subject", nil, "comma-separated `SUBJECTS`")
-	flags.StringVar(&f.reliability, "reliability", "", "`CONDITION` on the neuroids' reliability, such as '>0.4' or 'ncsnr>0.3'")
-	flags.StringArrayVar(&f.where, "where", nil, "`CONDITION` on any coordinate, such as variation=6; repeat it for several, which must all hold")
+	flags.StringVar(&f.reliability, "reliability", "",
+		"`CONDITION` on the neuroids' reliability, such as '>0.4' or 'ncsnr>0.3'")
+	flags.StringArrayVar(&f.where, "where", nil,
+		"`CONDITION` on any coordinate, such as variation=6; repeat it for several, which must all hold")
 	flags.StringVar(&f.time, "time", "", "time bins within `FROM:TO` ms")
 	flags.BoolVar(&f.averageTime, "average-time", false, "average the responses over these time bins")
-	flags.StringVar(&f.stimulus, "stimulus-coordinate", "", "`NAME` of the coordinate of stimulus ids (default: stimulus_id or image_id)")
-	flags.StringArrayVar(&f.ignore, "ignore", nil, "comma-separated `COORDINATES` that do not tell presentations of a stimulus apart")
+	flags.StringVar(&f.stimulus, "stimulus-coordinate", "",
+		"`NAME` of the coordinate of stimulus ids (default: stimulus_id or image_id)")
+	flags.StringArrayVar(&f.ignore, "ignore", nil,
+		"comma-separated `COORDINATES` that do not tell presentations of a stimulus apart")
 }
 
 // window parses FROM:TO, of which either may be left out.
@@ -71,7 +81,8 @@ func window(flag, text string) (from, to *float64, err error) {
 
 // selection is what is taken of the recordings.
 func (f *dataFlags) selection() (s recordings.Selection, err error) {
-	s = recordings.Selection{Regions: splitList(f.regions), Subjects: splitList(f.subjects), Reliability: f.reliability, Where: f.where,
+	s = recordings.Selection{Regions: splitList(f.regions), Subjects: splitList(f.subjects), Reliability: f.reliability,
+		Where:       f.where,
 		AverageTime: f.averageTime, Stimulus: f.stimulus, Ignore: splitList(f.ignore)}
 	s.From, s.To, err = window("time", f.time)
 	return s, err
@@ -121,10 +132,12 @@ func dataError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, recordings.ErrSelection), errors.Is(err, compare.ErrSplits), errors.Is(err, compare.ErrNoLayer), errors.Is(err, compare.ErrOptions):
+	case errors.Is(err, recordings.ErrSelection), errors.Is(err, compare.ErrSplits), errors.Is(err, compare.ErrNoLayer),
+		errors.Is(err, compare.ErrOptions):
 		return usage(err)
 	}
-	for _, cause := range []error{fs.ErrNotExist, fs.ErrPermission, recordings.ErrMissing, recordings.ErrDuplicate, recordings.ErrLayout, recordings.ErrFormat, compare.ErrData, compare.ErrOtherGrams, compare.ErrGramsMissing} {
+	for _, cause := range []error{fs.ErrNotExist, fs.ErrPermission, recordings.ErrMissing, recordings.ErrDuplicate,
+		recordings.ErrLayout, recordings.ErrFormat, compare.ErrData, compare.ErrOtherGrams, compare.ErrGramsMissing} {
 		if errors.Is(err, cause) {
 			return inputError{err}
 		}

@@ -25,21 +25,26 @@ type alignCommand struct {
 
 func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command) {
 	a := &alignCommand{rsa: rsa, splitFlags: splitFlags{trainFraction: 0.9}}
-	cmd := &cobra.Command{Use: use + " --features FILE --data FILE [flags]", Short: short, Long: long, Args: noArguments, RunE: a.run,
+	cmd := &cobra.Command{Use: use + " --features FILE --data FILE [flags]", Short: short, Long: long, Args: noArguments,
+		RunE: a.run,
 		Example: `  ` + program + ` compare ` + use + ` --features features.zarr --data it.nc --region IT
   ` + program + ` compare ` + use + ` --features features.zarr --between-layers --time 70:170 --average-time --out layers.nc`}
 	a.featureFlags.register(cmd)
 	a.dataFlags.register(cmd)
 	a.timeFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli, compare.PerNeuroid)
-	cmd.Flags().BoolVar(&a.betweenLayers, "between-layers", false, "compare every two layers with each other instead of with responses, at each timestep or --time; there is no --data")
-	cmd.Flags().IntVar(&a.splits, "splits", 0, "the mean over so many random nine tenths of the stimuli, as Brain-Score's "+
-		map[bool]string{true: "rdm_cv", false: "cka_cv"}[rsa]+" of 10, with an error; 0 for all stimuli at once")
-	cmd.Flags().StringVar(&a.stratify, "stratify", "object_name", "`COORDINATE` of stimuli that all splits have in the same proportions; none for none")
+	cmd.Flags().BoolVar(&a.betweenLayers, "between-layers",
+		false, "compare every two layers with each other instead of with responses, at each timestep or --time; there is no --data")
+	cmd.Flags().IntVar(&a.splits, "splits", 0,
+		"the mean over so many random nine tenths of the stimuli, as Brain-Score's "+
+			map[bool]string{true: "rdm_cv", false: "cka_cv"}[rsa]+" of 10, with an error; 0 for all stimuli at once")
+	cmd.Flags().StringVar(&a.stratify, "stratify", "object_name",
+		"`COORDINATE` of stimuli that all splits have in the same proportions; none for none")
 	cmd.Flags().Uint32Var(&a.seed, "seed", 1, "seed of the splits")
 	a.resultFlags.register(cmd)
 	a.featureFlags.registerGrams(cmd)
 	sections(cmd, featureSection, dataSection, formatSection, timeSection,
-		flagSection{title: map[bool]string{true: "Dissimilarities", false: "Alignment"}[rsa], names: []string{"rdm", "features-rdm", "similarity", "biased", "between-layers"}}, splitSection,
+		flagSection{title: map[bool]string{true: "Dissimilarities", false: "Alignment"}[rsa],
+			names: []string{"rdm", "features-rdm", "similarity", "biased", "between-layers"}}, splitSection,
 		flagSection{title: "Inference", names: []string{"inference", "samples", "inference-seed"}}, resultSection)
 	return a, cmd
 }
@@ -54,7 +59,8 @@ func names[T ~string](values []T) []string {
 }
 
 // inferences are by the names of --inference; "" draws nothing.
-var inferences = map[string]compare.BootstrapKind{"fixed": "", "stimuli": compare.BootstrapStimuli, "subjects": compare.BootstrapSubjects, "both": compare.BootstrapBoth, "dual": compare.BootstrapDual}
+var inferences = map[string]compare.BootstrapKind{"fixed": "", "stimuli": compare.BootstrapStimuli,
+	"subjects": compare.BootstrapSubjects, "both": compare.BootstrapBoth, "dual": compare.BootstrapDual}
 
 func newCompareRSA() *cobra.Command {
 	a, cmd := newAlign(true, "rsa", "Compare the dissimilarities of stimuli",
@@ -68,9 +74,12 @@ and probabilities (not corrected for several tests), as rsatoolbox's: fixed, a t
 over subjects; or a bootstrap over stimuli, subjects, both, or dual, which corrects
 both. The probabilities of differences between layers are in --json.`)
 	flags := cmd.Flags()
-	flags.StringVar(&a.rdm, "rdm", "correlation", "`MEASURE` of responses: "+strings.Join(names(compare.Measures()), ", ")+"; mahalanobis and crossnobis need repetitions")
-	flags.StringVar(&a.featuresRDM, "features-rdm", "", "`MEASURE` of features: correlation, euclidean (default: that of --rdm if it is one of these, else euclidean)")
-	flags.StringVar(&a.similarity, "similarity", "spearman", "`SIMILARITY` of matrices: "+strings.Join(names(compare.Similarities()), ", "))
+	flags.StringVar(&a.rdm, "rdm", "correlation", "`MEASURE` of responses: "+strings.Join(names(compare.Measures()), ", ")+
+		"; mahalanobis and crossnobis need repetitions")
+	flags.StringVar(&a.featuresRDM, "features-rdm", "",
+		"`MEASURE` of features: correlation, euclidean (default: that of --rdm if it is one of these, else euclidean)")
+	flags.StringVar(&a.similarity, "similarity", "spearman", "`SIMILARITY` of matrices: "+
+		strings.Join(names(compare.Similarities()), ", "))
 	flags.StringVar(&a.inference, "inference", "", "`KIND` of inference: fixed, stimuli, subjects, both, dual")
 	flags.IntVar(&a.samples, "samples", 1000, "samples of a bootstrap")
 	flags.Uint32Var(&a.inferenceSeed, "inference-seed", 0, "seed of a bootstrap")
@@ -97,13 +106,15 @@ func (a *alignCommand) options(cmd *cobra.Command) (o compare.AlignmentOptions, 
 		there    bool
 	}{
 		{"stratify", "--splits", a.splits > 0}, {"seed", "--splits", a.splits > 0},
-		{"samples", "a bootstrap", inferences[a.inference] != ""}, {"inference-seed", "a bootstrap", inferences[a.inference] != ""},
+		{"samples", "a bootstrap", inferences[a.inference] != ""},
+		{"inference-seed", "a bootstrap", inferences[a.inference] != ""},
 	} {
 		if !of.there && cmd.Flags().Changed(of.flag) {
 			return o, "", usagef("--%s is for %s", of.flag, of.is)
 		}
 	}
-	o = compare.AlignmentOptions{Layers: splitList(a.layers), Offsets: a.offsets, Matrix: a.matrix, Missing: compare.Missing(a.missing), Shared: a.shared}
+	o = compare.AlignmentOptions{Layers: splitList(a.layers), Offsets: a.offsets, Matrix: a.matrix,
+		Missing: compare.Missing(a.missing), Shared: a.shared}
 	if !a.rsa {
 		if o.Alignment = compare.UnbiasedCKA; a.biased {
 			o.Alignment = compare.BiasedCKAlignment
@@ -111,12 +122,14 @@ func (a *alignCommand) options(cmd *cobra.Command) (o compare.AlignmentOptions, 
 		return o, string(o.Alignment), a.resultFlags.check()
 	}
 	if !slices.Contains(names(compare.Similarities()), a.similarity) {
-		return o, "", usagef("unknown similarity %q; there are %s", a.similarity, strings.Join(names(compare.Similarities()), ", "))
+		return o, "", usagef("unknown similarity %q; there are %s", a.similarity,
+			strings.Join(names(compare.Similarities()), ", "))
 	}
 	if !slices.Contains(names(compare.Measures()), a.rdm) {
 		return o, "", usagef("unknown measure %q; there are %s", a.rdm, strings.Join(names(compare.Measures()), ", "))
 	}
-	o.Alignment, o.Similarity, o.Measure, o.FeatureMeasure = compare.RSA, compare.Similarity(a.similarity), compare.Measure(a.rdm), compare.Measure(a.featuresRDM)
+	o.Alignment, o.Similarity, o.Measure, o.FeatureMeasure = compare.RSA, compare.Similarity(a.similarity),
+		compare.Measure(a.rdm), compare.Measure(a.featuresRDM)
 	metric = fmt.Sprintf("rsa: %s dissimilarities, %s", a.rdm, a.similarity)
 	if features := o.OfFeatures(); features != o.Measure {
 		metric = fmt.Sprintf("rsa: %s dissimilarities of responses, %s of features, %s", a.rdm, features, a.similarity)
@@ -166,8 +179,10 @@ func (a *alignCommand) run(cmd *cobra.Command, _ []string) error {
 }
 
 // forResponses are the flags that say nothing where layers are compared with each other.
-var forResponses = []string{"data", "region", "subject", "reliability", "where", "missing", "shared-stimuli", "offset-ms", "matrix",
-	"data-array", "data-axes", "data-bins", "data-coordinate", "stimulus-coordinate", "ignore", "splits", "stratify", "seed", "features-rdm",
+var forResponses = []string{"data", "region", "subject", "reliability", "where", "missing", "shared-stimuli",
+	"offset-ms", "matrix",
+	"data-array", "data-axes", "data-bins", "data-coordinate", "stimulus-coordinate", "ignore", "splits", "stratify",
+	"seed", "features-rdm",
 	"inference", "samples", "inference-seed"}
 
 func (a *alignCommand) runBetween(cmd *cobra.Command, align compare.AlignmentOptions, metric string) error {
@@ -189,7 +204,8 @@ func (a *alignCommand) runBetween(cmd *cobra.Command, align compare.AlignmentOpt
 		return err
 	}
 	defer func() { done(err == nil) }()
-	o := compare.BetweenOptions{Alignment: align.Alignment, Measure: align.Measure, Similarity: align.Similarity, Layers: c.layers, Cache: c.grams}
+	o := compare.BetweenOptions{Alignment: align.Alignment, Measure: align.Measure, Similarity: align.Similarity,
+		Layers: c.layers, Cache: c.grams}
 	if o.Bins = compare.BinsWithin(c.features, from, to); len(o.Bins) == 0 {
 		return usagef("--time %s: no layer has a timestep in it", a.time)
 	}

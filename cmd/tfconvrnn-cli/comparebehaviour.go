@@ -33,23 +33,27 @@ behavioural d'), or BrainIO's netCDF. Ceiled is ρ/0.79, as Brain-Score's.
 
 Decoders: brain-score is its own, which stops before it converges; converged is the
 optimum of the same loss.`,
-		Example: `  ` + program + ` compare ost --features features.zarr --layers conv10 --data kar2019.nc --where decoder=svm`,
-		Args:    noArguments, RunE: o.run,
+		Example: `  ` + program +
+			` compare ost --features features.zarr --layers conv10 --data kar2019.nc --where decoder=svm`,
+		Args: noArguments, RunE: o.run,
 	}
 	o.featureFlags.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&o.data, "data", "", "`FILE` of solution times: .csv, .tsv or BrainIO's netCDF-4")
-	flags.StringArrayVar(&o.where, "where", nil, "`CONDITION` on a column or coordinate, such as decoder=svm; repeat it for several")
+	flags.StringArrayVar(&o.where, "where", nil,
+		"`CONDITION` on a column or coordinate, such as decoder=svm; repeat it for several")
 	o.missingFlags.register(cmd, compare.RefuseMissing, compare.DropStimuli)
 	flags.StringVar(&o.time, "time", "70:250", "features within `FROM:TO` ms")
 	flags.StringVar(&o.decoder, "decoder", "brain-score", "`DECODER` of objects: brain-score, converged")
 	o.resultFlags.register(cmd)
-	sections(cmd, featureSection, flagSection{title: "Solution times", names: []string{"data", "where", "time", "decoder", "missing", "shared-stimuli"}}, resultSection)
+	sections(cmd, featureSection, flagSection{title: "Solution times", names: []string{"data", "where", "time", "decoder",
+		"missing", "shared-stimuli"}}, resultSection)
 	return cmd
 }
 
 func (o *ostCommand) run(cmd *cobra.Command, _ []string) error {
-	decoders := map[string]compare.OSTDecoder{"brain-score": compare.BrainScoreOSTDecoder, "converged": compare.ConvergedOSTDecoder}
+	decoders := map[string]compare.OSTDecoder{"brain-score": compare.BrainScoreOSTDecoder,
+		"converged": compare.ConvergedOSTDecoder}
 	decoder, known := decoders[o.decoder]
 	if !known {
 		return usagef("unknown decoder %q; there are brain-score and converged", o.decoder)
@@ -130,7 +134,8 @@ With --readout logits nothing is fitted: the features are logits of imnetds, and
 probability of an object is the mean over its classes of their softmax. --classes is
 a table with the columns class (0 … 999, or WordNet's id, such as n01440764) and
 label.`,
-		Example: `  ` + program + ` compare behaviour --features features.zarr --layers conv10 --labels objectome.csv --label object --data trials.csv
+		Example: `  ` +
+			program + ` compare behaviour --features features.zarr --layers conv10 --labels objectome.csv --label object --data trials.csv
   ` + program + ` compare behaviour --features features.zarr --layers imnetds --readout logits --classes classes.csv --data trials.csv`,
 		Args: noArguments, RunE: b.run,
 	}
@@ -139,15 +144,19 @@ label.`,
 	flags.StringVar(&b.data, "data", "", "`FILE` of trials: .csv, .tsv or BrainIO's netCDF-4")
 	flags.StringArrayVar(&b.where, "where", nil, "`CONDITION` on a column of the trials; repeat it for several")
 	b.missingFlags.register(cmd, compare.RefuseMissing, compare.DropStimuli, compare.DropTrials)
-	flags.StringArrayVar(&b.consistencies, "consistency", []string{"i2n"}, "comma-separated `KINDS`: "+strings.Join(consistencies, ", "))
+	flags.StringArrayVar(&b.consistencies, "consistency", []string{"i2n"}, "comma-separated `KINDS`: "+
+		strings.Join(consistencies, ", "))
 	flags.StringVar(&b.readout, "readout", "logistic", "`KIND` of readout: logistic, logits")
-	flags.StringVar(&b.labels, "labels", "", "`FILE` with the labels of stimuli to fit on, .csv or .tsv with stimulus_id (default: the features' own)")
+	flags.StringVar(&b.labels, "labels", "",
+		"`FILE` with the labels of stimuli to fit on, .csv or .tsv with stimulus_id (default: the features' own)")
 	flags.StringVar(&b.label, "label", "", "`COLUMN` of the labels (default: object_name, image_label or truth)")
 	flags.StringVar(&b.classes, "classes", "", "`FILE` with the classes of each object, for --readout logits")
 	flags.StringVar(&b.time, "time", "", "the mean of features within `FROM:TO` ms (default: each bin by itself)")
 	b.resultFlags.register(cmd)
-	sections(cmd, featureSection, flagSection{title: "Trials", names: []string{"data", "where", "missing", "shared-stimuli"}},
-		flagSection{title: "Readout", names: []string{"readout", "labels", "label", "classes", "time", "consistency"}}, resultSection)
+	sections(cmd, featureSection,
+		flagSection{title: "Trials", names: []string{"data", "where", "missing", "shared-stimuli"}},
+		flagSection{title: "Readout", names: []string{"readout", "labels", "label", "classes", "time", "consistency"}},
+		resultSection)
 	return cmd
 }
 
@@ -160,7 +169,8 @@ func (b *behaviourCommand) options(cmd *cobra.Command) (o compare.BehaviourOptio
 		}
 		o.Consistencies = append(o.Consistencies, compare.Consistency(kind))
 	}
-	for _, of := range []struct{ flag, readout string }{{"labels", "logistic"}, {"label", "logistic"}, {"classes", "logits"}} {
+	for _, of := range []struct{ flag, readout string }{{"labels", "logistic"}, {"label", "logistic"},
+		{"classes", "logits"}} {
 		if cmd.Flags().Changed(of.flag) && b.readout != of.readout {
 			return o, usagef("--%s is for --readout %s", of.flag, of.readout)
 		}
@@ -245,5 +255,6 @@ func (b *behaviourCommand) readLabels(features *recordings.FeatureFile) (map[str
 	if labels := features.LabelsByStimulus(names...); labels != nil {
 		return labels, nil
 	}
-	return nil, usagef("which objects are the stimuli of? The features do not tell; give --labels FILE, and --label COLUMN")
+	return nil, usagef(
+		"which objects are the stimuli of? The features do not tell; give --labels FILE, and --label COLUMN")
 }

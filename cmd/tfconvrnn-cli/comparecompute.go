@@ -54,14 +54,16 @@ func (f *gramFlags) open() (*compare.GramCache, error) {
 // features themselves. Those of the same names are registered before.
 func (f *featureFlags) registerGrams(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.grams.folder, "gram-cache", "", "`DIR` to keep products of features in, from which the same features are compared again without being read or computed; none for none (default: in the user's cache)")
+	flags.StringVar(&f.grams.folder, "gram-cache",
+		"", "`DIR` to keep products of features in, from which the same features are compared again without being read or computed; none for none (default: in the user's cache)")
 	flags.StringVar(&f.grams.size, "gram-cache-size", "8GB", "most that is kept; what was not used for longest goes first")
 	f.computed = &computedFlags{}
 	e, others := &f.computed.extract, &cobra.Command{}
 	e.modelFlags.register(others)
 	e.presentationFlags.register(others)
 	e.inputFlags.register(others)
-	others.Flags().StringArrayVar(&e.areas, "areas", nil, "brain `AREAS` whose best-matching layers to compute: V4, pIT, cIT, aIT, IT")
+	others.Flags().StringArrayVar(&e.areas, "areas", nil,
+		"brain `AREAS` whose best-matching layers to compute: V4, pIT, cIT, aIT, IT")
 	others.Flags().StringArrayVar(&e.selected, "select", nil, "`UNITS` of a layer to take, as extract has it")
 	others.Flags().StringArrayVar(&e.reduce, "reduce", nil, "`REDUCTION` of the features, as extract has it")
 	others.Flags().VisitAll(func(flag *pflag.Flag) {
@@ -119,7 +121,8 @@ type computedFeatures struct {
 // open returns the features, which are extracted into a folder beside the cache as soon as one is asked for
 // whose Gram matrix is not kept. After an interruption the same command goes on there. done closes the model, and
 // removes the folder once all is compared.
-func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console) (file *recordings.FeatureFile, done func(compared bool), err error) {
+func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console) (file *recordings.FeatureFile,
+	done func(compared bool), err error) {
 	e := &f.extract
 	folder, err := from.grams.place()
 	if err == nil && folder == "" {
@@ -131,7 +134,8 @@ func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console)
 	if err != nil {
 		return nil, nil, err
 	}
-	e.layers, e.allTimes, e.onError, e.dataType, e.format, e.resume = from.layers, true, "fail", features.Float32, string(features.NPZ), true
+	e.layers, e.allTimes, e.onError, e.dataType, e.format, e.resume = from.layers, true, "fail", features.Float32,
+		string(features.NPZ), true
 	out := filepath.Join(folder, f.name(cmd)+features.NPZ.Suffix()) // of which single timesteps are read fast
 	e.out = out
 	if _, err := os.Lstat(out); err == nil {
@@ -190,7 +194,8 @@ func (x *computedFeatures) compute() (*recordings.FeatureFile, error) {
 	if _, err := os.Lstat(out + ".journal"); err != nil && x.inMemory() {
 		m := recordings.NewMemoryFeatures(x.draft.Layout())
 		x.extract.into = m
-		if _, err := x.extract.extract(x.cmd.Context(), x.plan, x.draft, x.model, &extractTrace{console: x.console}, x.console); err != nil {
+		if _, err := x.extract.extract(x.cmd.Context(), x.plan, x.draft, x.model, &extractTrace{console: x.console},
+			x.console); err != nil {
 			return nil, err
 		}
 		return m.Features(x.ids)

@@ -45,7 +45,9 @@ func TestCompareComputesFeatures(t *testing.T) {
 	model := []string{"--model", "timedecay_shallow", "--weights", "seeded:1", "--layers", "conv4,imnetds"}
 	scores := func(args ...string) (list []any, stderr string) {
 		t.Helper()
-		code, stdout, stderr := run(t.Context(), append([]string{"compare", "fit", "--data", data, "--metric", "ridge", "--splits", "3", "--json"}, args...)...)
+		code, stdout,
+			stderr := run(t.Context(), append([]string{"compare", "fit", "--data", data, "--metric", "ridge", "--splits", "3",
+			"--json"}, args...)...)
 		require.Equal(t, exitOK, code, "%s", stderr)
 		var report struct {
 			Scores []any `json:"scores"`
@@ -53,7 +55,9 @@ func TestCompareComputesFeatures(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(stdout), &report))
 		return report.Scores, stderr
 	}
-	code, _, stderr := run(t.Context(), append([]string{"extract", "--include-all-times", "--times", "6", "--out", store, pictures}, model...)...)
+	code, _,
+		stderr := run(t.Context(), append([]string{"extract", "--include-all-times", "--times", "6", "--out", store,
+		pictures}, model...)...)
 	require.Equal(t, exitOK, code, "%s", stderr)
 	computed := append([]string{"--gram-cache", cache, "--times", "6", pictures}, model...)
 	code, _, stderr = run(t.Context(), append([]string{"compare", "fit", "--data", data}, computed...)...)
@@ -78,7 +82,8 @@ func TestCompareComputesFeatures(t *testing.T) {
 	}
 
 	for _, args := range [][]string{
-		append([]string{"--features", store}, computed...), {"--features", store, "--weights", "seeded:1"}, {"--features", store, pictures},
+		append([]string{"--features", store}, computed...), {"--features", store, "--weights", "seeded:1"},
+		{"--features", store, pictures},
 		{"--model", "timedecay_shallow", pictures}, append([]string{"--gram-cache-size", "much"}, computed...),
 	} {
 		code, _, _ := run(t.Context(), append([]string{"compare", "rsa", "--data", data}, args...)...)

@@ -27,9 +27,12 @@ func (f *mappingFlags) register(cmd *cobra.Command, normalisations []string) {
 	flags.Float64SliceVar(&f.options.Alphas, "alphas", nil, "ridge parameters to choose from, or the one of ridge")
 	flags.BoolVar(&f.options.PerNeuroid, "per-neuroid", false, "choose the ridge parameter for each neuroid")
 	flags.IntVar(&f.options.Folds, "folds", 0, "folds of ridge-kfold (default 5)")
-	flags.StringVar(&f.normalisation, "normalisation", "squared", "`NAME` of how ceiled is made: "+strings.Join(normalisations, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("metric", cobra.FixedCompletions(compare.MappingNames(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("normalisation", cobra.FixedCompletions(normalisations, cobra.ShellCompDirectiveNoFileComp))
+	flags.StringVar(&f.normalisation, "normalisation", "squared", "`NAME` of how ceiled is made: "+
+		strings.Join(normalisations, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("metric", cobra.FixedCompletions(compare.MappingNames(),
+		cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("normalisation", cobra.FixedCompletions(normalisations,
+		cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *mappingFlags) parse(cmd *cobra.Command, o *compare.FitOptions) (err error) {
@@ -63,7 +66,8 @@ type fitCommand struct {
 }
 
 // bootstraps are what an error may be drawn anew from.
-var bootstraps = []string{string(compare.OverSplits), string(compare.OverNeuroids), string(compare.OverSubjects), string(compare.OverStimuli)}
+var bootstraps = []string{string(compare.OverSplits), string(compare.OverNeuroids), string(compare.OverSubjects),
+	string(compare.OverStimuli)}
 
 func newCompareFit() *cobra.Command {
 	f := &fitCommand{}
@@ -109,12 +113,16 @@ What ceiled is, of the score r and the ceiling ρ:
 	flags := cmd.Flags()
 	flags.BoolVar(&f.spanTime, "span-time", false, "fit one mapping for all bins of time (Brain-Score's spantime)")
 	flags.BoolVar(&f.reverse, "reverse", false, "predict features from responses")
-	flags.StringArrayVar(&f.bootstrap, "bootstrap", nil, "comma-separated `NAMES` of what is drawn 1,000 times for the error, instead of the deviation over splits: "+strings.Join(bootstraps, ", "))
-	flags.IntVar(&f.halvings, "halvings", 10, "halvings of the repetitions of --normalisation corrected and corrected-squared")
+	flags.StringArrayVar(&f.bootstrap, "bootstrap", nil,
+		"comma-separated `NAMES` of what is drawn 1,000 times for the error, instead of the deviation over splits: "+
+			strings.Join(bootstraps, ", "))
+	flags.IntVar(&f.halvings, "halvings", 10,
+		"halvings of the repetitions of --normalisation corrected and corrected-squared")
 	f.resultFlags.register(cmd)
 	f.featureFlags.registerGrams(cmd)
 	sections(cmd, featureSection, dataSection, formatSection, timeSection,
-		flagSection{title: "Fit", names: []string{"metric", "components", "alphas", "per-neuroid", "folds", "reverse"}}, splitSection,
+		flagSection{title: "Fit", names: []string{"metric", "components", "alphas", "per-neuroid", "folds", "reverse"}},
+		splitSection,
 		flagSection{title: "Score", names: []string{"normalisation", "halvings", "bootstrap"}}, resultSection)
 	return cmd
 }
@@ -138,7 +146,8 @@ func (f *fitCommand) options(cmd *cobra.Command) (o compare.FitOptions, err erro
 	if f.halvings < 1 {
 		return o, usagef("--halvings %d: it is at least 1", f.halvings)
 	}
-	o.Layers, o.Offsets, o.Matrix, o.Missing, o.Shared = splitList(f.layers), f.offsets, f.matrix, compare.Missing(f.missing), f.shared
+	o.Layers, o.Offsets, o.Matrix, o.Missing, o.Shared = splitList(f.layers), f.offsets, f.matrix,
+		compare.Missing(f.missing), f.shared
 	o.SpanTime, o.Reverse, o.Halvings = f.spanTime, f.reverse, f.halvings
 	return o, f.resultFlags.check()
 }
@@ -213,7 +222,8 @@ With --matrix or several --offset-ms the time of the features is chosen too, wit
 	b.featureFlags.registerGrams(cmd)
 	b.halvings = 1 // no flag
 	sections(cmd, featureSection, dataSection, formatSection, timeSection,
-		flagSection{title: "Fit", names: []string{"metric", "components", "alphas", "per-neuroid", "folds", "normalisation"}}, splitSection,
+		flagSection{title: "Fit", names: []string{"metric", "components", "alphas", "per-neuroid", "folds", "normalisation"}},
+		splitSection,
 		flagSection{title: "Choice", names: []string{"inner-splits", "each-bin", "not-nested"}}, resultSection)
 	return cmd
 }

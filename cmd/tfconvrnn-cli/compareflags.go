@@ -20,13 +20,16 @@ type flagSection struct {
 }
 
 var (
-	featureSection = flagSection{title: "Features", names: []string{"features", "layers", "model", "areas", "gram-cache", "gram-cache-size"}}
-	dataSection    = flagSection{title: "Recordings", names: []string{"data", "region", "subject", "reliability", "time", "average-time", "where", "missing", "shared-stimuli"}}
-	formatSection  = flagSection{title: "Recordings that do not say what they are", names: []string{"data-array", "data-axes", "data-bins", "data-coordinate", "stimulus-coordinate", "ignore"}}
-	timeSection    = flagSection{title: "Times of features", names: []string{"offset-ms", "matrix", "span-time"}}
-	splitSection   = flagSection{title: "Splits", names: []string{"splits", "train-fraction", "stratify", "seed"}}
-	globalSection  = flagSection{title: "Other", names: []string{"help", "log-format", "log-level"}}
-	resultSection  = flagSection{title: "Result", names: []string{"out", "force", "json", "quiet"}}
+	featureSection = flagSection{title: "Features", names: []string{"features", "layers", "model", "areas", "gram-cache",
+		"gram-cache-size"}}
+	dataSection = flagSection{title: "Recordings", names: []string{"data", "region", "subject", "reliability", "time",
+		"average-time", "where", "missing", "shared-stimuli"}}
+	formatSection = flagSection{title: "Recordings that do not say what they are",
+		names: []string{"data-array", "data-axes", "data-bins", "data-coordinate", "stimulus-coordinate", "ignore"}}
+	timeSection   = flagSection{title: "Times of features", names: []string{"offset-ms", "matrix", "span-time"}}
+	splitSection  = flagSection{title: "Splits", names: []string{"splits", "train-fraction", "stratify", "seed"}}
+	globalSection = flagSection{title: "Other", names: []string{"help", "log-format", "log-level"}}
+	resultSection = flagSection{title: "Result", names: []string{"out", "force", "json", "quiet"}}
 )
 
 // sections has the help of a command show its flags in sections; those that are in none are for --model.
@@ -77,7 +80,8 @@ type featureFlags struct {
 }
 
 func (f *featureFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.features, "features", "", "`FILE` of features: an output of extract, BrainIO's netCDF-4, or a folder of compare gram")
+	cmd.Flags().StringVar(&f.features, "features", "",
+		"`FILE` of features: an output of extract, BrainIO's netCDF-4, or a folder of compare gram")
 	cmd.Flags().StringArrayVar(&f.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
 }
 
@@ -100,7 +104,8 @@ func (f *missingFlags) register(cmd *cobra.Command, policies ...compare.Missing)
 	f.policies = names(policies)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.shared, "shared-stimuli", false, "leave out stimuli without features")
-	flags.StringVar(&f.missing, "missing", string(compare.RefuseMissing), "what to do about what is missing of the data, as a `POLICY`: "+strings.Join(f.policies, ", "))
+	flags.StringVar(&f.missing, "missing", string(compare.RefuseMissing),
+		"what to do about what is missing of the data, as a `POLICY`: "+strings.Join(f.policies, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("missing", cobra.FixedCompletions(f.policies, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -120,7 +125,8 @@ type timeFlags struct {
 
 func (f *timeFlags) register(cmd *cobra.Command, policies ...compare.Missing) {
 	flags := cmd.Flags()
-	flags.Float64SliceVar(&f.offsets, "offset-ms", nil, "compare responses with features of so many `MILLISECONDS` before; of several, with commas between, with each")
+	flags.Float64SliceVar(&f.offsets, "offset-ms", nil,
+		"compare responses with features of so many `MILLISECONDS` before; of several, with commas between, with each")
 	flags.BoolVar(&f.matrix, "matrix", false, "compare every bin of the features with every bin of the responses")
 	f.missingFlags.register(cmd, policies...)
 }
@@ -147,7 +153,8 @@ func (f *splitFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.IntVar(&f.splits, "splits", 10, "number of splits")
 	flags.Float64Var(&f.trainFraction, "train-fraction", 0.9, "part of the stimuli to train on")
-	flags.StringVar(&f.stratify, "stratify", "object_name", "`COORDINATE` of stimuli that all parts of a split have in the same proportions; none for none")
+	flags.StringVar(&f.stratify, "stratify", "object_name",
+		"`COORDINATE` of stimuli that all parts of a split have in the same proportions; none for none")
 	flags.Uint32Var(&f.seed, "seed", 1, "seed of the splits")
 }
 

@@ -41,12 +41,15 @@ There is a matrix of each timestep, and of the mean over each --window.`,
 	g.featureFlags.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&g.out, "out", "o", "", "`FOLDER` of the matrices")
-	flags.StringArrayVar(&g.windows, "window", nil, "also the mean of the features of `FROM:TO` ms, with which responses of that time are compared; repeat it for several")
-	flags.StringVar(&g.shard, "shard", "", "the part to make, as `I/N`: 0/4 is the first of four; auto/4 takes the index of a Kubernetes Job or a Slurm array")
+	flags.StringArrayVar(&g.windows, "window",
+		nil, "also the mean of the features of `FROM:TO` ms, with which responses of that time are compared; repeat it for several")
+	flags.StringVar(&g.shard, "shard",
+		"", "the part to make, as `I/N`: 0/4 is the first of four; auto/4 takes the index of a Kubernetes Job or a Slurm array")
 	addQuiet(cmd, &g.quiet)
 	addJSON(cmd, &g.asJSON)
 	g.featureFlags.registerGrams(cmd)
-	sections(cmd, featureSection, flagSection{title: "Matrices", names: []string{"out", "window", "shard"}}, flagSection{title: "Messages", names: []string{"json", "quiet"}})
+	sections(cmd, featureSection, flagSection{title: "Matrices", names: []string{"out", "window", "shard"}},
+		flagSection{title: "Messages", names: []string{"json", "quiet"}})
 	return cmd
 }
 
@@ -104,7 +107,8 @@ func (g *gramCommand) run(cmd *cobra.Command, _ []string) (err error) {
 	if r.Missing > 0 {
 		state = fmt.Sprintf("%d are missing", r.Missing)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d of %s made, %s (%s)\n", r.Folder, r.Made, matrices(r.Matrices), state, humanize.Bytes(uint64(r.Bytes)))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d of %s made, %s (%s)\n", r.Folder, r.Made, matrices(r.Matrices), state,
+		humanize.Bytes(uint64(r.Bytes)))
 	return err
 }
 

@@ -38,8 +38,9 @@ func writeLayer(t *testing.T, file, data string, stimuli, timesteps, units int, 
 	require.NoError(t, os.WriteFile(data, []byte(table.String()), 0o600))
 	w, err := features.Create(file, features.NPZ, &features.Layout{
 		Rows: stimuli, Model: "m", Identifier: "m", StimulusSet: "s",
-		Streamed: []features.Streamed{{Name: "conv9", DataType: features.Float32, RowShape: []int{timesteps, units}, Layer: layer}},
-		Columns:  []features.Column{{Name: "stimuli", Values: ids}},
+		Streamed: []features.Streamed{{Name: "conv9", DataType: features.Float32, RowShape: []int{timesteps, units},
+			Layer: layer}},
+		Columns: []features.Column{{Name: "stimuli", Values: ids}},
 	}, features.Options{Force: true})
 	require.NoError(t, err)
 	row := make([]float32, timesteps*units)
@@ -56,11 +57,13 @@ func writeLayer(t *testing.T, file, data string, stimuli, timesteps, units int, 
 // scores of the features themselves.
 func TestGramMatricesByWorkers(t *testing.T) {
 	dir := t.TempDir()
-	file, data, folder := filepath.Join(dir, "features.npz"), filepath.Join(dir, "data.csv"), filepath.Join(dir, "it.grams")
+	file, data, folder := filepath.Join(dir, "features.npz"), filepath.Join(dir, "data.csv"),
+		filepath.Join(dir, "it.grams")
 	const timesteps = 8
 	writeLayer(t, file, data, 300, timesteps, 6000, 1)
 	worker := func(shard string) *exec.Cmd {
-		return exec.Command(program, "compare", "gram", "--features", file, "--window", "70:110", "--out", folder, "--shard", shard, "--json")
+		return exec.Command(program, "compare", "gram", "--features", file, "--window", "70:110", "--out", folder, "--shard",
+			shard, "--json")
 	}
 	work := func(shard string) (r gramReport) {
 		t.Helper()
@@ -92,7 +95,8 @@ func TestGramMatricesByWorkers(t *testing.T) {
 	assert.Equal(t, 5, first.Made)
 	assert.Equal(t, 4-there, first.Missing)
 	args := func(features string, more ...string) []string {
-		return append([]string{"compare", more[0], "--features", features, "--data", data, "--gram-cache", "none", "--json", "--time", "70:110"}, more[1:]...)
+		return append([]string{"compare", more[0], "--features", features, "--data", data, "--gram-cache", "none", "--json",
+			"--time", "70:110"}, more[1:]...)
 	}
 	code, _, stderr := run(t.Context(), args(folder, "rsa")...)
 	assert.Equal(t, exitInput, code)
@@ -113,7 +117,8 @@ func TestGramMatricesByWorkers(t *testing.T) {
 		require.NotEmpty(t, report.Scores)
 		return report.Scores
 	}
-	for _, of := range [][]string{{"rsa"}, {"cka"}, {"fit", "--metric", "ridge", "--splits", "2"}, {"fit", "--metric", "pls", "--components", "3", "--average-time"}} {
+	for _, of := range [][]string{{"rsa"}, {"cka"}, {"fit", "--metric", "ridge", "--splits", "2"},
+		{"fit", "--metric", "pls", "--components", "3", "--average-time"}} {
 		assert.Equal(t, scores(args(file, of...)), scores(args(folder, of...)), "%q", of)
 	}
 	for message, more := range map[string][]string{
@@ -128,7 +133,8 @@ func TestGramMatricesByWorkers(t *testing.T) {
 	code, _, stderr = run(t.Context(), "compare", "gram", "--features", file, "--window", "70:110", "--out", folder)
 	assert.Equal(t, exitInput, code)
 	assert.Contains(t, stderr, "other features or times")
-	for _, wrong := range [][]string{{"--features", file}, {"--features", folder, "--out", filepath.Join(dir, "x")}, {"--features", file, "--out", folder, "--shard", "2/2"}, {"--features", file, "--out", folder, "--window", "70"}} {
+	for _, wrong := range [][]string{{"--features", file}, {"--features", folder, "--out", filepath.Join(dir, "x")},
+		{"--features", file, "--out", folder, "--shard", "2/2"}, {"--features", file, "--out", folder, "--window", "70"}} {
 		code, _, _ := run(t.Context(), append([]string{"compare", "gram"}, wrong...)...)
 		assert.Equal(t, exitUsage, code, "%q", wrong)
 	}

@@ -19,7 +19,8 @@ type resultFlags struct {
 }
 
 func (f *resultFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&f.out, "out", "o", "", "`FILE` to write the results to, with the scores of every split and neuroid: .nc or .zarr for xarray, .json; or .csv without them")
+	cmd.Flags().StringVarP(&f.out, "out", "o",
+		"", "`FILE` to write the results to, with the scores of every split and neuroid: .nc or .zarr for xarray, .json; or .csv without them")
 	cmd.Flags().BoolVar(&f.force, "force", false, "replace an existing file")
 	addQuiet(cmd, &f.quiet)
 	addJSON(cmd, &f.asJSON)
@@ -58,7 +59,8 @@ type comparison struct {
 
 func newComparison(cmd *cobra.Command, to *resultFlags, features, data string) *comparison {
 	return &comparison{cmd: cmd, to: to, console: commandConsole(cmd, to.quiet),
-		result: &compare.Result{Analysis: cmd.Name(), Features: features, Data: data, Software: program + " " + version.Version, Scores: []compare.ResultScore{}}}
+		result: &compare.Result{Analysis: cmd.Name(), Features: features, Data: data, Software: program + " " +
+			version.Version, Scores: []compare.ResultScore{}}}
 }
 
 // leftOut adds what was left out, if anything was.
@@ -121,7 +123,8 @@ func (c *comparison) openFeatures(from *featureFlags) (done func(compared bool),
 }
 
 // overTime opens features and responses, compares them, and puts out the result.
-func overTime(cmd *cobra.Command, from *featureFlags, with *dataFlags, to *resultFlags, work func(c *comparison) error) (err error) {
+func overTime(cmd *cobra.Command, from *featureFlags, with *dataFlags, to *resultFlags,
+	work func(c *comparison) error) (err error) {
 	c := newComparison(cmd, to, from.features, with.data)
 	done, err := c.openFeatures(from)
 	if err != nil {

@@ -40,8 +40,10 @@ It needs neither TensorFlow nor Python. The same checkpoint gives the same bytes
 	addWeights(cmd, &c.weights)
 	addStore(cmd, &c.store)
 	flags.StringVarP(&c.out, "out", "o", "", "`DIR` to write instead of the store")
-	flags.IntVar(&c.times, "times", 0, fmt.Sprintf("most timesteps a presentation can have (default %d)", convert.DefaultTimes))
-	addParsed(cmd, &c.variant, "variant", convert.LightCone, convert.ParseVariant, "`VARIANT` of the graph: lightcone, or plain, the slow reference",
+	flags.IntVar(&c.times, "times", 0, fmt.Sprintf("most timesteps a presentation can have (default %d)",
+		convert.DefaultTimes))
+	addParsed(cmd, &c.variant, "variant", convert.LightCone, convert.ParseVariant,
+		"`VARIANT` of the graph: lightcone, or plain, the slow reference",
 		string(convert.LightCone), string(convert.Plain))
 	flags.BoolVar(&c.force, "force", false, "replace an existing SavedModel")
 	addQuiet(cmd, &c.quiet)
@@ -56,7 +58,8 @@ func (c *convertCommand) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 		if endsInFolder(strings.TrimRight(c.out, "/")) {
-			return usagef("--out %s: the folder is made anew; name one in it, such as --out %s", c.out, filepath.Join(c.out, "savedmodel"))
+			return usagef("--out %s: the folder is made anew; name one in it, such as --out %s", c.out,
+				filepath.Join(c.out, "savedmodel"))
 		}
 	}
 	store, err := savedmodels.Open(c.store)
@@ -66,7 +69,8 @@ func (c *convertCommand) run(cmd *cobra.Command, args []string) error {
 	con := commandConsole(cmd, c.quiet)
 	progress := con.start("converting "+model, unitParameters, 0)
 	defer progress.end()
-	request := savedmodels.Request{Model: model, Weights: c.weights, Times: c.times, Variant: c.variant, Progress: progress.set}
+	request := savedmodels.Request{Model: model, Weights: c.weights, Times: c.times, Variant: c.variant,
+		Progress: progress.set}
 	var found savedmodels.SavedModel
 	if c.out != "" {
 		found, err = store.ConvertTo(cmd.Context(), request, c.out, c.force)

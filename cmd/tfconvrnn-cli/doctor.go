@@ -44,8 +44,10 @@ the home directory is written ~. Read it before you paste it.`,
 		},
 	}
 	addStore(cmd, &store)
-	cmd.Flags().BoolVar(&verify, "verify", false, "also read the runtime's libraries and converted models and compare their checksums")
-	cmd.Flags().BoolVar(&gpuKernels, "gpu-kernels", false, "instead show that all models' graphs would run wholly on a GPU, from the kernels that TensorFlow's GPU build lists")
+	cmd.Flags().BoolVar(&verify, "verify", false,
+		"also read the runtime's libraries and converted models and compare their checksums")
+	cmd.Flags().BoolVar(&gpuKernels, "gpu-kernels",
+		false, "instead show that all models' graphs would run wholly on a GPU, from the kernels that TensorFlow's GPU build lists")
 	cmd.Flags().BoolVar(&report, "report", false, "print a report to paste into a bug report")
 	addJSON(cmd, &asJSON)
 	return cmd

@@ -44,7 +44,8 @@ environment's proxy is used (HTTPS_PROXY, NO_PROXY). All 20 models take 5.3 GB.`
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&c.all, "all", false, "all models")
-	flags.StringVar(&c.options.From, "from", "", "`URL` or directory that holds <MODEL>/model.ckpt.* (default: "+savedmodels.PublishedURL+")")
+	flags.StringVar(&c.options.From, "from", "", "`URL` or directory that holds <MODEL>/model.ckpt.* (default: "+
+		savedmodels.PublishedURL+")")
 	addCheckpoints(cmd, &c.options.Checkpoints)
 	addStore(cmd, &c.store)
 	addLock(cmd, &c.options.Lock, "`FILE` of the SHA-256 of what is downloaded")
@@ -53,8 +54,10 @@ environment's proxy is used (HTTPS_PROXY, NO_PROXY). All 20 models take 5.3 GB.`
 	flags.BoolVar(&c.options.Again, "force", false, "download again what is there and intact")
 	flags.BoolVar(&c.options.Meta, "meta", false, "download model.ckpt.meta too, which is not needed")
 	flags.BoolVar(&c.convert, "convert", true, "convert what was downloaded")
-	flags.BoolVar(&c.keep, "keep-checkpoint", true, "keep checkpoints that were converted; without them a model can be converted anew only after another download")
-	flags.BoolVar(&c.activations, "activations", true, "run converted models once, if the TensorFlow runtime is installed, to record what they compute, for verify")
+	flags.BoolVar(&c.keep, "keep-checkpoint", true,
+		"keep checkpoints that were converted; without them a model can be converted anew only after another download")
+	flags.BoolVar(&c.activations, "activations", true,
+		"run converted models once, if the TensorFlow runtime is installed, to record what they compute, for verify")
 	addQuiet(cmd, &c.quiet)
 	addJSON(cmd, &c.asJSON)
 	return cmd
@@ -152,7 +155,8 @@ func recordActivations(ctx context.Context, con *console, models []savedmodels.S
 	defer progress.end()
 	err := tfconvrnn.RecordActivations(ctx, models, func(done, total int) { progress.set(int64(done), int64(total)) })
 	if err != nil && tfconvrnn.RuntimeError() != nil {
-		con.note("the TensorFlow runtime is not installed, so the models were not tried; \"%s verify\" does it later", program)
+		con.note("the TensorFlow runtime is not installed, so the models were not tried; \"%s verify\" does it later",
+			program)
 		return nil
 	}
 	return err

@@ -63,11 +63,13 @@ count for nothing and are listed; it is an error (3) if none can be read.`,
 	c.presentationFlags.register(cmd)
 	flags := cmd.Flags()
 	c.input.registerPictures(cmd)
-	flags.StringVar(&c.pictures.Images, "images", "", "`DIR` of pictures, in folders called by WordNet ids or class numbers unless --labels is given")
+	flags.StringVar(&c.pictures.Images, "images", "",
+		"`DIR` of pictures, in folders called by WordNet ids or class numbers unless --labels is given")
 	flags.StringVar(&c.pictures.Labels, "labels", "", "`FILE` of paths and labels")
 	flags.StringVar(&c.pictures.Order, "class-order", "", "`FILE` of 1000 WordNet ids in the order of the outputs")
 	c.pictures.Classes = evaluation.AllClasses
-	flags.Var(parsedFlag[evaluation.Classes]{&c.pictures.Classes, evaluation.ParseClasses}, "classes", "`CLASSES` among which the likeliest is chosen: all 1000, present (those that there are pictures of), or a file of WordNet ids")
+	flags.Var(parsedFlag[evaluation.Classes]{&c.pictures.Classes, evaluation.ParseClasses},
+		"classes", "`CLASSES` among which the likeliest is chosen: all 1000, present (those that there are pictures of), or a file of WordNet ids")
 	flags.StringVar(&c.records, "records", "", "`FILE` (CSV) to keep every picture's result in, and to go on from")
 	flags.StringVar(&c.table, "per-class", "", "`FILE` (CSV) for the accuracy of each class")
 	flags.StringVar(&c.plot, "plot", "", "`FILE` (PNG) for a plot of accuracy over time")
@@ -75,12 +77,14 @@ count for nothing and are listed; it is an error (3) if none can be read.`,
 	flags.BoolVar(&c.skipUnreadable, "skip-unreadable", false, "leave pictures out that cannot be read, and list them")
 	flags.BoolVar(&c.force, "force", false, "replace existing files of --per-class and --plot")
 	addJSON(cmd, &c.asJSON)
-	_ = cmd.RegisterFlagCompletionFunc("classes", cobra.FixedCompletions([]string{"all", "present"}, cobra.ShellCompDirectiveDefault))
+	_ = cmd.RegisterFlagCompletionFunc("classes", cobra.FixedCompletions([]string{"all", "present"},
+		cobra.ShellCompDirectiveDefault))
 	return cmd
 }
 
 // options checks the flags, and returns what they say of how pictures are shown.
-func (c *evaluateCommand) options(cmd *cobra.Command, args []string) (info savedmodels.Model, o evaluation.ModelOptions, err error) {
+func (c *evaluateCommand) options(cmd *cobra.Command, args []string) (info savedmodels.Model, o evaluation.ModelOptions,
+	err error) {
 	if len(args) == 1 {
 		if c.model != "" && c.model != args[0] {
 			return info, o, usagef("two models are named, %s and %s", args[0], c.model)
@@ -94,7 +98,8 @@ func (c *evaluateCommand) options(cmd *cobra.Command, args []string) (info saved
 		return info, o, usagef("--limit %d: it is a number of pictures", c.pictures.Limit)
 	}
 	if c.pictures.Images == "" && c.pictures.Labels == "" {
-		return info, o, usagef("which pictures? give --images DIR, with folders called by WordNet ids or class numbers, or --labels FILE")
+		return info, o, usagef(
+			"which pictures? give --images DIR, with folders called by WordNet ids or class numbers, or --labels FILE")
 	}
 	o = evaluation.ModelOptions{BatchSize: c.batch, SkipUnreadable: c.skipUnreadable}
 	o.Records, c.pictures.MayBeMissing = c.records, c.skipUnreadable
@@ -107,7 +112,8 @@ func (c *evaluateCommand) options(cmd *cobra.Command, args []string) (info saved
 	if o.Presentation, err = c.presentation(cmd, info, o.Preprocessing); err != nil {
 		return info, o, err
 	}
-	_, _, err = tfconvrnn.Outputs(info, tfconvrnn.WithPresentation(o.Presentation), tfconvrnn.BatchSize(c.batch), tfconvrnn.AllTimesteps())
+	_, _, err = tfconvrnn.Outputs(info, tfconvrnn.WithPresentation(o.Presentation), tfconvrnn.BatchSize(c.batch),
+		tfconvrnn.AllTimesteps())
 	return info, o, err
 }
 

@@ -79,18 +79,26 @@ func (e silentError) Error() string { return fmt.Sprintf("exit code %d", e.code)
 var (
 	usageCauses = []error{
 		respond.ErrRequest,
-		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrDownloadOptions, savedmodels.ErrWeights, tfconvrnn.ErrPresentation,
-		tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, extraction.ErrReduction, extraction.ErrReductionShape, extraction.ErrComponents, convert.ErrUnknownModel, convert.ErrTimes, convert.ErrVariant,
-		stimuli.ErrTimed, stimuli.ErrStills, features.ErrExists, extraction.ErrExists, fs.ErrExist, runtimeinstall.ErrComponent,
+		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrDownloadOptions, savedmodels.ErrWeights,
+		tfconvrnn.ErrPresentation,
+		tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, extraction.ErrReduction,
+		extraction.ErrReductionShape, extraction.ErrComponents, convert.ErrUnknownModel, convert.ErrTimes,
+		convert.ErrVariant,
+		stimuli.ErrTimed, stimuli.ErrStills, features.ErrExists, extraction.ErrExists, fs.ErrExist,
+		runtimeinstall.ErrComponent,
 	}
 	inputCauses = []error{
 		respond.ErrFrame,
-		tfconvrnn.ErrUnreadable, runtimeinstall.ErrPack, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
-		stimuli.ErrInput, features.ErrFormat, features.ErrDataType, features.ErrRank, features.ErrFortranOrder, features.ErrNoArray,
-		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan, extraction.ErrModel, extraction.ErrOtherPlan, extraction.ErrNotBegun, extraction.ErrNoneReadable,
+		tfconvrnn.ErrUnreadable, runtimeinstall.ErrPack, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge,
+		images.ErrSize,
+		stimuli.ErrInput, features.ErrFormat, features.ErrDataType, features.ErrRank, features.ErrFortranOrder,
+		features.ErrNoArray,
+		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan,
+		extraction.ErrModel, extraction.ErrOtherPlan, extraction.ErrNotBegun, extraction.ErrNoneReadable,
 		evaluation.ErrSet, evaluation.ErrOrder, evaluation.ErrClasses, evaluation.ErrRecords,
 	}
-	missingCauses = []error{recordings.ErrNoLibrary, stimuli.ErrNoFFmpeg, cluster.ErrNoSlurm, savedmodels.ErrNoWeights, tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
+	missingCauses = []error{recordings.ErrNoLibrary, stimuli.ErrNoFFmpeg, cluster.ErrNoSlurm, savedmodels.ErrNoWeights,
+		tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
 )
 
 func exitCode(ctx context.Context, err error) int {

@@ -80,7 +80,8 @@ Coming from run_model.py: its flags work too: --model_name, --out_layers,
 --image_pres, --image_off, --times, --ckpt_dir, --gpu (numbers of GPUs),
 --include_all_times True, --include_logits True. As there, the default layer is
 imnetds.`,
-		Example: `  ` + program + ` extract --model ugrnn_intermediate --weights seeded:1 --layers conv9,conv10 --out features.npz pictures/
+		Example: `  ` + program +
+			` extract --model ugrnn_intermediate --weights seeded:1 --layers conv9,conv10 --out features.npz pictures/
   ` + program + ` extract --model rgc_intermediate --areas V4,IT --presentation neural --out features.npz images.npy
   ` + program + ` extract --model ugrnn_intermediate --areas IT --on-ms 0 --off-ms 100 --total-ms 260 --blank gray --out it.nc stimuli.csv`,
 		Args: cobra.ArbitraryArgs,
@@ -91,12 +92,14 @@ imnetds.`,
 	}
 	e.register(cmd)
 	flags := cmd.Flags()
-	flags.StringVarP(&e.out, "out", "o", "", "`FILE` to write: "+features.FormatSuffixes()+", or a Zarr store s3://bucket/name")
+	flags.StringVarP(&e.out, "out", "o", "", "`FILE` to write: "+features.FormatSuffixes()+
+		", or a Zarr store s3://bucket/name")
 	flags.StringVar(&e.format, "format", "", "its `FORMAT`, if the name does not tell it: "+features.FormatNames())
 	complete(cmd, "format", strings.Split(features.FormatNames(), ", ")...)
 	flags.BoolVar(&e.resume, "resume", false, "go on with an interrupted run, if there is one")
 	flags.BoolVar(&e.dryRun, "dry-run", false, "only print what would be computed and how large the output would be")
-	flags.StringVar(&e.trace, "trace", "", "write when each batch was decoded, queued, run and written to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
+	flags.StringVar(&e.trace, "trace",
+		"", "write when each batch was decoded, queued, run and written to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
 	cmd.AddCommand(newExtractPlan(), newExtractWork(), newExtractStatus(), newExtractFinish())
 	return cmd
 }
@@ -112,14 +115,19 @@ func (e *extractCommand) register(cmd *cobra.Command) {
 	flags.StringArrayVar(&e.areas, "areas", nil, "brain `AREAS` whose best-matching layers to take: V4, pIT, cIT, aIT, IT")
 	flags.BoolVar(&e.allTimes, "include-all-times", false, "report all layers from timestep 0")
 	flags.BoolVar(&e.logits, "include-logits", false, "add the decoded logits")
-	flags.StringArrayVar(&e.selected, "select", nil, "`UNITS` of a layer to take, as LAYER=UNITS: center, (row,column) or channels(0,3,8-15), or a position and channels joined by +; repeat it for several layers")
-	flags.StringArrayVar(&e.reduce, "reduce", nil, "`REDUCTION` of the features: gap, pool(k) or sparse(d,seed), for all layers or as LAYER=REDUCTION; repeat it for several layers")
-	addParsed(cmd, &e.dataType, "dtype", features.Float32, extraction.ParseDataType, "`TYPE` of the features in the output: float32 or float16", "float32", "float16")
+	flags.StringArrayVar(&e.selected, "select",
+		nil, "`UNITS` of a layer to take, as LAYER=UNITS: center, (row,column) or channels(0,3,8-15), or a position and channels joined by +; repeat it for several layers")
+	flags.StringArrayVar(&e.reduce, "reduce",
+		nil, "`REDUCTION` of the features: gap, pool(k) or sparse(d,seed), for all layers or as LAYER=REDUCTION; repeat it for several layers")
+	addParsed(cmd, &e.dataType, "dtype", features.Float32, extraction.ParseDataType,
+		"`TYPE` of the features in the output: float32 or float16", "float32", "float16")
 	flags.BoolVar(&e.force, "force", false, "replace an existing output")
 	flags.BoolVar(&e.forceSize, "force-size", false, "write even if the disk does not seem to have the room")
 	addParsed(cmd, &e.onError, "on-error", extraction.Fail, extraction.ParseOnError,
-		"what to do with a stimulus that cannot be read: fail, or skip (its features are NaN, and the output holds a mask; if none can be read, there is no output)", "fail", "skip")
-	flags.IntVar(&e.chunk, "chunk", 0, "`STIMULI` in a chunk of a Zarr output, which is computed and written whole; rounded to whole batches (default: chunks of about 8 MiB)")
+		"what to do with a stimulus that cannot be read: fail, or skip (its features are NaN, and the output holds a mask; if none can be read, there is no output)",
+		"fail", "skip")
+	flags.IntVar(&e.chunk, "chunk",
+		0, "`STIMULI` in a chunk of a Zarr output, which is computed and written whole; rounded to whole batches (default: chunks of about 8 MiB)")
 	addJSON(cmd, &e.asJSON)
 	_ = cmd.RegisterFlagCompletionFunc("layers", e.completeLayers)
 	complete(cmd, "areas", "V4", "pIT", "cIT", "aIT", "IT")

@@ -60,11 +60,13 @@ func BenchmarkExtractTo(b *testing.B) {
 		}
 		return otherwise
 	}
-	images, err := strconv.Atoi(setting("IMAGES", "64")) // enough for the last batch, which nothing overlaps, to count little
+	images,
+		err := strconv.Atoi(setting("IMAGES", "64")) // enough for the last batch, which nothing overlaps, to count little
 	require.NoError(b, err)
 	pictures := filepath.Join(b.TempDir(), "pictures")
 	makePictures(b, pictures, images)
-	args := []string{"extract", pictures, "--model", setting("MODEL", "ugrnn_intermediate"), "--weights", "seeded:1", "--yes", "--quiet", "--json",
+	args := []string{"extract", pictures, "--model", setting("MODEL", "ugrnn_intermediate"), "--weights", "seeded:1",
+		"--yes", "--quiet", "--json",
 		"--store", setting("STORE", filepath.Join(b.TempDir(), "store"))}
 	args = append(args, strings.Fields(setting("FLAGS", "--areas IT --include-all-times"))...)
 	for _, format := range features.Formats() {
@@ -113,7 +115,8 @@ func newNothing(b *testing.B, args []string) func() float64 {
 	model, err := loadModel(cmd, c, &e.modelFlags, plan.times)
 	require.NoError(b, err)
 	b.Cleanup(func() { model.Close() })
-	options := []tfconvrnn.ExtractOption{tfconvrnn.Layers(plan.recipe.Layers...), tfconvrnn.WithPresentation(plan.recipe.Presentation)}
+	options := []tfconvrnn.ExtractOption{tfconvrnn.Layers(plan.recipe.Layers...),
+		tfconvrnn.WithPresentation(plan.recipe.Presentation)}
 	if e.allTimes {
 		options = append(options, tfconvrnn.AllTimesteps())
 	}
@@ -121,7 +124,9 @@ func newNothing(b *testing.B, args []string) func() float64 {
 	require.NoError(b, err)
 	return func() float64 {
 		begun := time.Now()
-		require.NoError(b, x.Stream(b.Context(), reader.Stimuli(slices.Values(records)), func(*tfconvrnn.Batch) error { return nil }))
+		require.NoError(b, x.Stream(b.Context(), reader.Stimuli(slices.Values(records)), func(*tfconvrnn.Batch) error {
+			return nil
+		}))
 		return time.Since(begun).Seconds()
 	}
 }

@@ -46,7 +46,8 @@ func printStatus(cmd *cobra.Command, s *extraction.Status) {
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%s → %s\n", s.Plan, s.Output)
 	if s.Sealed != nil {
-		fmt.Fprintf(out, "sealed: %s in %s, manifest %s\n", plural(s.Sealed.Stimuli, "stimulus"), plural(s.Sealed.Chunks, "chunk"), s.Sealed.Manifest)
+		fmt.Fprintf(out, "sealed: %s in %s, manifest %s\n", plural(s.Sealed.Stimuli, "stimulus"),
+			plural(s.Sealed.Chunks, "chunk"), s.Sealed.Manifest)
 		return
 	}
 	corrupt := ""
@@ -108,7 +109,8 @@ Finishing twice is harmless.`,
 			if err != nil {
 				return err
 			}
-			r := &finishReport{Plan: name, Output: plan.Output, Seal: finished.Seal, Already: finished.Already, Skipped: finished.Skipped}
+			r := &finishReport{Plan: name, Output: plan.Output, Seal: finished.Seal, Already: finished.Already,
+				Skipped: finished.Skipped}
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), r)
 			}
@@ -117,7 +119,8 @@ Finishing twice is harmless.`,
 			if r.Already {
 				word = "sealed before"
 			}
-			fmt.Fprintf(out, "%s: %s: %s in %s, %s, manifest %s\n", r.Output, word, plural(r.Stimuli, "stimulus"), plural(r.Chunks, "chunk"), plural(r.Files, "file"), r.Manifest)
+			fmt.Fprintf(out, "%s: %s: %s in %s, %s, manifest %s\n", r.Output, word, plural(r.Stimuli, "stimulus"),
+				plural(r.Chunks, "chunk"), plural(r.Files, "file"), r.Manifest)
 			if finished.SkippedCount > 0 {
 				fmt.Fprintf(out, "%s could not be read; see the mask \"valid\"\n", plural(finished.SkippedCount, "stimulus"))
 			}

@@ -57,7 +57,8 @@ status" says how far it is.
 The flags are those of "extract". Inputs, the output and weights must be found under the
 same absolute paths or URLs on all machines. Both the output and the plan may be in an
 object store (s3://bucket/name).`,
-		Example: `  ` + program + ` extract plan --plan set.plan --out set.zarr --model ugrnn_intermediate --areas IT stimuli.csv
+		Example: `  ` + program +
+			` extract plan --plan set.plan --out set.zarr --model ugrnn_intermediate --areas IT stimuli.csv
   ` + program + ` extract work --plan set.plan --shard 0/2
   ` + program + ` extract work --plan set.plan --shard 1/2
   ` + program + ` extract finish --plan set.plan`,
@@ -84,7 +85,8 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if format, err := features.FormatOf(e.out); err == nil && format != features.Zarr {
-		return usagef("--out %s: plans are of Zarr stores; call it %s", e.out, strings.TrimSuffix(e.out, filepath.Ext(e.out))+features.Zarr.Suffix())
+		return usagef("--out %s: plans are of Zarr stores; call it %s", e.out,
+			strings.TrimSuffix(e.out, filepath.Ext(e.out))+features.Zarr.Suffix())
 	}
 	e.format = string(features.Zarr)
 	p, err := e.plan(cmd)
@@ -116,12 +118,15 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 	defer plan.Close()
 	noteKept(c, plan.Layers())
 	r := &planReport{
-		Plan: e.planFile, Hash: plan.Hash(), Chunks: plan.Chunks(), ChunkStimuli: plan.ChunkStimuli, BatchSize: plan.BatchSize, Threads: plan.Threads,
-		extractReport: &extractReport{Output: e.out, DryRun: true, Description: plan.Describe(), Untrained: model.Untrained()},
+		Plan: e.planFile, Hash: plan.Hash(), Chunks: plan.Chunks(), ChunkStimuli: plan.ChunkStimuli,
+		BatchSize: plan.BatchSize, Threads: plan.Threads,
+		extractReport: &extractReport{Output: e.out, DryRun: true, Description: plan.Describe(),
+			Untrained: model.Untrained()},
 	}
 	return present(cmd, e.asJSON, r, func(out io.Writer) error {
 		err := r.print(out)
-		fmt.Fprintf(out, "%s: %s of %s, in batches of %d, with %s each\n", e.planFile, plural(r.Chunks, "chunk"), plural(r.ChunkStimuli, "stimulus"),
+		fmt.Fprintf(out, "%s: %s of %s, in batches of %d, with %s each\n", e.planFile, plural(r.Chunks, "chunk"),
+			plural(r.ChunkStimuli, "stimulus"),
 			r.BatchSize, plural(r.Threads, "thread"))
 		return err
 	})

@@ -41,14 +41,16 @@ func (r *extractReport) print(out io.Writer) error {
 	if r.DryRun {
 		about = "about "
 	}
-	fmt.Fprintf(out, "%s: %s of %s, %s%s (%s)\n", name, plural(r.Stimuli, "stimulus"), r.Model, about, humanize.Bytes(uint64(r.Bytes)), r.Format)
+	fmt.Fprintf(out, "%s: %s of %s, %s%s (%s)\n", name, plural(r.Stimuli, "stimulus"), r.Model, about,
+		humanize.Bytes(uint64(r.Bytes)), r.Format)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, a := range r.Arrays {
 		notes := ""
 		if len(a.Timesteps) > 0 {
 			notes = fmt.Sprintf("timesteps %d…%d", a.Timesteps[0], a.Timesteps[len(a.Timesteps)-1])
 		}
-		for _, note := range []string{a.Selection.String(), a.Reduction, strings.Replace(a.DataType.String(), "float32", "", 1)} {
+		for _, note := range []string{a.Selection.String(), a.Reduction, strings.Replace(a.DataType.String(), "float32",
+			"", 1)} {
 			if note != "" {
 				notes = strings.TrimPrefix(notes+", "+note, ", ")
 			}

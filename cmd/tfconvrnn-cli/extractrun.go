@@ -75,7 +75,8 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	seconds := result.Elapsed.Seconds()
 	r := &extractReport{
-		Output: e.out, Description: draft.Describe(), Untrained: model.Untrained(), Resumed: result.Resumed, Skipped: result.Skipped,
+		Output: e.out, Description: draft.Describe(), Untrained: model.Untrained(), Resumed: result.Resumed,
+		Skipped: result.Skipped,
 		Noticed: result.Noticed, Seconds: seconds, ImagesPerSec: float64(result.Stimuli-result.Resumed) / seconds,
 	}
 	r.Bytes = result.Size
@@ -83,7 +84,8 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 }
 
 // prepare finds the stimuli and settles the output.
-func (e *extractCommand) prepare(cmd *cobra.Command, args []string, p *extractPlan, trace *extractTrace, c *console) (_ *extraction.Draft, err error) {
+func (e *extractCommand) prepare(cmd *cobra.Command, args []string, p *extractPlan, trace *extractTrace, c *console) (
+	_ *extraction.Draft, err error) {
 	request, err := e.request(cmd, args, p, c)
 	if err != nil {
 		return nil, err
@@ -122,13 +124,15 @@ func (e *extractCommand) prepare(cmd *cobra.Command, args []string, p *extractPl
 }
 
 // extract computes and writes the features.
-func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *extraction.Draft, model *tfconvrnn.Model, trace *extractTrace, c *console) (*extraction.Result, error) {
+func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *extraction.Draft, model *tfconvrnn.Model,
+	trace *extractTrace, c *console) (*extraction.Result, error) {
 	total := int64(draft.Recipe().Stimuli)
 	to := e.out
 	if e.into != nil {
 		to = "in memory"
 	}
-	c.note("%s: %s, %s, %s …", to, plural(int(total), "stimulus"), plural(p.times, "timestep"), humanize.Bytes(uint64(draft.Size())))
+	c.note("%s: %s, %s, %s …", to, plural(int(total), "stimulus"), plural(p.times, "timestep"),
+		humanize.Bytes(uint64(draft.Size())))
 	var progress *task
 	skipped := 0
 	options := extraction.RunOptions{
@@ -157,7 +161,8 @@ func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *ext
 	if errors.As(err, &kept) {
 		message := keptMessage(kept.Err)
 		if e.compares {
-			message = strings.NewReplacer("go on with --resume", "the same command goes on", ", or add --on-error skip", "").Replace(message)
+			message = strings.NewReplacer("go on with --resume", "the same command goes on", ", or add --on-error skip",
+				"").Replace(message)
 		}
 		c.Log().Error(e.out + ": " + message)
 		return nil, kept.Err
@@ -170,7 +175,8 @@ func (e *extractCommand) remedy(p *extractPlan, err error) error {
 	var other *extraction.OtherPlanError
 	switch {
 	case errors.As(err, &other):
-		return advise(err, "go on with it (%s extract work --plan %s), choose another --out, or discard it with --force", program, other.Plan)
+		return advise(err, "go on with it (%s extract work --plan %s), choose another --out, or discard it with --force",
+			program, other.Plan)
 	case errors.Is(err, features.ErrNoSpace):
 		return advise(err, "choose another disk, fewer layers or --reduce, or --force-size")
 	case errors.Is(err, extraction.ErrPlan) && p.resuming:
@@ -189,7 +195,8 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 	}
 	p := &extractPlan{recipe: extraction.Recipe{
 		Model: info.Name, Weights: e.weights, Precision: e.precision, Convolution: e.convolution, TF32: e.gpuFlags.tf32,
-		AllTimesteps: e.allTimes, Logits: e.logits, Selections: e.selected, Reductions: e.reduce, DataType: e.dataType, OnError: e.onError,
+		AllTimesteps: e.allTimes, Logits: e.logits, Selections: e.selected, Reductions: e.reduce, DataType: e.dataType,
+		OnError: e.onError,
 		Replace: e.force, BatchSize: e.batch,
 	}}
 	r := &p.recipe
@@ -238,13 +245,15 @@ func (e *extractCommand) checkOutput(ctx context.Context, p *extractPlan) (err e
 	p.resuming, err = extraction.CheckOutput(ctx, e.out, extraction.RunOptions{Replace: e.force, Resume: e.resume})
 	if e.planFile != "" && errors.Is(err, features.ErrUnfinished) { // extract plan cannot go on with it
 		return advise(fmt.Errorf("%w, of \"extract\"", err),
-			"go on with that by \"%s extract --resume\" and its flags, choose another --out, or discard it with --force", program)
+			"go on with that by \"%s extract --resume\" and its flags, choose another --out, or discard it with --force",
+			program)
 	}
 	return err
 }
 
 // request says what is extracted of which stimuli.
-func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPlan, c *console) (*extraction.Request, error) {
+func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPlan, c *console) (*extraction.Request,
+	error) {
 	inputs, err := e.inputFlags.options(cmd, args, p.recipe.Preprocessing, e.spec.TimestepsPerFrame > 0, c)
 	q := &extraction.Request{Recipe: p.recipe, Inputs: inputs, Shown: &e.spec, ChunkStimuli: e.chunk, Sketch: e.dryRun}
 	q.Output = strings.TrimSuffix(e.out, "/")

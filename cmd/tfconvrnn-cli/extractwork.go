@@ -43,12 +43,16 @@ A worker without --shard begins somewhere in the plan and takes what is missing.
 	}
 	addPlan(cmd, &w.plan)
 	flags := cmd.Flags()
-	flags.StringVar(&w.shard, "shard", "", "the shard to compute, as `I/N`: 0/4 is the first of four; auto/4 takes the index of a Kubernetes Job or a Slurm array")
-	flags.Var(parsedFlag[tfconvrnn.Weights]{&w.weights, savedmodels.ParseWeights}, "weights", "where the `WEIGHTS` are here, if not where the plan says; they must be the same")
+	flags.StringVar(&w.shard, "shard",
+		"", "the shard to compute, as `I/N`: 0/4 is the first of four; auto/4 takes the index of a Kubernetes Job or a Slurm array")
+	flags.Var(parsedFlag[tfconvrnn.Weights]{&w.weights, savedmodels.ParseWeights}, "weights",
+		"where the `WEIGHTS` are here, if not where the plan says; they must be the same")
 	addStore(cmd, &w.store)
-	flags.StringVar(&w.device, "device", "", "`DEVICE`: other GPUs than the plan names, gpu:<number>, or several that share the batches, gpu:0,gpu:1")
+	flags.StringVar(&w.device, "device", "",
+		"`DEVICE`: other GPUs than the plan names, gpu:<number>, or several that share the batches, gpu:0,gpu:1")
 	w.gpuFlags.registerMemory(cmd)
-	flags.IntVar(&w.threads, "threads", 0, "must be the plan's, which fixes it: the last bits of what TensorFlow computes depend on it (0: the plan's)")
+	flags.IntVar(&w.threads, "threads", 0,
+		"must be the plan's, which fixes it: the last bits of what TensorFlow computes depend on it (0: the plan's)")
 	addTrust(cmd, &w.verify, &w.trust)
 	addYes(cmd, &w.yes)
 	addQuiet(cmd, &w.quiet)
@@ -97,7 +101,8 @@ func (w *extractWork) run(cmd *cobra.Command, _ []string) error {
 		fmt.Fprintf(out, "%s: the store is sealed; nothing to do\n", w.plan)
 		return nil
 	}
-	fmt.Fprintf(out, "%s: computed %d of %s, %s, %.1f s, %.2f images/s\n", w.plan, report.Computed, plural(report.Chunks, "chunk"), plural(report.Stimuli, "stimulus"), report.Seconds, report.ImagesPerSec)
+	fmt.Fprintf(out, "%s: computed %d of %s, %s, %.1f s, %.2f images/s\n", w.plan, report.Computed,
+		plural(report.Chunks, "chunk"), plural(report.Stimuli, "stimulus"), report.Seconds, report.ImagesPerSec)
 	if report.Skipped > 0 {
 		fmt.Fprintf(out, "%s could not be read\n", plural(report.Skipped, "stimulus"))
 	}
@@ -107,7 +112,8 @@ func (w *extractWork) run(cmd *cobra.Command, _ []string) error {
 // load loads the plan's model.
 func (w *extractWork) load(cmd *cobra.Command, c *console, plan *extraction.Plan) (*tfconvrnn.Model, error) {
 	if w.threads != 0 && w.threads != plan.Threads {
-		return nil, usagef("--threads %d: the plan fixes %d, since the last bits of what is computed depend on it; plan with --threads %d to compute with as many", w.threads, plan.Threads, w.threads)
+		return nil, usagef("--threads %d: the plan fixes %d, since the last bits of what is computed depend on it; plan with --threads %d to compute with as many",
+			w.threads, plan.Threads, w.threads)
 	}
 	options, err := plan.LoadOptions()
 	if err != nil {

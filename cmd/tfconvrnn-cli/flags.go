@@ -39,7 +39,8 @@ func (f parsedFlag[T]) String() string {
 func (f parsedFlag[T]) Type() string { return "string" }
 
 // addParsed adds a flag that a library reads, with a default, and completes it with values.
-func addParsed[T fmt.Stringer](cmd *cobra.Command, value *T, name string, otherwise T, parse func(string) (T, error), usage string, values ...string) {
+func addParsed[T fmt.Stringer](cmd *cobra.Command, value *T, name string, otherwise T, parse func(string) (T, error),
+	usage string, values ...string) {
 	*value = otherwise
 	cmd.Flags().Var(parsedFlag[T]{value, parse}, name, usage)
 	complete(cmd, name, values...)
@@ -77,7 +78,8 @@ func addChoice(cmd *cobra.Command, value *string, name, otherwise, usage string,
 	addChoiceTo(cmd.Flags(), cmd, value, name, otherwise, usage, values...)
 }
 
-func addChoiceTo(flags *pflag.FlagSet, cmd *cobra.Command, value *string, name, otherwise, usage string, values ...string) {
+func addChoiceTo(flags *pflag.FlagSet, cmd *cobra.Command, value *string, name, otherwise, usage string,
+	values ...string) {
 	*value = otherwise
 	flags.Var(choiceFlag{value, values}, name, usage)
 	complete(cmd, name, values...)
@@ -90,7 +92,8 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 
 func addWeights(cmd *cobra.Command, weights *savedmodels.Weights) {
 	addParsed(cmd, weights, "weights", savedmodels.Trained, savedmodels.ParseWeights,
-		"`WEIGHTS`: trained, a directory with <model>/model.ckpt.*, or seeded:<seed> for an untrained model", string(savedmodels.Trained), "seeded:1")
+		"`WEIGHTS`: trained, a directory with <model>/model.ckpt.*, or seeded:<seed> for an untrained model",
+		string(savedmodels.Trained), "seeded:1")
 }
 
 func addStore(cmd *cobra.Command, store *string) {
@@ -102,7 +105,8 @@ func addCheckpoints(cmd *cobra.Command, dir *string) {
 }
 
 func addLock(cmd *cobra.Command, file *string, usage string) {
-	cmd.Flags().StringVar(file, "lock", "", usage+" (default: "+savedmodels.LockFileName+" here if it is there, or else beside the checkpoints)")
+	cmd.Flags().StringVar(file, "lock", "", usage+" (default: "+savedmodels.LockFileName+
+		" here if it is there, or else beside the checkpoints)")
 }
 
 // lockHere returns the lock file that is meant: the one named, or the current folder's, or "".
@@ -115,11 +119,13 @@ func lockHere(named string) string {
 
 func addTrust(cmd *cobra.Command, verify, trust *bool) {
 	cmd.Flags().BoolVar(verify, "verify", false, "check the converted model's checksums before loading it")
-	cmd.Flags().BoolVar(trust, "trust", false, "open a converted model even if this program cannot have made it: its graph may then do what any program may")
+	cmd.Flags().BoolVar(trust, "trust", false,
+		"open a converted model even if this program cannot have made it: its graph may then do what any program may")
 }
 
 func addYes(cmd *cobra.Command, yes *bool) {
-	cmd.Flags().BoolVarP(yes, "yes", "y", false, "install the TensorFlow runtime without asking if it is missing (also with CI=true in the environment)")
+	cmd.Flags().BoolVarP(yes, "yes", "y", false,
+		"install the TensorFlow runtime without asking if it is missing (also with CI=true in the environment)")
 }
 
 func addQuiet(cmd *cobra.Command, quiet *bool) {

@@ -26,7 +26,8 @@ func (f *gpuFlags) register(cmd *cobra.Command) {
 }
 
 func (f *gpuFlags) registerMemory(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.memory, "gpu-memory", "", "most GPU memory to take, as a `SIZE` such as 8GiB, or \"all\" to reserve all at once (default: as needed)")
+	cmd.Flags().StringVar(&f.memory, "gpu-memory", "",
+		"most GPU memory to take, as a `SIZE` such as 8GiB, or \"all\" to reserve all at once (default: as needed)")
 }
 
 // devices returns what --device and --gpu name: the CPU, or GPUs.

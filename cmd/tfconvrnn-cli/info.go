@@ -52,7 +52,8 @@ func (i *modelInfo) print(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "LAYER\tSHAPE\tDRIVEN FROM\tREPORTED\tAREAS")
 	for _, l := range i.Layers {
-		fmt.Fprintf(table, "%s\t%s\tt=%d\tt=%d…%d\t%s\n", l.Name, shapeText(l.Shape), l.DrivenFrom, l.ReportedFrom, i.Default.Times-1, strings.Join(l.Areas, ", "))
+		fmt.Fprintf(table, "%s\t%s\tt=%d\tt=%d…%d\t%s\n", l.Name, shapeText(l.Shape), l.DrivenFrom, l.ReportedFrom,
+			i.Default.Times-1, strings.Join(l.Areas, ", "))
 	}
 	if err := table.Flush(); err != nil {
 		return err

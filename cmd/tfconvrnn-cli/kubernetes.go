@@ -32,7 +32,8 @@ there. GPUs need the cluster's NVIDIA device plugin, and an image for GPUs. --ti
 ends a pod, not the Job: another goes on with the index.
 
 What comes after -- goes to "extract work".`,
-		Example: `  ` + program + ` kubernetes manifest --plan /data/it.plan --workers 16 --image registry.example/tfconvrnn:gpu \
+		Example: `  ` + program +
+			` kubernetes manifest --plan /data/it.plan --workers 16 --image registry.example/tfconvrnn:gpu \
     --gpus 1 --mem 16G --volume features:/data --volume stimuli:/stimuli:ro | kubectl apply -f -`,
 		Args: cobra.ArbitraryArgs,
 		RunE: k.run,
@@ -41,12 +42,15 @@ What comes after -- goes to "extract work".`,
 	flags := cmd.Flags()
 	flags.StringVar(&k.Image, "image", "", "container `IMAGE`")
 	flags.StringVar(&k.Namespace, "namespace", "", "`NAMESPACE` of the Jobs")
-	flags.Func("volume", "persistent volume claim and where it is mounted, as `CLAIM:/PATH`, or CLAIM:/PATH:ro to only read from it; repeat it for several", func(text string) error {
-		v, err := cluster.ParseVolume(text)
-		k.Volumes = append(k.Volumes, v)
-		return err
-	})
-	flags.StringArrayVar(&k.SecretEnvironment, "env-from-secret", nil, "`SECRET` whose keys become environment variables, such as an object store's credentials; repeat it for several")
+	flags.Func(
+		"volume", "persistent volume claim and where it is mounted, as `CLAIM:/PATH`, or CLAIM:/PATH:ro to only read from it; repeat it for several",
+		func(text string) error {
+			v, err := cluster.ParseVolume(text)
+			k.Volumes = append(k.Volumes, v)
+			return err
+		})
+	flags.StringArrayVar(&k.SecretEnvironment, "env-from-secret", nil,
+		"`SECRET` whose keys become environment variables, such as an object store's credentials; repeat it for several")
 	flags.StringVar(&k.ServiceAccount, "service-account", "", "`ACCOUNT` of the pods")
 	flags.StringToStringVar(&k.NodeSelector, "node-selector", nil, "`LABEL=VALUE` that nodes of workers must have")
 	flags.Int64Var(&k.User, "user", 0, "user `ID` of the pods (default: the image's, which must be a number other than 0)")

@@ -22,12 +22,15 @@ const (
 	logJSON = "json"
 )
 
-var logLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+var logLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn,
+	"error": slog.LevelError}
 
 // register makes the flags those of a command and all below it.
 func (f *logFlags) register(root *cobra.Command) {
-	addChoiceTo(root.PersistentFlags(), root, &f.format, "log-format", logText, "`FORMAT` of messages on standard error: text, or json with one object a line", logText, logJSON)
-	addChoiceTo(root.PersistentFlags(), root, &f.level, "log-level", "info", "least `LEVEL` of messages: debug, info, warn or error", "debug", "info", "warn", "error")
+	addChoiceTo(root.PersistentFlags(), root, &f.format, "log-format", logText,
+		"`FORMAT` of messages on standard error: text, or json with one object a line", logText, logJSON)
+	addChoiceTo(root.PersistentFlags(), root, &f.level, "log-level", "info",
+		"least `LEVEL` of messages: debug, info, warn or error", "debug", "info", "warn", "error")
 }
 
 // handler returns where the messages of a command go. Quiet hides what is not a
@@ -69,13 +72,15 @@ func logFlagsOf(cmd *cobra.Command) *logFlags {
 }
 
 // bugHint says how to report what is nobody's fault but the program's.
-const bugHint = `If this is a fault of ` + program + `, please report it with what "` + program + ` doctor --report" prints.`
+const bugHint = `If this is a fault of ` + program + `, please report it with what "` + program +
+	` doctor --report" prints.`
 
 // reportError writes the message of an error.
 func reportError(cmd *cobra.Command, err error, code int, stderr io.Writer) {
 	var used usageError
 	f := logFlagsOf(cmd)
-	f.logger(cmd, stderr, false).Error(describe(err), "exit_code", code, "error_types", terminal.ErrorTypes(err), "version", version.Version)
+	f.logger(cmd, stderr, false).Error(describe(err), "exit_code", code, "error_types", terminal.ErrorTypes(err),
+		"version", version.Version)
 	if f.format == logJSON {
 		return
 	}

@@ -37,7 +37,8 @@ func records(t *testing.T, stderr string) []map[string]any {
 }
 
 func TestErrorsInJSON(t *testing.T) {
-	code, stdout, stderr := run(t.Context(), "extract", "--model", "nothing", "--out", "a.npz", "--log-format", "json", "x.png")
+	code, stdout, stderr := run(t.Context(), "extract", "--model", "nothing", "--out", "a.npz", "--log-format", "json",
+		"x.png")
 	assert.Equal(t, exitUsage, code)
 	assert.Empty(t, stdout)
 	list := records(t, stderr)
@@ -92,14 +93,17 @@ func TestLevels(t *testing.T) {
 }
 
 func TestErrorTypes(t *testing.T) {
-	err := fmt.Errorf("a: %w", errors.Join(inputf("b: %w", &fs.PathError{Op: "open", Path: "x", Err: fs.ErrNotExist}), errors.New("c")))
-	assert.Equal(t, "*fmt.wrapError > *errors.joinError > main.inputError > *fs.PathError > *errors.errorString", terminal.ErrorTypes(err))
+	err := fmt.Errorf("a: %w", errors.Join(inputf("b: %w", &fs.PathError{Op: "open", Path: "x", Err: fs.ErrNotExist}),
+		errors.New("c")))
+	assert.Equal(t, "*fmt.wrapError > *errors.joinError > main.inputError > *fs.PathError > *errors.errorString",
+		terminal.ErrorTypes(err))
 }
 
 func TestBugHint(t *testing.T) {
 	var out bytes.Buffer
 	cmd := newRoot()
-	reportError(cmd, fmt.Errorf("x: %w", &libtf.Error{Operation: "run a session", Code: libtf.ErrInternal, Message: "boom"}), exitFailure, &out)
+	reportError(cmd, fmt.Errorf("x: %w", &libtf.Error{Operation: "run a session", Code: libtf.ErrInternal,
+		Message: "boom"}), exitFailure, &out)
 	assert.Contains(t, out.String(), "boom")
 	assert.Contains(t, out.String(), "doctor --report")
 	out.Reset()
@@ -116,7 +120,8 @@ func TestTrace(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "trace.json")
 	args := []string{
-		"extract", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store", filepath.Join(dir, "store"), "--batch", "2", "--layers", "conv2",
+		"extract", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store", filepath.Join(dir, "store"), "--batch",
+		"2", "--layers", "conv2",
 		"--presentation", "custom", "--times", "4", "--image-off", "2",
 		"--out", filepath.Join(dir, "a.npz"), "--trace", file, "--log-format", "json", "--log-level", "debug",
 	}
@@ -168,7 +173,8 @@ func TestTrace(t *testing.T) {
 
 	// An error ends the trace too, and nothing is left beside it.
 	out := filepath.Join(dir, "b.npz")
-	code, _, _ = run(t.Context(), "extract", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store", filepath.Join(dir, "store"),
+	code, _, _ = run(t.Context(), "extract", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store",
+		filepath.Join(dir, "store"),
 		"--batch", "1", "--layers", "conv2", "--out", out, "--trace", file, "../../testdata/pictures/coffee.png", "main.go")
 	assert.Equal(t, exitInput, code)
 	_, err = chrometrace.Read(file)

@@ -235,7 +235,8 @@ func makePicture(ts *testscript.TestScript, _ bool, args []string) {
 		var plain bytes.Buffer
 		ts.Check(jpeg.Encode(&plain, img, nil))
 		// One directory entry: orientation (0x0112), SHORT, 1 value, 6.
-		exif := []byte("Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00")
+		exif := []byte(
+			"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00")
 		buffer.Write(plain.Bytes()[:2])
 		buffer.Write([]byte{0xff, 0xe1, byte((len(exif) + 2) >> 8), byte(len(exif) + 2)})
 		buffer.Write(exif)
@@ -339,7 +340,8 @@ func TestInterruptedExtractLeavesNothing(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}()
-	args := []string{"extract", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store", t.TempDir(), "--batch", "2", "--out", out}
+	args := []string{"extract", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store", t.TempDir(), "--batch",
+		"2", "--out", out}
 	for range 200 {
 		args = append(args, "../../testdata/pictures/rocket.jpg")
 	}
@@ -362,8 +364,10 @@ func TestExitCodesAreDocumented(t *testing.T) {
 
 func TestJoinBooleanAliases(t *testing.T) {
 	assert.Equal(t,
-		[]string{"extract", "--include_all_times=True", "--include_logits=false", "--include-logits", "true", "--", "--include_logits", "True"},
-		joinBooleanAliases([]string{"extract", "--include_all_times", "True", "--include_logits", "false", "--include-logits", "true", "--", "--include_logits", "True"}))
+		[]string{"extract", "--include_all_times=True", "--include_logits=false", "--include-logits", "true", "--",
+			"--include_logits", "True"},
+		joinBooleanAliases([]string{"extract", "--include_all_times", "True", "--include_logits", "false", "--include-logits",
+			"true", "--", "--include_logits", "True"}))
 	assert.Equal(t, []string{"--include_logits", "a.png"}, joinBooleanAliases([]string{"--include_logits", "a.png"}))
 	assert.Equal(t, []string{"--include_logits"}, joinBooleanAliases([]string{"--include_logits"}))
 }

@@ -81,7 +81,8 @@ func printInstalled(out io.Writer, dir string, asJSON bool) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "MODEL\tWEIGHTS\tTIMESTEPS\tVARIANT\tSIZE\tDIRECTORY")
 	for _, m := range list {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", m.Model, m.Weights, m.Times, m.Variant, humanize.Bytes(uint64(m.Bytes)), m.Dir)
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", m.Model, m.Weights, m.Times, m.Variant,
+			humanize.Bytes(uint64(m.Bytes)), m.Dir)
 	}
 	return table.Flush()
 }

@@ -30,7 +30,8 @@ func needRuntime(cmd *cobra.Command, c *console, yes bool) error {
 		if !terminal.IsTerminal(cmd.InOrStdin()) || !c.Terminal() {
 			return err
 		}
-		c.Print("The TensorFlow runtime (libtensorflow " + runtimeinstall.Version + ") is not installed. Install it now? [Y/n] ")
+		c.Print("The TensorFlow runtime (libtensorflow " + runtimeinstall.Version +
+			") is not installed. Install it now? [Y/n] ")
 		agreed, askErr := terminal.ReadAnswer(cmd.Context(), cmd.InOrStdin())
 		if askErr != nil {
 			return askErr
@@ -51,8 +52,11 @@ func installRuntime(ctx context.Context, c *console, options runtimeinstall.Opti
 }
 
 // installLibrary installs with progress.
-func installLibrary(ctx context.Context, c *console, name string, options runtimeinstall.Options, install func(context.Context, runtimeinstall.Options) (runtimeinstall.Result, error)) (runtimeinstall.Result, error) {
-	result, err := withStages(c, name, &options.Progress, func() (runtimeinstall.Result, error) { return install(ctx, options) })
+func installLibrary(ctx context.Context, c *console, name string, options runtimeinstall.Options,
+	install func(context.Context, runtimeinstall.Options) (runtimeinstall.Result, error)) (runtimeinstall.Result, error) {
+	result, err := withStages(c, name, &options.Progress, func() (runtimeinstall.Result, error) {
+		return install(ctx, options)
+	})
 	if err != nil {
 		return result, err
 	}
@@ -67,7 +71,8 @@ func installLibrary(ctx context.Context, c *console, name string, options runtim
 // loadModel loads a model, installs the runtime and converts weights if need be, warns of untrained ones,
 // and measures what another precision than float32 costs, for the provenance, and says it. The caller
 // closes the model.
-func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further ...tfconvrnn.Option) (*tfconvrnn.Model, error) {
+func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further ...tfconvrnn.Option) (*tfconvrnn.Model,
+	error) {
 	options, err := f.loadOptions(times)
 	if err != nil {
 		return nil, err
@@ -88,7 +93,8 @@ func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further
 }
 
 // openWith is loadModel with the library's options, for a model whose precision is settled.
-func openWith(cmd *cobra.Command, c *console, yes bool, name string, weights tfconvrnn.Weights, options []tfconvrnn.Option) (*tfconvrnn.Model, error) {
+func openWith(cmd *cobra.Command, c *console, yes bool, name string, weights tfconvrnn.Weights,
+	options []tfconvrnn.Option) (*tfconvrnn.Model, error) {
 	if err := needRuntime(cmd, c, yes); err != nil {
 		return nil, err
 	}
@@ -107,7 +113,8 @@ func openWith(cmd *cobra.Command, c *console, yes bool, name string, weights tfc
 	if err != nil {
 		return nil, err
 	}
-	c.debug("loaded", "model", name, "dir", model.Dir(), "tensorflow", libtf.Loaded().Version(), "runtime", libtf.Loaded().Path())
+	c.debug("loaded", "model", name, "dir", model.Dir(), "tensorflow", libtf.Loaded().Version(), "runtime",
+		libtf.Loaded().Path())
 	if model.Untrained() {
 		c.warn("%s", untrainedWarning(name, weights))
 	}

@@ -38,7 +38,8 @@ func TestExtractToObjectStore(t *testing.T) {
 		require.NoError(t, err, "%s", out)
 		t.Logf("%v: %s", args[:1], out)
 	}
-	options := []string{"--model", "timedecay_shallow", "--weights", "seeded:1", "--store", p.store, "--layers", "conv5,imnetds", "--batch", "4", "--quiet"}
+	options := []string{"--model", "timedecay_shallow", "--weights", "seeded:1", "--store", p.store, "--layers",
+		"conv5,imnetds", "--batch", "4", "--quiet"}
 	// Names of stimuli are the same; so are then the columns, but for the path.
 	t.Chdir(dir)
 	run(append(append([]string{"plan", "--plan", "local.plan", "--out", "local.zarr"}, options...), "pictures")...)
@@ -47,7 +48,8 @@ func TestExtractToObjectStore(t *testing.T) {
 
 	server.Cut(2 << 20) // objects have up to 1.5 MB
 	remote := server.Bucket + "/out/remote.zarr"
-	run(append(append([]string{"plan", "--plan", server.Bucket + "/out/remote.plan", "--out", remote}, options...), server.Bucket+"/pictures/")...)
+	run(append(append([]string{"plan", "--plan", server.Bucket + "/out/remote.plan", "--out", remote}, options...),
+		server.Bucket+"/pictures/")...)
 	for _, shard := range []string{"1/3", "0/3", "2/3"} {
 		run("work", "--plan", server.Bucket+"/out/remote.plan", "--store", p.store, "--shard", shard, "--quiet")
 	}
@@ -92,7 +94,8 @@ func TestExtractToObjectStore(t *testing.T) {
 	}
 	assert.Len(t, got, len(want))
 	assert.Equal(t, got, content(open(single)), "one process and three workers")
-	t.Logf("%d photographs, %d objects in the store, %d of the features differ from those in a folder, %d connections cut", count, len(got), different, cuts)
+	t.Logf("%d photographs, %d objects in the store, %d of the features differ from those in a folder, %d connections cut",
+		count, len(got), different, cuts)
 }
 
 const manifestFile = "manifest.sha256"

@@ -29,11 +29,13 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.model, "model", "", "name of the `MODEL`; see \""+program+" models\"")
 	addWeights(cmd, &f.weights)
 	addStore(cmd, &f.store)
-	flags.StringVar(&f.device, "device", "cpu", "`DEVICE`: cpu, gpu, gpu:<number>, or several GPUs that share the batches, gpu:0,gpu:1")
+	flags.StringVar(&f.device, "device", "cpu",
+		"`DEVICE`: cpu, gpu, gpu:<number>, or several GPUs that share the batches, gpu:0,gpu:1")
 	f.gpuFlags.register(cmd)
 	flags.IntVar(&f.batch, "batch", 0, "stimuli computed together (0: choose)")
 	flags.IntVar(&f.threads, "threads", 0, "processor cores to compute on (0: all)")
-	addParsed(cmd, &f.precision, "precision", tfconvrnn.Float32, tfconvrnn.ParsePrecision, "`PRECISION` to compute in: float32 or bfloat16, on processors that have it",
+	addParsed(cmd, &f.precision, "precision", tfconvrnn.Float32, tfconvrnn.ParsePrecision,
+		"`PRECISION` to compute in: float32 or bfloat16, on processors that have it",
 		string(tfconvrnn.Float32), string(tfconvrnn.BFloat16))
 	addParsed(cmd, &f.convolution, "convolution", tfconvrnn.ConvolutionAuto, tfconvrnn.ParseConvolution,
 		"`HOW` to convolve: auto, by Winograd where that is faster, or direct, as TensorFlow does (the last bits differ)",
@@ -67,7 +69,8 @@ func (f *modelFlags) lookup() (savedmodels.Model, error) {
 
 // loadOptions returns the library's options for a presentation of so many timesteps.
 func (f *modelFlags) loadOptions(times int) ([]tfconvrnn.Option, error) {
-	options := append(f.hereOptions(), tfconvrnn.WithWeights(f.weights), tfconvrnn.WithPrecision(f.precision), tfconvrnn.WithConvolution(f.convolution))
+	options := append(f.hereOptions(), tfconvrnn.WithWeights(f.weights), tfconvrnn.WithPrecision(f.precision),
+		tfconvrnn.WithConvolution(f.convolution))
 	if times > convert.DefaultTimes {
 		options = append(options, tfconvrnn.WithTimes(times))
 	}
@@ -103,21 +106,28 @@ func (f *presentationFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	addParsed(cmd, &f.spec.Name, "presentation", tfconvrnn.DefaultPresentation, tfconvrnn.ParsePresentationName,
 		"how images are shown, as a `NAME`: default (as in training), constant (needs --times), neural (260 ms, off at 100 ms) or custom (needs --times and --image-off)",
-		string(tfconvrnn.DefaultPresentation), string(tfconvrnn.ConstantPresentation), string(tfconvrnn.NeuralPresentation), string(tfconvrnn.CustomPresentation))
+		string(tfconvrnn.DefaultPresentation), string(tfconvrnn.ConstantPresentation), string(tfconvrnn.NeuralPresentation),
+		string(tfconvrnn.CustomPresentation))
 	flags.IntVar(&f.times, "times", 0, "number of timesteps of 10 ms")
 	flags.IntVar(&f.imageOff, "image-off", 0, "timestep at which the image goes off")
-	flags.Float64SliceVar(&f.spec.OnMS, "on-ms", nil, "`MILLISECONDS` at which the image comes on (default 0); several for several episodes")
-	flags.Float64SliceVar(&f.spec.OffMS, "off-ms", nil, "`MILLISECONDS` at which the image goes off, for each --on-ms; the last may be left out")
+	flags.Float64SliceVar(&f.spec.OnMS, "on-ms", nil,
+		"`MILLISECONDS` at which the image comes on (default 0); several for several episodes")
+	flags.Float64SliceVar(&f.spec.OffMS, "off-ms", nil,
+		"`MILLISECONDS` at which the image goes off, for each --on-ms; the last may be left out")
 	flags.Float64Var(&f.totalMS, "total-ms", 0, "length of the presentation in `MILLISECONDS`, instead of --times")
-	flags.BoolVar(&f.spec.Round, "round-ms", false, "round --on-ms, --off-ms and --total-ms to the nearest timestep of 10 ms")
-	flags.IntVar(&f.spec.TimestepsPerFrame, "frames-per-image", 0, "timesteps for which each image of a sequence is shown (default 1)")
-	flags.StringVar(&f.blank, "blank", "published", "what is shown else: published (0.5 after normalization, as in training), gray, black, white, R,G,B (each 0 … 255), #rrggbb or a picture `FILE`")
+	flags.BoolVar(&f.spec.Round, "round-ms", false,
+		"round --on-ms, --off-ms and --total-ms to the nearest timestep of 10 ms")
+	flags.IntVar(&f.spec.TimestepsPerFrame, "frames-per-image", 0,
+		"timesteps for which each image of a sequence is shown (default 1)")
+	flags.StringVar(&f.blank, "blank",
+		"published", "what is shown else: published (0.5 after normalization, as in training), gray, black, white, R,G,B (each 0 … 255), #rrggbb or a picture `FILE`")
 }
 
 // presentation returns the resolved presentation of single images, or of sequences
 // if --frames-per-image is given. Explicit times and image-off change the default
 // and neural ones, as in run_model.py.
-func (f *presentationFlags) presentation(cmd *cobra.Command, model savedmodels.Model, p tfconvrnn.Preprocessing) (shown tfconvrnn.Presentation, err error) {
+func (f *presentationFlags) presentation(cmd *cobra.Command, model savedmodels.Model, p tfconvrnn.Preprocessing) (
+	shown tfconvrnn.Presentation, err error) {
 	changed := cmd.Flags().Changed
 	if changed("frames-per-image") && f.spec.TimestepsPerFrame < 1 {
 		return shown, usagef("--frames-per-image %d: an image is shown for at least 1 timestep", f.spec.TimestepsPerFrame)

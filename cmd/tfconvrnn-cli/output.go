@@ -28,7 +28,8 @@ func outputFormat(file, name string) (features.Format, error) {
 	}
 	format, err := features.FormatOf(file)
 	if err != nil {
-		return "", usagef("--out %s: the name does not tell the format; end it in %s, or say --format (%s)", file, features.FormatSuffixes(), features.FormatNames())
+		return "", usagef("--out %s: the name does not tell the format; end it in %s, or say --format (%s)", file,
+			features.FormatSuffixes(), features.FormatNames())
 	}
 	return format, nil
 }

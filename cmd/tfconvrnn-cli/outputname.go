@@ -25,10 +25,12 @@ func checkFileName(flag, name, example string) error {
 	}
 	info, err := os.Stat(name)
 	if endsInFolder(name) || err == nil && info.IsDir() {
-		return usagef("%s %s: that is a folder; name a file in it, such as %s %s", flag, name, flag, filepath.Join(name, example))
+		return usagef("%s %s: that is a folder; name a file in it, such as %s %s", flag, name, flag,
+			filepath.Join(name, example))
 	}
 	if base := filepath.Base(name); base == filepath.Ext(base) && base == filepath.Ext(example) {
-		return usagef("%s %s: nothing comes before %s; name it, such as %s %s", flag, name, base, flag, filepath.Join(filepath.Dir(name), example))
+		return usagef("%s %s: nothing comes before %s; name it, such as %s %s", flag, name, base, flag,
+			filepath.Join(filepath.Dir(name), example))
 	}
 	return nil
 }
@@ -55,7 +57,8 @@ func checkNoStream(flag, name, example string) error {
 	}
 	switch {
 	case name == "-":
-		return usagef("%s -: nothing is written to standard output here; name a place on a disk, such as %s %s", flag, flag, example)
+		return usagef("%s -: nothing is written to standard output here; name a place on a disk, such as %s %s", flag, flag,
+			example)
 	case device:
 		return usagef("%s %s: that is no place on a disk; name one, such as %s %s", flag, name, flag, example)
 	}
@@ -86,8 +89,10 @@ func settleOutputName(name, format string) (string, error) {
 	if err := checkNoStream("--out", name, example); err != nil {
 		return "", err
 	}
-	if base := filepath.Base(trimmed); trimmed == "" || endsInFolder(trimmed) || base == filepath.Ext(base) && base == filepath.Ext(example) {
-		return "", usagef("--out %s: the output is a folder of its own; name it, such as --out %s", name, filepath.Join(filepath.Dir(name+"x"), example))
+	if base := filepath.Base(trimmed); trimmed == "" || endsInFolder(trimmed) || base == filepath.Ext(base) &&
+		base == filepath.Ext(example) {
+		return "", usagef("--out %s: the output is a folder of its own; name it, such as --out %s", name,
+			filepath.Join(filepath.Dir(name+"x"), example))
 	}
 	return trimmed, nil
 }

@@ -104,7 +104,8 @@ func (p *pcaCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	about := pcaProvenance{Software: program + " " + version.Version, Features: args[0], Stimuli: len(store.Stimuli()), Time: p.time, AverageTime: p.average}
+	about := pcaProvenance{Software: program + " " + version.Version, Features: args[0], Stimuli: len(store.Stimuli()),
+		Time: p.time, AverageTime: p.average}
 	if text := store.Provenance(); json.Valid([]byte(text)) {
 		about.Extraction = json.RawMessage(text)
 	}
@@ -124,12 +125,14 @@ func (p *pcaCommand) run(cmd *cobra.Command, args []string) error {
 		return printJSON(cmd.OutOrStdout(), reports)
 	}
 	for _, r := range reports {
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d components of %d features, fitted on %d, explain %.1f %% of the variance\n", r.Layer, r.Components, r.Features, r.FittedOn, 100*r.Explained)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d components of %d features, fitted on %d, explain %.1f %% of the variance\n",
+			r.Layer, r.Components, r.Features, r.FittedOn, 100*r.Explained)
 	}
 	return nil
 }
 
-func (p *pcaCommand) fit(ctx context.Context, store *features.Store, c *console) (fitted map[string]*reduce.PCA, names []string, reports []pcaReport, err error) {
+func (p *pcaCommand) fit(ctx context.Context, store *features.Store, c *console) (fitted map[string]*reduce.PCA,
+	names []string, reports []pcaReport, err error) {
 	from, to, err := window("time", p.time)
 	if p.time != "" && err != nil {
 		return nil, nil, nil, err
@@ -172,11 +175,13 @@ func (p *pcaCommand) fit(ctx context.Context, store *features.Store, c *console)
 }
 
 // rows returns what components of a layer are fitted on, [rows, units].
-func (p *pcaCommand) rows(ctx context.Context, store *features.Store, l features.LayerInfo, from, to *float64) ([]float32, error) {
+func (p *pcaCommand) rows(ctx context.Context, store *features.Store, l features.LayerInfo, from, to *float64) (
+	[]float32, error) {
 	var timesteps []int
 	for i, t := range l.Timesteps {
 		ms := l.Milliseconds[i]
-		if (l.Driven == nil || l.Driven[i]) && (from == nil || ms >= *from) && (to == nil || ms+features.MillisecondsPerTimestep <= *to) {
+		if (l.Driven == nil || l.Driven[i]) && (from == nil || ms >= *from) &&
+			(to == nil || ms+features.MillisecondsPerTimestep <= *to) {
 			timesteps = append(timesteps, t)
 		}
 	}

@@ -65,14 +65,18 @@ possible), a GIF the animation, an HTML page all that the file allows.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&p.out, "out", "o", "", "`FILE` to write: .png, .svg, .html or .gif")
-	addParsed(cmd, &p.format, "format", "", plotting.ParseFormat, "its `FORMAT`, if the name does not tell it: png, svg, html or gif", "png", "svg", "html", "gif")
+	addParsed(cmd, &p.format, "format", "", plotting.ParseFormat,
+		"its `FORMAT`, if the name does not tell it: png, svg, html or gif", "png", "svg", "html", "gif")
 	flags.StringArrayVar(&p.kinds, "kind", nil, "comma-separated `KINDS` of figures: "+strings.Join(allPlotKinds(), ", "))
 	flags.StringArrayVar(&p.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
-	flags.StringArrayVar(&p.stimuli, "stimuli", nil, "`STIMULUS` by name or number; repeat it for several (default: all, or the first ones)")
-	flags.StringArrayVar(&p.timesteps, "timesteps", nil, "comma-separated `TIMESTEPS` of matrices and feature maps (default: eight)")
+	flags.StringArrayVar(&p.stimuli, "stimuli", nil,
+		"`STIMULUS` by name or number; repeat it for several (default: all, or the first ones)")
+	flags.StringArrayVar(&p.timesteps, "timesteps", nil,
+		"comma-separated `TIMESTEPS` of matrices and feature maps (default: eight)")
 	flags.IntVar(&p.top, "top", 5, "number of classes of probabilities")
 	flags.IntVar(&p.channels, "channels", 16, "number of feature maps of a layer")
-	flags.IntVar(&p.most, "max-stimuli", 100, "most stimuli of dissimilarity matrices; of more, so many are taken, evenly spaced")
+	flags.IntVar(&p.most, "max-stimuli", 100,
+		"most stimuli of dissimilarity matrices; of more, so many are taken, evenly spaced")
 	flags.IntVar(&p.dpi, "dpi", 144, "resolution of PNG and GIF in dots per inch")
 	flags.BoolVar(&p.force, "force", false, "replace an existing file")
 	addQuiet(cmd, &p.quiet)
@@ -165,7 +169,8 @@ func (p *plotCommand) drawn(cmd *cobra.Command, name string) ([]byte, *plotRepor
 
 // plotError tells faults of the command line from those of the input.
 func plotError(err error) error {
-	for _, cause := range []error{plotting.ErrOption, plotting.ErrNoLayer, plotting.ErrNoStimulus, plotting.ErrNoTimestep} {
+	for _, cause := range []error{plotting.ErrOption, plotting.ErrNoLayer, plotting.ErrNoStimulus,
+		plotting.ErrNoTimestep} {
 		if errors.Is(err, cause) {
 			return usage(err)
 		}
@@ -197,7 +202,8 @@ func (p *plotCommand) parse() (err error) {
 			return usagef("--%s %d: it is at least 1", v.name, v.value)
 		}
 	}
-	p.options = plotting.Options{Layers: splitList(p.layers), Stimuli: p.stimuli, Top: p.top, Channels: p.channels, MaxStimuli: p.most}
+	p.options = plotting.Options{Layers: splitList(p.layers), Stimuli: p.stimuli, Top: p.top, Channels: p.channels,
+		MaxStimuli: p.most}
 	for _, text := range splitList(p.timesteps) {
 		t, err := strconv.Atoi(text)
 		if err != nil || t < 0 {

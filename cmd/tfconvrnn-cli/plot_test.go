@@ -28,7 +28,8 @@ func writeFeatures(t *testing.T, name string, format features.Format, readout bo
 	layout := &features.Layout{
 		Rows: 3, Model: "timedecay_shallow",
 		Streamed: []features.Streamed{{
-			Name: "conv1", DataType: features.Float32, RowShape: []int{3, 4, 4, 2}, Dimensions: []string{"timestep", "height", "width", "channel"},
+			Name: "conv1", DataType: features.Float32, RowShape: []int{3, 4, 4, 2}, Dimensions: []string{"timestep", "height",
+				"width", "channel"},
 			Layer: &features.Layer{Timesteps: []int{1, 2, 3}, Driven: []bool{true, true, true}},
 		}},
 		Columns: []features.Column{{Name: column, Values: []string{"a.png", "b.png", "c.png"}}},
@@ -86,7 +87,8 @@ func TestPlotEveryFormat(t *testing.T) {
 			}
 		}
 		out := filepath.Join(dir, "x.gif")
-		code, _, stderr := run(t.Context(), "plot", written, "--out", out, "--stimuli", "b.png", "--timesteps", "1,3", "--dpi", "50")
+		code, _, stderr := run(t.Context(), "plot", written, "--out", out, "--stimuli", "b.png", "--timesteps", "1,3",
+			"--dpi", "50")
 		require.Equal(t, exitOK, code, stderr)
 		data, err := os.ReadFile(out)
 		require.NoError(t, err)
@@ -94,7 +96,8 @@ func TestPlotEveryFormat(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, moving.Image, 2)
 
-		code, stdout, stderr := run(t.Context(), "plot", written, "--out", filepath.Join(dir, "x.html"), "--json", "--dpi", "50")
+		code, stdout, stderr := run(t.Context(), "plot", written, "--out", filepath.Join(dir, "x.html"), "--json",
+			"--dpi", "50")
 		require.Equal(t, exitOK, code, stderr)
 		var report plotReport
 		require.NoError(t, json.Unmarshal([]byte(stdout), &report))

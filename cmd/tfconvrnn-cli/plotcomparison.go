@@ -26,7 +26,9 @@ func (p *plotCommand) comparison(cmd *cobra.Command, name string, result *compar
 		}
 	}
 	if layers := splitList(p.layers); len(layers) > 0 {
-		result.Scores = slices.DeleteFunc(result.Scores, func(s compare.ResultScore) bool { return !slices.Contains(layers, s.Layer) })
+		result.Scores = slices.DeleteFunc(result.Scores, func(s compare.ResultScore) bool {
+			return !slices.Contains(layers, s.Layer)
+		})
 		if len(result.Scores) == 0 {
 			return nil, nil, usagef("--layers: %s has no scores of %s", name, strings.Join(layers, ", "))
 		}
@@ -57,7 +59,8 @@ func (p *plotCommand) comparison(cmd *cobra.Command, name string, result *compar
 	return data, report, err
 }
 
-func (p *plotCommand) write(ctx context.Context, name string, result *compare.Result, figures []*plotting.Figure) ([]byte, error) {
+func (p *plotCommand) write(ctx context.Context, name string, result *compare.Result, figures []*plotting.Figure) (
+	[]byte, error) {
 	var out bytes.Buffer
 	var err error
 	switch p.format {

@@ -41,7 +41,8 @@ responds to nothing but the blank and the zeros that the network starts from.
 	p.presentationFlags.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&p.model, "model", "", "name of the `MODEL`; see \""+program+" models\"")
-	flags.IntVar(&p.frames, "images", 0, "number of images of the sequence that is drawn with --frames-per-image (default: as many as can be seen)")
+	flags.IntVar(&p.frames, "images", 0,
+		"number of images of the sequence that is drawn with --frames-per-image (default: as many as can be seen)")
 	flags.StringVar(&p.png, "png", "", "draw the timeline to a PNG `FILE` too")
 	flags.BoolVar(&p.force, "force", false, "replace an existing file")
 	addJSON(cmd, &p.asJSON)

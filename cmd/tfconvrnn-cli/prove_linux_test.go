@@ -55,7 +55,8 @@ func newProver(t *testing.T) *prover {
 }
 
 func (p *prover) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(p.program, append([]string{"extract", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store", p.store}, args...)...)
+	cmd := exec.Command(p.program, append([]string{"extract", "--model", "timedecay_shallow", "--weights", "seeded:1",
+		"--store", p.store}, args...)...)
 	cmd.Env = append(os.Environ(), libtf.Env+"="+p.library, "TFCONVRNN_CACHE="+p.store, "CI=")
 	return cmd
 }
@@ -161,7 +162,8 @@ func TestKilledRunsResume(t *testing.T) {
 			left, err := filepath.Glob(out + "*")
 			require.NoError(t, err)
 			assert.Empty(t, left)
-			t.Logf("%s: %d images, %d kills, %d resumptions with finished rows, %d completed outputs, all byte-identical", suffix, images, killed, resumptions, completions)
+			t.Logf("%s: %d images, %d kills, %d resumptions with finished rows, %d completed outputs, all byte-identical",
+				suffix, images, killed, resumptions, completions)
 		})
 	}
 }

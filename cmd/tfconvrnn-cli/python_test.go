@@ -85,7 +85,8 @@ func TestPythonPage(t *testing.T) {
 	// Brain-Score's own BrainIO, which needs an xarray of its own and so a virtual
 	// environment of its own.
 	t.Run("BrainIO", func(t *testing.T) {
-		python := interpreter(t, "TFCONVRNN_BRAINIO_PYTHON", "python3", "brainio.assemblies", "scripts/python-requirements-brainio.txt")
+		python := interpreter(t, "TFCONVRNN_BRAINIO_PYTHON", "python3", "brainio.assemblies",
+			"scripts/python-requirements-brainio.txt")
 		page, _ := outputs()
 		out, err := exec.Command(python, check, page, "brainio").CombinedOutput()
 		require.NoError(t, err, "%s", out)
@@ -94,9 +95,11 @@ func TestPythonPage(t *testing.T) {
 	t.Run("README", func(t *testing.T) {
 		python := interpreter(t, "TFCONVRNN_PYTHON", "python3", readers, "scripts/python-requirements.txt")
 		_, store := outputs()
-		session := regexp.MustCompile("(?m)^\\$ tfconvrnn-cli (extract [^$]*)\\$ python\n((?:>>> .*\n)+)").FindSubmatch(readme)
+		session := regexp.MustCompile("(?m)^\\$ tfconvrnn-cli (extract [^$]*)\\$ python\n((?:>>> .*\n)+)").FindSubmatch(
+			readme)
 		require.NotNil(t, session)
-		smaller := strings.NewReplacer("\\", " ", "ugrnn_intermediate", "timedecay_shallow --weights seeded:1", "conv9", "conv5", ">>> ", "")
+		smaller := strings.NewReplacer("\\", " ", "ugrnn_intermediate", "timedecay_shallow --weights seeded:1", "conv9",
+			"conv5", ">>> ", "")
 		code, _, stderr := run(t.Context(), append(strings.Fields(smaller.Replace(string(session[1]))), "--store", store)...)
 		require.Equal(t, exitOK, code, "%s", stderr)
 		lines := strings.Split(strings.TrimSpace(smaller.Replace(string(session[2]))), "\n")
@@ -113,7 +116,8 @@ func TestPythonPage(t *testing.T) {
 
 // The bill of materials, against the schema that CycloneDX publishes.
 func TestSBOMFitsItsSchema(t *testing.T) {
-	python := interpreter(t, "TFCONVRNN_PYTHON", "python3", "cyclonedx.validation.json, jsonschema", "scripts/python-requirements.txt")
+	python := interpreter(t, "TFCONVRNN_PYTHON", "python3", "cyclonedx.validation.json, jsonschema",
+		"scripts/python-requirements.txt")
 	code, stdout, stderr := run(t.Context(), "version", "--sbom")
 	require.Equal(t, exitOK, code, "%s", stderr)
 	cmd := exec.Command(python, "testdata/check_sbom.py")

@@ -27,7 +27,8 @@ var remedies = []struct {
 	{features.ErrJournal, "start anew with --force"},
 	{stimuli.ErrTimed, "leave out --frames-per-image"},
 	{stimuli.ErrStills, "give --frames-per-image if that is meant, or run them by themselves"},
-	{extraction.ErrExists, "go on with extract work, choose another name, or replace it and what was computed of it with --force"},
+	{extraction.ErrExists,
+		"go on with extract work, choose another name, or replace it and what was computed of it with --force"},
 	{extraction.ErrNotBegun, "plan anew with --force"},
 	{evaluation.ErrClasses, "--classes is all, present or a file of WordNet ids"},
 	{evaluation.ErrMissing, "give their folder with --images, or evaluate the others with --skip-unreadable"},
@@ -36,7 +37,8 @@ var remedies = []struct {
 	{savedmodels.ErrWeights, "--weights says which"},
 	{savedmodels.ErrLocked, "if the new weights are the ones you want, remove these lines or use --update-lock"},
 	{savedmodels.ErrNotAtSource, "check --from"},
-	{features.ErrNoHDF5, "install it with \"" + program + " runtime install --hdf5\", or the system's (on Debian apt-get install libhdf5-103-1)"},
+	{features.ErrNoHDF5, "install it with \"" + program +
+		" runtime install --hdf5\", or the system's (on Debian apt-get install libhdf5-103-1)"},
 	{tfconvrnn.ErrMemory, "compute fewer at once with --batch, fetch fewer layers, or raise --gpu-memory"},
 	{tfconvrnn.ErrUntrusted, "--trust opens it"},
 	{tfconvrnn.ErrNoGPUBuild, "\"" + program + " runtime install --gpu\" installs the GPU build"},
@@ -54,7 +56,8 @@ var optionRemedies = map[string]struct{ what, otherwise string }{
 	"Columns":    {otherwise: "leave the column out by choosing the others with --columns"},
 	"Array":      {otherwise: "choose one with --array"},
 	"ArrayRange": {otherwise: "say --array-range 0-1, which clamps what is beyond, or 0-255"},
-	"TableRoot":  {"name one that it may be in with --table-root, such as %s (/ for any)", "name a folder that it may be in with --table-root (/ for any)"},
+	"TableRoot": {"name one that it may be in with --table-root, such as %s (/ for any)",
+		"name a folder that it may be in with --table-root (/ for any)"},
 }
 
 const moreTime = "a longer presentation (--total-ms), other episodes, or a smaller --frames-per-image shows more"
@@ -120,7 +123,8 @@ func remedy(err error) string {
 	case errors.As(err, &mismatch):
 		for _, d := range mismatch.Differences {
 			if d.Field == "threads" {
-				return fmt.Sprintf("the last bits depend on the number of threads; resume with --threads %s, or start anew with --force", d.Before)
+				return fmt.Sprintf(
+					"the last bits depend on the number of threads; resume with --threads %s, or start anew with --force", d.Before)
 			}
 		}
 		return "--resume takes other stimuli only where none is computed; give what was given before, or start anew with --force"

@@ -47,7 +47,8 @@ func TestRemedies(t *testing.T) {
 		for _, flag := range flags.FindAllString(r.what+r.otherwise, -1) {
 			assert.True(t, known[flag], "there is no %s", flag)
 		}
-		assert.Equal(t, "it; "+r.otherwise, describe(fmt.Errorf("%w", &stimuli.OptionError{Option: option, Err: errors.New("it")})))
+		assert.Equal(t, "it; "+r.otherwise,
+			describe(fmt.Errorf("%w", &stimuli.OptionError{Option: option, Err: errors.New("it")})))
 	}
 	var sources strings.Builder
 	for _, pattern := range []string{"../../stimuli/*.go", "../../internal/images/notices.go"} {
@@ -66,34 +67,38 @@ func TestRemedies(t *testing.T) {
 		}
 		assert.Equal(t, "a: "+r.notice+"; "+r.what, notice("a: "+r.notice))
 	}
-	assert.Equal(t, `a; --path-column "x" takes it`, describe(&stimuli.OptionError{Option: "PathColumn", Value: "x", Err: errors.New("a")}))
+	assert.Equal(t, `a; --path-column "x" takes it`,
+		describe(&stimuli.OptionError{Option: "PathColumn", Value: "x", Err: errors.New("a")}))
 	assert.Equal(t, "output exists; here", describe(fmt.Errorf("%w", advise(features.ErrExists, "here"))))
 	assert.Contains(t, describe(&savedmodels.NoWeightsError{Model: "gru_shallow"}), `"tfconvrnn-cli download gru_shallow"`)
-	assert.Contains(t, describe(&tfconvrnn.TimestepError{Of: "on", Given: 15, Nearest: 20}), "write 20; or round to it with --round-ms")
+	assert.Contains(t, describe(&tfconvrnn.TimestepError{Of: "on", Given: 15, Nearest: 20}),
+		"write 20; or round to it with --round-ms")
 	assert.Equal(t, "whatever", describe(errors.New("whatever")))
 }
 
 // flagless are the packages whose messages name no flags: flags are the command's.
-var flagless = []string{"tfconvrnn", "savedmodels", "convert", "internal/evaluation", "internal/runtimeinstall", "internal/trust", "convert/manifest",
+var flagless = []string{"tfconvrnn", "savedmodels", "convert", "internal/evaluation", "internal/runtimeinstall",
+	"internal/trust", "convert/manifest",
 	"stimuli", "extraction", "features", "internal/images", "internal/plotting", "compare", "recordings"}
 
 func TestPackagesNameNoFlags(t *testing.T) {
 	flag := regexp.MustCompile("\"[^\"`]*(^|[ (])--[a-z]|tfconvrnn-cli [a-z]|\\bwith force\\b")
 	for _, dir := range flagless {
 		checked := 0
-		require.NoError(t, filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-				return err
-			}
-			checked++
-			text, err := os.ReadFile(path)
-			for line := range strings.Lines(string(text)) {
-				if code := strings.TrimSpace(line); !strings.HasPrefix(code, "//") && !strings.Contains(code, "exec.Command") {
-					assert.NotRegexp(t, flag, code, path)
+		require.NoError(t, filepath.WalkDir(filepath.Join("..", "..", dir),
+			func(path string, entry fs.DirEntry, err error) error {
+				if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+					return err
 				}
-			}
-			return err
-		}))
+				checked++
+				text, err := os.ReadFile(path)
+				for line := range strings.Lines(string(text)) {
+					if code := strings.TrimSpace(line); !strings.HasPrefix(code, "//") && !strings.Contains(code, "exec.Command") {
+						assert.NotRegexp(t, flag, code, path)
+					}
+				}
+				return err
+			}))
 		assert.Positive(t, checked, dir)
 	}
 }

@@ -23,8 +23,10 @@ func TestReport(t *testing.T) {
 	code, stdout, stderr := run(t.Context(), "doctor", "--report", "--store", filepath.Join(home, "store"))
 	assert.Contains(t, []int{exitOK, exitMissing}, code, "%s", stderr)
 	for _, words := range []string{
-		"### tfconvrnn-cli doctor --report", "**versions**", "**system**", "**TensorFlow**", "**store**", "**environment**", "**doctor**",
-		"| OMP_NUM_THREADS | \"3\" |", "| HTTPS_PROXY | (set) |", "| LD_PRELOAD | (withheld) |", "| directory | ~/store |", "~/cache", "| cores | ",
+		"### tfconvrnn-cli doctor --report", "**versions**", "**system**", "**TensorFlow**", "**store**", "**environment**",
+		"**doctor**",
+		"| OMP_NUM_THREADS | \"3\" |", "| HTTPS_PROXY | (set) |", "| LD_PRELOAD | (withheld) |", "| directory | ~/store |",
+		"~/cache", "| cores | ",
 	} {
 		assert.Contains(t, stdout, words)
 	}

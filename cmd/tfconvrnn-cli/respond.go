@@ -35,7 +35,8 @@ It ends when standard input does, and so with the program that started it.`,
 	r.presentationFlags.register(cmd)
 	r.registerPictures(cmd)
 	cmd.Flags().BoolVar(&r.stdio, "stdio", false, "speak over standard input and output")
-	cmd.Flags().IntVar(&r.shared, "shared-memory", -1, "file descriptor `NUMBER` of a memory file, sealed against shrinking, in which images may lie")
+	cmd.Flags().IntVar(&r.shared, "shared-memory", -1,
+		"file descriptor `NUMBER` of a memory file, sealed against shrinking, in which images may lie")
 	return cmd
 }
 

@@ -29,7 +29,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	// This does not catch panics of other goroutines.
 	defer func() {
 		if cause := recover(); cause != nil {
-			fmt.Fprintf(stderr, "%s: panic: %v\n\n%s\nThis is a fault of %s %s. Please report it with what \"%s doctor --report\" prints.\n",
+			fmt.Fprintf(stderr,
+				"%s: panic: %v\n\n%s\nThis is a fault of %s %s. Please report it with what \"%s doctor --report\" prints.\n",
 				program, cause, debug.Stack(), program, version.Version, program)
 			code = exitFailure
 		}
@@ -60,9 +61,11 @@ Start with "` + program + ` models", "` + program + ` doctor" and "` + program +
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.SetGlobalNormalizationFunc(normalizeFlag)
 	root.AddCommand(
-		newModels(), newInfo(), newConvert(), newExtract(), newPCA(), newClassify(), newPlot(), newCompare(), newPresentation(),
+		newModels(), newInfo(), newConvert(), newExtract(), newPCA(), newClassify(), newPlot(), newCompare(),
+		newPresentation(),
 		newDownload(), newVerify(), newRemove(), newCollectGarbage(), newEvaluate(),
-		newRespond(), newSlurm(), newKubernetes(), newServe(), newBench(), newRuntime(), newDoctor(), newCheckpoint(), newVersion(), newExitCodes(),
+		newRespond(), newSlurm(), newKubernetes(), newServe(), newBench(), newRuntime(), newDoctor(), newCheckpoint(),
+		newVersion(), newExitCodes(),
 	)
 	return root
 }
@@ -138,7 +141,8 @@ func joinBooleanAliases(args []string) []string {
 		if args[i] == "--" {
 			return append(joined, args[i:]...)
 		}
-		if slices.Contains(publishedBooleans, args[i]) && i+1 < len(args) && slices.Contains([]string{"true", "false"}, strings.ToLower(args[i+1])) {
+		if slices.Contains(publishedBooleans, args[i]) && i+1 < len(args) && slices.Contains([]string{"true", "false"},
+			strings.ToLower(args[i+1])) {
 			joined = append(joined, args[i]+"="+args[i+1])
 			i++
 			continue

@@ -12,7 +12,8 @@ import (
 )
 
 func newRuntime() *cobra.Command {
-	return group("runtime", "Install or describe the TensorFlow runtime", newRuntimeInstall(), newRuntimeInfo(), newRuntimePack(), newRuntimeUnpack())
+	return group("runtime", "Install or describe the TensorFlow runtime", newRuntimeInstall(), newRuntimeInfo(),
+		newRuntimePack(), newRuntimeUnpack())
 }
 
 func newRuntimeInstall() *cobra.Command {
@@ -75,12 +76,14 @@ netCDF-4, HDF5, NWB and MATLAB 7.3 files: from the wheel of h5py ` + runtimeinst
 	flags := cmd.Flags()
 	flags.BoolVar(&options.GPU, "gpu", false, "take the build with CUDA support")
 	cuda.register(cmd)
-	flags.StringVar(&cuda.from, "cuda-from", "", "with --gpu: use CUDA 12 and cuDNN 9 of a Python environment, whose site-packages/nvidia is `DIR`")
+	flags.StringVar(&cuda.from, "cuda-from", "",
+		"with --gpu: use CUDA 12 and cuDNN 9 of a Python environment, whose site-packages/nvidia is `DIR`")
 	flags.BoolVar(&hdf5, "hdf5", false, "the HDF5 library instead of TensorFlow")
 	flags.StringVar(&options.File, "file", "", "wheel or C tarball `FILE` to take the libraries from")
 	flags.StringVar(&options.URL, "url", "", "`URL` of a wheel or C tarball")
 	flags.StringVar(&options.SHA256, "sha256", "", "expected SHA-256 of the file or URL, in `HEX`")
-	flags.BoolVar(&options.SkipChecksum, "skip-checksum", false, "take a file or URL without a checksum and whatever its version is")
+	flags.BoolVar(&options.SkipChecksum, "skip-checksum", false,
+		"take a file or URL without a checksum and whatever its version is")
 	flags.StringVar(&options.Python, "python", "", "`INTERPRETER` whose pip downloads the wheel")
 	flags.BoolVar(&options.Force, "force", false, "install again what is installed")
 	addQuiet(cmd, &quiet)

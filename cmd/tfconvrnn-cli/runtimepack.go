@@ -85,7 +85,8 @@ func (f *cudaFlags) install(ctx context.Context, c *console, options runtimeinst
 	if !f.with {
 		return nil
 	}
-	_, err := installLibrary(ctx, c, "CUDA", options, func(ctx context.Context, o runtimeinstall.Options) (runtimeinstall.Result, error) {
+	_, err := installLibrary(ctx, c, "CUDA", options, func(ctx context.Context, o runtimeinstall.Options) (
+		runtimeinstall.Result, error) {
 		results, err := runtimeinstall.InstallCUDA(ctx, o, f.without)
 		if err != nil || len(results) == 0 {
 			return runtimeinstall.Result{}, err
@@ -142,7 +143,8 @@ SHA256SUMS is for sha256sum --check.`,
 			for _, p := range index.Parts {
 				total += p.Size
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d parts, %s in all, with %s\n", args[0], len(index.Parts), humanize.Bytes(uint64(total)), runtimeinstall.IndexName)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d parts, %s in all, with %s\n", args[0], len(index.Parts),
+				humanize.Bytes(uint64(total)), runtimeinstall.IndexName)
 			return nil
 		},
 	}
@@ -160,7 +162,8 @@ SHA256SUMS is for sha256sum --check.`,
 }
 
 // withStages runs an installation and shows the stages that it reports.
-func withStages[T any](c *console, what string, progress *func(stage string, done, total int64), work func() (T, error)) (T, error) {
+func withStages[T any](c *console, what string, progress *func(stage string, done, total int64),
+	work func() (T, error)) (T, error) {
 	labels := map[string]string{
 		runtimeinstall.StageWait:     "waiting for another installation",
 		runtimeinstall.StageDownload: "downloading " + what,

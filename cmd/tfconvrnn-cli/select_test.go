@@ -22,7 +22,8 @@ func TestSelectedUnits(t *testing.T) {
 	dir, store := t.TempDir(), t.TempDir()
 	extract := func(name string, further ...string) string {
 		out := filepath.Join(dir, name)
-		args := append([]string{"extract", "--quiet", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store", store,
+		args := append([]string{"extract", "--quiet", "--model", "timedecay_shallow", "--weights", "seeded:1",
+			"--store", store,
 			"--layers", "conv4,conv5,imnetds", "--include-all-times", "--out", out, "../../testdata/pictures"}, further...)
 		code, _, stderr := run(t.Context(), args...)
 		require.Equal(t, exitOK, code, "%s", stderr)
@@ -50,10 +51,12 @@ func TestSelectedUnits(t *testing.T) {
 	}
 	center := (2*4 + 2) * 512 // of 4×4×512
 	want := map[string][]float32{
-		"conv5": pick("conv5", 4*4*512, center+7, center+3), "imnetds": pick("imnetds", 1000, 999), "conv4": pick("conv4", 256, 0, 5),
+		"conv5": pick("conv5", 4*4*512, center+7, center+3), "imnetds": pick("imnetds", 1000, 999),
+		"conv4": pick("conv4", 256, 0, 5),
 	}
 	shapes := map[string][]int{"conv5": {2}, "imnetds": {1}, "conv4": {7, 7, 2}}
-	selections := []string{"--select", "conv5=center+channels(7,3)", "--select", "conv4=channels(0,5)", "--select", "imnetds=channels(999)"}
+	selections := []string{"--select", "conv5=center+channels(7,3)", "--select", "conv4=channels(0,5)", "--select",
+		"imnetds=channels(999)"}
 	for _, suffix := range []string{".npz", ".zarr", ".nc", ".mat", ".npy", ".h5"} {
 		out := extract("some"+suffix, selections...)
 		for layer, values := range want {
@@ -66,7 +69,8 @@ func TestSelectedUnits(t *testing.T) {
 	arrays, err := features.OpenArrays(filepath.Join(dir, "some.npz"))
 	require.NoError(t, err)
 	defer arrays.Close()
-	for name, want := range map[string][]int64{"conv5/row": {2}, "conv5/column": {2}, "conv5/channels": {7, 3}, "conv4/channels": {0, 5}} {
+	for name, want := range map[string][]int64{"conv5/row": {2}, "conv5/column": {2}, "conv5/channels": {7, 3},
+		"conv4/channels": {0, 5}} {
 		array, err := arrays.Array(name)
 		require.NoError(t, err)
 		got, err := array.Int64s(0, len(want))
@@ -74,7 +78,8 @@ func TestSelectedUnits(t *testing.T) {
 		assert.Equal(t, want, got, name)
 	}
 	var zarr, npy map[string]any
-	for name, into := range map[string]*map[string]any{"some.zarr/conv5/.zattrs": &zarr, "some.npy/conv5/layer.json": &npy} {
+	for name, into := range map[string]*map[string]any{"some.zarr/conv5/.zattrs": &zarr,
+		"some.npy/conv5/layer.json": &npy} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		require.NoError(t, err)
 		require.NoError(t, json.Unmarshal(text, into))

@@ -61,18 +61,24 @@ Only this machine is let in, unless --token-file or --insecure-no-token is given
 	flags.StringVar(&s.listening.HTTP, "listen", "127.0.0.1:8080", "`ADDRESS` of HTTP, or unix:PATH")
 	flags.StringVar(&s.listening.GRPC, "grpc", "", "`ADDRESS` of gRPC, or unix:PATH (default: none)")
 	flags.StringVar(&s.tokenFile, "token-file", "", "`FILE` with the token that requests must show")
-	flags.BoolVar(&s.listening.Insecure, "insecure-no-token", false, "listen on addresses of other machines without a token")
+	flags.BoolVar(&s.listening.Insecure, "insecure-no-token", false,
+		"listen on addresses of other machines without a token")
 	flags.StringVar(&s.listening.Certificate, "tls-cert", "", "`FILE` of the certificate, for TLS (PEM)")
 	flags.StringVar(&s.listening.Key, "tls-key", "", "`FILE` of its key")
-	flags.StringSliceVar(&s.options.Hosts, "allow-host", nil, "`NAMES` that the service is called by besides localhost and addresses, where there is no token; *.example.org for those below, * for all")
+	flags.StringSliceVar(&s.options.Hosts, "allow-host",
+		nil, "`NAMES` that the service is called by besides localhost and addresses, where there is no token; *.example.org for those below, * for all")
 	flags.IntVar(&s.options.MaxBatch, "max-batch", 32, "most images computed together")
-	flags.DurationVar(&s.options.MaxDelay, "max-delay", 5*time.Millisecond, "longest that a run waits for other requests to join it, where there are several clients")
+	flags.DurationVar(&s.options.MaxDelay, "max-delay", 5*time.Millisecond,
+		"longest that a run waits for other requests to join it, where there are several clients")
 	flags.IntVar(&s.options.MaxQueue, "max-queue", 256, "most images that wait; requests beyond are refused")
 	flags.IntVar(&s.maxBodyMB, "max-body", 256, "most megabytes (MiB) of a request")
-	flags.IntVar(&s.maxMemory, "max-memory", 2048, "most megabytes (MiB) that requests and results take together, beside the models")
+	flags.IntVar(&s.maxMemory, "max-memory", 2048,
+		"most megabytes (MiB) that requests and results take together, beside the models")
 	flags.IntVar(&s.times, "times", convert.DefaultTimes, "most timesteps of a presentation")
-	flags.DurationVar(&s.listening.Drain, "drain", time.Minute, "longest that accepted requests may take after a signal to stop")
-	flags.StringVar(&s.trace, "trace", "", "write when each run was decoded, run and copied to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
+	flags.DurationVar(&s.listening.Drain, "drain", time.Minute,
+		"longest that accepted requests may take after a signal to stop")
+	flags.StringVar(&s.trace, "trace", "",
+		"write when each run was decoded, run and copied to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
 	return cmd
 }
 
@@ -146,7 +152,8 @@ func (s *serveCommand) run(cmd *cobra.Command) (err error) {
 
 // check completes the options by what the flags say.
 func (s *serveCommand) check(cmd *cobra.Command) (err error) {
-	for flag, value := range map[string]int{"max-batch": s.options.MaxBatch, "max-queue": s.options.MaxQueue, "max-body": s.maxBodyMB, "max-memory": s.maxMemory, "times": s.times} {
+	for flag, value := range map[string]int{"max-batch": s.options.MaxBatch, "max-queue": s.options.MaxQueue,
+		"max-body": s.maxBodyMB, "max-memory": s.maxMemory, "times": s.times} {
 		if value < 1 {
 			return usagef("--%s %d: it is at least 1", flag, value)
 		}
@@ -171,7 +178,8 @@ func (s *serveCommand) check(cmd *cobra.Command) (err error) {
 		}
 		const least = 16
 		if s.options.Token = strings.TrimSpace(string(text)); len(s.options.Token) < least {
-			return inputf("%s: the token has %d characters, too few to be a secret; %d are the least: head -c 24 /dev/urandom | base64 > %[1]s", s.tokenFile, len(s.options.Token), least)
+			return inputf("%s: the token has %d characters, too few to be a secret; %d are the least: head -c 24 /dev/urandom | base64 > %[1]s",
+				s.tokenFile, len(s.options.Token), least)
 		}
 	}
 	if s.options.Preprocessing, err = s.preprocessing(); err != nil {

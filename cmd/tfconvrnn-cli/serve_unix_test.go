@@ -43,7 +43,8 @@ func serveProcess(t *testing.T, store string, flags ...string) *runningService {
 		t.Skip("needs libtensorflow:", err)
 	}
 	s := &runningService{log: &bytes.Buffer{}, ended: make(chan error, 1)}
-	s.command = exec.Command(program, append([]string{"serve", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store", store}, flags...)...)
+	s.command = exec.Command(program, append([]string{"serve", "--model", "timedecay_shallow", "--weights", "seeded:1",
+		"--store", store}, flags...)...)
 	messages, err := s.command.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, s.command.Start())
@@ -91,7 +92,8 @@ func TestServeToOtherClients(t *testing.T) {
 	images := filepath.Join(dir, "images.npy")
 	writeImages(t, images, 3)
 	out := filepath.Join(dir, "features.npz")
-	code, _, stderr := run(t.Context(), "extract", "-q", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store", store, "--batch", "3",
+	code, _, stderr := run(t.Context(), "extract", "-q", "--model", "timedecay_shallow", "--weights", "seeded:1",
+		"--store", store, "--batch", "3",
 		"--layers", "conv5,imnetds", "--include-logits", "--out", out, images)
 	require.Equal(t, exitOK, code, stderr)
 	s := serveProcess(t, store, "--listen", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
@@ -107,13 +109,16 @@ func TestServeToOtherClients(t *testing.T) {
 			Results json.RawMessage `json:"results"`
 		}
 		require.NoError(t, json.Unmarshal(text, &answer))
-		code, stdout, stderr := run(t.Context(), "classify", "-q", "--json", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store", store, picture)
+		code, stdout, stderr := run(t.Context(), "classify", "-q", "--json", "--model", "timedecay_shallow", "--weights",
+			"seeded:1", "--store", store, picture)
 		require.Equal(t, exitOK, code, stderr)
 		assert.JSONEq(t, stdout, string(answer.Results))
 
 		served, written := filepath.Join(dir, "served.npz"), filepath.Join(dir, "written.npz")
-		require.NoError(t, exec.Command("curl", "-sf", "-F", "picture=@"+picture, "-F", "layers=conv5", "-F", "reduce=gap", "-F", "format=npz", "-o", served, s.web+"/v1/extract").Run())
-		code, _, stderr = run(t.Context(), "extract", "-q", "--model", "timedecay_shallow", "--weights", "seeded:1", "--store", store, "--layers", "conv5",
+		require.NoError(t, exec.Command("curl", "-sf", "-F", "picture=@"+picture, "-F", "layers=conv5", "-F", "reduce=gap",
+			"-F", "format=npz", "-o", served, s.web+"/v1/extract").Run())
+		code, _, stderr = run(t.Context(), "extract", "-q", "--model", "timedecay_shallow", "--weights", "seeded:1",
+			"--store", store, "--layers", "conv5",
 			"--reduce", "gap", "--out", written, picture)
 		require.Equal(t, exitOK, code, stderr)
 		assert.Equal(t, readLayer(t, written, "conv5"), readLayer(t, served, "conv5"))
@@ -122,7 +127,8 @@ func TestServeToOtherClients(t *testing.T) {
 		t.Run(clients, func(t *testing.T) {
 			modules := map[string]string{"triton": "tritonclient.http, tritonclient.grpc", "kserve": "kserve"}[clients]
 			python := interpreter(t, "TFCONVRNN_SERVING_PYTHON", "python3", modules, "scripts/python-requirements-serving.txt")
-			text, err := exec.Command(python, "testdata/check_serve.py", clients, s.web, s.calls, "timedecay_shallow", images, out).CombinedOutput()
+			text, err := exec.Command(python, "testdata/check_serve.py", clients, s.web, s.calls, "timedecay_shallow", images,
+				out).CombinedOutput()
 			require.NoError(t, err, "%s", text)
 			assert.GreaterOrEqual(t, strings.Count(string(text), "equals extract"), 3)
 		})
@@ -132,8 +138,10 @@ func TestServeToOtherClients(t *testing.T) {
 
 // The manifests are what the models of KServe's and Kubernetes' Python packages take.
 func TestServeManifests(t *testing.T) {
-	python := interpreter(t, "TFCONVRNN_SERVING_PYTHON", "python3", "kserve, kubernetes, yaml", "scripts/python-requirements-serving.txt")
-	text, err := exec.Command(python, "testdata/check_manifests.py", "../../docs/manifests/deployment.yaml", "../../docs/manifests/servingruntime.yaml").CombinedOutput()
+	python := interpreter(t, "TFCONVRNN_SERVING_PYTHON", "python3", "kserve, kubernetes, yaml",
+		"scripts/python-requirements-serving.txt")
+	text, err := exec.Command(python, "testdata/check_manifests.py", "../../docs/manifests/deployment.yaml",
+		"../../docs/manifests/servingruntime.yaml").CombinedOutput()
 	require.NoError(t, err, "%s", text)
 	for _, kind := range []string{"Deployment", "Service", "ServingRuntime"} {
 		assert.Contains(t, string(text), kind+" is valid")
@@ -172,14 +180,16 @@ func TestServeEndsUnderLoad(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		}, DisableKeepAlives: true,
 	}}
-	body := "--b\r\nContent-Disposition: form-data; name=\"picture\"; filename=\"a.png\"\r\n\r\n" + string(picture) + "\r\n--b--\r\n"
+	body := "--b\r\nContent-Disposition: form-data; name=\"picture\"; filename=\"a.png\"\r\n\r\n" + string(picture) +
+		"\r\n--b--\r\n"
 	var answered, refused, cut atomic.Int64
 	var clients sync.WaitGroup
 	stopped := make(chan struct{})
 	for range 8 {
 		clients.Go(func() {
 			for {
-				response, err := client.Post("http://localhost/v1/classify", "multipart/form-data; boundary=b", strings.NewReader(body))
+				response, err := client.Post("http://localhost/v1/classify", "multipart/form-data; boundary=b",
+					strings.NewReader(body))
 				if err != nil {
 					select {
 					case <-stopped: // it listens no more
@@ -219,7 +229,8 @@ func TestServeTrace(t *testing.T) {
 	s := serveProcess(t, t.TempDir(), "--listen", "127.0.0.1:0", "--trace", name)
 	picture, err := os.ReadFile("../../testdata/pictures/chelsea.png")
 	require.NoError(t, err)
-	body := "--b\r\nContent-Disposition: form-data; name=\"picture\"; filename=\"a.png\"\r\n\r\n" + string(picture) + "\r\n--b--\r\n"
+	body := "--b\r\nContent-Disposition: form-data; name=\"picture\"; filename=\"a.png\"\r\n\r\n" + string(picture) +
+		"\r\n--b--\r\n"
 	for range 3 {
 		response, err := http.Post("http://"+s.web+"/v1/classify", "multipart/form-data; boundary=b", strings.NewReader(body))
 		require.NoError(t, err)
@@ -253,7 +264,9 @@ func TestServeEndsAtOnce(t *testing.T) {
 	connection, err := net.Dial("tcp", s.web)
 	require.NoError(t, err)
 	defer connection.Close()
-	_, err = io.WriteString(connection, "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100\r\n\r\n-")
+	_,
+		err = io.WriteString(
+		connection, "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100\r\n\r\n-")
 	require.NoError(t, err)
 	time.Sleep(100 * time.Millisecond)
 	require.NoError(t, s.command.Process.Signal(syscall.SIGTERM))
@@ -285,7 +298,8 @@ func TestServeRefuses(t *testing.T) {
 		{nil, exitUsage, "which model?"},
 		{[]string{"--model", "none"}, exitUsage, "none"},
 		{[]string{"--model", "timedecay_shallow,timedecay_shallow"}, exitUsage, "named twice"},
-		{[]string{"--model", "timedecay_shallow", "--listen", "0.0.0.0:0"}, exitUsage, "give --token-file, or --insecure-no-token"},
+		{[]string{"--model", "timedecay_shallow", "--listen", "0.0.0.0:0"}, exitUsage,
+			"give --token-file, or --insecure-no-token"},
 		{[]string{"--model", "timedecay_shallow", "--listen", "here"}, exitUsage, "here"},
 		{[]string{"--model", "timedecay_shallow", "--listen", ""}, exitUsage, "nothing to listen on"},
 		{[]string{"--model", "timedecay_shallow", "--token-file", token}, exitInput, "too few to be a secret"},

@@ -38,7 +38,8 @@ does the same with those that it preempts and those whose node fails. Wrong usag
 unusable input and what is not installed are not tried again.
 
 What comes after -- goes to "extract work".`,
-		Example: `  ` + program + ` slurm submit --plan it.plan --workers 16 --partition gpu --gpus 1 --mem 16G --time 12:00:00
+		Example: `  ` + program +
+			` slurm submit --plan it.plan --workers 16 --partition gpu --gpus 1 --mem 16G --time 12:00:00
   ` + program + ` slurm submit --plan it.plan --workers 64 --cpus 4 --module apptainer --apptainer tfconvrnn.sif --bind /data --dry-run`,
 		Args: cobra.ArbitraryArgs,
 		RunE: s.run,
@@ -46,15 +47,19 @@ What comes after -- goes to "extract work".`,
 	s.clusterFlags.register(cmd, &s.Work)
 	flags := cmd.Flags()
 	flags.StringVar(&s.Partition, "partition", "", "Slurm's `PARTITION`")
-	flags.StringVar(&s.FinishPartition, "finish-partition", "", "`PARTITION` of the last job, which needs one core and no GPU (default: --partition)")
+	flags.StringVar(&s.FinishPartition, "finish-partition", "",
+		"`PARTITION` of the last job, which needs one core and no GPU (default: --partition)")
 	flags.StringVar(&s.Account, "account", "", "`ACCOUNT` that is charged")
 	flags.StringVar(&s.QOS, "qos", "", "quality of service")
 	flags.StringVar(&s.Constraint, "constraint", "", "`FEATURES` that nodes must have")
 	flags.StringArrayVar(&s.Modules, "module", nil, "environment `MODULE` to load; repeat it for several")
 	flags.StringVar(&s.Image, "apptainer", "", "Apptainer `IMAGE` to run in, for example tfconvrnn.sif or docker://…")
-	flags.StringArrayVar(&s.Binds, "bind", nil, "`DIR` that is shown in the image, or SOURCE:DESTINATION, besides the plan's and the output's; repeat it for several")
-	flags.StringVar(&s.Program, "program", "", "`PATH` of "+program+" on the nodes (default: this one's; in an image, where it is found)")
-	flags.StringArrayVar(&s.Options, "sbatch", nil, "further `OPTION` of sbatch for all jobs, for example --sbatch=--reservation=r; repeat it for several")
+	flags.StringArrayVar(&s.Binds, "bind",
+		nil, "`DIR` that is shown in the image, or SOURCE:DESTINATION, besides the plan's and the output's; repeat it for several")
+	flags.StringVar(&s.Program, "program", "", "`PATH` of "+program+
+		" on the nodes (default: this one's; in an image, where it is found)")
+	flags.StringArrayVar(&s.Options, "sbatch", nil,
+		"further `OPTION` of sbatch for all jobs, for example --sbatch=--reservation=r; repeat it for several")
 	flags.StringVar(&s.Logs, "folder", "", "`DIR` for the scripts and the jobs' output (default: <plan>.slurm)")
 	flags.BoolVar(&s.dryRun, "dry-run", false, "only print the scripts")
 	addJSON(cmd, &s.asJSON)
@@ -95,7 +100,8 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return present(cmd, s.asJSON, r, func(out io.Writer) error {
-		_, err := fmt.Fprintf(out, "job %s: %s\njob %s: finish, after them\nscripts and output: %s\n", r.WorkJob, plural(r.Workers, "worker"), r.FinishJob, s.Logs)
+		_, err := fmt.Fprintf(out, "job %s: %s\njob %s: finish, after them\nscripts and output: %s\n", r.WorkJob,
+			plural(r.Workers, "worker"), r.FinishJob, s.Logs)
 		return err
 	})
 }

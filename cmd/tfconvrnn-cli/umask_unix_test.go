@@ -46,9 +46,12 @@ func TestUmaskDecides(t *testing.T) {
 	require.NoError(t, os.Mkdir("out", 0o777))
 	for _, line := range []string{
 		"extract --out out/a.npz --trace out/trace.json --on-error skip",
-		"extract --out out/a.zarr", "extract --out out/a.nc --include-logits", "extract --out out/a.mat", "extract --out out/a.npy",
-		"extract plan --out out/b.zarr --plan out/b.plan", "extract work --plan out/b.plan", "extract finish --plan out/b.plan",
-		"plot out/a.npz --kind dynamics --out out/a.png", "presentation show --model timedecay_shallow --png out/timeline.png",
+		"extract --out out/a.zarr", "extract --out out/a.nc --include-logits", "extract --out out/a.mat",
+		"extract --out out/a.npy",
+		"extract plan --out out/b.zarr --plan out/b.plan", "extract work --plan out/b.plan",
+		"extract finish --plan out/b.plan",
+		"plot out/a.npz --kind dynamics --out out/a.png",
+		"presentation show --model timedecay_shallow --png out/timeline.png",
 		"evaluate --images out/set --records out/records.csv --per-class out/classes.csv --plot out/accuracy.png",
 		"convert timedecay_shallow --out out/savedmodel", "checkpoint seed timedecay_shallow --out out/checkpoints",
 	} {

@@ -88,7 +88,9 @@ func (c *verifyCommand) run(cmd *cobra.Command, args []string) error {
 		}
 		results = append(results, r)
 	}
-	err = present(cmd, c.asJSON, results, func(out io.Writer) error { return printVerifications(out, results, store.Dir()) })
+	err = present(cmd, c.asJSON, results, func(out io.Writer) error {
+		return printVerifications(out, results, store.Dir())
+	})
 	return cmp.Or(err, errors.Join(failures...))
 }
 

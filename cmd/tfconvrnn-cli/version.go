@@ -52,12 +52,14 @@ With --notices, print the texts of these licences.`,
 			if found == "" {
 				found = "not found; see " + program + " doctor"
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "tfconvrnn  %s (converter %s)\nGo         %s %s\nTensorFlow %s\n", v.Version, v.Converter, v.Go, v.Platform, found)
+			fmt.Fprintf(cmd.OutOrStdout(), "tfconvrnn  %s (converter %s)\nGo         %s %s\nTensorFlow %s\n", v.Version,
+				v.Converter, v.Go, v.Platform, found)
 			return nil
 		},
 	}
 	addJSON(cmd, &asJSON)
 	cmd.Flags().BoolVar(&sbom, "sbom", false, "print a software bill of materials (CycloneDX, JSON)")
-	cmd.Flags().BoolVar(&notices, "notices", false, "print the licences of what is linked into this program or loaded by it")
+	cmd.Flags().BoolVar(&notices, "notices", false,
+		"print the licences of what is linked into this program or loaded by it")
 	return cmd
 }

@@ -134,6 +134,9 @@ func Read(dir string) (*Manifest, error) {
 	return m, nil
 }
 
+// neededFiles are those without which a SavedModel cannot be read.
+var neededFiles = []string{"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"}
+
 // Parse parses and checks a manifest. Errors wrap ErrInvalid.
 func Parse(data []byte) (*Manifest, error) {
 	m := &Manifest{}
@@ -141,7 +144,8 @@ func Parse(data []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if m.Format != Format {
-		return nil, fmt.Errorf("%w: its format is %d and this version reads %d; convert the model again", ErrInvalid, m.Format, Format)
+		return nil, fmt.Errorf("%w: its format is %d and this version reads %d; convert the model again", ErrInvalid,
+			m.Format, Format)
 	}
 	return m, m.check()
 }
@@ -174,7 +178,7 @@ func (m *Manifest) check() error {
 		return fmt.Errorf("%w: %d timesteps", ErrInvalid, m.Times)
 	}
 	// Without these Verify would prove nothing; with others it would read elsewhere.
-	for _, name := range []string{"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"} {
+	for _, name := range neededFiles {
 		if m.Files[name] == "" {
 			return fmt.Errorf("%w: it lacks the hash of %s", ErrInvalid, name)
 		}
@@ -245,7 +249,8 @@ func (m *Manifest) Verify(dir string) error {
 			return fmt.Errorf("%w: %w; convert the model again", ErrModified, err)
 		}
 		if got != want {
-			return fmt.Errorf("%w: %s has SHA-256 %s, not %s; convert the model again", ErrModified, filepath.Join(dir, name), got, want)
+			return fmt.Errorf("%w: %s has SHA-256 %s, not %s; convert the model again", ErrModified, filepath.Join(dir, name),
+				got, want)
 		}
 	}
 	return nil

@@ -28,7 +28,8 @@ type goPackage struct {
 // packages lists the project's packages by their paths below the module.
 func packages(t *testing.T) map[string]*goPackage {
 	var problems bytes.Buffer
-	command := exec.Command("go", "list", "-json=ImportPath,Name,Imports,TestImports,XTestImports,CgoFiles,GoFiles,SFiles,SwigFiles", "./...")
+	command := exec.Command("go", "list",
+		"-json=ImportPath,Name,Imports,TestImports,XTestImports,CgoFiles,GoFiles,SFiles,SwigFiles", "./...")
 	command.Dir = "../.."
 	command.Env = append(command.Environ(), "CGO_ENABLED=1")
 	command.Stderr = &problems
@@ -44,7 +45,8 @@ func packages(t *testing.T) map[string]*goPackage {
 		require.NoError(t, err)
 		list[below(p.ImportPath)] = p
 	}
-	for _, name := range []string{"cmd/tfconvrnn-cli", "tfconvrnn", "convert", "savedmodels", "internal/libtf", "internal/unroll", "internal/zoo"} {
+	for _, name := range []string{"cmd/tfconvrnn-cli", "tfconvrnn", "convert", "savedmodels", "internal/libtf",
+		"internal/unroll", "internal/zoo"} {
 		require.Contains(t, list, name)
 	}
 	return list
@@ -86,7 +88,8 @@ func match(name string, patterns ...string) bool {
 
 // drivers are internal packages that use the library as a program would.
 var drivers = []string{
-	"internal/benchmark", "internal/doctor", "internal/evaluation", "internal/explorer", "internal/explorer/generate", "internal/respond",
+	"internal/benchmark", "internal/doctor", "internal/evaluation", "internal/explorer", "internal/explorer/generate",
+	"internal/respond",
 	"internal/timeline", "extraction", "stimuli",
 }
 
@@ -104,19 +107,29 @@ var rules = []struct {
 }{
 	{"nothing depends on commands", []string{"*", "internal/*"}, nil, []string{"cmd/..."}},
 	{"conversion needs no TensorFlow", []string{"convert", "savedmodels"}, nil, []string{"internal/libtf", "tfconvrnn"}},
-	{"the library is above the parts it is made of", []string{"convert", "savedmodels", "internal/*"}, drivers, []string{"tfconvrnn"}},
+	{"the library is above the parts it is made of", []string{"convert", "savedmodels", "internal/*"}, drivers,
+		[]string{"tfconvrnn"}},
 	{"the converter knows no store", []string{"convert"}, nil, []string{"savedmodels"}},
-	{"model specifications are data", []string{"internal/zoo"}, nil, []string{"internal/graph", "internal/unroll", "internal/tfpb", "internal/bundle"}},
+	{"model specifications are data", []string{"internal/zoo"}, nil, []string{"internal/graph", "internal/unroll",
+		"internal/tfpb", "internal/bundle"}},
 	{"graphs know no models", []string{"internal/graph"}, nil, []string{"internal/zoo", "internal/unroll"}},
-	{"the unroll knows no files", []string{"internal/unroll"}, nil, []string{"internal/bundle", "internal/weights", "internal/atomicfile", "convert"}},
-	{"the binding is small", []string{"internal/libtf"}, nil, []string{"internal/tfpb", "internal/graph", "internal/zoo", "convert/manifest"}},
-	{"kernels know no models", []string{"internal/kernels"}, nil, []string{"internal/zoo", "internal/unroll", "convert/manifest"}},
-	{"formats stand alone", []string{"internal/bundle", "features", "internal/images", "internal/tensorcache"}, nil, []string{"internal/zoo", "internal/unroll", "internal/libtf", "convert", "savedmodels"}},
-	{"checks come before what they check", []string{"internal/trust"}, nil, []string{"internal/libtf", "convert", "internal/unroll"}},
-	{"settings of the whole process are for programs", []string{"tfconvrnn", "convert", "savedmodels", "internal/*"}, nil, []string{"internal/libtf/onearena"}},
-	{"comparing needs numbers only", []string{"compare", "recordings"}, nil, []string{"internal/libtf", "tfconvrnn", "internal/zoo"}},
+	{"the unroll knows no files", []string{"internal/unroll"}, nil, []string{"internal/bundle", "internal/weights",
+		"internal/atomicfile", "convert"}},
+	{"the binding is small", []string{"internal/libtf"}, nil, []string{"internal/tfpb", "internal/graph", "internal/zoo",
+		"convert/manifest"}},
+	{"kernels know no models", []string{"internal/kernels"}, nil, []string{"internal/zoo", "internal/unroll",
+		"convert/manifest"}},
+	{"formats stand alone", []string{"internal/bundle", "features", "internal/images", "internal/tensorcache"}, nil,
+		[]string{"internal/zoo", "internal/unroll", "internal/libtf", "convert", "savedmodels"}},
+	{"checks come before what they check", []string{"internal/trust"}, nil,
+		[]string{"internal/libtf", "convert", "internal/unroll"}},
+	{"settings of the whole process are for programs", []string{"tfconvrnn", "convert", "savedmodels", "internal/*"}, nil,
+		[]string{"internal/libtf/onearena"}},
+	{"comparing needs numbers only", []string{"compare", "recordings"}, nil, []string{"internal/libtf", "tfconvrnn",
+		"internal/zoo"}},
 	{"comparing knows no files", []string{"compare"}, nil, []string{"recordings", "internal/hdf5", "features"}},
-	{"tests' servers are for tests", []string{"cmd/*", "tfconvrnn", "convert", "savedmodels"}, nil, []string{"internal/checkpointserver", "internal/s3server"}},
+	{"tests' servers are for tests", []string{"cmd/*", "tfconvrnn", "convert", "savedmodels"}, nil,
+		[]string{"internal/checkpointserver", "internal/s3server"}},
 }
 
 func TestDirection(t *testing.T) {
@@ -166,7 +179,8 @@ func TestExpectedEdges(t *testing.T) {
 // no pointers to go wrong.
 func TestCgoIsRare(t *testing.T) {
 	list := packages(t)
-	binding := []string{"internal/hdf5", "internal/kernels", "internal/libtf", "internal/libtf/onearena", "internal/products"}
+	binding := []string{"internal/hdf5", "internal/kernels", "internal/libtf", "internal/libtf/onearena",
+		"internal/products"}
 	for _, name := range binding {
 		require.NotEmpty(t, list[name].CgoFiles)
 	}
@@ -178,7 +192,8 @@ func TestCgoIsRare(t *testing.T) {
 		assert.Empty(t, p.SFiles, name)
 		assert.Empty(t, p.SwigFiles, name)
 		assert.NotContains(t, p.Imports, "C", name)
-		assert.Equal(t, slices.Contains(unsafePackages, name), slices.Contains(p.Imports, "unsafe"), "%s imports unsafe", name)
+		assert.Equal(t, slices.Contains(unsafePackages, name), slices.Contains(p.Imports, "unsafe"),
+			"%s imports unsafe", name)
 	}
 	// TensorFlow and the command line have no place in each other.
 	for name, p := range list {

@@ -30,7 +30,8 @@ func example(t *testing.T, set *token.FileSet, file *ast.File, function *ast.Fun
 		}
 		used[name.Name] = true
 		for _, declaration := range file.Decls {
-			if helper, ok := declaration.(*ast.FuncDecl); ok && helper.Recv == nil && helper.Name.Name == name.Name && helper != function {
+			if helper, ok := declaration.(*ast.FuncDecl); ok && helper.Recv == nil && helper.Name.Name == name.Name &&
+				helper != function {
 				functions = append(functions, helper)
 			}
 		}
@@ -74,7 +75,8 @@ func TestExamplesCompileOutside(t *testing.T) {
 	_, requirements, found := strings.Cut(string(described), "module "+module+"\n")
 	require.True(t, found)
 	requirements, _, _ = strings.Cut(requirements, "\ntool ")
-	description := fmt.Sprintf("module example.org/outside\n%s\nrequire %s v0.0.0\n\nreplace %s => %s\n", requirements, module, module, root)
+	description := fmt.Sprintf("module example.org/outside\n%s\nrequire %s v0.0.0\n\nreplace %s => %s\n", requirements,
+		module, module, root)
 	require.NoError(t, os.WriteFile(filepath.Join(outside, "go.mod"), []byte(description), 0o666))
 	sums, err := os.ReadFile(filepath.Join(root, "go.sum"))
 	require.NoError(t, err)

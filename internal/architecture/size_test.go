@@ -27,7 +27,8 @@ func TestSizes(t *testing.T) {
 	tooLong := func(name string, lines, most int) {
 		if lines > most {
 			found[name] = true
-			assert.Contains(t, long, name, "%s has %d lines; %d are the most: split it, or add it with a reason", name, lines, most)
+			assert.Contains(t, long, name, "%s has %d lines; %d are the most: split it, or add it with a reason", name,
+				lines, most)
 		}
 	}
 	checked := 0
@@ -54,7 +55,8 @@ func TestSizes(t *testing.T) {
 		}
 		for _, declaration := range file.Decls {
 			if f, ok := declaration.(*ast.FuncDecl); ok {
-				tooLong(fmt.Sprintf("%s %s", name, f.Name.Name), set.Position(f.End()).Line-set.Position(f.Pos()).Line+1, mostFunctionLines)
+				tooLong(fmt.Sprintf("%s %s", name, f.Name.Name), set.Position(f.End()).Line-set.Position(f.Pos()).Line+1,
+					mostFunctionLines)
 			}
 		}
 		return nil

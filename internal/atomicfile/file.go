@@ -55,7 +55,8 @@ func CreateIn(folder, path string) (*File, error) {
 			return nil, err
 		}
 	}
-	return nil, &os.PathError{Op: "create", Path: filepath.Join(folder, pattern), Err: errors.New("it is removed again and again")}
+	return nil, &os.PathError{Op: "create", Path: filepath.Join(folder, pattern),
+		Err: errors.New("it is removed again and again")}
 }
 
 // Another makes a second unfinished file for the same path in the same folder.

@@ -71,7 +71,9 @@ func TestUmaskDecides(t *testing.T) {
 	file, folder := 0o666&^mask, 0o777&^mask
 	require.NoError(t, atomicfile.Write(filepath.Join(dir, "written"), []byte("x")))
 	assert.Equal(t, file, mode("written"))
-	require.NoError(t, atomicfile.Directory(filepath.Join(dir, "made", "folder"), false, func(string) error { return nil }))
+	require.NoError(t, atomicfile.Directory(filepath.Join(dir, "made", "folder"), false, func(string) error {
+		return nil
+	}))
 	assert.Equal(t, folder, mode("made"))
 	assert.Equal(t, folder, mode("made/folder"))
 	f, err := atomicfile.Create(filepath.Join(dir, "created"))

@@ -157,7 +157,8 @@ type contestant struct {
 
 // loadContestants loads the models, by the contestants that they are first of, which the caller closes,
 // also after an error. The first contestant may choose the batch.
-func loadContestants(ctx context.Context, o *Options, models map[string]*tfconvrnn.Model) (list []*contestant, err error) {
+func loadContestants(ctx context.Context, o *Options, models map[string]*tfconvrnn.Model) (list []*contestant,
+	err error) {
 	for _, c := range contestants {
 		if c.name == LightConeDirect && models[LightCone].Convolution() == tfconvrnn.ConvolutionDirect {
 			continue
@@ -259,7 +260,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	for _, c := range list[1:] {
 		r.Ratios = append(r.Ratios, Ratio{
-			Of: c.Name, To: LightCone, Seconds: spreadOf(quotients(c.seconds, list[0].seconds)), CPU: spreadOf(quotients(c.cpu, list[0].cpu)),
+			Of: c.Name, To: LightCone, Seconds: spreadOf(quotients(c.seconds, list[0].seconds)),
+			CPU: spreadOf(quotients(c.cpu, list[0].cpu)),
 		})
 	}
 	// The models are closed first, so that the children have the memory for themselves.

@@ -152,13 +152,15 @@ func TestRunOfLogitsOnly(t *testing.T) {
 
 func TestChildrenThatFail(t *testing.T) {
 	for does, want := range map[string]string{
-		"fail": "no such thing", "nonsense": "something else", "\n": "something else", `{"peak_rss_bytes":1}garbage`: "something else", `{"first":true}`: "something else",
+		"fail": "no such thing", "nonsense": "something else", "\n": "something else",
+		`{"peak_rss_bytes":1}garbage`: "something else", `{"first":true}`: "something else",
 	} {
 		_, _, err := runChild(t.Context(), Options{Child: childThat(does)}, "memory:lightcone")
 		assert.ErrorIs(t, err, errChild, does)
 		assert.ErrorContains(t, err, want, does)
 	}
-	first, last, err := runChild(t.Context(), Options{Child: childThat(`{"first":true}{"other_seconds":1.5}`)}, "first:lightcone")
+	first, last, err := runChild(t.Context(), Options{Child: childThat(`{"first":true}{"other_seconds":1.5}`)},
+		"first:lightcone")
 	require.NoError(t, err)
 	assert.Positive(t, first)
 	assert.Equal(t, childReport{Other: 1.5}, last)
@@ -236,7 +238,8 @@ func TestMachine(t *testing.T) {
 	peak, err := peakRSS()
 	require.NoError(t, err)
 	assert.Greater(t, peak, int64(1<<20))
-	m := Machine{CPU: "P", Cores: 4, Threads: 2, Instructions: "AVX2", System: "linux/amd64", TensorFlow: "2.21.0", OneDNN: true, Go: "go1"}
+	m := Machine{CPU: "P", Cores: 4, Threads: 2, Instructions: "AVX2", System: "linux/amd64", TensorFlow: "2.21.0",
+		OneDNN: true, Go: "go1"}
 	assert.Equal(t, "P, 2 of 4 cores, AVX2, linux/amd64, TensorFlow 2.21.0, oneDNN on, go1", m.String())
 	before := cpuTime()
 	for begun := time.Now(); time.Since(begun) < 50*time.Millisecond; {

@@ -73,7 +73,8 @@ func Child(ctx context.Context, o Options, measurement string, out io.Writer) er
 }
 
 // childTurns computes a batch for each line that it reads.
-func childTurns(ctx context.Context, o Options, everyLayer bool, load []tfconvrnn.Option, in io.Reader, out *json.Encoder) error {
+func childTurns(ctx context.Context, o Options, everyLayer bool, load []tfconvrnn.Option, in io.Reader,
+	out *json.Encoder) error {
 	m, err := tfconvrnn.LoadContext(ctx, o.Model, load...)
 	if err != nil {
 		return err
@@ -199,7 +200,8 @@ func (c *contestant) measureChildren(ctx context.Context, o Options) error {
 		}
 		cold = append(cold, elapsed.Seconds())
 	}
-	c.FirstResult = &FirstResult{FromProcessStart: spreadOf(first).Median, OtherFetches: spreadOf(other).Median, WithoutKept: spreadOf(cold).Median}
+	c.FirstResult = &FirstResult{FromProcessStart: spreadOf(first).Median, OtherFetches: spreadOf(other).Median,
+		WithoutKept: spreadOf(cold).Median}
 	return nil
 }
 

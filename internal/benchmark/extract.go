@@ -84,11 +84,13 @@ func decodeSeconds(paths []string) (float64, error) {
 	return fastest, nil
 }
 
-func extract(ctx context.Context, m *tfconvrnn.Model, o Options, paths []string, out string, format features.Format) (*Photographs, error) {
+func extract(ctx context.Context, m *tfconvrnn.Model, o Options, paths []string, out string, format features.Format) (
+	*Photographs, error) {
 	result, err := extraction.Run(ctx, &extraction.Request{
 		Recipe: extraction.Recipe{
 			Model: m.Info().Name, Output: out, Format: format, Presentation: o.Presentation, BatchSize: o.Batch,
-			Layers: o.Fetches.Layers, AllTimesteps: o.Fetches.AllTimesteps, Logits: o.Fetches.Logits || len(o.Fetches.Layers) == 0,
+			Layers: o.Fetches.Layers, AllTimesteps: o.Fetches.AllTimesteps, Logits: o.Fetches.Logits ||
+				len(o.Fetches.Layers) == 0,
 		},
 		Inputs: stimuli.Options{Inputs: paths}, Loaded: m,
 	}, extraction.RunOptions{})
@@ -110,6 +112,7 @@ func extract(ctx context.Context, m *tfconvrnn.Model, o Options, paths []string,
 	}
 	seconds, inSession := result.Elapsed.Seconds(), result.InSession.Seconds()
 	return &Photographs{
-		Count: result.Stimuli, Format: format, Seconds: seconds, InSession: inSession, OutputBytes: size, OutsideSession: 1 - inSession/seconds,
+		Count: result.Stimuli, Format: format, Seconds: seconds, InSession: inSession, OutputBytes: size,
+		OutsideSession: 1 - inSession/seconds,
 	}, nil
 }

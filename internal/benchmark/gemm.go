@@ -33,7 +33,8 @@ var (
 	onCPU = roof{shapes: [][3]int{{2048, 2048, 2048}, {6272, 512, 2304}, {1568, 1024, 4608}}, values: 32 << 20, repeats: 1}
 	// onGPU has square products, and the convolution of 28×28 pixels for a batch
 	// of 128.
-	onGPU = roof{shapes: [][3]int{{4096, 4096, 4096}, {8192, 8192, 8192}, {100352, 512, 2304}}, values: 128 << 20, repeats: 8}
+	onGPU = roof{shapes: [][3]int{{4096, 4096, 4096}, {8192, 8192, 8192}, {100352, 512, 2304}}, values: 128 << 20,
+		repeats: 8}
 )
 
 // Peak is the roofline of the device: the best of what was computed between the
@@ -145,10 +146,13 @@ var float = graph.Type(tfpb.DataType_DT_FLOAT)
 func (b *roofGraph) variable(rows, columns int) graph.Tensor {
 	name := fmt.Sprintf("matrix%d", len(b.variables))
 	handle := b.Variable(name, []int{rows, columns})
-	feed := b.Add(graph.Spec{Name: name + "/feed", Op: "Placeholder", Attributes: graph.Attributes{"dtype": float, "shape": graph.Shape(rows, columns)}})
-	assign := b.Add(graph.Spec{Name: name + "/assign", Op: "AssignVariableOp", Inputs: []graph.Tensor{handle, feed}, Attributes: graph.Attributes{"dtype": float}})
+	feed := b.Add(graph.Spec{Name: name + "/feed", Op: "Placeholder", Attributes: graph.Attributes{"dtype": float,
+		"shape": graph.Shape(rows, columns)}})
+	assign := b.Add(graph.Spec{Name: name + "/assign", Op: "AssignVariableOp", Inputs: []graph.Tensor{handle, feed},
+		Attributes: graph.Attributes{"dtype": float}})
 	b.variables = append(b.variables, roofVariable{rows, columns, feed.Operation(), assign.Operation()})
-	return b.Add(graph.Spec{Name: name + "/read", Op: "ReadVariableOp", Inputs: []graph.Tensor{handle}, Attributes: graph.Attributes{"dtype": float}})
+	return b.Add(graph.Spec{Name: name + "/read", Op: "ReadVariableOp", Inputs: []graph.Tensor{handle},
+		Attributes: graph.Attributes{"dtype": float}})
 }
 
 // products returns a value of each of the repeated products, one after the other.

@@ -52,7 +52,8 @@ func (r *Report) about() string {
 	if r.Untrained {
 		weights += " (untrained)"
 	}
-	return fmt.Sprintf("%s, %s, %s, batch %d, median of %s, %s", r.fetches(), r.Presentation, console.Plural(r.Times, "timestep"), r.Batch, console.Plural(r.Runs, "run"), weights)
+	return fmt.Sprintf("%s, %s, %s, batch %d, median of %s, %s", r.fetches(), r.Presentation,
+		console.Plural(r.Times, "timestep"), r.Batch, console.Plural(r.Runs, "run"), weights)
 }
 
 func quartiles(s Spread) string {
@@ -62,7 +63,8 @@ func quartiles(s Spread) string {
 // Print writes it for people to read.
 func (r *Report) Print(out io.Writer) {
 	fmt.Fprintf(out, "%s: %s\n%s\n", r.Model, r.about(), r.Machine)
-	fmt.Fprintf(out, "GEMM peak %.0f GFLOP/s (%s, median %.0f)", r.Peak.GFLOPS, strings.ReplaceAll(fmt.Sprint(r.Peak.Shape), " ", ", "), r.Peak.MedianGFLOPS)
+	fmt.Fprintf(out, "GEMM peak %.0f GFLOP/s (%s, median %.0f)", r.Peak.GFLOPS,
+		strings.ReplaceAll(fmt.Sprint(r.Peak.Shape), " ", ", "), r.Peak.MedianGFLOPS)
 	if r.Peak.GFLOPPerCPUSecond > 0 {
 		fmt.Fprintf(out, ", %.0f GFLOP per CPU second", r.Peak.GFLOPPerCPUSecond)
 	}
@@ -108,18 +110,21 @@ func (r *Report) Print(out io.Writer) {
 		{PlainPruned, "pruned to what the fetches need"},
 	} {
 		if ratio := r.Ratio(line.name); ratio != nil {
-			fmt.Fprintf(out, "ratio to the plain variant, %s: %s; in CPU seconds %s\n", line.against, quartiles(ratio.Seconds), quartiles(ratio.CPU))
+			fmt.Fprintf(out, "ratio to the plain variant, %s: %s; in CPU seconds %s\n", line.against, quartiles(ratio.Seconds),
+				quartiles(ratio.CPU))
 		}
 	}
 	if ratio := r.Ratio(LightConeDirect); ratio != nil {
-		fmt.Fprintf(out, "ratio to direct convolutions (TensorFlow's own): %s; in CPU seconds %s\n", quartiles(ratio.Seconds), quartiles(ratio.CPU))
+		fmt.Fprintf(out, "ratio to direct convolutions (TensorFlow's own): %s; in CPU seconds %s\n", quartiles(ratio.Seconds),
+			quartiles(ratio.CPU))
 	}
 	fmt.Fprintf(out, "largest difference between the variants' features: %.1e of a layer's RMS\n", r.Difference)
 	if r.PrecisionError != nil {
 		fmt.Fprintln(out, r.PrecisionError)
 	}
 	if p := r.Photographs; p != nil {
-		fmt.Fprintf(out, "%d JPEG photographs to %s (%s): %.1f s, TensorFlow was not running for %.1f %% of it; decoding takes %.2g cores\n",
+		fmt.Fprintf(
+			out, "%d JPEG photographs to %s (%s): %.1f s, TensorFlow was not running for %.1f %% of it; decoding takes %.2g cores\n",
 			p.Count, p.Format, humanize.Bytes(uint64(p.OutputBytes)), p.Seconds, 100*p.OutsideSession, p.DecodeCores)
 	}
 }
@@ -138,7 +143,8 @@ func memory(bytes int64) string {
 // PrintHead writes what comes before the rows of a Markdown table.
 func (r *Report) PrintHead(out io.Writer) {
 	fmt.Fprintf(out, "%s. %s.\n\n", capitalized(r.about()), r.Machine)
-	fmt.Fprintln(out, "| model | plain, s/image | light cone, s/image | ratio (quartiles) | to the pruned plain variant | GMAC/image, plain → light cone | GFLOP/s, of peak | first result | peak memory, plain → light cone |")
+	fmt.Fprintln(
+		out, "| model | plain, s/image | light cone, s/image | ratio (quartiles) | to the pruned plain variant | GMAC/image, plain → light cone | GFLOP/s, of peak | first result | peak memory, plain → light cone |")
 	fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 }
 
@@ -156,6 +162,8 @@ func (r *Report) PrintRow(out io.Writer) {
 		first = fmt.Sprintf("%.1f s", ours.FirstResult.FromProcessStart)
 	}
 	fmt.Fprintf(out, "| %s | %.3f | %.3f | %s | %s | %.1f → %.1f | %.0f, %.0f %% | %s | %s → %s |\n",
-		r.Model, plain.SecondsPerImage.Median, ours.SecondsPerImage.Median, quartiles(every.Seconds), quartiles(pruned.Seconds),
-		plain.GMACPerImage, ours.GMACPerImage, ours.GFLOPS, 100*ours.OfPeak, first, memory(plain.PeakRSSBytes), memory(ours.PeakRSSBytes))
+		r.Model, plain.SecondsPerImage.Median, ours.SecondsPerImage.Median, quartiles(every.Seconds),
+		quartiles(pruned.Seconds),
+		plain.GMACPerImage, ours.GMACPerImage, ours.GFLOPS, 100*ours.OfPeak, first, memory(plain.PeakRSSBytes),
+		memory(ours.PeakRSSBytes))
 }

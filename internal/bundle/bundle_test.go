@@ -360,7 +360,8 @@ func TestTensorFlowReads(t *testing.T) {
 	}
 	own := filepath.Join(t.TempDir(), "model.ckpt")
 	write(t, own)
-	for _, prefix := range []string{own, golden, "testdata/dtypes", "testdata/partitioned", "testdata/saver", "testdata/sharded", "testdata/strings"} {
+	for _, prefix := range []string{own, golden, "testdata/dtypes", "testdata/partitioned", "testdata/saver",
+		"testdata/sharded", "testdata/strings"} {
 		cmd := exec.Command(python, "../../scripts/check_checkpoint_tf.py", prefix)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr

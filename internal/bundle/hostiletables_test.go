@@ -82,12 +82,20 @@ func TestMalformedTables(t *testing.T) {
 		table []byte
 		says  string
 	}{
-		"intact":                     {build(0, good, nil, nil), ""},
-		"intact, Snappy":             {build(1, snappy.Encode(nil, good), nil, nil), ""},
-		"huge index block":           {build(0, good, nil, func(m, i []byte) ([]byte, []byte) { return m, uvarints(0, 1<<50) }), "is declared"},
-		"overflowing index block":    {build(0, good, nil, func(m, i []byte) ([]byte, []byte) { return m, uvarints(8, math.MaxUint64) }), "is declared"},
-		"index block past the end":   {build(0, good, nil, func(m, i []byte) ([]byte, []byte) { return m, uvarints(1<<60, 8) }), "is declared"},
-		"huge metaindex block":       {build(0, good, nil, func(m, i []byte) ([]byte, []byte) { return uvarints(0, 1<<40), i }), "is declared"},
+		"intact":         {build(0, good, nil, nil), ""},
+		"intact, Snappy": {build(1, snappy.Encode(nil, good), nil, nil), ""},
+		"huge index block": {build(0, good, nil, func(m, i []byte) ([]byte, []byte) {
+			return m, uvarints(0, 1<<50)
+		}), "is declared"},
+		"overflowing index block": {build(0, good, nil, func(m, i []byte) ([]byte, []byte) {
+			return m, uvarints(8, math.MaxUint64)
+		}), "is declared"},
+		"index block past the end": {build(0, good, nil, func(m, i []byte) ([]byte, []byte) {
+			return m, uvarints(1<<60, 8)
+		}), "is declared"},
+		"huge metaindex block": {build(0, good, nil, func(m, i []byte) ([]byte, []byte) {
+			return uvarints(0, 1<<40), i
+		}), "is declared"},
 		"huge data block":            {build(0, good, handles(uvarints(0, 1<<45)), nil), "is declared"},
 		"one data block many times":  {build(0, good, handles(firstBlock, firstBlock), nil), "overlap"},
 		"bad data block handle":      {build(0, good, handles([]byte{0xff}), nil), "bad block handle"},
@@ -95,20 +103,23 @@ func TestMalformedTables(t *testing.T) {
 		"index entry past its block": {build(0, good, append([]byte{0, 100, 100}, restart...), nil), "bad entry"},
 		"index entry shares nothing": {build(0, good, append([]byte{9, 1, 1, 1, 1}, restart...), nil), "bad entry"},
 		"index entry cut short":      {build(0, good, append([]byte{0}, restart...), nil), "bad entry"},
-		"index entry overflows":      {build(0, good, append(uvarints(0, math.MaxUint64, math.MaxUint64), restart...), nil), "bad entry"},
-		"Snappy bomb":                {build(1, bomb, nil, nil), "Snappy"},
-		"Snappy garbage":             {build(1, []byte{40, 0xff, 0xff}, nil, nil), "corrupt"},
-		"unknown compression":        {build(9, good, nil, nil), "compression 9"},
-		"block of 0 bytes":           {build(0, nil, nil, nil), "a block of 0 bytes"},
-		"absurd restarts":            {build(0, append(rawEntry("", value), 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff), nil, nil), "restart"},
-		"no restarts":                {build(0, append(rawEntry("", value), 0, 0, 0, 0), nil, nil), "restart"},
-		"restart past the end":       {build(0, append(rawEntry("", value), 0xff, 0, 0, 0, 1, 0, 0, 0), nil, nil), "restart"},
-		"data entry past its block":  {build(0, append([]byte{0, 100, 100}, restart...), nil, nil), "corrupt"},
-		"data entry shares nothing":  {build(0, append([]byte{9, 1, 1, 1, 1}, restart...), nil, nil), "corrupt"},
-		"data entry overflows":       {build(0, append(uvarints(math.MaxUint64, math.MaxUint64, math.MaxUint64), restart...), nil, nil), "corrupt"},
-		"footer only":                {rawFooter(&bytes.Buffer{}, uvarints(0, 0), uvarints(0, 0)), "is declared"},
-		"no handles":                 {rawFooter(&bytes.Buffer{}, bytes.Repeat([]byte{0xff}, 40), nil), "bad block handle"},
-		"nothing":                    {nil, "ends after 0 bytes"},
+		"index entry overflows": {build(0, good, append(uvarints(0, math.MaxUint64, math.MaxUint64), restart...), nil),
+			"bad entry"},
+		"Snappy bomb":         {build(1, bomb, nil, nil), "Snappy"},
+		"Snappy garbage":      {build(1, []byte{40, 0xff, 0xff}, nil, nil), "corrupt"},
+		"unknown compression": {build(9, good, nil, nil), "compression 9"},
+		"block of 0 bytes":    {build(0, nil, nil, nil), "a block of 0 bytes"},
+		"absurd restarts": {build(0, append(rawEntry("", value), 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff), nil, nil),
+			"restart"},
+		"no restarts":               {build(0, append(rawEntry("", value), 0, 0, 0, 0), nil, nil), "restart"},
+		"restart past the end":      {build(0, append(rawEntry("", value), 0xff, 0, 0, 0, 1, 0, 0, 0), nil, nil), "restart"},
+		"data entry past its block": {build(0, append([]byte{0, 100, 100}, restart...), nil, nil), "corrupt"},
+		"data entry shares nothing": {build(0, append([]byte{9, 1, 1, 1, 1}, restart...), nil, nil), "corrupt"},
+		"data entry overflows": {build(0, append(uvarints(math.MaxUint64, math.MaxUint64, math.MaxUint64), restart...),
+			nil, nil), "corrupt"},
+		"footer only": {rawFooter(&bytes.Buffer{}, uvarints(0, 0), uvarints(0, 0)), "is declared"},
+		"no handles":  {rawFooter(&bytes.Buffer{}, bytes.Repeat([]byte{0xff}, 40), nil), "bad block handle"},
+		"nothing":     {nil, "ends after 0 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			prefix := filepath.Join(t.TempDir(), "x")

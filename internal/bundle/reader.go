@@ -190,7 +190,8 @@ func checkHeader(path string, h *tfpb.BundleHeaderProto) error {
 	case h.GetNumShards() <= 0:
 		return corrupt(path, 0, "%d data shards", h.GetNumShards())
 	case h.GetEndianness() == tfpb.BundleHeaderProto_BIG:
-		return fmt.Errorf("%w: %s says that its data is big-endian; save it again on a little-endian machine", ErrUnsupported, path)
+		return fmt.Errorf("%w: %s says that its data is big-endian; save it again on a little-endian machine",
+			ErrUnsupported, path)
 	case h.GetEndianness() != tfpb.BundleHeaderProto_LITTLE:
 		return corrupt(path, 0, "byte order %d", h.GetEndianness())
 	case version.GetProducer() < 0 || version.GetProducer() > formatVersion || version.GetMinConsumer() > formatVersion,
@@ -428,7 +429,8 @@ func (r *Reader) stream(ctx context.Context, t *tensor, visit func([]byte) error
 
 func (r *Reader) compare(t *tensor, crc uint32) error {
 	if got := Mask(crc); got != t.crc {
-		return corrupt(r.shards[int32(t.Shard)].path, t.Offset, "the checksum of tensor %q (%d bytes) is %08x, should be %08x",
+		return corrupt(r.shards[int32(t.Shard)].path, t.Offset,
+			"the checksum of tensor %q (%d bytes) is %08x, should be %08x",
 			t.Name, t.Size, got, t.crc)
 	}
 	return nil

@@ -116,7 +116,8 @@ func checkTable(path string, data []byte) (*indexTable, error) {
 	footerAt := size - tableFooterSize
 	footer := data[footerAt:]
 	if string(footer[tableFooterSize-len(tableMagic):]) != tableMagic {
-		return nil, corrupt(path, size-int64(len(tableMagic)), "the table's magic number is not at the end: truncated, or not a checkpoint index")
+		return nil, corrupt(path, size-int64(len(tableMagic)),
+			"the table's magic number is not at the end: truncated, or not a checkpoint index")
 	}
 	footer = footer[:tableFooterSize-len(tableMagic)]
 	metaAt, metaSize, n := handle(footer)
@@ -191,10 +192,12 @@ func handle(b []byte) (offset, size uint64, n int) {
 func block(path string, data []byte, offset, size uint64) ([]byte, error) {
 	end := uint64(len(data) - tableFooterSize)
 	if offset > end || size > end-offset || end-offset-size < tableTrailerSize {
-		return nil, corrupt(path, int64(len(data)), "a block of %d bytes at byte %d is declared, the file has %d bytes", size, offset, len(data))
+		return nil, corrupt(path, int64(len(data)), "a block of %d bytes at byte %d is declared, the file has %d bytes", size,
+			offset, len(data))
 	}
 	stored := data[offset : offset+size+1]
-	if want, got := binary.LittleEndian.Uint32(data[offset+size+1:]), Mask(crc32.Checksum(stored, castagnoli)); want != got {
+	if want, got := binary.LittleEndian.Uint32(data[offset+size+1:]),
+		Mask(crc32.Checksum(stored, castagnoli)); want != got {
 		return nil, corrupt(path, int64(offset), "block checksum is %08x, should be %08x", got, want)
 	}
 	content := stored[:size]

@@ -91,7 +91,8 @@ func (w *Writer) AddRaw(name string, dataType tfpb.DataType, shape []int64, data
 	return w.add(name, dataType, shape, func(write func([]byte) error) error { return write(data) })
 }
 
-func (w *Writer) add(name string, dataType tfpb.DataType, shape []int64, produce func(write func([]byte) error) error) error {
+func (w *Writer) add(name string, dataType tfpb.DataType, shape []int64,
+	produce func(write func([]byte) error) error) error {
 	switch {
 	case w.done:
 		return fmt.Errorf("write tensor %q: the checkpoint is finished", name)

@@ -94,7 +94,8 @@ func (w *Writer) Nested(track, name string, begin, end time.Time, args map[strin
 
 func (w *Writer) complete(thread int, category, name string, begin, end time.Time, args map[string]any) Event {
 	ts, duration := microseconds(begin.Sub(w.begun)), microseconds(max(0, end.Sub(begin)))
-	return Event{Name: name, Category: category, Phase: "X", Process: w.process, Thread: thread, Begin: &ts, Duration: &duration, Args: args}
+	return Event{Name: name, Category: category, Phase: "X", Process: w.process, Thread: thread, Begin: &ts,
+		Duration: &duration, Args: args}
 }
 
 func microseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
@@ -121,7 +122,8 @@ func (w *Writer) add(name string, end time.Time) int {
 		name = fmt.Sprintf("%s %d", name, count)
 	}
 	w.write(Event{Name: "thread_name", Phase: "M", Process: w.process, Thread: number, Args: map[string]any{"name": name}})
-	w.write(Event{Name: "thread_sort_index", Phase: "M", Process: w.process, Thread: number, Args: map[string]any{"sort_index": number}})
+	w.write(Event{Name: "thread_sort_index", Phase: "M", Process: w.process, Thread: number,
+		Args: map[string]any{"sort_index": number}})
 	return number
 }
 

@@ -104,11 +104,15 @@ func TestReadRefuses(t *testing.T) {
 	const named = `{"name":"thread_name","ph":"M","pid":1,"tid":1,"args":{"name":"x"}},`
 	for text, want := range map[string]string{
 		`[`: "unexpected end",
-		`[{"name":"a","ph":"X","pid":1,"tid":1,"ts":0,"dur":1}]`:                                                                   "no name",
-		`[` + named + `{"name":"a","ph":"X","pid":1,"tid":1,"ts":0}]`:                                                              "lacks",
-		`[` + named + `{"name":"a","ph":"X","tid":1,"ts":0,"dur":1}]`:                                                              "lacks",
-		`[` + named + `{"name":"a","ph":"X","pid":1,"tid":1,"ts":0,"dur":-1}]`:                                                     "negative",
-		`[` + named + `{"name":"a","ph":"X","pid":1,"tid":1,"ts":0,"dur":9},{"name":"b","ph":"X","pid":1,"tid":1,"ts":5,"dur":9}]`: "overlap",
+		`[{"name":"a","ph":"X","pid":1,"tid":1,"ts":0,"dur":1}]`: "no name",
+		`[` + named +
+			`{"name":"a","ph":"X","pid":1,"tid":1,"ts":0}]`: "lacks",
+		`[` + named +
+			`{"name":"a","ph":"X","tid":1,"ts":0,"dur":1}]`: "lacks",
+		`[` + named +
+			`{"name":"a","ph":"X","pid":1,"tid":1,"ts":0,"dur":-1}]`: "negative",
+		`[` + named +
+			`{"name":"a","ph":"X","pid":1,"tid":1,"ts":0,"dur":9},{"name":"b","ph":"X","pid":1,"tid":1,"ts":5,"dur":9}]`: "overlap",
 	} {
 		path := filepath.Join(t.TempDir(), "trace.json")
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))

@@ -64,10 +64,11 @@ func (v Volume) check() error {
 }
 
 var (
-	kubernetesName  = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
-	namespaceName   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
-	imageName       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@-]*$`)
-	labelKey        = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`)
+	kubernetesName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+	namespaceName  = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	imageName      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@-]*$`)
+	labelKey       = regexp.MustCompile(
+		`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`)
 	labelValue      = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$`)
 	finishSuffix    = "-finish"
 	appLabel        = "app.kubernetes.io/name"
@@ -274,7 +275,8 @@ func (k *Kubernetes) workJob() job {
 		spec.Parallelism = min(k.AtOnce, k.Workers)
 	}
 	// The worker takes its index from JOB_COMPLETION_INDEX.
-	arguments := append([]string{"extract", "work", "--plan", k.Plan, "--shard", fmt.Sprintf("auto/%d", k.Workers)}, k.Arguments...)
+	arguments := append([]string{"extract", "work", "--plan", k.Plan, "--shard", fmt.Sprintf("auto/%d", k.Workers)},
+		k.Arguments...)
 	pod := k.pod(arguments)
 	pod.ActiveDeadlineSeconds = int64(k.Time.Seconds())
 	c := &pod.Containers[0]

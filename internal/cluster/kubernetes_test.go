@@ -19,15 +19,19 @@ func manifests() map[string]*Kubernetes {
 		"plain": {Work: work(), Image: "tfconvrnn:cpu"},
 		"gpu": {
 			Work: Work{
-				Name: "it", Plan: "/data/it.plan", Workers: 64, AtOnce: 16, CPUs: 8, Memory: 16 << 30, GPUs: "2", Time: 36 * time.Hour,
+				Name: "it", Plan: "/data/it.plan", Workers: 64, AtOnce: 16, CPUs: 8, Memory: 16 << 30, GPUs: "2",
+				Time:      36 * time.Hour,
 				Arguments: []string{"--device", "gpu", "--threads", "8"}, Restarts: 6,
 			},
-			Namespace: "lab", Image: "registry.example/tfconvrnn:gpu", SecretEnvironment: []string{"s3-keys"}, ServiceAccount: "extract",
-			Volumes:      []Volume{{"features", "/data", false}, {"stimuli", "/stimuli", true}, {"features", "/cache/savedmodels", false}},
+			Namespace: "lab", Image: "registry.example/tfconvrnn:gpu", SecretEnvironment: []string{"s3-keys"},
+			ServiceAccount: "extract",
+			Volumes: []Volume{{"features", "/data", false}, {"stimuli", "/stimuli", true},
+				{"features", "/cache/savedmodels", false}},
 			NodeSelector: map[string]string{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB"}, User: 1000, Group: 1000,
 		},
 		"hostile": {
-			Work:  Work{Name: "it", Plan: hostile + " $(HOME) $$(HOME): - &a *b !!c\n---\nkind: Pod", Workers: 1, Arguments: []string{"--trust", "yes", "1e3", "~"}},
+			Work: Work{Name: "it", Plan: hostile + " $(HOME) $$(HOME): - &a *b !!c\n---\nkind: Pod", Workers: 1,
+				Arguments: []string{"--trust", "yes", "1e3", "~"}},
 			Image: "tfconvrnn:cpu",
 		},
 	}
@@ -67,7 +71,8 @@ func TestManifest(t *testing.T) {
 	assert.EqualValues(t, 36*3600, *pod.ActiveDeadlineSeconds)
 	assert.EqualValues(t, "Never", pod.RestartPolicy, "a pod failure policy demands it")
 	c := pod.Containers[0]
-	assert.Equal(t, []string{"extract", "work", "--plan", "/data/it.plan", "--shard", "auto/64", "--device", "gpu", "--threads", "8"}, c.Args)
+	assert.Equal(t, []string{"extract", "work", "--plan", "/data/it.plan", "--shard", "auto/64", "--device", "gpu",
+		"--threads", "8"}, c.Args)
 	memory := c.Resources.Limits.Memory()
 	assert.EqualValues(t, 16<<30, memory.Value())
 	gpus := c.Resources.Limits["nvidia.com/gpu"]
@@ -123,7 +128,8 @@ func TestManifestsFollowTheSchema(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, paths, len(manifests()))
 	validate := func(paths ...string) (string, error) {
-		out, err := exec.Command(python, append([]string{"-m", "kubernetes_validate", "--strict"}, paths...)...).CombinedOutput()
+		out, err := exec.Command(python, append([]string{"-m", "kubernetes_validate", "--strict"},
+			paths...)...).CombinedOutput()
 		return string(out), err
 	}
 	out, err := validate(paths...)
@@ -132,7 +138,8 @@ func TestManifestsFollowTheSchema(t *testing.T) {
 	text, err := os.ReadFile(paths[0])
 	require.NoError(t, err)
 	spoiled := filepath.Join(t.TempDir(), "spoiled.yaml")
-	require.NoError(t, os.WriteFile(spoiled, []byte(strings.Replace(string(text), "completions:", "completion:", 1)), 0o666))
+	require.NoError(t, os.WriteFile(spoiled, []byte(strings.Replace(string(text), "completions:", "completion:", 1)),
+		0o666))
 	_, err = validate(spoiled)
 	require.Error(t, err)
 }

@@ -80,8 +80,11 @@ func (s *Slurm) check() error {
 		}
 	}
 	for _, bind := range s.Binds {
-		if source, destination, _ := strings.Cut(bind, ":"); source == "" || strings.ContainsAny(source+destination, ":,\x00") {
-			return optionf("bind %q: a directory, or two with a colon between them; commas and further colons have a meaning for Apptainer", bind)
+		if source, destination, _ := strings.Cut(bind, ":"); source == "" || strings.ContainsAny(source+destination,
+			":,\x00") {
+			return optionf(
+				"bind %q: a directory, or two with a colon between them; commas and further colons have a meaning for Apptainer",
+				bind)
 		}
 	}
 	if s.Program == "" || strings.ContainsRune(s.Program, 0) || strings.ContainsRune(s.Image, 0) {
@@ -119,10 +122,12 @@ func (s *Slurm) Scripts() (*SlurmScripts, error) {
 	}
 	scripts := &SlurmScripts{}
 	var err error
-	if scripts.Work, err = s.script("work", s.workDirectives(), append([]string{"extract", "work", "--plan"}, s.Plan)); err != nil {
+	if scripts.Work, err = s.script("work", s.workDirectives(), append([]string{"extract", "work", "--plan"},
+		s.Plan)); err != nil {
 		return nil, err
 	}
-	if scripts.Finish, err = s.script("finish", s.finishDirectives(), append([]string{"extract", "finish", "--plan"}, s.Plan)); err != nil {
+	if scripts.Finish, err = s.script("finish", s.finishDirectives(), append([]string{"extract", "finish", "--plan"},
+		s.Plan)); err != nil {
 		return nil, err
 	}
 	return scripts, nil

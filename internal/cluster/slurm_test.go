@@ -37,16 +37,20 @@ func TestScriptsAsWritten(t *testing.T) {
 		"plain": {Work: work(), Program: "/opt/tfconvrnn-cli", Logs: "/data/it.plan.slurm"},
 		"gpu": {
 			Work: Work{
-				Name: "it", Plan: "/data/it.plan", Workers: 64, AtOnce: 16, CPUs: 8, Memory: 16 << 30, GPUs: "a100:1", Time: 36 * time.Hour,
+				Name: "it", Plan: "/data/it.plan", Workers: 64, AtOnce: 16, CPUs: 8, Memory: 16 << 30, GPUs: "a100:1",
+				Time:      36 * time.Hour,
 				Arguments: []string{"--device", "gpu", "--threads", "8"}, Restarts: 20,
 			},
 			Partition: "gpu", FinishPartition: "short", Account: "lab", QOS: "normal", Constraint: "a100|h100",
-			Modules: []string{"apptainer/1.3", "cuda"}, Image: "/images/tfconvrnn.sif", Binds: []string{"/data", "/scratch:/tmp"},
-			Program: "tfconvrnn-cli", Logs: "/data/it.plan.slurm", Options: []string{"--reservation=maintenance", "--comment=two words"},
+			Modules: []string{"apptainer/1.3", "cuda"}, Image: "/images/tfconvrnn.sif",
+			Binds:   []string{"/data", "/scratch:/tmp"},
+			Program: "tfconvrnn-cli", Logs: "/data/it.plan.slurm", Options: []string{"--reservation=maintenance",
+				"--comment=two words"},
 		},
 		"hostile": {
 			Work: Work{
-				Name: "it", Plan: hostile + "\n#SBATCH --wrap=x\nrm it", Workers: 1, Restarts: 1, Arguments: []string{"--store", "a\nb", "--trust"},
+				Name: "it", Plan: hostile + "\n#SBATCH --wrap=x\nrm it", Workers: 1, Restarts: 1,
+				Arguments: []string{"--store", "a\nb", "--trust"},
 			},
 			Program: "/opt/" + hostile, Logs: hostile,
 		},
@@ -153,7 +157,8 @@ func startTask(t *testing.T, worker string, environment ...string) *task {
 	require.NoError(t, os.WriteFile(path, []byte(scripts.Work), 0o777))
 	cmd := exec.Command("bash", path)
 	cmd.Dir = dir
-	cmd.Env = append(append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "SLURM_ARRAY_JOB_ID=12", "SLURM_ARRAY_TASK_ID=3"), environment...)
+	cmd.Env = append(append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "SLURM_ARRAY_JOB_ID=12",
+		"SLURM_ARRAY_TASK_ID=3"), environment...)
 	require.NoError(t, cmd.Start())
 	return &task{cmd, dir}
 }
@@ -186,7 +191,8 @@ const requeued = "requeue\n12_3\n"
 func TestWorkerGetsItsShard(t *testing.T) {
 	s := startTask(t, "exit 0")
 	assert.Zero(t, s.code(t))
-	assert.Equal(t, "extract\nwork\n--plan\n"+filepath.Join(s.dir, "it.plan")+"\n--shard\n3/8\n--threads\n1\n", s.read(t, "arguments"))
+	assert.Equal(t, "extract\nwork\n--plan\n"+filepath.Join(s.dir, "it.plan")+"\n--shard\n3/8\n--threads\n1\n",
+		s.read(t, "arguments"))
 	assert.Empty(t, s.read(t, "scontrol"))
 	assert.Empty(t, s.read(t, "pwned"))
 }
@@ -249,7 +255,8 @@ func TestComplete(t *testing.T) {
 	require.NoError(t, err)
 	s := &Slurm{Work: Work{Plan: "My set.plan"}}
 	require.NoError(t, s.Complete("/data/out.zarr", "/opt/tfconvrnn-cli", "tfconvrnn-cli"))
-	assert.Equal(t, &Slurm{Work: Work{Name: "my-set", Plan: filepath.Join(dir, "My set.plan")}, Program: "/opt/tfconvrnn-cli", Logs: filepath.Join(dir, "My set.plan.slurm")}, s)
+	assert.Equal(t, &Slurm{Work: Work{Name: "my-set", Plan: filepath.Join(dir, "My set.plan")},
+		Program: "/opt/tfconvrnn-cli", Logs: filepath.Join(dir, "My set.plan.slurm")}, s)
 
 	require.NoError(t, os.WriteFile("t.sif", nil, 0o666))
 	s = &Slurm{Work: Work{Name: "n", Plan: "s3://b/p.plan"}, Image: "t.sif", Binds: []string{"/x"}}

@@ -83,7 +83,8 @@ func (s *Slurm) Submit(ctx context.Context) (*Submitted, error) {
 	if err := os.MkdirAll(s.Logs, 0o777); err != nil {
 		return nil, err
 	}
-	r := &Submitted{WorkScript: filepath.Join(s.Logs, WorkName), FinishScript: filepath.Join(s.Logs, FinishName), Workers: s.Workers}
+	r := &Submitted{WorkScript: filepath.Join(s.Logs, WorkName), FinishScript: filepath.Join(s.Logs, FinishName),
+		Workers: s.Workers}
 	for path, text := range map[string]string{r.WorkScript: scripts.Work, r.FinishScript: scripts.Finish} {
 		if err := atomicfile.Write(path, []byte(text)); err != nil {
 			return nil, err
@@ -93,7 +94,8 @@ func (s *Slurm) Submit(ctx context.Context) (*Submitted, error) {
 		return nil, err
 	}
 	if r.FinishJob, err = submit(ctx, sbatch, "--dependency=afterany:"+r.WorkJob, r.FinishScript); err != nil {
-		return nil, fmt.Errorf("the workers are submitted as job %s, but the job after them is not (sbatch --dependency=afterany:%s %s): %w",
+		return nil, fmt.Errorf(
+			"the workers are submitted as job %s, but the job after them is not (sbatch --dependency=afterany:%s %s): %w",
 			r.WorkJob, r.WorkJob, r.FinishScript, err)
 	}
 	return r, nil

@@ -10,7 +10,8 @@ import (
 
 func TestParseMemory(t *testing.T) {
 	for text, want := range map[string]int64{
-		"16G": 16 << 30, "16Gi": 16 << 30, "16GiB": 16 << 30, "500M": 500 << 20, "500": 500 << 20, "1K": 1 << 20, "2T": 2 << 40,
+		"16G": 16 << 30, "16Gi": 16 << 30, "16GiB": 16 << 30, "500M": 500 << 20, "500": 500 << 20, "1K": 1 << 20,
+		"2T": 2 << 40,
 	} {
 		got, err := ParseMemory(text)
 		require.NoError(t, err, text)
@@ -25,8 +26,9 @@ func TestParseMemory(t *testing.T) {
 func TestParseTime(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"90": 90 * time.Minute, "90:30": 90*time.Minute + 30*time.Second, "12:00:00": 12 * time.Hour,
-		"2-12": 60 * time.Hour, "2-12:30": 60*time.Hour + 30*time.Minute, "2-12:30:15": 60*time.Hour + 30*time.Minute + 15*time.Second,
-		"12h": 12 * time.Hour, "1h30m": 90 * time.Minute,
+		"2-12": 60 * time.Hour, "2-12:30": 60*time.Hour + 30*time.Minute,
+		"2-12:30:15": 60*time.Hour + 30*time.Minute + 15*time.Second,
+		"12h":        12 * time.Hour, "1h30m": 90 * time.Minute,
 	} {
 		got, err := ParseTime(text)
 		require.NoError(t, err, text)

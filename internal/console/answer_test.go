@@ -11,7 +11,8 @@ import (
 )
 
 func TestReadAnswer(t *testing.T) {
-	for answer, want := range map[string]bool{"\n": true, "y\n": true, "Yes\n": true, "n\n": false, "no\n": false, "": false, "what\n": false} {
+	for answer, want := range map[string]bool{"\n": true, "y\n": true, "Yes\n": true, "n\n": false, "no\n": false,
+		"": false, "what\n": false} {
 		got, err := ReadAnswer(t.Context(), strings.NewReader(answer))
 		require.NoError(t, err)
 		assert.Equal(t, want, got, "%q", answer)

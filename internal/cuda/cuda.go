@@ -74,7 +74,8 @@ func look(root string, env func(string) (string, bool), runtimeDir string) State
 	s.Models = models(root)
 	s.Visible, s.Restricted = env("CUDA_VISIBLE_DEVICES")
 
-	dirs := []string{"lib", "usr/lib", "lib64", "usr/lib64", "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/wsl/lib",
+	dirs := []string{"lib", "usr/lib", "lib64", "usr/lib64", "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu",
+		"usr/lib/wsl/lib",
 		"usr/local/cuda/lib64", "usr/local/nvidia/lib64"}
 	for i, dir := range dirs {
 		dirs[i] = filepath.Join(root, dir)
@@ -115,7 +116,8 @@ func look(root string, env func(string) (string, bool), runtimeDir string) State
 	return s
 }
 
-// elsewhere returns the folders nvidia in Python environments that hold one of the libraries, and those that hold CUDA 13's.
+// elsewhere returns the folders nvidia in Python environments that hold one of the libraries, and those that hold CUDA
+// 13's.
 func elsewhere(root string, env func(string) (string, bool), names []string) (found, cuda13 []string) {
 	var prefixes []string
 	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
@@ -135,7 +137,9 @@ func elsewhere(root string, env func(string) (string, bool), names []string) (fo
 			for _, folder := range folders {
 				usable := names
 				if CuDNNOfCUDA13(folder) {
-					usable = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return strings.HasPrefix(name, "libcudnn") })
+					usable = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+						return strings.HasPrefix(name, "libcudnn")
+					})
 				}
 				if holds(folder, usable) && !slices.Contains(found, folder) {
 					found = append(found, folder)
@@ -197,9 +201,11 @@ func (s State) Problem() string {
 	case s.Driver == "" && !s.HasDriverLibrary:
 		return "there is no NVIDIA driver on this machine; install one for CUDA 12 (525 or newer), and in a container start it with the GPUs (docker run --gpus all)"
 	case s.Driver == "":
-		return "the library " + DriverLibrary + " is there, but no NVIDIA driver is loaded; load it (modprobe nvidia), and in a container start it with the GPUs (docker run --gpus all)"
+		return "the library " +
+			DriverLibrary + " is there, but no NVIDIA driver is loaded; load it (modprobe nvidia), and in a container start it with the GPUs (docker run --gpus all)"
 	case !s.HasDriverLibrary:
-		return "the NVIDIA driver (" + s.Driver + ") is loaded, but its library " + DriverLibrary + " is not found; in a container install NVIDIA's container toolkit and start it with docker run --gpus all"
+		return "the NVIDIA driver (" + s.Driver + ") is loaded, but its library " + DriverLibrary +
+			" is not found; in a container install NVIDIA's container toolkit and start it with docker run --gpus all"
 	case s.Restricted && (s.Visible == "" || strings.HasPrefix(s.Visible, "-")):
 		return "CUDA_VISIBLE_DEVICES hides all GPUs; unset it"
 	case len(s.Missing) > 0:

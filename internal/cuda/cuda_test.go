@@ -31,7 +31,8 @@ func TestLook(t *testing.T) {
 	assert.Contains(t, s.Problem(), "no NVIDIA driver is loaded")
 	require.NoError(t, os.Remove(filepath.Join(root, "usr/lib/x86_64-linux-gnu/libcuda.so.1")))
 
-	write(t, root, "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n")
+	write(t, root, "proc/driver/nvidia/version",
+		"NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n")
 	write(t, root, "dev/nvidia1", "")
 	write(t, root, "dev/nvidia0", "")
 	write(t, root, "dev/nvidiactl", "")
@@ -44,7 +45,8 @@ func TestLook(t *testing.T) {
 	assert.Equal(t, []string{"NVIDIA H100 80GB HBM3"}, s.Models)
 	assert.Contains(t, s.Problem(), "libcuda.so.1 is not found")
 
-	write(t, root, "etc/ld.so.cache", "glibc-ld.so.cache1.1\x00libcuda.so.1\x00/usr/lib/libcuda.so.1\x00libcudnn.so.9\x00/opt/libcudnn.so.9\x00")
+	write(t, root, "etc/ld.so.cache",
+		"glibc-ld.so.cache1.1\x00libcuda.so.1\x00/usr/lib/libcuda.so.1\x00libcudnn.so.9\x00/opt/libcudnn.so.9\x00")
 	s = look(root, env, "")
 	assert.True(t, s.HasDriver())
 	assert.NotContains(t, s.Missing, "libcudnn.so.9", "it is in the loader's cache")

@@ -62,7 +62,8 @@ func (f Findings) Failed() bool {
 // Diagnose looks at everything that extraction needs.
 func Diagnose(ctx context.Context, o Options) Findings {
 	findings := Findings{
-		{Name: o.Program, State: Info, Detail: version.Version + ", " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH},
+		{Name: o.Program, State: Info, Detail: version.Version + ", " + runtime.Version() + " " + runtime.GOOS + "/" +
+			runtime.GOARCH},
 	}
 	add := func(name, state, detail, remedy string) {
 		findings = append(findings, Finding{name, state, detail, remedy})
@@ -70,12 +71,15 @@ func Diagnose(ctx context.Context, o Options) Findings {
 	findings = append(findings, checkRuntime(ctx, o)...)
 	features, slow := processor.Features()
 	if slow {
-		add("processor", Warning, console.Plural(runtime.NumCPU(), "core")+", without AVX2 and FMA", "extraction works, but will be slow on this processor")
+		add("processor", Warning, console.Plural(runtime.NumCPU(), "core")+", without AVX2 and FMA",
+			"extraction works, but will be slow on this processor")
 	} else {
-		add("processor", OK, console.Plural(runtime.NumCPU(), "core")+", "+strings.Join(append(features, "oneDNN "+processor.OneDNN()), ", "), "")
+		add("processor", OK, console.Plural(runtime.NumCPU(), "core")+", "+
+			strings.Join(append(features, "oneDNN "+processor.OneDNN()), ", "), "")
 	}
 	if err := hdf5.Load(""); err != nil {
-		add("HDF5", Info, "not found, which compare needs for netCDF-4, HDF5, NWB and MATLAB 7.3 files", "run "+o.Program+" runtime install --hdf5")
+		add("HDF5", Info, "not found, which compare needs for netCDF-4, HDF5, NWB and MATLAB 7.3 files", "run "+o.Program+
+			" runtime install --hdf5")
 	} else {
 		path, version := hdf5.Loaded()
 		add("HDF5", OK, version+", "+path, "")
@@ -109,7 +113,8 @@ func checkRuntime(ctx context.Context, o Options) (findings Findings) {
 	loaded := libtf.Loaded()
 	add("TensorFlow", OK, loaded.Version()+", "+loaded.Path(), "")
 	if loaded.Version() != libtf.Version {
-		add("version", Warning, "tested with TensorFlow "+libtf.Version, "if something fails, run "+o.Program+" runtime install")
+		add("version", Warning, "tested with TensorFlow "+libtf.Version, "if something fails, run "+o.Program+
+			" runtime install")
 	}
 	if convolution, err := tfconvrnn.AvailableConvolution(); err != nil {
 		add("convolutions", Info, "direct, which takes about twice as long: "+err.Error(), "")
@@ -177,7 +182,8 @@ func checkDirectory(name, dir string) Finding {
 		f.Detail += " (not made yet)"
 	}
 	if err := disk.CheckFolder(existing); err != nil {
-		f.State, f.Detail, f.Remedy = Warning, f.Detail+": "+err.Error(), "set "+cachedir.Env+" to a directory that you can write to"
+		f.State, f.Detail, f.Remedy = Warning, f.Detail+": "+err.Error(), "set "+cachedir.Env+
+			" to a directory that you can write to"
 		return f
 	}
 	if free := disk.Free(existing); free >= 0 {
@@ -198,10 +204,12 @@ func checkStore(dir string, verify bool) Findings {
 	if err != nil {
 		return Findings{{"store", Warning, err.Error(), ""}}
 	}
-	findings := Findings{{"store", Info, fmt.Sprintf("%s, %s", store.Dir(), console.Plural(len(list), "converted model")), ""}}
+	findings := Findings{{"store", Info, fmt.Sprintf("%s, %s", store.Dir(), console.Plural(len(list), "converted model")),
+		""}}
 	for _, m := range list {
 		if m.Manifest.Converter != version.Converter {
-			findings = append(findings, Finding{"model", Info, m.Dir + " is of another version and will not be used", "remove it"})
+			findings = append(findings, Finding{"model", Info, m.Dir + " is of another version and will not be used",
+				"remove it"})
 			continue
 		}
 		if !verify {

@@ -130,7 +130,9 @@ func GPUKernels(ctx context.Context, program string) (*KernelReport, error) {
 				return nil, err
 			}
 			times := max(convert.DefaultTimes, m.Default.Times)
-			def, fetches := gpukernels.Hot(unroll.Unroll(m, times, variant, unroll.Options{MatMulPixels: convert.DefaultMatMulPixels}))
+			def,
+				fetches := gpukernels.Hot(unroll.Unroll(m, times, variant,
+				unroll.Options{MatMulPixels: convert.DefaultMatMulPixels}))
 			for _, p := range gpuPrecisions {
 				report, err := gpukernels.Audit(gpukernels.InPrecision(def, p.dtype), fetches, kernels)
 				if err != nil {
@@ -172,7 +174,8 @@ func gpuKernelRegistry(program string) (registry gpukernels.Registry, source str
 		}
 	}
 	registry, err = gpukernels.Recorded()
-	return registry, "the list recorded from TensorFlow " + libtf.Version + "; to ask a GPU build itself run " + program + " runtime install --gpu first", err
+	return registry, "the list recorded from TensorFlow " + libtf.Version + "; to ask a GPU build itself run " + program +
+		" runtime install --gpu first", err
 }
 
 func unexpectedStalls(r *gpukernels.Report) []gpukernels.Copy {
@@ -205,7 +208,8 @@ func (r KernelReport) Print(out io.Writer) error {
 			rows[use.Name()].nodes += use.Nodes
 		}
 		for _, use := range g.Report.Fallbacks() {
-			faults = append(faults, fmt.Errorf("%s: %s (%s) has no GPU kernel", where, use.Name(), console.Plural(use.Nodes, "operation")))
+			faults = append(faults, fmt.Errorf("%s: %s (%s) has no GPU kernel", where, use.Name(),
+				console.Plural(use.Nodes, "operation")))
 		}
 		for _, c := range unexpectedStalls(g.Report) {
 			faults = append(faults, fmt.Errorf("%s: %s goes back from the GPU to %s", where, c.From, c.To))
@@ -258,7 +262,8 @@ func (r KernelReport) printModels(out io.Writer) error {
 		for _, use := range g.Report.Uses {
 			counts[use.Place] += use.Nodes
 		}
-		row := fmt.Sprintf("  %s\t%s\t%d\t%d\t%d", g.Model, g.Variant, counts[gpukernels.OnGPU], counts[gpukernels.OnHost], counts[gpukernels.OnCPU])
+		row := fmt.Sprintf("  %s\t%s\t%d\t%d\t%d", g.Model, g.Variant, counts[gpukernels.OnGPU], counts[gpukernels.OnHost],
+			counts[gpukernels.OnCPU])
 		if row == last { // another precision
 			continue
 		}

@@ -53,15 +53,18 @@ func (s *Section) addf(name, format string, args ...any) {
 // shownVariables are the environment variables that change what the program does, and
 // that hold nothing secret.
 var shownVariables = []string{
-	cachedir.Env, libtf.Env, savedmodels.CheckpointsEnv, "CI", "CUDA_VISIBLE_DEVICES", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT",
-	"LANG", "LC_ALL", "LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_ARENA_MAX", "OMP_NUM_THREADS", "TF_CPP_MAX_VLOG_LEVEL", "TF_CPP_MIN_LOG_LEVEL",
+	cachedir.Env, libtf.Env, savedmodels.CheckpointsEnv, "CI", "CUDA_VISIBLE_DEVICES", "GODEBUG", "GOGC", "GOMAXPROCS",
+	"GOMEMLIMIT",
+	"LANG", "LC_ALL", "LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_ARENA_MAX", "OMP_NUM_THREADS", "TF_CPP_MAX_VLOG_LEVEL",
+	"TF_CPP_MIN_LOG_LEVEL",
 	"ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA",
 	"TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "TMPDIR", "XDG_CACHE_HOME",
 }
 
 // hiddenVariables are reported as set, but without their values, which may hold
 // passwords.
-var hiddenVariables = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "SSL_CERT_FILE"}
+var hiddenVariables = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+	"PIP_INDEX_URL", "SSL_CERT_FILE"}
 
 // NewReport gathers what someone needs to know who is told of a bug. It takes a few
 // seconds, for the checksums of the runtime.
@@ -119,7 +122,8 @@ func softwareReport() Section {
 	}
 	for _, setting := range info.Settings {
 		switch setting.Key {
-		case "vcs.revision", "vcs.time", "vcs.modified", "CGO_ENABLED", "GOAMD64", "GOARM64", "GOEXPERIMENT", "-tags", "-race", "-asan":
+		case "vcs.revision", "vcs.time", "vcs.modified", "CGO_ENABLED", "GOAMD64", "GOARM64", "GOEXPERIMENT", "-tags",
+			"-race", "-asan":
 			s.add(setting.Key, setting.Value)
 		}
 	}
@@ -224,7 +228,8 @@ func storeReport(dir string) Section {
 		}
 		weights := m.Manifest.Weights.SHA256
 		s.addf(m.Manifest.Model, "%s, weights %s, converter %s, variant %s, %d timesteps, %s",
-			filepath.Base(m.Dir), weights[:min(12, len(weights))], m.Manifest.Converter, m.Manifest.Variant, m.Manifest.Times, humanize.Bytes(uint64(bytes)))
+			filepath.Base(m.Dir), weights[:min(12, len(weights))], m.Manifest.Converter, m.Manifest.Variant, m.Manifest.Times,
+			humanize.Bytes(uint64(bytes)))
 	}
 	return s
 }
@@ -235,7 +240,8 @@ func environmentReport() Section {
 		value, ok := os.LookupEnv(name)
 		switch {
 		case !ok:
-		case strings.ContainsAny(value, "@?") || strings.Contains(value, "://"): // looks like an address or a password, which none of these variables holds
+		case strings.ContainsAny(value, "@?") ||
+			strings.Contains(value, "://"): // looks like an address or a password, which none of these variables holds
 			s.add(name, "(withheld)")
 		default:
 			s.addf(name, "%q", value)

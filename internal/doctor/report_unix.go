@@ -12,7 +12,8 @@ import (
 func addKernel(s *Section) {
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
-		s.addf("kernel", "%s %s %s", unix.ByteSliceToString(name.Sysname[:]), unix.ByteSliceToString(name.Release[:]), unix.ByteSliceToString(name.Machine[:]))
+		s.addf("kernel", "%s %s %s", unix.ByteSliceToString(name.Sysname[:]), unix.ByteSliceToString(name.Release[:]),
+			unix.ByteSliceToString(name.Machine[:]))
 	}
 }
 
@@ -21,7 +22,8 @@ func addLimits(s *Section) {
 	for _, l := range []struct {
 		name     string
 		resource int
-	}{{"open files", unix.RLIMIT_NOFILE}, {"address space", unix.RLIMIT_AS}, {"file size", unix.RLIMIT_FSIZE}, {"stack", unix.RLIMIT_STACK}} {
+	}{{"open files", unix.RLIMIT_NOFILE}, {"address space", unix.RLIMIT_AS}, {"file size", unix.RLIMIT_FSIZE},
+		{"stack", unix.RLIMIT_STACK}} {
 		var limit unix.Rlimit
 		if unix.Getrlimit(l.resource, &limit) == nil {
 			s.addf("limit of "+l.name, "%s (hard %s)", limitText(limit.Cur), limitText(limit.Max))

@@ -33,7 +33,8 @@ type TimestepClasses struct {
 // Classify returns the top classes of a stimulus, and over time if that is asked for, from its
 // logits and its readout, which output describes, from timestep 0 on. The error is
 // CheckFinite's.
-func Classify(info savedmodels.Model, output tfconvrnn.LayerOutput, stimulus string, logits, readout []float32, top int, overTime bool) (Classification, error) {
+func Classify(info savedmodels.Model, output tfconvrnn.LayerOutput, stimulus string, logits, readout []float32, top int,
+	overTime bool) (Classification, error) {
 	c := Classification{Stimulus: stimulus}
 	if err := CheckFinite(logits, readout); err != nil {
 		return c, err
@@ -84,7 +85,8 @@ func (o ClassifyOptions) extract(info savedmodels.Model) []tfconvrnn.ExtractOpti
 
 // ClassifyStimuli runs a model over stimuli, such as those of a stimuli.Reader, and returns their
 // classes. Errors are those of Check, of reading the stimuli, and of Model.Stream.
-func ClassifyStimuli(ctx context.Context, m *tfconvrnn.Model, stimuli iter.Seq[tfconvrnn.Stimulus], o ClassifyOptions) ([]Classification, error) {
+func ClassifyStimuli(ctx context.Context, m *tfconvrnn.Model, stimuli iter.Seq[tfconvrnn.Stimulus], o ClassifyOptions) (
+	[]Classification, error) {
 	info := m.Info()
 	if err := o.Check(info); err != nil {
 		return nil, err

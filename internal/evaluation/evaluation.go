@@ -297,7 +297,8 @@ func (r *Result) Verdict() string {
 	if !r.AtChance {
 		return ""
 	}
-	text := fmt.Sprintf("top-1 accuracy is at chance level (%.1f %%) under the assumed order of classes (%s)", r.Chance(), r.Order)
+	text := fmt.Sprintf("top-1 accuracy is at chance level (%.1f %%) under the assumed order of classes (%s)", r.Chance(),
+		r.Order)
 	if r.Decoded.Top1.High > max(5, 1.5*r.Chance()) {
 		text += fmt.Sprintf("; with so few pictures (%d) more cannot be told", r.Images)
 	}

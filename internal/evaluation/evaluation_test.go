@@ -82,7 +82,8 @@ func (g *guesser) Predict(_ context.Context, pictures iter.Seq[Picture], sink fu
 		if _, err := fmt.Sscanf(filepath.Base(p.ID), "%d", &index); err != nil {
 			return err
 		}
-		prediction := Prediction{Driven: true, Readout: make([]float32, g.times*imagenet.Classes), Logits: make([]float32, imagenet.Classes)}
+		prediction := Prediction{Driven: true, Readout: make([]float32, g.times*imagenet.Classes),
+			Logits: make([]float32, imagenet.Classes)}
 		if g.fail != nil {
 			prediction.Failed = g.fail(index)
 		}
@@ -251,7 +252,8 @@ func TestChoiceAmongClasses(t *testing.T) {
 
 	dir := t.TempDir()
 	order := WordNetOrder()
-	few, err := ReadClasses(t.Context(), write(t, filepath.Join(dir, "few.txt"), "n01440764 tench\nn01530575 brambling\n"), order)
+	few, err := ReadClasses(t.Context(), write(t, filepath.Join(dir, "few.txt"), "n01440764 tench\nn01530575 brambling\n"),
+		order)
 	require.NoError(t, err)
 	assert.Equal(t, []int{0, 10}, few)
 	_, err = set.ChooseAmong(few)
@@ -312,16 +314,20 @@ func TestDecodedDriven(t *testing.T) {
 	}{
 		{"last", 3, 4, 2, false}, {"last", 5, 4, 4, true}, {"last", 30, 29, 29, true},
 		{"max_conf", 17, 10, 11, true}, {"max_conf", 17, 30, 12, false},
-		{"max_conf", 20, 15, 14, false}, {"max_conf", 20, 15, 15, true}, {"thresh", 20, 15, 11, false}, {"thresh", 20, 15, 19, true},
+		{"max_conf", 20, 15, 14, false}, {"max_conf", 20, 15, 15, true}, {"thresh", 20, 15, 11, false},
+		{"thresh", 20, 15, 19, true},
 	} {
 		list, readout := steps(test.times, test.drivenFrom)
-		got := DecodedDriven(test.decoder, list, readout, readout[test.taken*imagenet.Classes:(test.taken+1)*imagenet.Classes])
+		got := DecodedDriven(test.decoder, list, readout,
+			readout[test.taken*imagenet.Classes:(test.taken+1)*imagenet.Classes])
 		assert.Equal(t, test.want, got, "%+v", test)
 	}
 }
 
 func TestNoPictureReadable(t *testing.T) {
-	g := &guesser{times: 1, output: func(label, _, _ int) int { return label }, fail: func(int) error { return errors.New("x") }}
+	g := &guesser{times: 1, output: func(label, _, _ int) int { return label }, fail: func(int) error {
+		return errors.New("x")
+	}}
 	result, err := Run(t.Context(), pictures(3), g, Options{})
 	require.NoError(t, err)
 	assert.Zero(t, result.Images)

@@ -64,7 +64,8 @@ func Folders(ctx context.Context, folder string, order *Order) (*Set, error) {
 		}
 		for _, name := range pictures {
 			set.Pictures = append(set.Pictures, Picture{
-				ID: c.name + "/" + name, File: filepath.Join(folder, c.name, filepath.FromSlash(name)), Label: order.outputs[c.class],
+				ID: c.name + "/" + name, File: filepath.Join(folder, c.name, filepath.FromSlash(name)),
+				Label: order.outputs[c.class],
 			})
 		}
 	}
@@ -78,7 +79,8 @@ func Folders(ctx context.Context, folder string, order *Order) (*Set, error) {
 		slices.SortFunc(set.Pictures, func(a, b Picture) int { return strings.Compare(a.ID, b.ID) })
 	}
 	if out.unlabelled > 0 {
-		set.Notes = append(set.Notes, fmt.Sprintf("%s outside the folders of classes: no label, left out", count(out.unlabelled, "picture")))
+		set.Notes = append(set.Notes, fmt.Sprintf("%s outside the folders of classes: no label, left out",
+			count(out.unlabelled, "picture")))
 	}
 	if len(empty) > 0 {
 		set.Notes = append(set.Notes, fmt.Sprintf("%s without pictures: %s", count(len(empty), "folder"), some(empty)))
@@ -111,9 +113,12 @@ func classFolders(folder string, names []string) (list []classFolder, numbered b
 	}
 	switch {
 	case len(others) > 0:
-		return refuse("not folders called by WordNet ids of the 1000 classes, or by numbers from 0 to 999: %s; move or rename them", some(others))
+		return refuse(
+			"not folders called by WordNet ids of the 1000 classes, or by numbers from 0 to 999: %s; move or rename them",
+			some(others))
 	case numbered && len(ids) > 0:
-		return refuse("some folders are called by WordNet ids (%s) and some by numbers; call all of them by WordNet ids", ids[0])
+		return refuse("some folders are called by WordNet ids (%s) and some by numbers; call all of them by WordNet ids",
+			ids[0])
 	case large != "":
 		return refuse("the folder %s: class numbers go from 0 to 999, the order of sorted WordNet ids; "+
 			"numbers from 1 to 1000 are those of other orders, so call the folders by WordNet ids", large)

@@ -94,14 +94,16 @@ func (r *labelReader) line(l line, first bool) error {
 	}
 	if !ok || name == "" {
 		if first && name != "" && r.isHeading(name, label) {
-			r.set.Notes = append(r.set.Notes, fmt.Sprintf("line %d of %s is taken for a heading: %s", l.number, filepath.Base(r.list), l.text))
+			r.set.Notes = append(r.set.Notes, fmt.Sprintf("line %d of %s is taken for a heading: %s", l.number,
+				filepath.Base(r.list), l.text))
 			return nil
 		}
 		hint := ""
 		if label == strconv.Itoa(imagenet.Classes) {
 			hint = "; numbers from 1 to 1000 are those of other orders, so give WordNet ids"
 		}
-		return r.errorf(l, "%q is not a path and a label, which is a WordNet id of the 1000 classes or a number from 0 to 999%s", l.text, hint)
+		return r.errorf(l,
+			"%q is not a path and a label, which is a WordNet id of the 1000 classes or a number from 0 to 999%s", l.text, hint)
 	}
 	id, file, err := r.find(name, r.order.Class(output).WordNetID)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -222,7 +224,8 @@ func (r *labelReader) others(ctx context.Context) error {
 		}
 	}
 	if out.unlabelled > 0 {
-		r.set.Notes = append(r.set.Notes, fmt.Sprintf("%s in %s without a label in %s: left out", count(out.unlabelled, "picture"), r.folder, filepath.Base(r.list)))
+		r.set.Notes = append(r.set.Notes, fmt.Sprintf("%s in %s without a label in %s: left out",
+			count(out.unlabelled, "picture"), r.folder, filepath.Base(r.list)))
 	}
 	return nil
 }

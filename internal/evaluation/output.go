@@ -18,7 +18,8 @@ import (
 // are empty where no picture of a class could be read.
 func (r *Result) WriteClasses(w io.Writer) error {
 	table := csv.NewWriter(w)
-	rows := [][]string{{"index", "wordnet_id", "name", "images", "top1", "top1_low", "top1_high", "top5", "top5_low", "top5_high"}}
+	rows := [][]string{{"index", "wordnet_id", "name", "images", "top1", "top1_low", "top1_high", "top5", "top5_low",
+		"top5_high"}}
 	for _, c := range r.Classes {
 		row := []string{strconv.Itoa(c.Index), c.WordNetID, c.Name(), strconv.Itoa(c.Top1.Images)}
 		for _, p := range []Proportion{c.Top1, c.Top5} {
@@ -55,8 +56,12 @@ func (r *Result) Plot(w io.Writer, title string, publishedTop1, publishedTop5 fl
 		color     color.RGBA
 		of        func(TimestepAccuracy) Proportion
 	}{
-		{"top-1", publishedTop1, color.RGBA{R: 0x1f, G: 0x77, B: 0xb4, A: 0xff}, func(a TimestepAccuracy) Proportion { return a.Top1 }},
-		{"top-5", publishedTop5, color.RGBA{R: 0xd6, G: 0x5f, B: 0x0e, A: 0xff}, func(a TimestepAccuracy) Proportion { return a.Top5 }},
+		{"top-1", publishedTop1, color.RGBA{R: 0x1f, G: 0x77, B: 0xb4, A: 0xff}, func(a TimestepAccuracy) Proportion {
+			return a.Top1
+		}},
+		{"top-5", publishedTop5, color.RGBA{R: 0xd6, G: 0x5f, B: 0x0e, A: 0xff}, func(a TimestepAccuracy) Proportion {
+			return a.Top5
+		}},
 	}
 	for _, c := range curves {
 		points := make(plotter.XYs, len(r.OverTime))
@@ -82,7 +87,8 @@ func (r *Result) Plot(w io.Writer, title string, publishedTop1, publishedTop5 fl
 		p.Add(line, intervals)
 		p.Legend.Add(c.name+" of the readout", line)
 		if c.published > 0 && len(points) > 0 {
-			dashed, err := plotter.NewLine(plotter.XYs{{X: points[0].X, Y: c.published}, {X: points[len(points)-1].X, Y: c.published}})
+			dashed,
+				err := plotter.NewLine(plotter.XYs{{X: points[0].X, Y: c.published}, {X: points[len(points)-1].X, Y: c.published}})
 			if err != nil {
 				return fmt.Errorf("drawing accuracy over time: %w", err)
 			}

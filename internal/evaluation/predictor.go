@@ -28,10 +28,12 @@ type ModelPredictor struct {
 // batch size. With skipUnreadable, pictures that cannot be read are marked as failed;
 // otherwise the first ends the evaluation. The model stays the caller's. Errors are
 // those of Model.Plan, or of reading the blank.
-func NewModelPredictor(m *tfconvrnn.Model, p tfconvrnn.Preprocessing, skipUnreadable bool, options ...tfconvrnn.ExtractOption) (*ModelPredictor, error) {
+func NewModelPredictor(m *tfconvrnn.Model, p tfconvrnn.Preprocessing, skipUnreadable bool,
+	options ...tfconvrnn.ExtractOption) (*ModelPredictor, error) {
 	layers := m.Info().Layers
 	options = append([]tfconvrnn.ExtractOption{
-		tfconvrnn.Layers(layers[len(layers)-1].Name), tfconvrnn.AllTimesteps(), tfconvrnn.Logits(), tfconvrnn.NotePreprocessing(p),
+		tfconvrnn.Layers(layers[len(layers)-1].Name), tfconvrnn.AllTimesteps(), tfconvrnn.Logits(),
+		tfconvrnn.NotePreprocessing(p),
 	}, options...)
 	if skipUnreadable {
 		options = append(options, tfconvrnn.OnError(func(int, tfconvrnn.Stimulus, error) error { return nil }))
@@ -66,7 +68,8 @@ func Timesteps(output tfconvrnn.LayerOutput) []Timestep {
 func (p *ModelPredictor) Describe() string {
 	provenance := p.extraction.Provenance()
 	text, err := json.Marshal([]string{
-		provenance.Software, provenance.Converter, provenance.Model, provenance.Weights.SHA256, provenance.Presentation, p.blank,
+		provenance.Software, provenance.Converter, provenance.Model, provenance.Weights.SHA256, provenance.Presentation,
+		p.blank,
 		provenance.Preprocessing, provenance.Precision.String(),
 	})
 	if err != nil {

@@ -47,7 +47,8 @@ func TestSyntheticTask(t *testing.T) {
 			}
 			stimuli, err := tfconvrnn.ReadImages(paths(dir, files[:n])...)
 			require.NoError(t, err)
-			features, err := m.Extract(t.Context(), stimuli, tfconvrnn.Layers("imnetds"), tfconvrnn.AllTimesteps(), tfconvrnn.Logits())
+			features, err := m.Extract(t.Context(), stimuli, tfconvrnn.Layers("imnetds"), tfconvrnn.AllTimesteps(),
+				tfconvrnn.Logits())
 			require.NoError(t, err)
 			var list strings.Builder
 			labels := make([]int, n)
@@ -71,7 +72,8 @@ func TestSyntheticTask(t *testing.T) {
 				}
 				fmt.Fprintf(&list, "%s,%s\n", files[i], imagenet.At(labels[i]).WordNetID)
 			}
-			set, err := Labels(t.Context(), write(t, filepath.Join(t.TempDir(), "labels.csv"), list.String()), dir, WordNetOrder(), false)
+			set, err := Labels(t.Context(), write(t, filepath.Join(t.TempDir(), "labels.csv"), list.String()), dir,
+				WordNetOrder(), false)
 			require.NoError(t, err)
 			predictor, err := NewModelPredictor(m, tfconvrnn.Preprocessing{}, true, tfconvrnn.BatchSize(7))
 			require.NoError(t, err)
@@ -162,7 +164,8 @@ func TestUnreadablePictures(t *testing.T) {
 		stimuli, err := tfconvrnn.FromUint8(pixels)
 		require.NoError(t, err)
 		blank := tfconvrnn.ImageBlank("image(blank.png)", stimuli[0].Frames[0])
-		p, err := NewModelPredictor(m, tfconvrnn.Preprocessing{}, false, tfconvrnn.WithPresentation(tfconvrnn.Default().WithBlank(blank)))
+		p, err := NewModelPredictor(m, tfconvrnn.Preprocessing{}, false,
+			tfconvrnn.WithPresentation(tfconvrnn.Default().WithBlank(blank)))
 		require.NoError(t, err)
 		return p.Describe()
 	}

@@ -47,7 +47,8 @@ func (h How) Differences(set *Set) []string {
 	}
 	counts := set.labelled()
 	if slices.Min(counts) != perClass || slices.Max(counts) != perClass {
-		list = append(list, fmt.Sprintf("the pictures are not those of the validation set, which has %d of each of the 1000 classes", perClass))
+		list = append(list,
+			fmt.Sprintf("the pictures are not those of the validation set, which has %d of each of the 1000 classes", perClass))
 	}
 	return list
 }

@@ -110,7 +110,8 @@ func openRecords(path string, set *Set, predictor Predictor) (_ *recordFile, err
 			return nil, fmt.Errorf("%w: %s, line %d: %w", ErrRecords, path, number, err)
 		}
 		if known, ok := labels[one.id]; ok && known != label {
-			return nil, fmt.Errorf("%w: %s, line %d: %s had the label %d and has %d now; choose another name or remove the file", ErrRecords, path, number, one.id, label, known)
+			return nil, fmt.Errorf("%w: %s, line %d: %s had the label %d and has %d now; choose another name or remove the file",
+				ErrRecords, path, number, one.id, label, known)
 		}
 		r.done[one.id] = one
 		end += int64(len(text))
@@ -191,7 +192,8 @@ func (r *recordFile) add(one *record, picture Picture) error {
 		for i, n := range one.ranks {
 			ranks[i] = strconv.Itoa(n)
 		}
-		fields[3], fields[4], fields[5], fields[6] = strconv.Itoa(one.predicted), strconv.Itoa(one.rank), strings.Join(ranks, " "), "0"
+		fields[3], fields[4], fields[5], fields[6] = strconv.Itoa(one.predicted), strconv.Itoa(one.rank),
+			strings.Join(ranks, " "), "0"
 		if one.driven {
 			fields[6] = "1"
 		}

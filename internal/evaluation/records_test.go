@@ -82,7 +82,8 @@ func TestRecordsAreResumed(t *testing.T) {
 	assert.ErrorIs(t, err, ErrRecords)
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
-	for _, bad := range []string{"picture\n", strings.Replace(string(whole), ",0,", ",x,", 1), string(whole) + "a,b\n", string(whole) + "a,,1,1,1,5,1,\n", string(whole) + "a,,1,1,1000,5 5 5,1,\n"} {
+	for _, bad := range []string{"picture\n", strings.Replace(string(whole), ",0,", ",x,", 1), string(whole) + "a,b\n",
+		string(whole) + "a,,1,1,1,5,1,\n", string(whole) + "a,,1,1,1000,5 5 5,1,\n"} {
 		require.NoError(t, os.WriteFile(path, []byte(bad), 0o644))
 		_, err = Run(t.Context(), set, g, Options{Records: path})
 		assert.ErrorIs(t, err, ErrRecords, bad[:min(50, len(bad))])

@@ -47,8 +47,9 @@ func NewReport(how How, set *Set, result *Result) *Report {
 		r.Notes = append(r.Notes, fmt.Sprintf("with %d classes to choose from, top-5 is always right", result.Among))
 	}
 	if result.Undriven > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("for %d of %s the decoder took a timestep of the readout that no image had reached: what it says then, the blank says",
-			result.Undriven, console.Plural(result.Images, "image")))
+		r.Notes = append(r.Notes,
+			fmt.Sprintf("for %d of %s the decoder took a timestep of the readout that no image had reached: what it says then, the blank says",
+				result.Undriven, console.Plural(result.Images, "image")))
 	}
 	return r
 }
@@ -112,7 +113,8 @@ func (r *Report) choice(advice Advice) string {
 	case among < imagenet.Classes:
 		return fmt.Sprintf("the likeliest class is chosen among %d; the pictures are of %d of them", among, present)
 	case present > 1 && present < imagenet.Classes:
-		return fmt.Sprintf("the likeliest class is chosen among all %d; the pictures are of %d of them, among which %s", among, present, advice.Present)
+		return fmt.Sprintf("the likeliest class is chosen among all %d; the pictures are of %d of them, among which %s",
+			among, present, advice.Present)
 	case present < imagenet.Classes:
 		return fmt.Sprintf("the likeliest class is chosen among all %d; the pictures are of %d of them", among, present)
 	}
@@ -145,7 +147,8 @@ func (r *Report) table(out io.Writer) error {
 		if !t.Driven {
 			note = "not yet driven"
 		}
-		fmt.Fprintf(table, "%d ms (t=%d)\t%.2f\t%.2f\t%s\n", t.Milliseconds, t.Timestep.Timestep, t.Top1.Percent, t.Top5.Percent, note)
+		fmt.Fprintf(table, "%d ms (t=%d)\t%.2f\t%.2f\t%s\n", t.Milliseconds, t.Timestep.Timestep, t.Top1.Percent,
+			t.Top5.Percent, note)
 	}
 	return table.Flush()
 }

@@ -112,7 +112,8 @@ type ModelOptions struct {
 // Evaluate evaluates a model, which stays the caller's, on a set, and says how it compares with the
 // published accuracy. Errors are those of NewModelPredictor and Run.
 func Evaluate(ctx context.Context, m *tfconvrnn.Model, set *Set, o ModelOptions) (*Report, error) {
-	predictor, err := NewModelPredictor(m, o.Preprocessing, o.SkipUnreadable, tfconvrnn.WithPresentation(o.Presentation), tfconvrnn.BatchSize(o.BatchSize),
+	predictor, err := NewModelPredictor(m, o.Preprocessing, o.SkipUnreadable, tfconvrnn.WithPresentation(o.Presentation),
+		tfconvrnn.BatchSize(o.BatchSize),
 		tfconvrnn.OnHalved(o.OnHalved))
 	if err != nil {
 		return nil, err

@@ -31,7 +31,8 @@ func Run(ctx context.Context, set *Set, predictor Predictor, o Options) (*Result
 	if len(set.Pictures) == 0 {
 		return nil, fmt.Errorf("%w: it has no pictures", ErrSet)
 	}
-	r := &run{set: set, times: len(predictor.Timesteps()), records: make([]*record, len(set.Pictures)), hashes: make([]string, len(set.Pictures))}
+	r := &run{set: set, times: len(predictor.Timesteps()), records: make([]*record, len(set.Pictures)),
+		hashes: make([]string, len(set.Pictures))}
 	if r.progress = o.Progress; r.progress == nil {
 		r.progress = func(int, int) {}
 	}
@@ -169,7 +170,8 @@ func newRecord(set *Set, picture Picture, p Prediction, times int) (*record, err
 		return r, nil
 	}
 	if len(p.Logits) != imagenet.Classes || len(p.Readout) != times*imagenet.Classes {
-		return nil, fmt.Errorf("%w: %s: %d logits and a readout of %d values", ErrPrediction, picture.ID, len(p.Logits), len(p.Readout))
+		return nil, fmt.Errorf("%w: %s: %d logits and a readout of %d values", ErrPrediction, picture.ID, len(p.Logits),
+			len(p.Readout))
 	}
 	if err := CheckFinite(p.Logits, p.Readout); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrPrediction, picture.ID, err)

@@ -49,7 +49,8 @@ func ReadOrder(ctx context.Context, file string) (*Order, error) {
 		id := strings.FieldsFunc(l.text, separator)[0]
 		class, ok := classOf(id)
 		if !ok {
-			return nil, fmt.Errorf("%w: %s, line %d: %q is not the WordNet id of one of the 1000 classes", ErrOrder, file, l.number, id)
+			return nil, fmt.Errorf("%w: %s, line %d: %q is not the WordNet id of one of the 1000 classes", ErrOrder, file,
+				l.number, id)
 		}
 		if o.outputs[class] >= 0 {
 			return nil, fmt.Errorf("%w: %s, line %d: %s is there twice", ErrOrder, file, l.number, id)
@@ -149,7 +150,8 @@ func (s *Set) ChooseAmong(outputs []int) (*Set, error) {
 	}
 	for output, n := range s.labelled() {
 		if _, ok := slices.BinarySearch(among, output); n > 0 && !ok {
-			return nil, fmt.Errorf("%w: %d of the pictures are of %s, which is not among the classes to choose from", ErrSet, n, s.Order.Class(output).WordNetID)
+			return nil, fmt.Errorf("%w: %d of the pictures are of %s, which is not among the classes to choose from", ErrSet, n,
+				s.Order.Class(output).WordNetID)
 		}
 	}
 	chosen := *s
@@ -180,7 +182,8 @@ func ReadClasses(ctx context.Context, file string, order *Order) ([]int, error) 
 		id := strings.FieldsFunc(l.text, separator)[0]
 		output, ok := order.output(id)
 		if !ok {
-			return nil, fmt.Errorf("%w: %s, line %d: %q is not the WordNet id of one of the 1000 classes", ErrOrder, file, l.number, id)
+			return nil, fmt.Errorf("%w: %s, line %d: %q is not the WordNet id of one of the 1000 classes", ErrOrder, file,
+				l.number, id)
 		}
 		if slices.Contains(outputs, output) {
 			return nil, fmt.Errorf("%w: %s, line %d: %s is there twice", ErrOrder, file, l.number, id)

@@ -21,7 +21,8 @@ func listed(set *Set) (list []string) {
 
 func TestFolders(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"n01443537/b.JPEG", "n01443537/a.png", "n01440764/deep/c.jpg", "n01440764/.hidden.png", "n01440764/notes.txt", "n01440764/x.xml",
+	for _, name := range []string{"n01443537/b.JPEG", "n01443537/a.png", "n01440764/deep/c.jpg", "n01440764/.hidden.png",
+		"n01440764/notes.txt", "n01440764/x.xml",
 		"n01440764/y.xml", "n01440764/.DS_Store", ".git/x.png", "stray.png", "LICENSE"} {
 		write(t, filepath.Join(dir, name), "")
 	}
@@ -58,7 +59,8 @@ func TestFoldersWithLinks(t *testing.T) {
 	link(filepath.Join(elsewhere, "class"), "n01443537")
 	set, err := Folders(t.Context(), dir, WordNetOrder())
 	require.NoError(t, err)
-	assert.Equal(t, []string{"n01440764/a.png 0", "n01440764/broken.png 0", "n01440764/linked/c.png 0", "n01443537/d.png 1"}, listed(set))
+	assert.Equal(t, []string{"n01440764/a.png 0", "n01440764/broken.png 0", "n01440764/linked/c.png 0",
+		"n01443537/d.png 1"}, listed(set))
 	assert.Equal(t, []string{"1 link left out that lead to a folder above"}, set.Notes)
 	// Two labels for the same pictures.
 	link("n01440764", "n01484850")
@@ -75,7 +77,8 @@ func TestNumberedFolders(t *testing.T) {
 	set, err := Folders(t.Context(), dir, WordNetOrder())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"0/x.png 0", "1/x.png 1", "2/x.png 2", "10/x.png 10", "100/x.png 100"}, listed(set))
-	assert.Equal(t, []string{"the folders' numbers are taken for the classes' places among the sorted WordNet ids, from 0: 0 is n01440764, tench; 100 is n01860187, black swan"}, set.Notes)
+	assert.Equal(t,
+		[]string{"the folders' numbers are taken for the classes' places among the sorted WordNet ids, from 0: 0 is n01440764, tench; 100 is n01860187, black swan"}, set.Notes)
 
 	// The numbers mean classes, even if the order gives these other outputs.
 	reversed := &Order{Name: "reversed"}
@@ -114,7 +117,8 @@ func labelled(t testing.TB, list string, names ...string) (*Set, error) {
 	for _, name := range names {
 		write(t, filepath.Join(dir, "val", name), "")
 	}
-	return Labels(t.Context(), write(t, filepath.Join(dir, "list.csv"), list), filepath.Join(dir, "val"), WordNetOrder(), false)
+	return Labels(t.Context(), write(t, filepath.Join(dir, "list.csv"), list), filepath.Join(dir, "val"),
+		WordNetOrder(), false)
 }
 
 func TestLabels(t *testing.T) {
@@ -123,17 +127,20 @@ func TestLabels(t *testing.T) {
 	for _, name := range []string{"a b.png", "sub/c.png", "with \"quotes\".png"} {
 		write(t, filepath.Join(dir, name), "")
 	}
-	list := write(t, filepath.Join(dir, "list.csv"), "path,label\r\na b.png,n01443537\n\"sub/c.png\",\"999\"\n"+elsewhere+"\t7\n\"with \"\"quotes\"\".png\",3\n\n")
+	list := write(t, filepath.Join(dir, "list.csv"), "path,label\r\na b.png,n01443537\n\"sub/c.png\",\"999\"\n"+elsewhere+
+		"\t7\n\"with \"\"quotes\"\".png\",3\n\n")
 	set, err := Labels(t.Context(), list, "", WordNetOrder(), false)
 	require.NoError(t, err)
 	assert.Equal(t, []Picture{
-		{"a b.png", filepath.Join(dir, "a b.png"), 1}, {"sub/c.png", filepath.Join(dir, "sub", "c.png"), 999}, {elsewhere, elsewhere, 7},
+		{"a b.png", filepath.Join(dir, "a b.png"), 1}, {"sub/c.png", filepath.Join(dir, "sub", "c.png"), 999},
+		{elsewhere, elsewhere, 7},
 		{"with \"quotes\".png", filepath.Join(dir, "with \"quotes\".png"), 3},
 	}, set.Pictures)
 	assert.Equal(t, []string{"line 1 of list.csv is taken for a heading: path,label"}, set.Notes)
 	set, err = Labels(t.Context(), list, "/pictures", WordNetOrder(), true)
 	assert.ErrorIs(t, err, ErrSet, "there is no such folder: %v", set)
-	for _, bad := range []string{"", "path,label\n", "a,1\nb,x\n", "a,1\nb,1000\n", "a,1\nb,-1\n", "a,1\n5\n", "a,1\na,2\n", strings.Repeat("x", 100000)} {
+	for _, bad := range []string{"", "path,label\n", "a,1\nb,x\n", "a,1\nb,1000\n", "a,1\nb,-1\n", "a,1\n5\n",
+		"a,1\na,2\n", strings.Repeat("x", 100000)} {
 		_, err = Labels(t.Context(), write(t, list, bad), "", WordNetOrder(), true)
 		assert.ErrorIs(t, err, ErrSet, "%.20q", bad)
 	}
@@ -143,14 +150,16 @@ func TestLabels(t *testing.T) {
 
 func TestHeadings(t *testing.T) {
 	names := []string{"0.png", "1.png", "x.JPEG"}
-	for _, heading := range []string{"path,label", "ImageId,PredictionString", "file name;class id", "image\tsynset", "\ufeffpath,label (0-999)", "img,y"} {
+	for _, heading := range []string{"path,label", "ImageId,PredictionString", "file name;class id", "image\tsynset",
+		"\ufeffpath,label (0-999)", "img,y"} {
 		set, err := labelled(t, heading+"\n0.png,1\n1.png,5\n", names...)
 		require.NoError(t, err, heading)
 		assert.Equal(t, []string{"0.png 1", "1.png 5"}, listed(set))
 		assert.Contains(t, set.Notes[0], "taken for a heading")
 	}
 	for _, first := range []string{
-		"0.png,1000", "0.png,n99999999", "0.png,tench", "0.png,-1", "x,label", "9.png,label", "9.png,n99999999", "y,n0144o764", "y,1.5", "sub/y,label", "0.png", "label", "1,0.png", "n01440764,y.png",
+		"0.png,1000", "0.png,n99999999", "0.png,tench", "0.png,-1", "x,label", "9.png,label", "9.png,n99999999",
+		"y,n0144o764", "y,1.5", "sub/y,label", "0.png", "label", "1,0.png", "n01440764,y.png",
 	} {
 		_, err := labelled(t, first+"\n1.png,5\n", names...)
 		assert.ErrorIs(t, err, ErrSet, first)
@@ -178,7 +187,8 @@ func TestByteOrderMark(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"café.png 1"}, listed(set))
 	assert.Equal(t, []string{"list.csv: it is not UTF-8 and is read as Windows-1252 (CP-1252)"}, set.Notes)
-	outputs, err := ReadClasses(t.Context(), write(t, filepath.Join(t.TempDir(), "ids.txt"), "\ufeffn01440764\nn01443537\n"), WordNetOrder())
+	outputs, err := ReadClasses(t.Context(), write(t, filepath.Join(t.TempDir(), "ids.txt"),
+		"\ufeffn01440764\nn01443537\n"), WordNetOrder())
 	require.NoError(t, err)
 	assert.Equal(t, []int{0, 1}, outputs)
 }

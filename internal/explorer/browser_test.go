@@ -69,8 +69,10 @@ func openTab(t testing.TB, address string) *tab {
 		require.NotEqual(t, "true", os.Getenv("CI"), "Chromium is not installed")
 		t.Skip("Chromium is not installed; TFCONVRNN_CHROMIUM names one that lies elsewhere")
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
-		chromedp.NoFirstRun, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.DisableGPU,
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.NoFirstRun, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("hide-scrollbars", false))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox)
@@ -83,7 +85,8 @@ func openTab(t testing.TB, address string) *tab {
 	require.NoError(t, chromedp.Listen(ctx, func(event any) {
 		switch e := event.(type) {
 		case *runtime.EventConsoleAPICalled:
-			if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning || e.Type == runtime.ConsoleAPICalledTypeAssert {
+			if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning ||
+				e.Type == runtime.ConsoleAPICalledTypeAssert {
 				var texts []string
 				for _, argument := range e.Args {
 					texts = append(texts, string(argument.Value)+argument.Description)
@@ -97,7 +100,8 @@ func openTab(t testing.TB, address string) *tab {
 				b.complain("log: %s %s", e.Entry.Text, e.Entry.URL)
 			}
 		case *network.EventRequestWillBeSent:
-			if u := e.Request.URL; !strings.HasPrefix(u, address+"/") && !strings.HasPrefix(u, "data:") && !strings.HasPrefix(u, "blob:"+address) {
+			if u := e.Request.URL; !strings.HasPrefix(u, address+"/") && !strings.HasPrefix(u, "data:") &&
+				!strings.HasPrefix(u, "blob:"+address) {
 				b.complain("a request to %s", u)
 			}
 		}
@@ -163,7 +167,9 @@ func (b *tab) script(text string) {
 // choose chooses from a select as a person does.
 func (b *tab) choose(selector, value string) {
 	b.Helper()
-	b.script(fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.value = %q; e.dispatchEvent(new Event("change", { bubbles: true })); })()`, selector, value))
+	b.script(
+		fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.value = %q; e.dispatchEvent(new Event("change", { bubbles: true })); })()`,
+			selector, value))
 }
 
 // wait waits until JavaScript is true.
@@ -173,7 +179,8 @@ func (b *tab) wait(script string) {
 	for !evaluate[bool](b, script) {
 		if time.Now().After(deadline) {
 			b.keep("failed")
-			require.Fail(b, "it does not become true: "+script, "%v %s", b.complaints(), evaluate[string](b, "document.body.innerText.slice(0, 2000)"))
+			require.Fail(b, "it does not become true: "+script, "%v %s", b.complaints(),
+				evaluate[string](b, "document.body.innerText.slice(0, 2000)"))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -203,7 +210,8 @@ func (b *tab) keep(name string) {
 func (b *tab) show(width, height int64, theme string) {
 	b.Helper()
 	b.do(chromedp.EmulateViewport(width, height))
-	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}})
+	call(b, emulation.SetEmulatedMedia,
+		emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}})
 	b.settle()
 }
 
@@ -212,7 +220,8 @@ type box struct{ X, Y, Width, Height float64 }
 
 func (b *tab) box(selector string) box {
 	b.Helper()
-	return evaluate[box](b, fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.scrollIntoView({ block: "center" }); const r = e.getBoundingClientRect();
+	return evaluate[box](b,
+		fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.scrollIntoView({ block: "center" }); const r = e.getBoundingClientRect();
 		return { X: r.x, Y: r.y, Width: r.width, Height: r.height }; })()`, selector))
 }
 
@@ -220,7 +229,8 @@ func (b *tab) box(selector string) box {
 func (b *tab) downloads() string {
 	b.Helper()
 	dir := b.TempDir()
-	_, err := chromedp.CallBrowser(b.ctx, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{Behavior: browser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir})
+	_, err := chromedp.CallBrowser(b.ctx, browser.SetDownloadBehavior,
+		browser.SetDownloadBehaviorParams{Behavior: browser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir})
 	require.NoError(b, err)
 	return dir
 }

@@ -16,9 +16,9 @@ var ErrBusy = errors.New("too many requests wait already")
 type Engine interface {
 	// Models describes the models that requests can name, at least one, each under another name. They must not change.
 	Models() []Model
-	// Extract returns the features of a request's only stimulus: its layers in that order, each from timestep 0 on, and the
-	// decoded logits where they are asked for. The explorer keeps them and does not change them. Errors wrap ErrBusy, the
-	// context's or those of tfconvrnn.
+	// Extract returns the features of a request's only stimulus: its layers in that order, each from timestep 0 on, and
+	// the decoded logits where they are asked for. The explorer keeps them and does not change them. Errors wrap ErrBusy,
+	// the context's or those of tfconvrnn.
 	Extract(ctx context.Context, r Request) (*tfconvrnn.Features, error)
 }
 
@@ -58,7 +58,8 @@ type Request struct {
 // Options returns those of tfconvrnn.Model.Extract that compute the request.
 func (r *Request) Options() []tfconvrnn.ExtractOption {
 	options := []tfconvrnn.ExtractOption{
-		tfconvrnn.Layers(r.Layers...), tfconvrnn.AllTimesteps(), tfconvrnn.WithPresentation(r.Presentation), tfconvrnn.BatchSize(1),
+		tfconvrnn.Layers(r.Layers...), tfconvrnn.AllTimesteps(), tfconvrnn.WithPresentation(r.Presentation),
+		tfconvrnn.BatchSize(1),
 		tfconvrnn.NotePreprocessing(tfconvrnn.Preprocessing{}),
 	}
 	if r.Logits {

@@ -50,7 +50,8 @@ func (e *engine) Extract(ctx context.Context, r explorer.Request) (*tfconvrnn.Fe
 		}
 		f := &tfconvrnn.Features{}
 		for _, l := range x.Layers() {
-			f.Layers = append(f.Layers, tfconvrnn.LayerFeatures{LayerOutput: l, Data: make([]float32, len(l.Timesteps)*l.Size())})
+			f.Layers = append(f.Layers, tfconvrnn.LayerFeatures{LayerOutput: l,
+				Data: make([]float32, len(l.Timesteps)*l.Size())})
 		}
 		options = append(options, tfconvrnn.AsComputed(func(b *tfconvrnn.Batch, layer, timestep int) {
 			if values, err := b.Feature(layer, timestep, 0); err == nil {

@@ -76,7 +76,8 @@ func New(engine Engine, options Options) *Explorer {
 		options.Logger = slog.Default()
 	}
 	x := &Explorer{
-		engine: engine, options: options, runs: newRunStore(options.Memory, options.Expiry), pages: embeddedFiles(), mux: http.NewServeMux(),
+		engine: engine, options: options, runs: newRunStore(options.Memory, options.Expiry), pages: embeddedFiles(),
+		mux:      http.NewServeMux(),
 		decoding: make(chan struct{}, decodedAtOnce),
 	}
 	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
@@ -133,7 +134,8 @@ func (x *Explorer) errorText(r *http.Request, err error) (text string, status in
 		return err.Error(), http.StatusServiceUnavailable
 	case errors.Is(err, savedmodels.ErrUnknownModel), errors.Is(err, tfconvrnn.ErrUnknownLayer):
 		return err.Error(), http.StatusNotFound
-	case errors.Is(err, tfconvrnn.ErrPresentation), errors.Is(err, tfconvrnn.ErrImages), errors.Is(err, tfconvrnn.ErrOption),
+	case errors.Is(err, tfconvrnn.ErrPresentation), errors.Is(err, tfconvrnn.ErrImages),
+		errors.Is(err, tfconvrnn.ErrOption),
 		errors.Is(err, tfconvrnn.ErrUnreadable):
 		return err.Error(), http.StatusUnprocessableEntity
 	case errors.Is(err, features.ErrNoSpace):

@@ -159,7 +159,8 @@ func TestPreviewIsWhatTheModelSees(t *testing.T) {
 
 func TestPreviewRefusesInWords(t *testing.T) {
 	server := serve(t, &engine{models: []explorer.Model{{}}}, explorer.Options{MaxPictureBytes: 1 << 20})
-	for text, status := range map[string]int{"": 422, "no picture": 422, "\x89PNG\r\n\x1a\n": 422, strings.Repeat("x", 2<<20): 413} {
+	for text, status := range map[string]int{"": 422, "no picture": 422, "\x89PNG\r\n\x1a\n": 422,
+		strings.Repeat("x", 2<<20): 413} {
 		answer, err := server.Client().Post(server.URL+"/explorer/preview?name=a.png", "image/png", strings.NewReader(text))
 		require.NoError(t, err)
 		var said struct{ Error string }
@@ -204,7 +205,8 @@ func TestRunEqualsExtract(t *testing.T) {
 	id, a := run(t, server, photograph(t, "chelsea.png"), neural)
 	images, err := tfconvrnn.ReadImages("../../testdata/pictures/chelsea.png")
 	require.NoError(t, err)
-	want, err := e.loaded[model].Extract(t.Context(), images, tfconvrnn.AllTimesteps(), tfconvrnn.BatchSize(1), tfconvrnn.WithPresentation(tfconvrnn.Neural()), tfconvrnn.Logits())
+	want, err := e.loaded[model].Extract(t.Context(), images, tfconvrnn.AllTimesteps(), tfconvrnn.BatchSize(1),
+		tfconvrnn.WithPresentation(tfconvrnn.Neural()), tfconvrnn.Logits())
 	require.NoError(t, err)
 
 	assert.Equal(t, "run", a.events[0].name)
@@ -260,7 +262,8 @@ func TestRunEqualsExtract(t *testing.T) {
 
 	t.Run("maps", func(t *testing.T) { checkMaps(t, server, id, want) })
 	t.Run("a unit", func(t *testing.T) {
-		got := getJSON[struct{ Values []float32 }](t, server, "/explorer/runs/"+id+"/unit?layer=conv3&channel=7&row=2&column=11")
+		got := getJSON[struct{ Values []float32 }](t, server, "/explorer/runs/"+id+
+			"/unit?layer=conv3&channel=7&row=2&column=11")
 		l, err := want.Layer("conv3")
 		require.NoError(t, err)
 		for ts, v := range got.Values {
@@ -271,12 +274,14 @@ func TestRunEqualsExtract(t *testing.T) {
 	})
 	t.Run("npz", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "got.npz")
-		require.NoError(t, os.WriteFile(path, get(t, server, "/explorer/runs/"+id+"/features.npz?layer=conv5&layer=imnetds", 200), 0o666))
+		require.NoError(t, os.WriteFile(path, get(t, server, "/explorer/runs/"+id+"/features.npz?layer=conv5&layer=imnetds",
+			200), 0o666))
 		file, err := features.OpenArrays(path)
 		require.NoError(t, err)
 		defer file.Close()
 		assert.NotContains(t, file.Names(), "conv4")
-		for name, values := range map[string][]float32{"conv5": want.Layers[4].Data, "imnetds": want.Layers[5].Data, "logits": want.Logits} {
+		for name, values := range map[string][]float32{"conv5": want.Layers[4].Data, "imnetds": want.Layers[5].Data,
+			"logits": want.Logits} {
 			array, err := file.Array(name)
 			require.NoError(t, err)
 			got, err := array.Float32s(0, 1)
@@ -324,7 +329,8 @@ func checkMaps(t *testing.T, server *httptest.Server, id string, want *tfconvrnn
 func TestSimilarity(t *testing.T) {
 	server := serve(t, newEngine(t, model, "simplernn_shallow"), explorer.Options{})
 	a, _ := run(t, server, photograph(t, "chelsea.png"), neural)
-	b, _ := run(t, server, photograph(t, "coffee.png"), `{"model":"timedecay_shallow","presentation":{"times":20,"episodes":[[0,10]]}}`)
+	b, _ := run(t, server, photograph(t, "coffee.png"),
+		`{"model":"timedecay_shallow","presentation":{"times":20,"episodes":[[0,10]]}}`)
 	other, _ := run(t, server, photograph(t, "chelsea.png"), strings.Replace(neural, model, "simplernn_shallow", 1))
 	type similarity struct {
 		Times  int
@@ -397,10 +403,12 @@ func TestUnusualPresentations(t *testing.T) {
 			DrivenFrom *int `json:"driven_from"`
 		}
 	}
-	_, a := run(t, server, photograph(t, "chelsea.png"), `{"model":"timedecay_shallow","presentation":{"times":12,"episodes":[]}}`)
+	_, a := run(t, server, photograph(t, "chelsea.png"),
+		`{"model":"timedecay_shallow","presentation":{"times":12,"episodes":[]}}`)
 	a.find(t, "run", &plan)
 	assert.Nil(t, plan.Layers[0].DrivenFrom)
-	_, a = run(t, server, photograph(t, "chelsea.png"), `{"model":"timedecay_shallow","presentation":{"times":3,"episodes":[[0,1],[2,3]],"blank":"black"}}`)
+	_, a = run(t, server, photograph(t, "chelsea.png"),
+		`{"model":"timedecay_shallow","presentation":{"times":3,"episodes":[[0,1],[2,3]],"blank":"black"}}`)
 	a.find(t, "run", &plan)
 	assert.Nil(t, plan.Layers[5].DrivenFrom)
 	assert.Equal(t, 2, *plan.Layers[2].DrivenFrom)
@@ -462,7 +470,8 @@ func TestGoneClientFreesItsMemory(t *testing.T) {
 		cancelled <- ctx.Err()
 		return ctx.Err()
 	}
-	form, contentType := respondForm(t, photograph(t, "chelsea.png"), `{"model":"timedecay_shallow","presentation":{"times":10,"episodes":[[0,1]]}}`)
+	form, contentType := respondForm(t, photograph(t, "chelsea.png"),
+		`{"model":"timedecay_shallow","presentation":{"times":10,"episodes":[[0,1]]}}`)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/explorer/respond", form)
@@ -477,6 +486,7 @@ func TestGoneClientFreesItsMemory(t *testing.T) {
 	require.ErrorIs(t, <-cancelled, context.Canceled)
 	e.before = nil
 	require.Eventually(t, func() bool {
-		return respond(t, server, photograph(t, "chelsea.png"), `{"model":"timedecay_shallow","presentation":{"times":10,"episodes":[[0,1]]}}`).status == 200
+		return respond(t, server, photograph(t, "chelsea.png"),
+			`{"model":"timedecay_shallow","presentation":{"times":10,"episodes":[[0,1]]}}`).status == 200
 	}, 10*time.Second, 50*time.Millisecond)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
-// mapsHead says what follows it: for each part, all maps as bytes, [timesteps, channels, height, width]. A byte q stands for
-// (q-zero)·step, where step is the channel's.
+// mapsHead says what follows it: for each part, all maps as bytes, [timesteps, channels, height, width]. A byte q
+// stands for (q-zero)·step, where step is the channel's.
 type mapsHead struct {
 	Layer    string `json:"layer"`
 	Times    int    `json:"times"`
@@ -31,14 +31,15 @@ type mapPart struct {
 	Part string `json:"part"`
 	// Zero is 0 where no value is negative, and 127 else.
 	Zero int `json:"zero"`
-	// Steps are those of the channels. Values beyond the last step are drawn as if they were at it; Clipped is their share.
+	// Steps are those of the channels. Values beyond the last step are drawn as if they were at it; Clipped is their
+	// share.
 	Steps   []float64 `json:"steps"`
 	Clipped float64   `json:"clipped"`
 }
 
 // maps sends feature maps of a layer for all timesteps, rounded to a byte, to be drawn. The query has layer; optionally
-// count, of channels (0: all); order, of channels: number, strongest, changing, different; scale: layer or channel; and other,
-// a run to show beside, with the difference.
+// count, of channels (0: all); order, of channels: number, strongest, changing, different; scale: layer or channel; and
+// other, a run to show beside, with the difference.
 func (x *Explorer) maps(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	a, b, err := x.pair(r, false)
@@ -67,7 +68,8 @@ func (x *Explorer) maps(w http.ResponseWriter, r *http.Request) error {
 		d.add("difference", layer, other)
 	}
 	head := mapsHead{
-		Layer: layer.Name, Times: d.times(), Height: layer.Shape[0], Width: layer.Shape[1], Channels: channels, Of: layer.Shape[2],
+		Layer: layer.Name, Times: d.times(), Height: layer.Shape[0], Width: layer.Shape[1], Channels: channels,
+		Of: layer.Shape[2],
 	}
 	head.Parts = d.quantize()
 	text, err := json.Marshal(head)
@@ -252,8 +254,8 @@ func (d *drawing) scale(parts []*drawnPart) (zero int, limits []float64) {
 	return zero, limits
 }
 
-// quantile returns the value below which about a share of the magnitudes lies, from an even sample of them, and the largest
-// where that would be zero.
+// quantile returns the value below which about a share of the magnitudes lies, from an even sample of them, and the
+// largest where that would be zero.
 func quantile(magnitudes []float32, share float64) float64 {
 	const most = 1 << 16
 	stride := (len(magnitudes) + most - 1) / most

@@ -83,7 +83,8 @@ func (f *files) picture(w http.ResponseWriter, r *http.Request) error {
 }
 
 // contentTypes are those that mime may not know, or not alike on every machine.
-var contentTypes = map[string]string{".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
+var contentTypes = map[string]string{".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
+	".css": "text/css; charset=utf-8",
 	".svg": "image/svg+xml", ".png": "image/png"}
 
 func (f *files) serve(w http.ResponseWriter, r *http.Request, name string) error {
@@ -134,7 +135,8 @@ func (x *Explorer) describe(w http.ResponseWriter, _ *http.Request) error {
 	list := []modelInfo{}
 	for _, m := range x.engine.Models() {
 		info := modelInfo{
-			Name: m.Name, Cell: m.Cell, Depth: m.Depth, Weights: m.Weights, Untrained: m.Untrained, Times: m.Times, Top1: m.Top1, Presets: presets(&m),
+			Name: m.Name, Cell: m.Cell, Depth: m.Depth, Weights: m.Weights, Untrained: m.Untrained, Times: m.Times, Top1: m.Top1,
+			Presets: presets(&m),
 		}
 		info.Decoder.Name, info.Decoder.Beta, info.Decoder.Threshold = m.Decoder.Decoder, m.Decoder.Beta, m.Decoder.Threshold
 		if m.Decoder.Decoder != "last" {

@@ -33,7 +33,8 @@ import (
 func extracted(t testing.TB, e *engine, name string, p tfconvrnn.Presentation) *tfconvrnn.Features {
 	images, err := tfconvrnn.ReadImages("../../testdata/pictures/" + name)
 	require.NoError(t, err)
-	f, err := e.loaded[model].Extract(t.Context(), images, tfconvrnn.AllTimesteps(), tfconvrnn.BatchSize(1), tfconvrnn.WithPresentation(p), tfconvrnn.Logits())
+	f, err := e.loaded[model].Extract(t.Context(), images, tfconvrnn.AllTimesteps(), tfconvrnn.BatchSize(1),
+		tfconvrnn.WithPresentation(p), tfconvrnn.Logits())
 	require.NoError(t, err)
 	return f
 }
@@ -59,7 +60,8 @@ func (b *tab) drop(selector, path string) {
 	at := b.box(selector)
 	data := &input.DragData{Items: []*input.DragDataItem{}, Files: []string{path}, DragOperationsMask: 1}
 	for _, kind := range []input.DispatchDragEventType{"dragEnter", "dragOver", "drop"} {
-		call(b, input.DispatchDragEvent, input.DispatchDragEventParams{Type: kind, X: at.X + at.Width/2, Y: at.Y + at.Height/2, Data: data})
+		call(b, input.DispatchDragEvent, input.DispatchDragEventParams{Type: kind, X: at.X + at.Width/2,
+			Y: at.Y + at.Height/2, Data: data})
 	}
 }
 
@@ -94,7 +96,10 @@ func (b *tab) move(x, y float64) {
 // episodes returns what the timeline of a condition says to who listens.
 func (b *tab) episodes(condition string) []int {
 	b.Helper()
-	return evaluate[[]int](b, fmt.Sprintf(`[...document.querySelectorAll("[data-condition=%s] .edge")].map((e) => Number(e.getAttribute("aria-valuenow")))`, condition))
+	return evaluate[[]int](b,
+		fmt.Sprintf(
+			`[...document.querySelectorAll("[data-condition=%s] .edge")].map((e) => Number(e.getAttribute("aria-valuenow")))`,
+			condition))
 }
 
 // What a scientist does on the page from beginning to end, with the values of the library.
@@ -113,13 +118,15 @@ func TestPage(t *testing.T) {
 		preview := evaluate[float64](b, `performance.getEntriesByName("preview")[0].duration`)
 		t.Logf("the preview came %.0f ms after the drop", preview)
 		b.settle()
-		assert.Contains(t, evaluate[string](b, `document.querySelector("[data-condition=A] .caption").innerText`), "JPEG, 640 × 427")
+		assert.Contains(t, evaluate[string](b, `document.querySelector("[data-condition=A] .caption").innerText`),
+			"JPEG, 640 × 427")
 		// The picture on the page is the one that the model sees.
 		images, err := tfconvrnn.ReadImages("../../testdata/pictures/rocket.jpg")
 		require.NoError(t, err)
 		want, err := images[0].Frames[0].Pixels()
 		require.NoError(t, err)
-		got := evaluate[[]int](b, `(() => { const c = document.createElement("canvas"); c.width = c.height = 224; const x = c.getContext("2d");
+		got := evaluate[[]int](b,
+			`(() => { const c = document.createElement("canvas"); c.width = c.height = 224; const x = c.getContext("2d");
 			x.drawImage(document.querySelector("[data-condition=A] .seen"), 0, 0); return [...x.getImageData(0, 0, 224, 224).data].filter((_, i) => i % 4 < 3); })()`)
 		require.Len(t, got, len(want))
 		for i := range want {
@@ -185,8 +192,12 @@ func TestPage(t *testing.T) {
 		for _, v := range conv3.At(0, 7) {
 			sum += float64(v)
 		}
-		b.wait(fmt.Sprintf(`Math.abs(Number(document.querySelector("[data-layer=conv3] .now").textContent.replace("−", "-")) - %g) < 1e-3`, sum/float64(conv3.Size())))
-		assert.Equal(t, "driven since 20 ms", evaluate[string](b, `document.querySelector("[data-layer=conv3] .driven").textContent`))
+		b.wait(
+			fmt.Sprintf(
+				`Math.abs(Number(document.querySelector("[data-layer=conv3] .now").textContent.replace("−", "-")) - %g) < 1e-3`,
+				sum/float64(conv3.Size())))
+		assert.Equal(t, "driven since 20 ms",
+			evaluate[string](b, `document.querySelector("[data-layer=conv3] .driven").textContent`))
 	})
 
 	b.step("hover and pin", func(t *testing.T) { b.hoverAndPin(t, want) })
@@ -205,11 +216,13 @@ func TestPage(t *testing.T) {
 		b.settle()
 		assert.Len(t, b.episodes("B"), 2)
 		assert.Equal(t, 6*16, evaluate[int](b, `document.querySelectorAll("#similarity td").length`))
-		assert.Equal(t, "1.00", evaluate[string](b, `document.querySelectorAll("#similarity tbody tr")[4].querySelectorAll("td")[2].textContent`)) // nothing drives it yet
+		cell := `document.querySelectorAll("#similarity tbody tr")[4].querySelectorAll("td")[2].textContent`
+		assert.Equal(t, "1.00", evaluate[string](b, cell)) // nothing drives it yet
 		b.wait(`document.querySelectorAll("[data-layer=conv2] .strip:not([hidden])").length === 3`)
 		b.choose("#similarity-kind", "correlation curves")
 		b.wait(`document.querySelectorAll(".curve-names li").length === 6 && document.querySelector("#similarity .uplot") !== null`)
-		assert.Contains(t, evaluate[string](b, `document.querySelector("#similarity .chart .unseen").textContent`), "conv1 is greatest at")
+		assert.Contains(t, evaluate[string](b, `document.querySelector("#similarity .chart .unseen").textContent`),
+			"conv1 is greatest at")
 		assert.True(t, evaluate[bool](b, `document.querySelector("#similarity .heat-box").offsetHeight === 0`))
 		b.keep("compare-curves")
 		b.choose("#similarity-kind", "correlation")
@@ -223,9 +236,11 @@ func TestPage(t *testing.T) {
 		b.wait(`document.getElementById("similarity-about").innerText.includes("do not correspond")`)
 		b.choose("#preset-B", "neural")
 		b.settle()
-		assert.Equal(t, "250", evaluate[string](b, `document.getElementById("scrub").getAttribute("aria-valuemax")`)) // the longer of the two
+		assert.Equal(t, "250",
+			evaluate[string](b, `document.getElementById("scrub").getAttribute("aria-valuemax")`)) // the longer of the two
 		b.keep("compare-models")
-		assert.Equal(t, 2, evaluate[int](b, `document.querySelectorAll("[data-layer=conv3] .strip:not([hidden])").length`)) // and no difference
+		assert.Equal(t, 2,
+			evaluate[int](b, `document.querySelectorAll("[data-layer=conv3] .strip:not([hidden])").length`)) // and no difference
 	})
 
 	b.step("a phone", func(t *testing.T) {
@@ -254,7 +269,8 @@ func TestForgottenRuns(t *testing.T) {
 	b.complaints() // Chromium logs what is gone
 	b.do(chromedp.Click("#compare"))
 	b.wait(`document.querySelector(".status .error") !== null`)
-	assert.Contains(t, evaluate[string](b, `document.querySelector(".status .error").innerText`), "no memory for all that is looked at")
+	assert.Contains(t, evaluate[string](b, `document.querySelector(".status .error").innerText`),
+		"no memory for all that is looked at")
 	asked := len(b.complaints())
 	time.Sleep(time.Second)
 	assert.LessOrEqual(t, len(b.complaints()), 10, "it goes on asking, after %d times", asked)
@@ -277,7 +293,8 @@ func (b *tab) hoverAndPin(t *testing.T, want *tfconvrnn.Features) {
 	b.drag(x, y, x, y)
 	b.wait(`document.querySelectorAll("#units li").length === 1`)
 	b.wait(`document.querySelectorAll("[data-layer=conv2] .strip:not([hidden]) .marks i").length === 1`)
-	assert.Contains(t, evaluate[string](b, `document.querySelector("#units li").innerText`), fmt.Sprintf("conv2 channel %d, row 10, column 20", channel))
+	assert.Contains(t, evaluate[string](b, `document.querySelector("#units li").innerText`),
+		fmt.Sprintf("conv2 channel %d, row 10, column 20", channel))
 	// By name, without a mouse.
 	b.choose("#pin-layer", "conv5")
 	b.choose("#pin-channel", "500")
@@ -324,7 +341,8 @@ func (b *tab) takeAway(t *testing.T, want *tfconvrnn.Features) {
 	require.NoError(t, err)
 	assert.Equal(t, want.Layers[4].At(0, 7)[(3*4+0)*512+500], float32(value))
 	for what, name := range map[string]string{
-		"Mean response of conv4": "conv4-mean", "Feature maps of conv2": "conv2-maps-70ms", "Classes over time of A": "classes-A-" + model,
+		"Mean response of conv4": "conv4-mean", "Feature maps of conv2": "conv2-maps-70ms",
+		"Classes over time of A":       "classes-A-" + model,
 		"Time courses of pinned units": "units",
 	} {
 		click(fmt.Sprintf(`[aria-label="%s as SVG"]`, what))
@@ -346,7 +364,8 @@ func (b *tab) takeAway(t *testing.T, want *tfconvrnn.Features) {
 		require.NoError(t, err, name)
 		assert.Greater(t, picture.Bounds().Dx(), 600, name)
 		if dir := os.Getenv("TFCONVRNN_SCREENSHOTS"); dir != "" {
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "figure-"+name+".png"), b.saved(filepath.Dir(path), name+".png"), 0o666))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "figure-"+name+".png"), b.saved(filepath.Dir(path), name+".png"),
+				0o666))
 		}
 	}
 }
@@ -375,7 +394,8 @@ func (b *tab) axe(t *testing.T) {
 		ID, Impact, Help string
 		Nodes            []struct{ HTML, FailureSummary string }
 	}
-	found := evaluate[[]violation](b, `axe.run().then((r) => r.violations.map(({ id, impact, help, nodes }) => ({ id, impact, help, nodes: nodes.map(({ html, failureSummary }) => ({ html, failureSummary })) })))`)
+	found := evaluate[[]violation](
+		b, `axe.run().then((r) => r.violations.map(({ id, impact, help, nodes }) => ({ id, impact, help, nodes: nodes.map(({ html, failureSummary }) => ({ html, failureSummary })) })))`)
 	passed := evaluate[int](b, `axe.run().then((r) => r.passes.length)`)
 	assert.Greater(t, passed, 20)
 	for _, v := range found {

@@ -30,20 +30,24 @@ type preset struct {
 // presets are the published presentations.
 func presets(m *Model) []preset {
 	d := m.Default
-	list := []preset{{tfconvrnn.DefaultPresentation, "As in training", shown{Times: d.Times, Episodes: [][2]int{{0, d.ImageOff}}}}}
+	list := []preset{{tfconvrnn.DefaultPresentation, "As in training",
+		shown{Times: d.Times, Episodes: [][2]int{{0, d.ImageOff}}}}}
 	if neural := (shown{Times: 26, Episodes: [][2]int{{0, 10}}}); neural.Times <= m.Times {
 		list = append(list, preset{tfconvrnn.NeuralPresentation, "As in the neural recordings", neural})
 	}
-	return append(list, preset{tfconvrnn.ConstantPresentation, "Always on", shown{Times: d.Times, Episodes: [][2]int{{0, d.Times}}}})
+	return append(list, preset{tfconvrnn.ConstantPresentation, "Always on",
+		shown{Times: d.Times, Episodes: [][2]int{{0, d.Times}}}})
 }
 
 // specification says what the command's flags would, so that both name a presentation alike.
 func (s *shown) specification(m *Model) (tfconvrnn.PresentationSpec, error) {
 	if s.Times > m.Times {
-		return tfconvrnn.PresentationSpec{}, faultf(http.StatusUnprocessableEntity, "%d ms: a presentation to %s has at most %d ms", s.Times*ms, m.Name, m.Times*ms)
+		return tfconvrnn.PresentationSpec{}, faultf(http.StatusUnprocessableEntity,
+			"%d ms: a presentation to %s has at most %d ms", s.Times*ms, m.Name, m.Times*ms)
 	}
 	if len(s.Episodes) > s.Times {
-		return tfconvrnn.PresentationSpec{}, faultf(http.StatusUnprocessableEntity, "%d episodes in %d timesteps", len(s.Episodes), s.Times)
+		return tfconvrnn.PresentationSpec{}, faultf(http.StatusUnprocessableEntity, "%d episodes in %d timesteps",
+			len(s.Episodes), s.Times)
 	}
 	var blank tfconvrnn.Blank
 	if s.Blank != "" {
@@ -62,7 +66,8 @@ func (s *shown) specification(m *Model) (tfconvrnn.PresentationSpec, error) {
 	}
 	switch {
 	case len(s.Episodes) == 0:
-		return tfconvrnn.PresentationSpec{Name: tfconvrnn.CustomPresentation, Times: &s.Times, ImageOff: new(int), Blank: blank}, nil
+		return tfconvrnn.PresentationSpec{Name: tfconvrnn.CustomPresentation, Times: &s.Times, ImageOff: new(int),
+			Blank: blank}, nil
 	case slices.Equal(s.Episodes, [][2]int{{0, s.Times}}):
 		return tfconvrnn.PresentationSpec{Name: tfconvrnn.ConstantPresentation, Times: &s.Times, Blank: blank}, nil
 	}

@@ -174,7 +174,8 @@ func (r *run) program(all *tfconvrnn.Features, layers []string) (string, error) 
 		Logits                                             bool
 	}{
 		Title: fmt.Sprintf("The response of %s to %q: the mean of each layer over time.", r.model.Name, r.name),
-		Model: strconv.Quote(r.model.Name), Picture: strconv.Quote(r.path), Presentation: presentation, Logits: all.Logits != nil,
+		Model: strconv.Quote(r.model.Name), Picture: strconv.Quote(r.path), Presentation: presentation,
+		Logits: all.Logits != nil,
 	}
 	quoted := make([]string, len(layers))
 	for i, name := range layers {

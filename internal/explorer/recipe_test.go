@@ -26,7 +26,10 @@ func TestRecipesMakeTheSame(t *testing.T) {
 		t.Skip("builds the command")
 	}
 	server := serve(t, newEngine(t, model), explorer.Options{})
-	id, a := run(t, server, photograph(t, "chelsea.png"), `{"model":"timedecay_shallow","name":"it's mine.png","presentation":{"times":14,"episodes":[[1,3],[5,9]],"blank":"#804020"}}`)
+	id,
+		a := run(t, server,
+		photograph(t,
+			"chelsea.png"), `{"model":"timedecay_shallow","name":"it's mine.png","presentation":{"times":14,"episodes":[[1,3],[5,9]],"blank":"#804020"}}`)
 	got := getJSON[recipe](t, server, "/explorer/runs/"+id+"/recipe")
 	assert.Contains(t, got.Command, "testdata/pictures/chelsea.png", "a built-in picture is known by its pixels")
 
@@ -108,11 +111,14 @@ func TestCommands(t *testing.T) {
 	server := serve(t, newEngine(t, model), explorer.Options{})
 	picture := append(photograph(t, "chelsea.png"), 0) // the same pixels
 	for presentation, want := range map[string][]string{
-		`{"times":16,"episodes":[[0,12]]}`:                   {"", ""},
-		`{"times":26,"episodes":[[0,10]]}`:                   {"--presentation neural", "tfconvrnn.Neural()"},
-		`{"times":20,"episodes":[[0,20]]}`:                   {"--presentation constant \\\n    --times 20", "tfconvrnn.Constant(20)"},
-		`{"times":13,"episodes":[]}`:                         {"--presentation custom \\\n    --times 13 \\\n    --image-off 0", "tfconvrnn.Custom(13, 0)"},
-		`{"times":13,"episodes":[[2,4],[6,7]]}`:              {"--on-ms 20,60 \\\n    --off-ms 40,70 \\\n    --total-ms 130", "tfconvrnn.Episodes(13, tfconvrnn.Episode{On: 2, Off: 4}, tfconvrnn.Episode{On: 6, Off: 7})"},
+		`{"times":16,"episodes":[[0,12]]}`: {"", ""},
+		`{"times":26,"episodes":[[0,10]]}`: {"--presentation neural", "tfconvrnn.Neural()"},
+		`{"times":20,"episodes":[[0,20]]}`: {"--presentation constant \\\n    --times 20",
+			"tfconvrnn.Constant(20)"},
+		`{"times":13,"episodes":[]}`: {
+			"--presentation custom \\\n    --times 13 \\\n    --image-off 0", "tfconvrnn.Custom(13, 0)"},
+		`{"times":13,"episodes":[[2,4],[6,7]]}`: {"--on-ms 20,60 \\\n    --off-ms 40,70 \\\n    --total-ms 130",
+			"tfconvrnn.Episodes(13, tfconvrnn.Episode{On: 2, Off: 4}, tfconvrnn.Episode{On: 6, Off: 7})"},
 		`{"times":16,"episodes":[[0,12]],"blank":"gray"}`:    {"--blank gray", "tfconvrnn.Default().WithBlank(blank)"},
 		`{"times":16,"episodes":[[0,12]],"blank":"#10ff00"}`: {"--blank '#10ff00'", `tfconvrnn.ParseBlank("#10ff00"`},
 	} {
@@ -124,7 +130,8 @@ func TestCommands(t *testing.T) {
 		assert.Contains(t, got.Program, `tfconvrnn.Layers("conv2", "conv5")`)
 	}
 	noise := bytes.Repeat([]byte("0123456789ab"), 224*224/4)
-	id, _ := run(t, server, append([]byte("P6 224 224 255\n"), noise...), `{"model":"timedecay_shallow","name":"-it's; rm.ppm","presentation":{"times":2,"episodes":[[0,1]]}}`)
+	id, _ := run(t, server, append([]byte("P6 224 224 255\n"), noise...),
+		`{"model":"timedecay_shallow","name":"-it's; rm.ppm","presentation":{"times":2,"episodes":[[0,1]]}}`)
 	got := getJSON[recipe](t, server, "/explorer/runs/"+id+"/recipe")
 	assert.Contains(t, got.Command, ` './-it'\''s; rm.ppm'`)
 	assert.Contains(t, got.Command, "--out timedecay_shallow--it_s_rm.npz")

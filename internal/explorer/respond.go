@@ -52,7 +52,8 @@ func (x *Explorer) readAsk(w http.ResponseWriter, r *http.Request) (a ask, pixel
 				return a, nil, err
 			}
 		default:
-			return a, nil, faultf(http.StatusBadRequest, "the form has the part %q; there are request and picture", part.FormName())
+			return a, nil, faultf(http.StatusBadRequest, "the form has the part %q; there are request and picture",
+				part.FormName())
 		}
 	}
 	if !asked {
@@ -63,8 +64,8 @@ func (x *Explorer) readAsk(w http.ResponseWriter, r *http.Request) (a ask, pixel
 	return a, pixels, err
 }
 
-// respond computes a run and streams what it is made of as server-sent events: run, layer and classes as they are computed,
-// each with all timesteps so far, decision, done, or error.
+// respond computes a run and streams what it is made of as server-sent events: run, layer and classes as they are
+// computed, each with all timesteps so far, decision, done, or error.
 func (x *Explorer) respond(w http.ResponseWriter, r *http.Request) error {
 	a, pixels, err := x.readAsk(w, r)
 	if err != nil {
@@ -90,7 +91,8 @@ func (x *Explorer) respond(w http.ResponseWriter, r *http.Request) error {
 	}
 	c := &computation{
 		explorer: x, events: newEvents(w), stimulus: stimuli[0],
-		run: &run{id: newID(), model: m, shown: a.Presentation, presentation: presentation, name: a.Name, path: path, hash: hash, have: map[string]int{}},
+		run: &run{id: newID(), model: m, shown: a.Presentation, presentation: presentation, name: a.Name, path: path,
+			hash: hash, have: map[string]int{}},
 	}
 	if err := x.runs.begin(c.run, m.featureBytes(a.Presentation.Times)); err != nil {
 		return err
@@ -151,8 +153,9 @@ func (c *computation) compute(ctx context.Context) error {
 		plan[i] = layerPlan{outputs[i].Name, outputs[i].Shape, drivenFrom(&outputs[i])}
 	}
 	c.events.send("run", map[string]any{
-		"run": c.run.id, "model": m.Name, "untrained": m.Untrained, "weights": m.Weights, "presentation": c.run.presentation.String(),
-		"times": c.run.times(), "schedule": c.run.presentation.Schedule(1), "layers": plan,
+		"run": c.run.id, "model": m.Name, "untrained": m.Untrained, "weights": m.Weights,
+		"presentation": c.run.presentation.String(),
+		"times":        c.run.times(), "schedule": c.run.presentation.Schedule(1), "layers": plan,
 	})
 	c.summaries = map[string]*layerSummary{}
 	if err := c.follow(ctx, request); err != nil {

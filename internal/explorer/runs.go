@@ -115,7 +115,8 @@ func (s *runStore) begin(r *run, bytes int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if bytes > s.limit {
-		return faultf(http.StatusUnprocessableEntity, "the features of all layers would take %d MiB, and the server keeps %d MiB at most; choose a shorter presentation",
+		return faultf(http.StatusUnprocessableEntity,
+			"the features of all layers would take %d MiB, and the server keeps %d MiB at most; choose a shorter presentation",
 			bytes>>20, s.limit>>20)
 	}
 	for s.taken+bytes > s.limit {
@@ -126,7 +127,8 @@ func (s *runStore) begin(r *run, bytes int64) error {
 			}
 		}
 		if oldest == nil {
-			return faultf(http.StatusServiceUnavailable, "the server's memory for runs is taken by others that are being computed; try again soon")
+			return faultf(http.StatusServiceUnavailable,
+				"the server's memory for runs is taken by others that are being computed; try again soon")
 		}
 		s.remove(oldest)
 	}
@@ -165,7 +167,8 @@ func (s *runStore) get(id string) (*run, error) {
 	defer s.mu.Unlock()
 	k, ok := s.runs[id]
 	if !ok || !k.busy && time.Since(k.used) > s.expiry {
-		return nil, faultf(http.StatusGone, "the server has forgotten this run, to make place for others or because it was not used for long; run it again")
+		return nil, faultf(http.StatusGone,
+			"the server has forgotten this run, to make place for others or because it was not used for long; run it again")
 	}
 	k.used = time.Now()
 	return k.run, nil

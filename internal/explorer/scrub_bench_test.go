@@ -9,8 +9,8 @@ import (
 	"github.com/tfconvrnn/go/internal/explorer"
 )
 
-// BenchmarkScrub scrubs back and forth through 26 timesteps of all layers of ugrnn_intermediate, a timestep each frame, for five
-// seconds, and reports the frames a second that the browser shows. Without a GPU it draws with the processor.
+// BenchmarkScrub scrubs back and forth through 26 timesteps of all layers of ugrnn_intermediate, a timestep each frame,
+// for five seconds, and reports the frames a second that the browser shows. Without a GPU it draws with the processor.
 func BenchmarkScrub(b *testing.B) {
 	address, _ := newPage(b, explorer.Options{}, "ugrnn_intermediate")
 	page := openTab(b, address)

@@ -167,7 +167,8 @@ type decision struct {
 	Names   []string `json:"names"`
 }
 
-// decide says when and what a model's decoder chooses. The logits are those that the graph decoded, nil if there are none.
+// decide says when and what a model's decoder chooses. The logits are those that the graph decoded, nil if there are
+// none.
 func decide(m *Model, readout *tfconvrnn.LayerFeatures, logits []float32) (decision, error) {
 	d := decision{Decoder: m.Decoder.Decoder, Classes: []class{}, Names: []string{}}
 	if logits == nil {

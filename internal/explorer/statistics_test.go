@@ -49,7 +49,8 @@ func TestDecide(t *testing.T) {
 		assert.Equal(t, 7, d.Classes[0].Index)
 		assert.Equal(t, imagenet.At(7).Name(), d.Names[0])
 	}
-	short, err := decide(&Model{Decoder: tfconvrnn.DecoderParameters{Decoder: "thresh", Beta: 1, Threshold: 0.9}}, readout(1, 2, 3), nil)
+	short, err := decide(&Model{Decoder: tfconvrnn.DecoderParameters{Decoder: "thresh", Beta: 1, Threshold: 0.9}},
+		readout(1, 2, 3), nil)
 	require.NoError(t, err)
 	assert.Nil(t, short.Timestep)
 }

@@ -18,6 +18,7 @@ func TestTypes(t *testing.T) {
 		t.Skip(err)
 	}
 	require.NoError(t, err)
-	out, err := exec.Command(npm, "exec", "--yes", "--package=typescript@5.9.3", "--", "tsc", "-p", "jsconfig.json").CombinedOutput()
+	out, err := exec.Command(npm, "exec", "--yes", "--package=typescript@5.9.3", "--", "tsc", "-p",
+		"jsconfig.json").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }

@@ -29,7 +29,8 @@ func (x *Explorer) unit(w http.ResponseWriter, r *http.Request) error {
 	for i, name := range names {
 		n, err := strconv.Atoi(query.Get(name))
 		if err != nil || n < 0 || n >= l.Shape[i] {
-			return faultf(http.StatusUnprocessableEntity, "%s %q of %s: it is 0 … %d", name, query.Get(name), l.Name, l.Shape[i]-1)
+			return faultf(http.StatusUnprocessableEntity, "%s %q of %s: it is 0 … %d", name, query.Get(name), l.Name,
+				l.Shape[i]-1)
 		}
 		index = index*l.Shape[i] + n
 	}
@@ -50,8 +51,8 @@ const (
 // likeness is how similar two runs are in a layer.
 type likeness struct {
 	Layer string `json:"layer"`
-	// Of says what is correlated: units with the same units, or, of two models, whose units do not correspond, the mean over
-	// channels at each place. It is "" where the shapes differ.
+	// Of says what is correlated: units with the same units, or, of two models, whose units do not correspond, the mean
+	// over channels at each place. It is "" where the shapes differ.
 	Of string `json:"of"`
 	// Correlation is Pearson's at each timestep that both have, null where one does not vary.
 	Correlation []*float64 `json:"correlation"`
@@ -117,7 +118,8 @@ func meanOverChannels(values []float32, places int) []float32 {
 	return means
 }
 
-// correlate returns Pearson's correlation of two lists of the same length, and the RMS of their difference over that of both.
+// correlate returns Pearson's correlation of two lists of the same length, and the RMS of their difference over that of
+// both.
 func correlate(a, b []float32) (correlation, difference *float64) {
 	var sumA, sumB float64
 	for i := range a {

@@ -312,29 +312,31 @@ func (d *downloader) try(ctx context.Context) (File, error) {
 }
 
 // take takes what the server answers to a request for a file of which so many bytes are there.
-func (d *downloader) take(ctx context.Context, response *http.Response, have int64, watch *watch) (file File, err error) {
-	file.MD5, file.MD5FromETag = statedMD5(response)
+func (d *downloader) take(ctx context.Context, r *http.Response, have int64, watch *watch) (file File, err error) {
+	file.MD5, file.MD5FromETag = statedMD5(r)
 	mode := os.O_WRONLY | os.O_CREATE
-	total := response.ContentLength
-	switch response.StatusCode {
+	total := r.ContentLength
+	switch r.StatusCode {
 	case http.StatusOK:
 		have = 0
 		mode |= os.O_TRUNC
-		if err := d.keepTag(response.Header); err != nil {
+		if err := d.keepTag(r.Header); err != nil {
 			return File{}, permanent{err, true}
 		}
 	case http.StatusPartialContent:
-		start, whole, ok := contentRange(response.Header.Get("Content-Range"))
+		start, whole, ok := contentRange(r.Header.Get("Content-Range"))
 		if !ok || start != have {
 			Discard(d.part)
-			return File{}, fmt.Errorf("the server sent the range %q, asked from byte %d", response.Header.Get("Content-Range"), have)
+			return File{}, fmt.Errorf("the server sent the range %q, asked from byte %d",
+				r.Header.Get("Content-Range"), have)
 		}
 		mode |= os.O_APPEND
 		total = whole
 	case http.StatusRequestedRangeNotSatisfiable:
 		// The file is complete if the server says so; otherwise the download starts
 		// again.
-		if whole, err := strconv.ParseInt(strings.TrimPrefix(response.Header.Get("Content-Range"), "bytes */"), 10, 64); err == nil && whole == have && have > 0 {
+		if whole, err := strconv.ParseInt(strings.TrimPrefix(r.Header.Get("Content-Range"), "bytes */"), 10,
+			64); err == nil && whole == have && have > 0 {
 			d.Progress(have, have)
 			file.Size = have
 			return file, nil
@@ -342,26 +344,26 @@ func (d *downloader) take(ctx context.Context, response *http.Response, have int
 		Discard(d.part)
 		return File{}, errors.New("the server cannot go on from where the download stopped")
 	default:
-		return File{}, statusError(response)
+		return File{}, statusError(r)
 	}
 	if total > d.Limit {
 		return File{}, permanent{error: fmt.Errorf("it has %d bytes, more than %d", total, d.Limit)}
 	}
-	if file.Size, err = d.write(ctx, response.Body, mode, have, total, watch); err != nil {
+	if file.Size, err = d.write(ctx, r.Body, mode, have, total, watch); err != nil {
 		return File{}, err
 	}
 	return file, nil
 }
 
 // write appends what arrives to the part of the file that is there, and returns the size of the whole.
-func (d *downloader) write(ctx context.Context, from io.Reader, mode int, have, total int64, watch *watch) (int64, error) {
+func (d *downloader) write(ctx context.Context, from io.Reader, mode int, have, total int64, w *watch) (int64, error) {
 	out, err := os.OpenFile(d.part, mode, 0o666)
 	if err != nil {
 		return 0, permanent{err, true}
 	}
 	body := io.LimitReader(from, d.Limit-have+1)
 	n, err := copyTo(out, body, func(n int64) {
-		watch.arrived(n)
+		w.arrived(n)
 		d.Progress(have+n, max(total, 0))
 	})
 	if closeErr := out.Close(); closeErr != nil {

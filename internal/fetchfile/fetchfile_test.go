@@ -31,7 +31,8 @@ type server struct {
 	ranges []string
 }
 
-func serve(t *testing.T, data []byte, before func(number int, w http.ResponseWriter, r *http.Request) (answered bool)) *server {
+func serve(t *testing.T, data []byte, before func(number int, w http.ResponseWriter, r *http.Request) (
+	answered bool)) *server {
 	s := &server{}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -122,7 +123,8 @@ func TestPausesGrow(t *testing.T) {
 		w.WriteHeader(http.StatusBadGateway)
 		return true
 	})
-	_, err := fetchfile.Fetch(t.Context(), s.URL, filepath.Join(t.TempDir(), "part"), fetchfile.Options{Tries: 5, Pause: 10 * time.Millisecond})
+	_, err := fetchfile.Fetch(t.Context(), s.URL, filepath.Join(t.TempDir(), "part"),
+		fetchfile.Options{Tries: 5, Pause: 10 * time.Millisecond})
 	var status *fetchfile.StatusError
 	require.ErrorAs(t, err, &status)
 	assert.Equal(t, http.StatusBadGateway, status.Code)
@@ -142,7 +144,8 @@ func TestRetryAfter(t *testing.T) {
 		}
 		return number == 1
 	})
-	_, err := fetchfile.Fetch(t.Context(), s.URL, filepath.Join(t.TempDir(), "part"), fetchfile.Options{Pause: time.Millisecond})
+	_, err := fetchfile.Fetch(t.Context(), s.URL, filepath.Join(t.TempDir(), "part"),
+		fetchfile.Options{Pause: time.Millisecond})
 	require.NoError(t, err)
 	assert.GreaterOrEqual(t, s.came[1].Sub(s.came[0]), time.Second)
 }

@@ -88,10 +88,12 @@ var (
 
 var signatures = map[string]arguments{
 	"Add": binary, "AddV2": binary, "Sub": binary, "Mul": binary, "RealDiv": binary, "Maximum": binary, "Minimum": binary,
-	"Greater": binary, "GreaterEqual": binary, "Less": binary, "LessEqual": binary, "LogicalOr": binary, "LogicalAnd": binary,
+	"Greater": binary, "GreaterEqual": binary, "Less": binary, "LessEqual": binary, "LogicalOr": binary,
+	"LogicalAnd":        binary,
 	"SquaredDifference": binary, "Pow": binary,
-	"Sigmoid": unary, "Tanh": unary, "Rsqrt": unary, "Sqrt": unary, "Exp": unary, "Neg": unary, "Square": unary, "LogicalNot": unary,
-	"Elu": args("features", "activations"), "Relu": args("features", "activations"),
+	"Sigmoid": unary, "Tanh": unary, "Rsqrt": unary, "Sqrt": unary, "Exp": unary, "Neg": unary, "Square": unary,
+	"LogicalNot": unary,
+	"Elu":        args("features", "activations"), "Relu": args("features", "activations"),
 	"Max": reduce, "Mean": reduce, "Sum": reduce, "Min": reduce,
 	"ArgMax":                args("input dimension", "output"),
 	"BatchMatMulV2":         args("x y", "output"),
@@ -164,7 +166,8 @@ func argument(names []string, i, n int) string {
 // error.
 func Audit(def *tfpb.GraphDef, fetches []string, kernels Registry) (*Report, error) {
 	a := &audit{
-		kernels: kernels, nodes: make(map[string]*tfpb.NodeDef, len(def.Node)), uses: map[string]*Use{}, places: map[string]placed{},
+		kernels: kernels, nodes: make(map[string]*tfpb.NodeDef, len(def.Node)), uses: map[string]*Use{},
+		places: map[string]placed{},
 		copies: map[Copy]int{},
 	}
 	for _, n := range def.Node {

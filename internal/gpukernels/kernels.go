@@ -44,7 +44,8 @@ var devices = []string{"GPU", "DEFAULT"}
 // recordedTypes are those of the kernels that are kept: all that the graphs have
 // or may have when they compute in another precision.
 var recordedTypes = []tfpb.DataType{
-	tfpb.DataType_DT_FLOAT, tfpb.DataType_DT_HALF, tfpb.DataType_DT_BFLOAT16, tfpb.DataType_DT_INT32, tfpb.DataType_DT_BOOL,
+	tfpb.DataType_DT_FLOAT, tfpb.DataType_DT_HALF, tfpb.DataType_DT_BFLOAT16, tfpb.DataType_DT_INT32,
+	tfpb.DataType_DT_BOOL,
 }
 
 // IsGPUBuild says whether the loaded runtime is a build with CUDA support.

@@ -33,7 +33,9 @@ func TestRecordedKernels(t *testing.T) {
 		dir, err = cachedir.Runtime(libtf.Version, cachedir.GPU)
 		require.NoError(t, err)
 		if _, err := os.Stat(dir); err != nil {
-			t.Skipf("the GPU build of libtensorflow (1.2 GB) is not installed: run tfconvrnn-cli runtime install --gpu, or set %s", gpuRuntimeEnv)
+			t.Skipf(
+				"the GPU build of libtensorflow (1.2 GB) is not installed: run tfconvrnn-cli runtime install --gpu, or set %s",
+				gpuRuntimeEnv)
 		}
 	}
 	if os.Getenv(inChildEnv) == "" {
@@ -57,7 +59,8 @@ func TestRecordedKernels(t *testing.T) {
 		require.NoError(t, os.WriteFile("kernels.json", text, 0o644))
 		return
 	}
-	require.True(t, bytes.Equal(text, recorded), "kernels.json differs from what this build registers; run go test ./internal/gpukernels -update")
+	require.True(t, bytes.Equal(text, recorded),
+		"kernels.json differs from what this build registers; run go test ./internal/gpukernels -update")
 }
 
 func TestAudit(t *testing.T) {
@@ -78,7 +81,8 @@ func TestAudit(t *testing.T) {
 	require.Len(t, report.Fallbacks(), 1, "an Elu of doubles is not recorded")
 	assert.Equal(t, "Elu T=double", report.Fallbacks()[0].Name())
 	require.Len(t, report.Stalls(), 1)
-	assert.Equal(t, Copy{From: "Placeholder dtype=float", To: "Elu T=double", Type: "float", Back: true, Edges: 1}, report.Stalls()[0])
+	assert.Equal(t, Copy{From: "Placeholder dtype=float", To: "Elu T=double", Type: "float", Back: true, Edges: 1},
+		report.Stalls()[0])
 
 	report, err = Audit(def, []string{"fine"}, kernels)
 	require.NoError(t, err)

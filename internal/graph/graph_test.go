@@ -29,15 +29,20 @@ func TestEqualOperationsAreOne(t *testing.T) {
 	sum := operation(g, "AddV2", x, y)
 	size := g.Size()
 	assert.Equal(t, sum, operation(g, "AddV2", x, y))
-	assert.Equal(t, sum, g.Add(Spec{Name: "another name", Op: "AddV2", Inputs: []Tensor{x, y}, Attributes: Attributes{"T": float}}))
+	assert.Equal(t, sum,
+		g.Add(Spec{Name: "another name", Op: "AddV2", Inputs: []Tensor{x, y}, Attributes: Attributes{"T": float}}))
 	assert.Equal(t, size, g.Size())
 
 	assert.NotEqual(t, sum, operation(g, "AddV2", y, x), "the order of inputs counts")
 	assert.NotEqual(t, sum, operation(g, "Mul", x, y), "the type counts")
-	assert.NotEqual(t, sum, g.Add(Spec{Name: "s", Op: "AddV2", Inputs: []Tensor{x, y}, Attributes: Attributes{"T": Type(tfpb.DataType_DT_INT32)}}), "attributes count")
-	assert.NotEqual(t, sum, g.Add(Spec{Name: "s", Op: "AddV2", Inputs: []Tensor{x, y}, Controls: []Tensor{x}, Attributes: Attributes{"T": float}}), "controls count")
+	assert.NotEqual(t, sum,
+		g.Add(Spec{Name: "s", Op: "AddV2", Inputs: []Tensor{x, y},
+			Attributes: Attributes{"T": Type(tfpb.DataType_DT_INT32)}}), "attributes count")
+	assert.NotEqual(t, sum, g.Add(Spec{Name: "s", Op: "AddV2", Inputs: []Tensor{x, y}, Controls: []Tensor{x},
+		Attributes: Attributes{"T": float}}), "controls count")
 	split := g.Add(Spec{Name: "split", Op: "Split", Inputs: []Tensor{x}})
-	assert.NotEqual(t, operation(g, "Sub", split.Output(0), y), operation(g, "Sub", split.Output(1), y), "the output counts")
+	assert.NotEqual(t, operation(g, "Sub", split.Output(0), y), operation(g, "Sub", split.Output(1), y),
+		"the output counts")
 }
 
 func TestConstants(t *testing.T) {
@@ -120,7 +125,8 @@ func TestReachedAgainstSearch(t *testing.T) {
 		tensors := []Tensor{placeholder(g, "x"), placeholder(g, "y")}
 		for i := range 150 {
 			pick := func() Tensor { return tensors[max(0, len(tensors)-1-random.IntN(20))] }
-			tensors = append(tensors, g.Add(Spec{Name: "n", Op: "AddV2", Inputs: []Tensor{pick(), pick()}, Attributes: Attributes{"i": Int(int64(i))}}))
+			tensors = append(tensors,
+				g.Add(Spec{Name: "n", Op: "AddV2", Inputs: []Tensor{pick(), pick()}, Attributes: Attributes{"i": Int(int64(i))}}))
 		}
 		var marks []Tensor
 		for range 70 { // more than a word of the sets
@@ -175,7 +181,8 @@ func TestMACs(t *testing.T) {
 	g := New()
 	x := placeholder(g, "x")
 	costly := func(name string, macs int64, per string, inputs ...Tensor) Tensor {
-		return g.Add(Spec{Name: name, Op: "MatMul", Inputs: inputs, Attributes: Attributes{"name": String(name)}, Cost: Cost{MACs: macs, Per: per}})
+		return g.Add(Spec{Name: name, Op: "MatMul", Inputs: inputs, Attributes: Attributes{"name": String(name)},
+			Cost: Cost{MACs: macs, Per: per}})
 	}
 	constant := costly("constant", 1, "constant", x)
 	frame := costly("frame", 10, "frame", constant)
@@ -184,9 +191,11 @@ func TestMACs(t *testing.T) {
 	unused := costly("unused", 10000, "stimulus", frame)
 	def := g.Proto()
 	assert.Equal(t, map[string]int64{"constant": 1, "frame": 10, "stimulus": 1100}, MACs(def, []string{again.Name()}, nil))
-	assert.Equal(t, map[string]int64{"constant": 1, "frame": 10, "stimulus": 100}, MACs(def, []string{stimulus.Operation(), stimulus.Name()}, nil))
+	assert.Equal(t, map[string]int64{"constant": 1, "frame": 10, "stimulus": 100},
+		MACs(def, []string{stimulus.Operation(), stimulus.Name()}, nil))
 	assert.Equal(t, map[string]int64{"stimulus": 1000}, MACs(def, []string{again.Name()}, []string{"stimulus:0"}))
-	assert.Equal(t, map[string]int64{"frame": 10, "stimulus": 11100}, MACs(def, []string{"again", unused.Name()}, []string{"constant"}))
+	assert.Equal(t, map[string]int64{"frame": 10, "stimulus": 11100}, MACs(def, []string{"again", unused.Name()},
+		[]string{"constant"}))
 	assert.Empty(t, MACs(def, []string{"nobody"}, []string{"nobody else"}))
 	controlled := g.Add(Spec{Name: "n", Op: "NoOp", Controls: []Tensor{frame}})
 	assert.Equal(t, map[string]int64{"constant": 1, "frame": 10}, MACs(g.Proto(), []string{controlled.Operation()}, nil))
@@ -199,7 +208,9 @@ func TestMACs(t *testing.T) {
 			}
 		}
 	}
-	assert.Equal(t, again, g.Add(Spec{Name: "x", Op: "MatMul", Inputs: []Tensor{stimulus, stimulus}, Attributes: Attributes{"name": String("again")}}))
+	assert.Equal(t, again,
+		g.Add(Spec{Name: "x", Op: "MatMul", Inputs: []Tensor{stimulus, stimulus},
+			Attributes: Attributes{"name": String("again")}}))
 }
 
 func ExampleGraph_Add() {

@@ -80,7 +80,8 @@ func describe(dataset int64) (description, bool) {
 	if C.hdf5_describe(C.int64_t(dataset), &s) < 0 {
 		return description{}, false
 	}
-	d := description{size: int(s.size), variable: s.variable != 0, utf8: s.utf8 != 0, chunk: uint64(s.chunk), elements: Other}
+	d := description{size: int(s.size), variable: s.variable != 0, utf8: s.utf8 != 0, chunk: uint64(s.chunk),
+		elements: Other}
 	switch s.class {
 	case C.HDF5_INTEGER:
 		d.elements = Integer
@@ -115,7 +116,8 @@ func member(file int64, group string, index uint64) (string, bool) {
 	name, free := cName(group)
 	defer free()
 	buffer := make([]byte, mostName)
-	n := C.hdf5_member(C.int64_t(file), name, C.uint64_t(index), (*C.char)(unsafe.Pointer(&buffer[0])), C.size_t(len(buffer)))
+	n := C.hdf5_member(C.int64_t(file), name, C.uint64_t(index), (*C.char)(unsafe.Pointer(&buffer[0])),
+		C.size_t(len(buffer)))
 	if n < 0 || int(n) >= len(buffer) {
 		return "", false
 	}
@@ -127,7 +129,8 @@ func first(values []uint64) *C.uint64_t {
 }
 
 func readDoubles(dataset int64, start, count []uint64, values []float64) bool {
-	return C.hdf5_read_doubles(C.int64_t(dataset), first(start), first(count), (*C.double)(unsafe.Pointer(&values[0]))) >= 0
+	return C.hdf5_read_doubles(C.int64_t(dataset), first(start), first(count),
+		(*C.double)(unsafe.Pointer(&values[0]))) >= 0
 }
 
 func readFloats(dataset int64, start, count []uint64, values []float32) bool {
@@ -135,11 +138,13 @@ func readFloats(dataset int64, start, count []uint64, values []float32) bool {
 }
 
 func readIntegers(dataset int64, start, count []uint64, values []int64) bool {
-	return C.hdf5_read_integers(C.int64_t(dataset), first(start), first(count), (*C.int64_t)(unsafe.Pointer(&values[0]))) >= 0
+	return C.hdf5_read_integers(C.int64_t(dataset), first(start), first(count),
+		(*C.int64_t)(unsafe.Pointer(&values[0]))) >= 0
 }
 
 func readStrings(dataset int64, start, count []uint64, size int, values []byte) bool {
-	return C.hdf5_read_strings(C.int64_t(dataset), first(start), first(count), C.size_t(size), (*C.char)(unsafe.Pointer(&values[0]))) >= 0
+	return C.hdf5_read_strings(C.int64_t(dataset), first(start), first(count), C.size_t(size),
+		(*C.char)(unsafe.Pointer(&values[0]))) >= 0
 }
 
 func readVariableStrings(dataset int64, start, count []uint64, utf8 bool, n int) ([]string, bool) {
@@ -180,7 +185,8 @@ func attribute(dataset int64, key string) (any, bool) {
 	defer free()
 	buffer := make([]byte, mostAttribute)
 	var number C.double
-	switch C.hdf5_attribute(C.int64_t(dataset), name, (*C.char)(unsafe.Pointer(&buffer[0])), C.size_t(len(buffer)), &number) {
+	switch C.hdf5_attribute(C.int64_t(dataset), name, (*C.char)(unsafe.Pointer(&buffer[0])), C.size_t(len(buffer)),
+		&number) {
 	case 0:
 		return nil, true
 	case 1:
@@ -257,7 +263,8 @@ func writeTextAttribute(object int64, key, value string) bool {
 func writeIntegerAttribute(object int64, key string, values []int64) bool {
 	name, free := cName(key)
 	defer free()
-	return C.hdf5_write_integer_attribute(C.int64_t(object), name, C.uint64_t(len(values)), (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(values)))) >= 0
+	return C.hdf5_write_integer_attribute(C.int64_t(object), name, C.uint64_t(len(values)),
+		(*C.int64_t)(unsafe.Pointer(unsafe.SliceData(values)))) >= 0
 }
 
 func makeScale(dataset int64, scale string) bool {
@@ -275,5 +282,6 @@ func writeDimensions(file, dataset int64, scales []string) bool {
 func writeScaleUsers(file, scale int64, datasets []string, axes []int32) bool {
 	list, free := cNames(datasets)
 	defer free()
-	return C.hdf5_write_scale_users(C.int64_t(file), C.int64_t(scale), C.uint64_t(len(datasets)), list, (*C.int)(unsafe.Pointer(unsafe.SliceData(axes)))) >= 0
+	return C.hdf5_write_scale_users(C.int64_t(file), C.int64_t(scale), C.uint64_t(len(datasets)), list,
+		(*C.int)(unsafe.Pointer(unsafe.SliceData(axes)))) >= 0
 }

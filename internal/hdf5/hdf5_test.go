@@ -116,7 +116,8 @@ func TestUnusable(t *testing.T) {
 
 	whole, err := os.ReadFile(data + "neural_kar.h5")
 	require.NoError(t, err)
-	for name, content := range map[string][]byte{"empty": nil, "text": []byte("hello"), "cut": whole[:len(whole)/2], "head": whole[:600]} {
+	for name, content := range map[string][]byte{"empty": nil, "text": []byte("hello"), "cut": whole[:len(whole)/2],
+		"head": whole[:600]} {
 		path := filepath.Join(t.TempDir(), name)
 		require.NoError(t, os.WriteFile(path, content, 0o600))
 		f, err := hdf5.Open(path)

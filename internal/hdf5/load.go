@@ -80,13 +80,15 @@ func places() []string {
 	if runtime.GOOS == "darwin" {
 		return append(list, "libhdf5.dylib", "/opt/homebrew/lib/libhdf5.dylib")
 	}
-	return append(list, "libhdf5_serial.so.103", "libhdf5.so.103", "libhdf5.so.200", "libhdf5.so.310", "libhdf5.so.320", "libhdf5_serial.so.310", "libhdf5.so")
+	return append(list, "libhdf5_serial.so.103", "libhdf5.so.103", "libhdf5.so.200", "libhdf5.so.310", "libhdf5.so.320",
+		"libhdf5_serial.so.310", "libhdf5.so")
 }
 
 // in lists the libraries of a Python environment: h5py's own, or Conda's.
 func in(prefix string) []string {
 	var list []string
-	for _, pattern := range []string{"lib/python3*/site-packages/h5py.libs/libhdf5-*.so*", "lib/libhdf5.so.*", "lib/libhdf5.dylib"} {
+	for _, pattern := range []string{"lib/python3*/site-packages/h5py.libs/libhdf5-*.so*", "lib/libhdf5.so.*",
+		"lib/libhdf5.dylib"} {
 		found, _ := filepath.Glob(filepath.Join(prefix, pattern)) // the pattern is right
 		slices.Sort(found)
 		list = append(list, found...)

@@ -27,7 +27,8 @@ func TestTransparent(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, transparent, picture.Transparent, name)
 	}
-	for name, transparent := range map[string]bool{"transparent.gif": true, "palette.gif": false, "first-frame-smaller.gif": false} {
+	for name, transparent := range map[string]bool{"transparent.gif": true, "palette.gif": false,
+		"first-frame-smaller.gif": false} {
 		picture, err := images.Open(filepath.Join("testdata", "pictures", name), images.Options{})
 		require.NoError(t, err)
 		assert.Equal(t, transparent, picture.Transparent, name)
@@ -78,7 +79,8 @@ func TestBackground(t *testing.T) {
 
 func TestBits(t *testing.T) {
 	for name, bits := range map[string]int{
-		"grey16-10bit.png": 10, "grey16-full.png": 16, "interlaced-2-16bit.png": 16, "mode-L.png": 0, "grey16.pgm": 16, "mode-L.pgm": 0,
+		"grey16-10bit.png": 10, "grey16-full.png": 16, "interlaced-2-16bit.png": 16, "mode-L.png": 0, "grey16.pgm": 16,
+		"mode-L.pgm": 0,
 	} {
 		picture, err := images.Open(filepath.Join("testdata", "pillow", name), images.Options{})
 		require.NoError(t, err)

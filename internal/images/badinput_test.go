@@ -229,7 +229,8 @@ func TestUnreadable(t *testing.T) {
 // picture, but neither a panic nor a picture that contradicts itself.
 func TestFlippedBits(t *testing.T) {
 	for _, name := range []string{
-		"1x1.png", "grey-4bit.png", "420-4x7.jpg", "exif-6.png", "exif-3.jpg", "keep.gif", "lossy-2x5.webp", "lossy-alpha.webp",
+		"1x1.png", "grey-4bit.png", "420-4x7.jpg", "exif-6.png", "exif-3.jpg", "keep.gif", "lossy-2x5.webp",
+		"lossy-alpha.webp",
 		"bilevel.bmp", "palette.tif", "grey-lzw.tif", "bilevel-group4-white-is-zero.tif",
 	} {
 		data := fixture(t, name)
@@ -379,13 +380,16 @@ func FuzzDecode(f *testing.F) {
 	for _, name := range []string{
 		"1x1.png", "rgba-16bit.png", "exif-6.png", "palette-2bit-trns.png", "420-5x2.jpg", "exif-6.jpg", "xmp-8.jpg",
 		"cmyk-no-adobe.jpg", "progressive.jpg", "keep.gif", "previous-first.gif", "background-transparent.gif",
-		"lossy-2x5.webp", "lossless-alpha.webp", "exif-3.webp", "palette.bmp", "cmyk.tif", "orientation-6.tif", "bilevel-group4-black-is-zero.tif",
+		"lossy-2x5.webp", "lossless-alpha.webp", "exif-3.webp", "palette.bmp", "cmyk.tif", "orientation-6.tif",
+		"bilevel-group4-black-is-zero.tif",
 	} {
 		f.Add(fixture(f, name))
 	}
 	for _, name := range []string{
-		"cmyk-420-5x2.jpg", "cmyk-2-progressive-q20.jpg", "ycck-420-2x3.jpg", "rgb-420.jpg", "420-progressive-restart.jpg", "y31c11.jpg",
-		"fault-text-checksum-before.png", "fault-extra-rows.png", "fault-palette-odd.png", "interlaced-3-2bit.png", "interlaced-6-16bit.png",
+		"cmyk-420-5x2.jpg", "cmyk-2-progressive-q20.jpg", "ycck-420-2x3.jpg", "rgb-420.jpg", "420-progressive-restart.jpg",
+		"y31c11.jpg",
+		"fault-text-checksum-before.png", "fault-extra-rows.png", "fault-palette-odd.png", "interlaced-3-2bit.png",
+		"interlaced-6-16bit.png",
 		"plain.ppm", "plain.pbm", "mode-1.pbm", "maxval-1023.ppm", "comments.pgm", "plain-maxval-100.pgm",
 		"animated.webp", "animated-alpha.webp", "animated-smaller-frame.webp", "lossy-alpha-q40.webp",
 	} {

@@ -82,16 +82,22 @@ func TestHostileTIFF(t *testing.T) {
 		file   string
 		change func([]byte)
 	}{
-		"samples":         {"tiff-rgb-strips-le-1-1.tif", set(277, 8, 65535)},
-		"no samples":      {"tiff-rgb-strips-le-1-1.tif", set(277, 8, 0)},
-		"bits":            {"tiff-bits-1-black-le.tif", set(258, 8, 0)},
-		"many offsets":    {"tiff-rgb-strips-le-5-1.tif", set(273, 4, 1<<31)},
-		"offsets beyond":  {"tiff-rgb-strips-le-5-1.tif", set(273, 8, 1<<31)},
-		"no rows":         {"tiff-rgb-strips-le-5-1.tif", set(278, 8, 0)},
-		"tiles of 0":      {"tiff-rgb-tiles-le-5-1.tif", set(322, 8, 0)},
-		"large tiles":     {"tiff-rgb-tiles-le-8-2.tif", func(data []byte) { set(322, 8, 1<<15)(data); set(323, 8, 1<<15)(data) }},
-		"tiny tiles":      {"tiff-rgb-tiles-le-8-2.tif", func(data []byte) { set(322, 8, 1)(data); set(323, 8, 1)(data) }},
-		"huge":            {"tiff-rgb-strips-le-50000-1.tif", func(data []byte) { set(256, 8, 30000)(data); set(257, 8, 5000)(data) }},
+		"samples":        {"tiff-rgb-strips-le-1-1.tif", set(277, 8, 65535)},
+		"no samples":     {"tiff-rgb-strips-le-1-1.tif", set(277, 8, 0)},
+		"bits":           {"tiff-bits-1-black-le.tif", set(258, 8, 0)},
+		"many offsets":   {"tiff-rgb-strips-le-5-1.tif", set(273, 4, 1<<31)},
+		"offsets beyond": {"tiff-rgb-strips-le-5-1.tif", set(273, 8, 1<<31)},
+		"no rows":        {"tiff-rgb-strips-le-5-1.tif", set(278, 8, 0)},
+		"tiles of 0":     {"tiff-rgb-tiles-le-5-1.tif", set(322, 8, 0)},
+		"large tiles": {"tiff-rgb-tiles-le-8-2.tif", func(data []byte) {
+			set(322, 8, 1<<15)(data)
+			set(323, 8, 1<<15)(data)
+		}},
+		"tiny tiles": {"tiff-rgb-tiles-le-8-2.tif", func(data []byte) { set(322, 8, 1)(data); set(323, 8, 1)(data) }},
+		"huge": {"tiff-rgb-strips-le-50000-1.tif", func(data []byte) {
+			set(256, 8, 30000)(data)
+			set(257, 8, 5000)(data)
+		}},
 		"other JPEG size": {"tiff-jpeg-ycbcr-95-2.tif", func(data []byte) { set(256, 8, 47)(data) }},
 	} {
 		data := pillowFile(t, c.file)
@@ -117,7 +123,8 @@ func TestHostileTIFF(t *testing.T) {
 // missing; never a panic.
 func TestCutContainers(t *testing.T) {
 	for _, name := range []string{
-		"tiff-rgb-tiles-planar-be-5-2.tif", "tiff-rgb-strips-le-50000-2.tif", "tiff-rgb-strips-be-32773-1.tif", "tiff-jpeg-tables.tif",
+		"tiff-rgb-tiles-planar-be-5-2.tif", "tiff-rgb-strips-le-50000-2.tif", "tiff-rgb-strips-be-32773-1.tif",
+		"tiff-jpeg-tables.tif",
 		"tiff-fax-group3-2d-strips-0.tif", "tiff-fax-group4-1.tif", "tiff-bigtiff-tiles-be.tif", "tiff-ycbcr-4x2.tif",
 		"bmp-rle8-absolute.bmp", "bmp-rle4.bmp", "bmp-os2-4-colours.bmp", "bmp-16-565.bmp", "gif-frame-larger-offset.gif",
 	} {

@@ -14,7 +14,8 @@ import (
 func FuzzPreprocessing(f *testing.F) {
 	for _, name := range []string{
 		"", "resize256-crop224", "resize256-crop224:bilinear", "warp224:lanczos", "crop224", "none", "degrees(8,10)",
-		"degrees(8,10)+warp224", "+upright", "warp224+upright+composite(#010203)", "resize256-crop224:box+keep224", "degrees(8,10)+keep224", "degrees(0,0)", "degrees(1e300,1e-300)", "resize99999999999-crop224", "resize1-crop224",
+		"degrees(8,10)+warp224", "+upright", "warp224+upright+composite(#010203)", "resize256-crop224:box+keep224",
+		"degrees(8,10)+keep224", "degrees(0,0)", "degrees(1e300,1e-300)", "resize99999999999-crop224", "resize1-crop224",
 	} {
 		f.Add(name, 300, 200)
 		f.Add(name, 1, 1)

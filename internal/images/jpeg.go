@@ -10,8 +10,8 @@ import (
 
 // JPEG is decoded by the standard library where it decodes what libjpeg does. It refuses other sampling factors than
 // the common ones, and repeats subsampled samples in pictures of four components and of RGB, where libjpeg, and so
-// Pillow, interpolates them; and it stumbles over restart markers in progressive files. These are decoded by jpegDecoder,
-// in libjpeg's arithmetic (ITU-T T.81).
+// Pillow, interpolates them; and it stumbles over restart markers in progressive files. These are decoded by
+// jpegDecoder, in libjpeg's arithmetic (ITU-T T.81).
 
 // Markers (T.81, table B.1).
 const (

@@ -13,7 +13,8 @@ import (
 
 // Files with unusual sampling factors that are cut short, damaged or endless are errors.
 func TestUncommonJPEGErrors(t *testing.T) {
-	for _, name := range []string{"y31c11.jpg", "cmyk-2-q75.jpg", "ycck-2-progressive-q75.jpg", "rgb-420-progressive.jpg"} {
+	for _, name := range []string{"y31c11.jpg", "cmyk-2-q75.jpg", "ycck-2-progressive-q75.jpg",
+		"rgb-420-progressive.jpg"} {
 		data, err := os.ReadFile("testdata/pillow/" + name)
 		require.NoError(t, err)
 		for length := 20; length < len(data); length += max(1, len(data)/40) {

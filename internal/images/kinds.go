@@ -69,7 +69,8 @@ func CheckFetched(name string, data []byte) error {
 	case bytes.HasPrefix(start, []byte("version https://git-lfs.github.com/spec/")),
 		bytes.HasPrefix(start, []byte("version https://hawser.github.com/spec/")):
 		return fmt.Errorf("%s: %w: it holds a pointer of Git LFS; run git lfs pull in its repository", name, ErrNotFetched)
-	case bytes.HasPrefix(start, []byte("/annex/objects/")), bytes.Contains(start, []byte(".git/annex/objects/")) && len(data) < 512:
+	case bytes.HasPrefix(start, []byte("/annex/objects/")), bytes.Contains(start, []byte(".git/annex/objects/")) &&
+		len(data) < 512:
 		return fmt.Errorf("%s: %w: it holds a pointer of git-annex; run datalad get %s or git annex get %s in its repository",
 			name, ErrNotFetched, filepath.Base(name), filepath.Base(name))
 	}

@@ -34,7 +34,8 @@ const maxNoticed = 1 << 20
 func (n *Notices) Picture(name string, picture *Picture, p Preprocessing) {
 	if picture.Transparent && p.Background == nil {
 		n.add(n.Warn, "transparent", name, "have pixels that are not opaque, whose alpha was dropped",
-			"%s has pixels that are not opaque; their alpha is dropped, so that the colours that the file hides there are seen", name)
+			"%s has pixels that are not opaque; their alpha is dropped, so that the colours that the file hides there are seen",
+			name)
 	}
 	if c := p.Background; picture.Transparent && c != nil {
 		n.add(n.Note, "composited", name, "have pixels that are not opaque and were composited",
@@ -99,8 +100,8 @@ func (n *Notices) add(tell func(string), key, name, summary, format string, args
 }
 
 // Counts returns the number of pictures so far that are transparent (and dropped their alpha), composited, have
-// unused_bits, a remark, are animated, and of those of 224×224 that were taken as they are (kept_224) or not (resized_224).
-// Kinds without a picture are left out; without any it is nil.
+// unused_bits, a remark, are animated, and of those of 224×224 that were taken as they are (kept_224) or not
+// (resized_224). Kinds without a picture are left out; without any it is nil.
 func (n *Notices) Counts() map[string]int {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -77,8 +77,8 @@ func requirePixels(t testing.TB, expected string, picture *images.Picture, toler
 }
 
 // pillowTolerances are the largest differences from Pillow, in grey levels, by patterns of files' names, of which the
-// first that fits holds; other files are equal. The standard library's inverse cosine transform differs from libjpeg's by
-// one level of luma or chroma here and there, and chroma is amplified by up to 1.77, and more in L*a*b*.
+// first that fits holds; other files are equal. The standard library's inverse cosine transform differs from libjpeg's
+// by one level of luma or chroma here and there, and chroma is amplified by up to 1.77, and more in L*a*b*.
 var pillowTolerances = []struct {
 	pattern string
 	levels  int
@@ -109,7 +109,8 @@ func TestPillow(t *testing.T) {
 	count := 0
 	for _, entry := range entries {
 		name := entry.Name()
-		if strings.HasSuffix(name, ".expected.png") || strings.HasSuffix(name, ".refused") || strings.HasPrefix(name, "gif-animation") {
+		if strings.HasSuffix(name, ".expected.png") || strings.HasSuffix(name, ".refused") ||
+			strings.HasPrefix(name, "gif-animation") {
 			continue
 		}
 		count++

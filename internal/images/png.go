@@ -153,7 +153,8 @@ func repairPNG(data []byte) (repaired []byte, faults []string, err error) {
 		fault("%s", fault1)
 	}
 	repaired = append(repaired, pngSignature...)
-	for _, c := range []pngChunk{{kind: "IHDR", data: header}, {kind: "PLTE", data: kept["PLTE"]}, {kind: "tRNS", data: kept["tRNS"]},
+	for _, c := range []pngChunk{{kind: "IHDR", data: header}, {kind: "PLTE", data: kept["PLTE"]},
+		{kind: "tRNS", data: kept["tRNS"]},
 		{kind: "IDAT", data: pixels}, {kind: "IEND"}} {
 		if len(c.data) == 0 && (c.kind == "PLTE" || c.kind == "tRNS") {
 			continue
@@ -227,7 +228,8 @@ func pngDataSize(header []byte) int64 {
 		return size(width, height)
 	}
 	total := int64(0)
-	for _, p := range [7][4]int64{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}} {
+	for _, p := range [7][4]int64{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2},
+		{0, 1, 1, 2}} {
 		total += size(max(0, (width-p[0]+p[2]-1)/p[2]), max(0, (height-p[1]+p[3]-1)/p[3]))
 	}
 	return total

@@ -155,7 +155,8 @@ func (p *Preprocessing) parseModifier(name, part string) error {
 	case strings.HasPrefix(part, "degrees"):
 		return fmt.Errorf("%w %q: degrees(STIMULUS,FIELD) comes first", ErrPreprocessing, name)
 	default:
-		return fmt.Errorf("%w %q: %q after the first part should be keep224, upright or composite(COLOUR)", ErrPreprocessing, name, part)
+		return fmt.Errorf("%w %q: %q after the first part should be keep224, upright or composite(COLOUR)", ErrPreprocessing,
+			name, part)
 	}
 	return nil
 }
@@ -181,7 +182,8 @@ func ParseColour(name string) (*[3]uint8, error) {
 func (p *Preprocessing) parseDegrees(name, placement string) error {
 	match := degreesPattern.FindStringSubmatch(placement)
 	if match == nil {
-		return fmt.Errorf("%w %q: %q should be degrees(STIMULUS,FIELD), such as degrees(8,10)", ErrPreprocessing, name, placement)
+		return fmt.Errorf("%w %q: %q should be degrees(STIMULUS,FIELD), such as degrees(8,10)", ErrPreprocessing, name,
+			placement)
 	}
 	var err1, err2 error
 	p.StimulusDegrees, err1 = strconv.ParseFloat(match[1], 64)
@@ -236,7 +238,8 @@ func (p Preprocessing) Validate() error {
 		return fmt.Errorf("%w: unknown fit %d", ErrPreprocessing, int(p.Fit))
 	}
 	if s := p.shorter(); p.resizes() && (s < Size || s > maxShorter) {
-		return fmt.Errorf("%w: resizing the shorter side to %d; a crop of %d needs %d to %d", ErrPreprocessing, max(s, 0), Size, Size, maxShorter)
+		return fmt.Errorf("%w: resizing the shorter side to %d; a crop of %d needs %d to %d", ErrPreprocessing, max(s, 0),
+			Size, Size, maxShorter)
 	}
 	if p.StimulusDegrees == 0 && p.FieldDegrees == 0 {
 		return nil
@@ -355,7 +358,8 @@ func (p Preprocessing) ApplyTo(dst []uint8, picture *Picture) error {
 	switch p.Fit {
 	case AsIs:
 		if size.X != Size || size.Y != Size {
-			return fmt.Errorf("%w: it is %d×%d pixels, but %v takes %d×%d only; let it be resized, with resize256-crop224 for instance",
+			return fmt.Errorf(
+				"%w: it is %d×%d pixels, but %v takes %d×%d only; let it be resized, with resize256-crop224 for instance",
 				ErrSize, size.X, size.Y, p, Size, Size)
 		}
 	case Crop:

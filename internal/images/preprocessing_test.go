@@ -182,8 +182,9 @@ func TestKeep224(t *testing.T) {
 		picture.Pix[i] = uint8(i * 7)
 	}
 	for name, kept := range map[string]bool{
-		"": true, "resize256-crop224+keep224": true, "torchvision300-crop224:lanczos+keep224": true, "warp224": true, "crop224": true,
-		"none": true, "resize256-crop224": false, "degrees(8,8)+resize256-crop224": false, "resize224-crop224": true,
+		"": true, "resize256-crop224+keep224": true, "torchvision300-crop224:lanczos+keep224": true, "warp224": true,
+		"crop224": true,
+		"none":    true, "resize256-crop224": false, "degrees(8,8)+resize256-crop224": false, "resize224-crop224": true,
 	} {
 		p, err := images.ParsePreprocessing(name)
 		require.NoError(t, err)

@@ -9,10 +9,9 @@ import (
 	"slices"
 )
 
-// golang.org/x/image/tiff reads a part of what microscopes, array libraries
-// and Photoshop write. This decoder reads the rest that Pillow reads too: the
-// container, the arrangement of samples and their colours are read here, the
-// compressed data by libraries.
+// golang.org/x/image/tiff reads a part of what microscopes, array libraries and Photoshop write. This decoder reads the
+// rest that Pillow reads too: the container, the arrangement of samples and their colours are read here, the compressed
+// data by libraries.
 
 // What TIFF calls compression, photometric interpretation and sample format.
 const (
@@ -157,7 +156,8 @@ func (t *tiffPicture) readSamples() error {
 		return err
 	}
 	if t.samples < 1 || t.samples > maxTIFFSamples {
-		return unsupportedError(fmt.Sprintf("TIFF with %d samples for each pixel (1 to %d are read)", t.samples, maxTIFFSamples))
+		return unsupportedError(fmt.Sprintf("TIFF with %d samples for each pixel (1 to %d are read)", t.samples,
+			maxTIFFSamples))
 	}
 	if bits, err = uniform("bits", bits, t.samples, 1); err != nil {
 		return err
@@ -277,10 +277,12 @@ func (t *tiffPicture) checkPredictor() error {
 // kind describes the samples, as in "3 × 32-bit float samples (RGB)".
 func (t *tiffPicture) kind() string {
 	colours := map[int]string{
-		whiteIsZero: "grey", blackIsZero: "grey", rgbTIFF: "RGB", paletteTIFF: "palette", cmykTIFF: "CMYK", ycbcrTIFF: "YCbCr",
-		labTIFF: "L*a*b*",
+		whiteIsZero: "grey", blackIsZero: "grey", rgbTIFF: "RGB", paletteTIFF: "palette", cmykTIFF: "CMYK",
+		ycbcrTIFF: "YCbCr",
+		labTIFF:   "L*a*b*",
 	}[t.photometric]
-	format := map[int]string{unsignedSamples: "unsigned", signedSamples: "signed", floatSamples: "float", 5: "complex", 6: "complex"}[t.format]
+	format := map[int]string{unsignedSamples: "unsigned", signedSamples: "signed", floatSamples: "float", 5: "complex",
+		6: "complex"}[t.format]
 	if format == "" {
 		format = fmt.Sprintf("(sample format %d)", t.format)
 	}
@@ -346,7 +348,8 @@ func (t *tiffPicture) readChunks() error {
 	if planes := t.planes(); len(t.offsets) < t.across*t.down*planes {
 		return fmt.Errorf("the TIFF has %d strips or tiles where its size needs %d", len(t.offsets), t.across*t.down*planes)
 	}
-	if padded := t.rowSize() * min(t.tileHeight, t.height); padded > maxTilePadding+t.width*t.height*t.samples*((t.bits+7)/8) {
+	size := t.width * t.height * t.samples * ((t.bits + 7) / 8)
+	if t.rowSize()*min(t.tileHeight, t.height) > maxTilePadding+size {
 		return fmt.Errorf("the TIFF's tiles of %d×%d pixels are much larger than the picture", t.tileWidth, t.tileHeight)
 	}
 	return t.readJPEG()

@@ -148,7 +148,8 @@ func (t *tiffPicture) decodeJPEG(data []byte, rows int) (io.Reader, error) {
 		return nil, err
 	}
 	if config.Width != t.tileWidth || config.Height < rows || config.Height > t.tileHeight {
-		return nil, fmt.Errorf("a strip or tile of %d×%d pixels holds a JPEG of %d×%d", t.tileWidth, rows, config.Width, config.Height)
+		return nil, fmt.Errorf("a strip or tile of %d×%d pixels holds a JPEG of %d×%d", t.tileWidth, rows, config.Width,
+			config.Height)
 	}
 	size := t.rowSize() * config.Height
 	if t.photometric == ycbcrTIFF && samples == 3 {

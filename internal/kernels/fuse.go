@@ -91,7 +91,8 @@ func (w *rewriter) kindOf(node *tfpb.NodeDef, kinds map[string]kind) kind {
 			return first
 		}
 	case "PlaceholderWithDefault":
-		if shape := node.Attr["shape"].GetShape(); node.Attr["dtype"].GetType() == tfpb.DataType_DT_FLOAT && !shape.GetUnknownRank() {
+		if shape := node.Attr["shape"].GetShape(); node.Attr["dtype"].GetType() == tfpb.DataType_DT_FLOAT &&
+			!shape.GetUnknownRank() {
 			return ofShape(shape)
 		}
 	case "ReadVariableOp":
@@ -106,7 +107,8 @@ func (w *rewriter) kindOf(node *tfpb.NodeDef, kinds map[string]kind) kind {
 		return together(first, kinds[operationOf(in[1])])
 	case "Split":
 		of := kinds[operationOf(in[1])]
-		if parts := int(node.Attr["num_split"].GetI()); of.rank == 4 && w.axis(in, 0) == 3 && parts > 0 && of.channels%parts == 0 {
+		if parts := int(node.Attr["num_split"].GetI()); of.rank == 4 && w.axis(in, 0) == 3 && parts > 0 &&
+			of.channels%parts == 0 {
 			return kind{rank: 4, channels: of.channels / parts}
 		}
 	}
@@ -303,7 +305,8 @@ func (o operand) of(input string) operand {
 func (p *program) compute(node *tfpb.NodeDef, o operand) int {
 	in := values(node)
 	if node.Op == "Split" {
-		return p.value(operand{node: operationOf(in[1]), output: outputOf(in[1]), part: o.part + o.output*o.parts, parts: o.parts * int(node.Attr["num_split"].GetI())})
+		return p.value(operand{node: operationOf(in[1]), output: outputOf(in[1]), part: o.part + o.output*o.parts,
+			parts: o.parts * int(node.Attr["num_split"].GetI())})
 	}
 	i := instruction{}
 	if function, ok := functions[node.Op]; ok {

@@ -65,14 +65,16 @@ func randomElementwise(r *rand.Rand) (d drawing, feeds map[string]shaped, fetche
 		shape := []int64{int64(items), int64(height), int64(width), int64(depth)}
 		feeds[name] = shaped{shape, randomFloats(r, items*height*width*depth)}
 		zeros := d.Zeros(name+"/zeros", 1, height, width, depth)
-		return d.Add(graph.Spec{Name: name, Op: "PlaceholderWithDefault", Inputs: []graph.Tensor{zeros}, Attributes: graph.Attributes{
-			"dtype": float, "shape": graph.Shape(-1, height, width, depth)}})
+		return d.Add(graph.Spec{Name: name, Op: "PlaceholderWithDefault", Inputs: []graph.Tensor{zeros},
+			Attributes: graph.Attributes{
+				"dtype": float, "shape": graph.Shape(-1, height, width, depth)}})
 	}
 	parts := 1 + r.IntN(4)
 	gates := given("gates", batch, parts*channels)
 	list := []graph.Tensor{given("h", batch, channels), given("constant", 1, channels)}
 	// Constants of one dimension are not known to the rewriter; a Split makes maps.
-	split := d.Add(graph.Spec{Name: "split", Op: "Split", Attributes: graph.Attributes{"T": float, "num_split": graph.Int(int64(parts))},
+	split := d.Add(graph.Spec{Name: "split", Op: "Split", Attributes: graph.Attributes{"T": float,
+		"num_split": graph.Int(int64(parts))},
 		Inputs: []graph.Tensor{d.Int32s("axis", []int32{3}), d.op("both", "Elu", gates)}})
 	for i := range parts {
 		list = append(list, split.Output(i))
@@ -122,7 +124,8 @@ func TestFuse(t *testing.T) {
 		for i, name := range fetches {
 			require.Len(t, got[i], len(want[i]), name)
 			for k, w := range want[i] {
-				if difference := math.Abs(float64(w) - float64(got[i][k])); !(difference <= 1e-5*(1+math.Abs(float64(w)))) && !math.IsNaN(float64(w)) && !math.IsInf(float64(w), 0) {
+				if difference := math.Abs(float64(w) - float64(got[i][k])); !(difference <= 1e-5*(1+math.Abs(float64(w)))) &&
+					!math.IsNaN(float64(w)) && !math.IsInf(float64(w), 0) {
 					t.Fatalf("trial %d, %s: %g instead of %g", trial, name, got[i][k], w)
 				}
 			}
@@ -155,8 +158,9 @@ func TestFunctions(t *testing.T) {
 		"Relu": func(x float64) float64 { return max(x, 0) },
 	} {
 		d := drawing{graph.New()}
-		given := d.Add(graph.Spec{Name: "x", Op: "PlaceholderWithDefault", Inputs: []graph.Tensor{d.Zeros("zeros", 1, 1, 1, len(x))}, Attributes: graph.Attributes{
-			"dtype": float, "shape": graph.Shape(1, 1, 1, len(x))}})
+		given := d.Add(graph.Spec{Name: "x", Op: "PlaceholderWithDefault",
+			Inputs: []graph.Tensor{d.Zeros("zeros", 1, 1, 1, len(x))}, Attributes: graph.Attributes{
+				"dtype": float, "shape": graph.Shape(1, 1, 1, len(x))}})
 		one = d.Floats("one", []float32{1})
 		d.op("out", "Identity", d.op("y", "Mul", d.op("f", name, given), one))
 		def := d.Proto()
@@ -185,8 +189,9 @@ func TestElementwiseRefuses(t *testing.T) {
 	y := d.placeholder("y")
 	d.op("z", "AddV2", x, y)
 	good := map[string]*tfpb.AttrValue{
-		"count": graph.Int(2), "part": graph.Ints(0, 0), "parts": graph.Ints(1, 1), "operation": graph.Ints(add, tanh), "to": graph.Ints(0, 1),
-		"a": graph.Ints(16, 0), "b": graph.Ints(17, 0), "threads": graph.Int(1),
+		"count": graph.Int(2), "part": graph.Ints(0, 0), "parts": graph.Ints(1, 1), "operation": graph.Ints(add, tanh),
+		"to": graph.Ints(0, 1),
+		"a":  graph.Ints(16, 0), "b": graph.Ints(17, 0), "threads": graph.Int(1),
 		"number": {Value: &tfpb.AttrValue_List{List: &tfpb.AttrValue_ListValue{F: []float32{0, 0}}}},
 	}
 	zeros := func(shape ...int64) shaped {
@@ -217,12 +222,14 @@ func TestElementwiseRefuses(t *testing.T) {
 	}
 	m := zeros(2, 3, 4, 8)
 	for name, c := range map[string][2]shaped{
-		"same": {m, m}, "channels": {m, zeros(8)}, "no items": {m, zeros(3, 4, 8)}, "one item": {zeros(1, 3, 4, 8), m}, "empty": {zeros(0, 3, 4, 8), zeros(8)},
+		"same": {m, m}, "channels": {m, zeros(8)}, "no items": {m, zeros(3, 4, 8)}, "one item": {zeros(1, 3, 4, 8), m},
+		"empty": {zeros(0, 3, 4, 8), zeros(8)},
 	} {
 		assert.NoError(t, run(nil, c[0], c[1]), name)
 	}
 	for name, c := range map[string][2]shaped{
-		"batch": {m, zeros(3, 3, 4, 8)}, "height": {m, zeros(2, 2, 4, 8)}, "width": {m, zeros(2, 3, 1, 8)}, "depth": {m, zeros(2, 3, 4, 9)},
+		"batch": {m, zeros(3, 3, 4, 8)}, "height": {m, zeros(2, 2, 4, 8)}, "width": {m, zeros(2, 3, 1, 8)},
+		"depth":  {m, zeros(2, 3, 4, 9)},
 		"vector": {m, zeros(7)}, "rank": {m, zeros(4, 8)}, "scalar": {m, zeros()}, "no map": {zeros(8), zeros(8)},
 	} {
 		assert.ErrorIs(t, run(nil, c[0], c[1]), libtf.ErrInvalidArgument, name)
@@ -241,9 +248,10 @@ func TestElementwiseRefuses(t *testing.T) {
 		"negative operand":     {"b": graph.Ints(-1, 0)},
 		"number of registers":  {"to": graph.Ints(0)},
 		"number of operations": {"operation": graph.Ints(add)},
-		"none":                 {"operation": graph.Ints(), "to": graph.Ints(), "a": graph.Ints(), "b": graph.Ints(), "number": {Value: &tfpb.AttrValue_List{List: &tfpb.AttrValue_ListValue{}}}},
-		"numbers":              {"number": {Value: &tfpb.AttrValue_List{List: &tfpb.AttrValue_ListValue{F: []float32{1}}}}},
-		"threads":              {"threads": graph.Int(1 << 20)},
+		"none": {"operation": graph.Ints(), "to": graph.Ints(), "a": graph.Ints(), "b": graph.Ints(),
+			"number": {Value: &tfpb.AttrValue_List{List: &tfpb.AttrValue_ListValue{}}}},
+		"numbers": {"number": {Value: &tfpb.AttrValue_List{List: &tfpb.AttrValue_ListValue{F: []float32{1}}}}},
+		"threads": {"threads": graph.Int(1 << 20)},
 	} {
 		assert.ErrorIs(t, run(change, m, m), libtf.ErrInvalidArgument, name)
 	}
@@ -255,7 +263,8 @@ func TestRewriteNorms(t *testing.T) {
 	need(t)
 	r := rand.New(rand.NewPCG(15, 16))
 	for trial := range 12 {
-		batch, height, width, channels, parts := 1+r.IntN(4), 1+r.IntN(20), 1+r.IntN(20), []int{1, 5, 16, 40, 64, 128}[r.IntN(6)], 1+r.IntN(4)
+		batch, height, width, channels, parts := 1+r.IntN(4), 1+r.IntN(20), 1+r.IntN(20),
+			[]int{1, 5, 16, 40, 64, 128}[r.IntN(6)], 1+r.IntN(4)
 		d := drawing{graph.New()}
 		shape := []int64{int64(batch), int64(height), int64(width), int64(channels * parts)}
 		values := randomFloats(r, batch*height*width*channels*parts)
@@ -263,9 +272,11 @@ func TestRewriteNorms(t *testing.T) {
 			values[i] = values[i]*3 + 20 // a mean far from 0
 		}
 		feeds := map[string]shaped{"x": {shape, values}}
-		x := d.Add(graph.Spec{Name: "x", Op: "PlaceholderWithDefault", Inputs: []graph.Tensor{d.Zeros("zeros", 1, height, width, channels*parts)},
+		x := d.Add(graph.Spec{Name: "x", Op: "PlaceholderWithDefault",
+			Inputs:     []graph.Tensor{d.Zeros("zeros", 1, height, width, channels*parts)},
 			Attributes: graph.Attributes{"dtype": float, "shape": graph.Shape(-1, height, width, channels*parts)}})
-		split := d.Add(graph.Spec{Name: "split", Op: "Split", Attributes: graph.Attributes{"T": float, "num_split": graph.Int(int64(parts))},
+		split := d.Add(graph.Spec{Name: "split", Op: "Split", Attributes: graph.Attributes{"T": float,
+			"num_split": graph.Int(int64(parts))},
 			Inputs: []graph.Tensor{d.Int32s("axis", []int32{3}), x}})
 		part := r.IntN(parts)
 		in := split.Output(part)
@@ -338,10 +349,13 @@ func TestNormalRefuses(t *testing.T) {
 		def := &tfpb.GraphDef{Versions: &tfpb.VersionDef{Producer: graph.ProducerVersion}}
 		feeds := map[string]shaped{"x": c.x, "gamma": c.gamma, "beta": c.beta}
 		for input := range feeds {
-			def.Node = append(def.Node, &tfpb.NodeDef{Name: input, Op: "Placeholder", Attr: map[string]*tfpb.AttrValue{"dtype": float}})
+			def.Node = append(def.Node, &tfpb.NodeDef{Name: input, Op: "Placeholder",
+				Attr: map[string]*tfpb.AttrValue{"dtype": float}})
 		}
-		def.Node = append(def.Node, &tfpb.NodeDef{Name: "y", Op: Normal, Input: []string{"x", "gamma", "beta"}, Attr: map[string]*tfpb.AttrValue{
-			"part": graph.Int(c.part), "parts": graph.Int(c.parts), "threads": graph.Int(1), "epsilon": {Value: &tfpb.AttrValue_F{F: 1e-12}}}})
+		def.Node = append(def.Node, &tfpb.NodeDef{Name: "y", Op: Normal, Input: []string{"x", "gamma", "beta"},
+			Attr: map[string]*tfpb.AttrValue{
+				"part": graph.Int(c.part), "parts": graph.Int(c.parts), "threads": graph.Int(1),
+				"epsilon": {Value: &tfpb.AttrValue_F{F: 1e-12}}}})
 		_, err := runGraph(t, def, feeds, []string{"y"})
 		assert.ErrorIs(t, err, libtf.ErrInvalidArgument, name)
 	}

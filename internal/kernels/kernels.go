@@ -48,7 +48,8 @@ type Filter struct {
 
 // sizes returns the number of weights for each input, or an error that wraps ErrInvalid.
 func (f Filter) sizes() ([]int, error) {
-	if f.Kernel < 1 || f.Kernel > maxKernel || len(f.Channels) < 1 || len(f.Channels) > maxSources || f.Depth < 1 || f.Depth > maxDimension {
+	if f.Kernel < 1 || f.Kernel > maxKernel || len(f.Channels) < 1 || len(f.Channels) > maxSources || f.Depth < 1 ||
+		f.Depth > maxDimension {
 		return nil, fmt.Errorf("%w: %+v", ErrInvalid, f)
 	}
 	sizes := make([]int, len(f.Channels))

@@ -15,7 +15,8 @@ static const char *kernels_name(int i) {
 }
 static const char *kernels_function(int i) { return kernels_functions[i]; }
 static int kernels_runs(int i) { return kernels_isa_runs(kernels_isas[i]); }
-static int kernels_pack_for(int i, const kernels_shape *shape, int tile, const float *const *filters, int threads, kernels_weights **packed) {
+static int kernels_pack_for(int i, const kernels_shape *shape, int tile, const float *const *filters,
+                            int threads, kernels_weights **packed) {
   return kernels_pack(kernels_isas[i], shape, tile, filters, threads, packed);
 }
 */
@@ -197,22 +198,26 @@ func (w *Weights) Close() {
 // channels], with stride 1 and SAME padding. The inputs are those of the filter from first
 // on; others are left out of the sum. A stencil [size, size, channels], for one input
 // and a kernel of 1×1, is a depthwise convolution before; nil is none.
-func (w *Weights) Convolve(batch, height, width, first int, inputs [][]float32, stencil, y []float32, threads int) error {
+func (w *Weights) Convolve(batch, height, width, first int, inputs [][]float32, stencil, y []float32,
+	threads int) error {
 	if batch < 0 || height < 0 || width < 0 || batch > maxDimension || height > maxDimension || width > maxDimension {
 		return fmt.Errorf("%w: %d maps of %d×%d", ErrInvalid, batch, height, width)
 	}
 	pixels := batch * height * width
-	if first < 0 || len(inputs) < 1 || len(inputs) > len(w.filter.Channels)-first || len(y) != pixels*w.filter.Depth || threads < 1 {
+	if first < 0 || len(inputs) < 1 || len(inputs) > len(w.filter.Channels)-first || len(y) != pixels*w.filter.Depth ||
+		threads < 1 {
 		return fmt.Errorf("%w: %d inputs, %d outputs, %d threads", ErrInvalid, len(inputs), len(y), threads)
 	}
 	for i, input := range inputs {
 		if len(input) != pixels*w.filter.Channels[first+i] {
-			return fmt.Errorf("%w: an input of %d values instead of %d", ErrInvalid, len(input), pixels*w.filter.Channels[first+i])
+			return fmt.Errorf("%w: an input of %d values instead of %d", ErrInvalid, len(input),
+				pixels*w.filter.Channels[first+i])
 		}
 	}
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
-	c := C.kernels_convolution{weights: w.packed, first: C.int(first), sources: C.int(len(inputs)), batch: C.int64_t(batch), height: C.int64_t(height), width: C.int64_t(width), threads: C.int(threads)}
+	c := C.kernels_convolution{weights: w.packed, first: C.int(first), sources: C.int(len(inputs)),
+		batch: C.int64_t(batch), height: C.int64_t(height), width: C.int64_t(width), threads: C.int(threads)}
 	for i, input := range inputs {
 		c.x[i] = pinned(&pinner, input)
 	}

@@ -53,7 +53,8 @@ func (w *rewriter) normalize(def *tfpb.GraphDef) {
 	if found {
 		node := &tfpb.NodeDef{Name: axis, Op: "Const", Attr: map[string]*tfpb.AttrValue{
 			"dtype": graph.Type(tfpb.DataType_DT_INT32), "value": {Value: &tfpb.AttrValue_Tensor{Tensor: &tfpb.TensorProto{
-				Dtype: tfpb.DataType_DT_INT32, TensorShape: graph.ShapeProto(), TensorContent: binary.LittleEndian.AppendUint32(nil, 3),
+				Dtype: tfpb.DataType_DT_INT32, TensorShape: graph.ShapeProto(), TensorContent: binary.LittleEndian.AppendUint32(
+					nil, 3),
 			}}},
 		}}
 		def.Node = slices.Insert(def.Node, 0, node)
@@ -73,14 +74,16 @@ func (w *rewriter) norm(sum *tfpb.NodeDef) *norm {
 	}
 	n.factor, n.product = w.input(n.scaled, 1, "Mul"), w.input(offset, 1, "Mul")
 	average := w.input(n.product, 0, "Mean")
-	if n.factor == nil || average == nil || w.input(n.product, 1, "Mul") != n.factor || !w.only(n.factor, n.scaled.Name, n.product.Name) || !w.only(n.product, offset.Name) {
+	if n.factor == nil || average == nil || w.input(n.product, 1, "Mul") != n.factor ||
+		!w.only(n.factor, n.scaled.Name, n.product.Name) || !w.only(n.product, offset.Name) {
 		return nil
 	}
 	n.x, n.beta, n.gamma = values(n.scaled)[0], values(offset)[0], values(n.factor)[1]
 	shifted := w.input(w.input(n.factor, 0, "Rsqrt"), 0, "AddV2")
 	variance := w.input(shifted, 0, "Mean")
 	squares := w.input(variance, 0, "SquaredDifference")
-	if squares == nil || !slices.Equal(values(squares), []string{n.x, average.Name}) || values(average)[0] != n.x || !w.overItems(average) || !w.overItems(variance) {
+	if squares == nil || !slices.Equal(values(squares), []string{n.x, average.Name}) || values(average)[0] != n.x ||
+		!w.overItems(average) || !w.overItems(variance) {
 		return nil
 	}
 	epsilon := w.nodes[values(shifted)[1]]

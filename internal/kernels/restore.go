@@ -36,7 +36,8 @@ func (w *rewriter) release(def *tfpb.GraphDef) []string {
 				shape = append(shape, int64(d))
 			}
 			node.Op, node.Input = FilterOperation, nil
-			node.Attr = map[string]*tfpb.AttrValue{"key": graph.String(keyOf(w.Key, []string{handle.Name})), "shape": graph.Ints(shape...)}
+			node.Attr = map[string]*tfpb.AttrValue{"key": graph.String(keyOf(w.Key, []string{handle.Name})),
+				"shape": graph.Ints(shape...)}
 		}
 	}
 	return released

@@ -27,8 +27,9 @@ type Rewriting struct {
 // Conv2D with stride 1 and SAME padding, and matrix products over patches. Sums of two of
 // them become one over joined channels, and depthwise ones a part of the 1×1 convolution
 // behind them. Layer norms compute their moments in one operation. Elementwise operations are
-// fused; see Fuse. Names stay, and so do the operations that nobody needs then. The filters are read through [Provide], and must not change while the graph is
-// used. It returns the variables that the graph then neither restores nor keeps in memory.
+// fused; see Fuse. Names stay, and so do the operations that nobody needs then. The filters are read through [Provide],
+// and must not change while the graph is used. It returns the variables that the graph then neither restores nor keeps
+// in memory.
 func (r Rewriting) Rewrite(def *tfpb.GraphDef) (provided []string) {
 	w := newRewriter(r, def)
 	for _, node := range def.Node {
@@ -66,7 +67,8 @@ type rewriter struct {
 }
 
 func newRewriter(r Rewriting, def *tfpb.GraphDef) *rewriter {
-	w := &rewriter{Rewriting: r, nodes: make(map[string]*tfpb.NodeDef, len(def.Node)), convolutions: map[string]*found{}, readers: map[string][]string{}}
+	w := &rewriter{Rewriting: r, nodes: make(map[string]*tfpb.NodeDef, len(def.Node)), convolutions: map[string]*found{},
+		readers: map[string][]string{}}
 	for _, node := range def.Node {
 		w.nodes[node.Name] = node
 		for _, input := range node.Input {
@@ -203,7 +205,8 @@ func (w *rewriter) variableShape(name string) (shape []int) {
 // isFilter says whether an input is the value of a variable that can be a filter.
 func (w *rewriter) isFilter(name string) bool {
 	shape := w.variableShape(name)
-	return len(shape) == 4 && shape[0] == shape[1] && shape[0] <= maxKernel && slices.Min(shape) > 0 && slices.Max(shape) <= maxDimension
+	return len(shape) == 4 && shape[0] == shape[1] && shape[0] <= maxKernel && slices.Min(shape) > 0 &&
+		slices.Max(shape) <= maxDimension
 }
 
 // convolution returns what a node computes if it is a convolution that Operation can do.
@@ -224,7 +227,8 @@ func (w *rewriter) conv2D(node *tfpb.NodeDef) *found {
 		!ones(node.Attr["strides"]) || !ones(node.Attr["dilations"]) {
 		return nil
 	}
-	return &found{inputs: list[:1], filters: list[1:], controls: controls(node), macs: node.Attr["_tfconvrnn_macs"], per: node.Attr["_tfconvrnn_per"]}
+	return &found{inputs: list[:1], filters: list[1:], controls: controls(node), macs: node.Attr["_tfconvrnn_macs"],
+		per: node.Attr["_tfconvrnn_per"]}
 }
 
 func ones(list *tfpb.AttrValue) bool {
@@ -274,7 +278,8 @@ func (w *rewriter) put(node *tfpb.NodeDef, c *found) {
 	node.Op = Operation
 	node.Input = slices.Concat(c.inputs, c.stencil, c.controls)
 	node.Attr = map[string]*tfpb.AttrValue{
-		"sources": graph.Int(int64(len(c.inputs))), "stencils": graph.Int(int64(len(c.stencil))), "threads": graph.Int(int64(w.Threads)),
+		"sources": graph.Int(int64(len(c.inputs))), "stencils": graph.Int(int64(len(c.stencil))),
+		"threads": graph.Int(int64(w.Threads)),
 	}
 	w.name(node, c.filters, 0)
 	if c.macs != nil {
@@ -291,7 +296,8 @@ func (w *rewriter) name(node *tfpb.NodeDef, filters []string, first int) {
 	}
 	shape := w.variableShape(filters[0])
 	node.Attr["key"], node.Attr["first"] = graph.String(keyOf(w.Key, variables)), graph.Int(int64(first))
-	node.Attr["kernel"], node.Attr["channels"], node.Attr["depth"] = graph.Int(int64(shape[0])), graph.Ints(channels...), graph.Int(int64(shape[3]))
+	node.Attr["kernel"], node.Attr["channels"], node.Attr["depth"] = graph.Int(int64(shape[0])), graph.Ints(channels...),
+		graph.Int(int64(shape[3]))
 }
 
 // share makes convolutions with some of the filters of another use its packed weights, so
@@ -387,11 +393,14 @@ func (w *rewriter) separable(node *tfpb.NodeDef) {
 	}
 	in := values(before)
 	stencil, filter := w.variableShape(in[1]), w.variableShape(of.filters[0])
-	if string(before.Attr["padding"].GetS()) != "SAME" || string(before.Attr["data_format"].GetS()) != "NHWC" || !ones(before.Attr["strides"]) || !ones(before.Attr["dilations"]) ||
-		len(stencil) != 4 || stencil[0] != stencil[1] || stencil[0] > maxKernel || stencil[3] != 1 || len(filter) != 4 || filter[0] != 1 {
+	if string(before.Attr["padding"].GetS()) != "SAME" || string(before.Attr["data_format"].GetS()) != "NHWC" ||
+		!ones(before.Attr["strides"]) || !ones(before.Attr["dilations"]) ||
+		len(stencil) != 4 || stencil[0] != stencil[1] || stencil[0] > maxKernel || stencil[3] != 1 || len(filter) != 4 ||
+		filter[0] != 1 {
 		return
 	}
-	c := &found{inputs: in[:1], filters: of.filters, stencil: in[1:], controls: slices.Concat(controls(before), controls(node)), per: node.Attr["_tfconvrnn_per"]}
+	c := &found{inputs: in[:1], filters: of.filters, stencil: in[1:], controls: slices.Concat(controls(before),
+		controls(node)), per: node.Attr["_tfconvrnn_per"]}
 	if c.per != nil {
 		c.macs = graph.Int(node.Attr["_tfconvrnn_macs"].GetI() + before.Attr["_tfconvrnn_macs"].GetI())
 	}

@@ -22,10 +22,13 @@ func (d drawing) filter(name string, shape ...int) graph.Tensor {
 	return d.Add(graph.Spec{Name: name + "/Read", Op: "ReadVariableOp", Inputs: []graph.Tensor{d.Variable(name, shape)}})
 }
 
-func (d drawing) conv2D(name string, x, w graph.Tensor, stride int64, padding string, controls ...graph.Tensor) graph.Tensor {
-	return d.Add(graph.Spec{Name: name, Op: "Conv2D", Inputs: []graph.Tensor{x, w}, Controls: controls, Cost: graph.Cost{MACs: 5, Per: "stimulus"},
-		Attributes: graph.Attributes{"T": float, "strides": graph.Ints(1, stride, stride, 1), "dilations": graph.Ints(1, 1, 1, 1),
-			"padding": graph.String(padding), "data_format": graph.String("NHWC")}})
+func (d drawing) conv2D(name string, x, w graph.Tensor, stride int64, padding string,
+	controls ...graph.Tensor) graph.Tensor {
+	return d.Add(graph.Spec{Name: name, Op: "Conv2D", Inputs: []graph.Tensor{x, w}, Controls: controls,
+		Cost: graph.Cost{MACs: 5, Per: "stimulus"},
+		Attributes: graph.Attributes{"T": float, "strides": graph.Ints(1, stride, stride, 1),
+			"dilations": graph.Ints(1, 1, 1, 1),
+			"padding":   graph.String(padding), "data_format": graph.String("NHWC")}})
 }
 
 func (d drawing) op(name, op string, inputs ...graph.Tensor) graph.Tensor {
@@ -73,7 +76,8 @@ func TestRewritePatches(t *testing.T) {
 		matrix := d.op(name+"/Matrix", "Reshape", d.filter(name+"/w", kernel, kernel, 4, 8), shape)
 		d.op(name, "Reshape", d.op(name+"/MatMul", "MatMul", d.op(name+"/rows", "Reshape", rows, shape), matrix), shape)
 	}
-	pad := d.Add(graph.Spec{Name: "pad", Op: "Pad", Inputs: []graph.Tensor{d.op("flat", "Reshape", x, shape), shape}, Controls: []graph.Tensor{d.placeholder("before")}})
+	pad := d.Add(graph.Spec{Name: "pad", Op: "Pad", Inputs: []graph.Tensor{d.op("flat", "Reshape", x, shape), shape},
+		Controls: []graph.Tensor{d.placeholder("before")}})
 	gather := d.op("gather", "GatherV2", pad, shape, shape)
 	product("three", 3, gather)
 	product("one", 1, x)
@@ -119,8 +123,10 @@ func TestRewriteJoinsSums(t *testing.T) {
 func TestRewriteSeparable(t *testing.T) {
 	draw := func(kernel int, multiplier int, read bool, kept ...string) *tfpb.NodeDef {
 		d := drawing{graph.New()}
-		depthwise := d.Add(graph.Spec{Name: "depthwise", Op: "DepthwiseConv2dNative", Inputs: []graph.Tensor{d.placeholder("x"), d.filter("s", 5, 5, 4, multiplier)},
-			Cost: graph.Cost{MACs: 7, Per: "stimulus"}, Attributes: graph.Attributes{"T": float, "strides": graph.Ints(1, 1, 1, 1), "dilations": graph.Ints(1, 1, 1, 1),
+		depthwise := d.Add(graph.Spec{Name: "depthwise", Op: "DepthwiseConv2dNative",
+			Inputs: []graph.Tensor{d.placeholder("x"), d.filter("s", 5, 5, 4, multiplier)},
+			Cost:   graph.Cost{MACs: 7, Per: "stimulus"}, Attributes: graph.Attributes{"T": float,
+				"strides": graph.Ints(1, 1, 1, 1), "dilations": graph.Ints(1, 1, 1, 1),
 				"padding": graph.String("SAME"), "data_format": graph.String("NHWC")}})
 		d.conv2D("pointwise", depthwise, d.filter("w", kernel, kernel, 4*multiplier, 8), 1, "SAME")
 		if read {
@@ -138,7 +144,8 @@ func TestRewriteSeparable(t *testing.T) {
 	assert.EqualValues(t, 1, node.Attr["stencils"].GetI())
 	assert.EqualValues(t, 12, node.Attr["_tfconvrnn_macs"].GetI())
 	for name, other := range map[string]*tfpb.NodeDef{
-		"larger kernel": draw(3, 1, false), "multiplier": draw(1, 2, false), "read": draw(1, 1, true), "fetched": draw(1, 1, false, "depthwise"),
+		"larger kernel": draw(3, 1, false), "multiplier": draw(1, 2, false), "read": draw(1, 1, true),
+		"fetched": draw(1, 1, false, "depthwise"),
 	} {
 		assert.Equal(t, []string{"depthwise"}, other.Input, name)
 	}
@@ -179,17 +186,23 @@ func TestRewriteReleases(t *testing.T) {
 	d.conv2D("g", x, filters["constant's"], 1, "SAME")
 	d.conv2D("constant/g", x, filters["constant's"], 1, "SAME")
 	restore := d.Add(graph.Spec{Name: "save/restore", Op: "RestoreV2",
-		Inputs:     []graph.Tensor{d.String("save/filename", "model"), d.Strings("save/names", names...), d.Strings("save/slices", make([]string, len(names))...)},
+		Inputs: []graph.Tensor{d.String("save/filename", "model"), d.Strings("save/names", names...),
+			d.Strings("save/slices", make([]string, len(names))...)},
 		Attributes: graph.Attributes{"dtypes": graph.Types(make([]tfpb.DataType, len(names))...)}})
 	var assigned []graph.Tensor
 	for i, name := range names {
-		assigned = append(assigned, d.Add(graph.Spec{Name: "save/assign/" + name, Op: "AssignVariableOp", Inputs: []graph.Tensor{d.Variable(name+"", []int{3, 3, 4, 8}), restore.Output(i)}}))
+		assigned = append(assigned,
+			d.Add(graph.Spec{Name: "save/assign/" + name, Op: "AssignVariableOp",
+				Inputs: []graph.Tensor{d.Variable(name+"", []int{3, 3, 4, 8}), restore.Output(i)}}))
 	}
 	d.Add(graph.Spec{Name: "all", Op: "NoOp", Controls: assigned})
-	nodes, released := rewritten(d, Rewriting{Key: "k", Threads: 1, Skip: func(name string) bool { return name == "constant/g" }})
+	nodes, released := rewritten(d, Rewriting{Key: "k", Threads: 1, Skip: func(name string) bool {
+		return name == "constant/g"
+	}})
 	assert.Equal(t, []string{"kernel", "constant's"}, released)
 	assert.Equal(t, []string{"^save/assign/bias", "^save/assign/read too", "^save/assign/untouched"}, nodes["all"].Input)
-	assert.Equal(t, [][]byte{[]byte("bias"), []byte("read too"), []byte("untouched")}, nodes["save/names"].Attr["value"].GetTensor().GetStringVal())
+	assert.Equal(t, [][]byte{[]byte("bias"), []byte("read too"), []byte("untouched")},
+		nodes["save/names"].Attr["value"].GetTensor().GetStringVal())
 	assert.EqualValues(t, 3, nodes["save/slices"].Attr["value"].GetTensor().GetTensorShape().GetDim()[0].GetSize())
 	assert.Len(t, nodes["save/restore"].Attr["dtypes"].GetList().GetType(), 3)
 	assert.Equal(t, "save/restore:2", nodes["save/assign/untouched"].Input[1])

@@ -84,7 +84,8 @@ func operation(t *testing.T, d description) (*libtf.Graph, *libtf.Session, error
 	def.Node = append(def.Node, &tfpb.NodeDef{Name: "y", Op: Operation, Input: inputs, Attr: map[string]*tfpb.AttrValue{
 		"sources": graph.Int(int64(d.sources)), "stencils": graph.Int(int64(d.stencils)), "first": graph.Int(int64(d.first)),
 		"key": graph.String(keyOf(d.key, variables)), "threads": graph.Int(int64(d.threads)),
-		"kernel": graph.Int(int64(d.filter.Kernel)), "channels": graph.Ints(channels...), "depth": graph.Int(int64(d.filter.Depth)),
+		"kernel": graph.Int(int64(d.filter.Kernel)), "channels": graph.Ints(channels...),
+		"depth": graph.Int(int64(d.filter.Depth)),
 	}})
 	return session(t, def)
 }
@@ -118,7 +119,8 @@ type shaped struct {
 	values []float32
 }
 
-func convolve(t *testing.T, g *libtf.Graph, s *libtf.Session, xs []shaped, stencil ...shaped) ([]int64, []float32, error) {
+func convolve(t *testing.T, g *libtf.Graph, s *libtf.Session, xs []shaped, stencil ...shaped) ([]int64, []float32,
+	error) {
 	var feeds []libtf.Feed
 	for kind, list := range map[string][]shaped{"x": xs, "s": stencil} {
 		for i, v := range list {
@@ -159,10 +161,12 @@ func TestOperation(t *testing.T) {
 			filters = append(filters, randomFloats(r, c.filter.Kernel*c.filter.Kernel*channels*c.filter.Depth))
 			if i >= c.first && i < c.first+c.sources {
 				x := randomFloats(r, c.batch*c.height*c.width*channels)
-				xs, inputs = append(xs, shaped{[]int64{int64(c.batch), int64(c.height), int64(c.width), int64(channels)}, x}), append(inputs, x)
+				xs, inputs = append(xs, shaped{[]int64{int64(c.batch), int64(c.height), int64(c.width), int64(channels)}, x}),
+					append(inputs, x)
 			}
 		}
-		g, s, err := operation(t, description{key: name, sources: c.sources, first: c.first, threads: 2, filter: c.filter, filters: filters})
+		g, s, err := operation(t, description{key: name, sources: c.sources, first: c.first, threads: 2, filter: c.filter,
+			filters: filters})
 		require.NoError(t, err, name)
 		some := c.filter
 		some.Channels = some.Channels[c.first : c.first+c.sources]
@@ -172,7 +176,8 @@ func TestOperation(t *testing.T) {
 			require.Equal(t, []int64{int64(c.batch), int64(c.height), int64(c.width), int64(c.filter.Depth)}, shape, name)
 			for i := 0; i < len(y); i += 7 {
 				pixel := i / c.filter.Depth
-				want := reference(some, c.height, c.width, inputs, filters[c.first:], pixel/(c.height*c.width), pixel/c.width%c.height, pixel%c.width, i%c.filter.Depth)
+				want := reference(some, c.height, c.width, inputs, filters[c.first:], pixel/(c.height*c.width),
+					pixel/c.width%c.height, pixel%c.width, i%c.filter.Depth)
 				assert.InDelta(t, want, y[i], 2e-3, name)
 				assert.False(t, math.IsNaN(float64(y[i])), name)
 			}
@@ -244,7 +249,8 @@ func TestOperationRefuses(t *testing.T) {
 func TestOperationReadsFilters(t *testing.T) {
 	need(t)
 	x := zeros(1, 5, 5, 4)
-	d := description{key: "short", sources: 1, threads: 1, filter: Filter{3, []int{4}, 8}, filters: [][]float32{make([]float32, 3)}}
+	d := description{key: "short", sources: 1, threads: 1, filter: Filter{3, []int{4}, 8},
+		filters: [][]float32{make([]float32, 3)}}
 	g, s, err := operation(t, d)
 	require.NoError(t, err)
 	_, _, err = convolve(t, g, s, []shaped{x})
@@ -275,9 +281,11 @@ func TestFilterOperation(t *testing.T) {
 	d := description{key: "filter", filters: [][]float32{values}}
 	d.provide(t)
 	run := func(key string, shape ...int64) ([]int64, []float32, error) {
-		g, s, err := session(t, &tfpb.GraphDef{Versions: &tfpb.VersionDef{Producer: graph.ProducerVersion}, Node: []*tfpb.NodeDef{{
-			Name: "y", Op: FilterOperation, Attr: map[string]*tfpb.AttrValue{"key": graph.String(key), "shape": graph.Ints(shape...)},
-		}}})
+		g, s, err := session(t, &tfpb.GraphDef{Versions: &tfpb.VersionDef{Producer: graph.ProducerVersion},
+			Node: []*tfpb.NodeDef{{
+				Name: "y", Op: FilterOperation, Attr: map[string]*tfpb.AttrValue{"key": graph.String(key),
+					"shape": graph.Ints(shape...)},
+			}}})
 		require.NoError(t, err)
 		return convolve(t, g, s, nil)
 	}
@@ -289,7 +297,8 @@ func TestFilterOperation(t *testing.T) {
 	assert.ErrorIs(t, err, libtf.ErrDataLoss)
 	_, _, err = run("unknown w0", 2, 3, 4)
 	assert.ErrorIs(t, err, libtf.ErrDataLoss)
-	for name, shape := range map[string][]int64{"negative": {2, -3}, "huge": {1 << 40, 1 << 40}, "rank": {1, 1, 1, 1, 1, 1, 1, 1, 1}} {
+	for name, shape := range map[string][]int64{"negative": {2, -3}, "huge": {1 << 40, 1 << 40},
+		"rank": {1, 1, 1, 1, 1, 1, 1, 1, 1}} {
 		_, _, err = run("filter w0", shape...)
 		assert.ErrorIs(t, err, libtf.ErrInvalidArgument, name)
 	}
@@ -302,7 +311,8 @@ func TestOperationWithStencil(t *testing.T) {
 	x := shaped{[]int64{2, 7, 9, 40}, randomFloats(r, 2*7*9*40)}
 	w := randomFloats(r, 40*24)
 	stencil := shaped{[]int64{5, 5, 40, 1}, randomFloats(r, 25*40)}
-	g, s, err := operation(t, description{key: "stencil", sources: 1, stencils: 1, threads: 2, filter: c.filter, filters: [][]float32{w}})
+	g, s, err := operation(t, description{key: "stencil", sources: 1, stencils: 1, threads: 2, filter: c.filter,
+		filters: [][]float32{w}})
 	require.NoError(t, err)
 	shape, y, err := convolve(t, g, s, []shaped{x}, stencil)
 	require.NoError(t, err)
@@ -313,7 +323,8 @@ func TestOperationWithStencil(t *testing.T) {
 		want := reference(c.filter, 7, 9, [][]float32{convolved}, [][]float32{w}, pixel/63, pixel/9%7, pixel%9, i%24)
 		require.InDelta(t, want, y[i], 1e-3)
 	}
-	for name, wrong := range map[string][]int64{"rank": {5, 5, 40}, "not square": {5, 3, 40, 1}, "large": {8, 8, 40, 1}, "channels": {5, 5, 39, 1}, "multiplier": {5, 5, 40, 2}} {
+	for name, wrong := range map[string][]int64{"rank": {5, 5, 40}, "not square": {5, 3, 40, 1}, "large": {8, 8, 40, 1},
+		"channels": {5, 5, 39, 1}, "multiplier": {5, 5, 40, 2}} {
 		_, _, err := convolve(t, g, s, []shaped{x}, zeros(wrong...))
 		assert.ErrorIs(t, err, libtf.ErrInvalidArgument, name)
 	}

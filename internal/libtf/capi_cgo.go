@@ -155,8 +155,12 @@ func loadSavedModel(g unsafe.Pointer, dir string, tags []string, config []byte) 
 }
 
 func deleteSession(session unsafe.Pointer) error {
-	errClose := withStatus("close a session", func(s *C.TF_Status) { C.libtf_TF_CloseSession((*C.TF_Session)(session), s) })
-	errDelete := withStatus("delete a session", func(s *C.TF_Status) { C.libtf_TF_DeleteSession((*C.TF_Session)(session), s) })
+	errClose := withStatus("close a session", func(s *C.TF_Status) {
+		C.libtf_TF_CloseSession((*C.TF_Session)(session), s)
+	})
+	errDelete := withStatus("delete a session", func(s *C.TF_Status) {
+		C.libtf_TF_DeleteSession((*C.TF_Session)(session), s)
+	})
 	if errClose != nil {
 		return errClose
 	}
@@ -181,26 +185,32 @@ func listDevices(session unsafe.Pointer) (devices []Device, err error) {
 	return devices, err
 }
 
-func runSession(session unsafe.Pointer, inputs []cOutput, values []unsafe.Pointer, outputs []cOutput, targets []unsafe.Pointer) ([]unsafe.Pointer, error) {
+func runSession(session unsafe.Pointer, inputs []cOutput, values []unsafe.Pointer, outputs []cOutput,
+	targets []unsafe.Pointer) ([]unsafe.Pointer, error) {
 	results := make([]unsafe.Pointer, len(outputs))
 	err := withStatus("run a session", func(s *C.TF_Status) {
 		C.libtf_run((*C.TF_Session)(session),
-			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(inputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(values))), C.int(len(inputs)),
-			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(results))), C.int(len(outputs)),
+			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(inputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(values))),
+			C.int(len(inputs)),
+			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))),
+			(**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(results))), C.int(len(outputs)),
 			(**C.TF_Operation)(unsafe.Pointer(unsafe.SliceData(targets))), C.int(len(targets)), s)
 	})
 	return results, err
 }
 
-func traceSession(session unsafe.Pointer, inputs []cOutput, values []unsafe.Pointer, outputs []cOutput, targets []unsafe.Pointer) ([]unsafe.Pointer, []byte, error) {
+func traceSession(session unsafe.Pointer, inputs []cOutput, values []unsafe.Pointer, outputs []cOutput,
+	targets []unsafe.Pointer) ([]unsafe.Pointer, []byte, error) {
 	results := make([]unsafe.Pointer, len(outputs))
 	buffer := (*C.TF_Buffer)(C.calloc(1, C.sizeof_TF_Buffer))
 	defer C.free(unsafe.Pointer(buffer))
 	defer C.libtf_free_buffer(buffer)
 	err := withStatus("run a session", func(s *C.TF_Status) {
 		C.libtf_trace((*C.TF_Session)(session),
-			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(inputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(values))), C.int(len(inputs)),
-			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(results))), C.int(len(outputs)),
+			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(inputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(values))),
+			C.int(len(inputs)),
+			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))),
+			(**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(results))), C.int(len(outputs)),
 			(**C.TF_Operation)(unsafe.Pointer(unsafe.SliceData(targets))), C.int(len(targets)), buffer, s)
 	})
 	metadata := append(make([]byte, 0, buffer.length), unsafe.Slice((*byte)(buffer.data), buffer.length)...)

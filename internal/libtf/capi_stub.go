@@ -42,7 +42,8 @@ func registeredKernels(string) ([]byte, error)                  { return nil, Er
 func loadSavedModel(unsafe.Pointer, string, []string, []byte) (unsafe.Pointer, error) {
 	return nil, ErrNoCgo
 }
-func traceSession(unsafe.Pointer, []cOutput, []unsafe.Pointer, []cOutput, []unsafe.Pointer) ([]unsafe.Pointer, []byte, error) {
+func traceSession(unsafe.Pointer, []cOutput, []unsafe.Pointer, []cOutput, []unsafe.Pointer) ([]unsafe.Pointer, []byte,
+	error) {
 	return nil, nil, ErrNoCgo
 }
 

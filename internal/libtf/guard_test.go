@@ -42,10 +42,11 @@ func TestShapesInGraphs(t *testing.T) {
 	}
 	huge := shapeProto(1<<40, 1<<40)
 	nodes := map[string]*tfpb.NodeDef{
-		"tensor":      constant("bad", huge2(), 1),
-		"shape":       placeholder("bad", Float, huge2()...),
-		"shapes":      node("bad", "X", nil, list(&tfpb.AttrValue_ListValue{Shape: []*tfpb.TensorShapeProto{huge}})),
-		"tensors":     node("bad", "X", nil, list(&tfpb.AttrValue_ListValue{Tensor: []*tfpb.TensorProto{{TensorShape: huge}}})),
+		"tensor": constant("bad", huge2(), 1),
+		"shape":  placeholder("bad", Float, huge2()...),
+		"shapes": node("bad", "X", nil, list(&tfpb.AttrValue_ListValue{Shape: []*tfpb.TensorShapeProto{huge}})),
+		"tensors": node("bad", "X", nil,
+			list(&tfpb.AttrValue_ListValue{Tensor: []*tfpb.TensorProto{{TensorShape: huge}}})),
 		"many dims":   placeholder("bad", Float, make([]int64, 255)...),
 		"single dim":  placeholder("bad", Float, 1<<62),
 		"with a zero": placeholder("bad", Float, 0, 1<<40, 1<<40),
@@ -56,11 +57,13 @@ func TestShapesInGraphs(t *testing.T) {
 
 		function, err := proto.Marshal(bad)
 		require.NoError(t, err)
-		message, err = proto.Marshal(&tfpb.GraphDef{Library: &tfpb.FunctionDefLibrary{Function: [][]byte{bytesField(3, function)}}})
+		message,
+			err = proto.Marshal(&tfpb.GraphDef{Library: &tfpb.FunctionDefLibrary{Function: [][]byte{bytesField(3, function)}}})
 		require.NoError(t, err)
 		assert.ErrorContains(t, checkGraphDef(message), `node "bad"`, name)
 	}
-	assert.NoError(t, checkGraphDef(graphDef(t, placeholder("good", Float, -1, 224, 224, 3), constant("c", []int64{2}, 1, 2))))
+	assert.NoError(t,
+		checkGraphDef(graphDef(t, placeholder("good", Float, -1, 224, 224, 3), constant("c", []int64{2}, 1, 2))))
 	assert.NoError(t, checkGraphDef(nil))
 }
 
@@ -93,15 +96,18 @@ func TestMergedShapes(t *testing.T) {
 		entry := append(bytesField(1, []byte("a")), bytesField(2, value)...)
 		return bytesField(1, append(bytesField(1, []byte("bad")), bytesField(5, entry)...))
 	}
-	inTwoValues := append(bytesField(1, []byte("a")), append(bytesField(2, bytesField(7, half)), bytesField(2, bytesField(7, half))...)...)
+	inTwoValues := append(bytesField(1, []byte("a")), append(bytesField(2, bytesField(7, half)),
+		bytesField(2, bytesField(7, half))...)...)
 	assert.NoError(t, checkGraphDef(attribute(bytesField(7, half))))
 	for name, bad := range map[string][]byte{
-		"shape":                  attribute(twice(7)),
-		"shape of a tensor":      attribute(bytesField(8, twice(2))),
-		"tensor":                 attribute(append(bytesField(8, bytesField(2, half)), bytesField(8, bytesField(2, half))...)),
-		"tensor in a list":       attribute(bytesField(1, bytesField(8, twice(2)))),
-		"value":                  bytesField(1, append(bytesField(1, []byte("bad")), bytesField(5, inTwoValues)...)),
-		"same size given twice ": attribute(bytesField(7, bytesField(2, append(varintField(1, 1<<40), varintField(1, 1<<40)...)))),
+		"shape":             attribute(twice(7)),
+		"shape of a tensor": attribute(bytesField(8, twice(2))),
+		"tensor": attribute(append(bytesField(8, bytesField(2, half)),
+			bytesField(8, bytesField(2, half))...)),
+		"tensor in a list": attribute(bytesField(1, bytesField(8, twice(2)))),
+		"value":            bytesField(1, append(bytesField(1, []byte("bad")), bytesField(5, inTwoValues)...)),
+		"same size given twice ": attribute(
+			bytesField(7, bytesField(2, append(varintField(1, 1<<40), varintField(1, 1<<40)...)))),
 	} {
 		assert.ErrorContains(t, checkGraphDef(bad), "overflows", name)
 	}

@@ -13,7 +13,8 @@ func TestImportWith(t *testing.T) {
 	g, s := session(t, adder()...)
 	x := tensor[float32](t, []int64{1, 2}, 1, 2)
 	run := func(name string) ([]float32, error) {
-		results, err := s.Run(t.Context(), []Feed{{g.Operation("x").Output(0), x}}, []Output{g.Operation(name).Output(0)}, nil)
+		results, err := s.Run(t.Context(), []Feed{{g.Operation("x").Output(0), x}},
+			[]Output{g.Operation(name).Output(0)}, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -24,12 +25,15 @@ func TestImportWith(t *testing.T) {
 	_, err := run("sum")
 	require.NoError(t, err)
 	inputs := map[string]Output{"theirs": g.Operation("sum").Output(0), "unused": g.Operation("c").Output(0)}
-	require.NoError(t, g.ImportWith(graphDef(t, constant("d", []int64{2}, 100, 200), binary("more", "AddV2", "theirs", "d")), "", inputs))
+	require.NoError(t,
+		g.ImportWith(graphDef(t, constant("d", []int64{2}, 100, 200), binary("more", "AddV2", "theirs", "d")), "", inputs))
 	got, err := run("more")
 	require.NoError(t, err)
 	assert.Equal(t, []float32{111, 222}, got)
 	other, _ := session(t, adder()...)
-	for _, bad := range []map[string]Output{{"theirs": {}}, {"theirs": other.Operation("sum").Output(0)}, {"a\x00": g.Operation("sum").Output(0)}, {}} {
-		assert.ErrorIs(t, g.ImportWith(graphDef(t, binary("again", "AddV2", "theirs", "theirs")), "", bad), ErrInvalidArgument)
+	for _, bad := range []map[string]Output{{"theirs": {}}, {"theirs": other.Operation("sum").Output(0)},
+		{"a\x00": g.Operation("sum").Output(0)}, {}} {
+		assert.ErrorIs(t, g.ImportWith(graphDef(t, binary("again", "AddV2", "theirs", "theirs")), "", bad),
+			ErrInvalidArgument)
 	}
 }

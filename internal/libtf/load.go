@@ -250,7 +250,8 @@ func cached() []string {
 		if !ok || variant != cachedir.CPU && variant != cachedir.GPU {
 			continue
 		}
-		candidates = append(candidates, candidate{filepath.Join(root, entry.Name()), version == Version, numbers, (variant == cachedir.GPU) == gpuFirst})
+		candidates = append(candidates, candidate{filepath.Join(root, entry.Name()), version == Version, numbers,
+			(variant == cachedir.GPU) == gpuFirst})
 	}
 	if len(candidates) == 0 {
 		return []string{expected}
@@ -388,7 +389,8 @@ func (p place) load() (r *Runtime, final bool, err error) {
 	case symbolsMissing:
 		return nil, true, fmt.Errorf("%w: %s", ErrSymbol, text)
 	default:
-		if p.system && strings.Contains(text, file+": cannot open shared object file") || runtime.GOOS == "darwin" && p.system {
+		if p.system && strings.Contains(text, file+": cannot open shared object file") || runtime.GOOS == "darwin" &&
+			p.system {
 			return nil, false, fmt.Errorf("%w: %s", ErrNotFound, text)
 		}
 		return nil, false, fmt.Errorf("%w: %s", ErrDependency, text)
@@ -399,7 +401,8 @@ func (p place) load() (r *Runtime, final bool, err error) {
 	name := version()
 	numbers, ok := parseVersion(name)
 	if !ok || !usable(numbers) {
-		return nil, true, fmt.Errorf("%w: it is TensorFlow %q, at least 2.%d and below 3 is needed", ErrVersion, name, minMinor)
+		return nil, true, fmt.Errorf("%w: it is TensorFlow %q, at least 2.%d and below 3 is needed", ErrVersion, name,
+			minMinor)
 	}
 	return &Runtime{version: name, path: file}, false, nil
 }

@@ -120,7 +120,8 @@ func TestLoadFileAndDirectory(t *testing.T) {
 func TestLoadSearchOrder(t *testing.T) {
 	dir := t.TempDir()
 	cache := filepath.Join(dir, "cache")
-	option, variable, system := filepath.Join(dir, "a", fakeName), filepath.Join(dir, "b", fakeName), filepath.Join(dir, "c", fakeName)
+	option, variable, system := filepath.Join(dir, "a", fakeName), filepath.Join(dir, "b", fakeName),
+		filepath.Join(dir, "c", fakeName)
 	compile(t, option, fake("2.20.1"))
 	compile(t, variable, fake("2.20.2"))
 	compile(t, filepath.Join(cache, "runtime", "2.20.0-cpu", fakeName), fake("2.20.0"))
@@ -171,7 +172,8 @@ func TestLoadNotFound(t *testing.T) {
 	}
 	assert.Equal(t, []string{"ErrNotFound"}, result.Causes)
 	for _, want := range []string{
-		filepath.Join(cache, "runtime", Version+"-cpu") + " (cache)", "libtensorflow.so.2 (system)", "tfconvrnn-cli runtime install",
+		filepath.Join(cache, "runtime", Version+"-cpu") + " (cache)", "libtensorflow.so.2 (system)",
+		"tfconvrnn-cli runtime install",
 	} {
 		assert.Contains(t, result.Error, want)
 	}
@@ -341,7 +343,8 @@ func TestCachedOrder(t *testing.T) {
 	t.Setenv("TFCONVRNN_CACHE", cache)
 	root := filepath.Join(cache, "runtime")
 	assert.Equal(t, []string{filepath.Join(root, Version+"-cpu")}, cached())
-	for _, name := range []string{"2.9.0-cpu", "2.30.0-rc1-cpu", Version + "-gpu", Version + "-cpu", "2.30.0-tpu", "junk", ".install-1", "-cpu"} {
+	for _, name := range []string{"2.9.0-cpu", "2.30.0-rc1-cpu", Version + "-gpu", Version + "-cpu", "2.30.0-tpu", "junk",
+		".install-1", "-cpu"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(root, name), 0o755))
 	}
 	first, second := Version+"-cpu", Version+"-gpu"
@@ -355,7 +358,8 @@ func TestCachedOrder(t *testing.T) {
 	assert.Equal(t, []string{first, second, "2.30.0-rc1-cpu", "2.9.0-cpu"}, names)
 }
 
-// TestNoRandomNumbers is about chroots without /dev, where TensorFlow would abort; scripts/gpu/prove_unpack.sh is in one.
+// TestNoRandomNumbers is about chroots without /dev, where TensorFlow would abort; scripts/gpu/prove_unpack.sh is in
+// one.
 func TestNoRandomNumbers(t *testing.T) {
 	assert.NoError(t, checkRandom(randomDevice))
 	err := &LoadError{[]Try{{"system", randomDevice, checkRandom(filepath.Join(t.TempDir(), "urandom"))}}}

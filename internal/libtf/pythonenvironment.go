@@ -11,7 +11,8 @@ import (
 // program was installed into by the project's wheel, newest first: <prefix>/bin/<program> beside
 // <prefix>/lib/python3.x/site-packages. Other programs have none.
 func inPythonEnvironment(program string) []string {
-	packages, err := filepath.Glob(filepath.Join(globQuoted(filepath.Dir(filepath.Dir(program))), "lib*", "python3*", "*-packages"))
+	packages, err := filepath.Glob(filepath.Join(globQuoted(filepath.Dir(filepath.Dir(program))), "lib*", "python3*",
+		"*-packages"))
 	if err != nil {
 		return nil
 	}
@@ -21,7 +22,8 @@ func inPythonEnvironment(program string) []string {
 	}
 	var found []candidate
 	for _, folder := range packages {
-		if ours, err := filepath.Glob(filepath.Join(globQuoted(folder), "tfconvrnn-*.dist-info")); err != nil || len(ours) == 0 {
+		if ours, err := filepath.Glob(filepath.Join(globQuoted(folder), "tfconvrnn-*.dist-info")); err != nil ||
+			len(ours) == 0 {
 			continue
 		}
 		theirs, err := filepath.Glob(filepath.Join(globQuoted(folder), "tensorflow*-*.dist-info"))
@@ -31,7 +33,8 @@ func inPythonEnvironment(program string) []string {
 		for _, info := range theirs {
 			project, version, _ := strings.Cut(strings.TrimSuffix(filepath.Base(info), ".dist-info"), "-")
 			numbers, ok := parseVersion(version)
-			if !slices.Contains([]string{"tensorflow", "tensorflow_cpu", "tensorflow_aarch64"}, project) || !ok || !usable(numbers) {
+			if !slices.Contains([]string{"tensorflow", "tensorflow_cpu", "tensorflow_aarch64"}, project) || !ok ||
+				!usable(numbers) {
 				continue
 			}
 			found = append(found, candidate{filepath.Join(folder, "tensorflow"), numbers})

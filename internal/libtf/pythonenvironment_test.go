@@ -23,7 +23,8 @@ func TestFindsTensorFlowOfTheWheelsEnvironment(t *testing.T) {
 	assert.Equal(t, []string{filepath.Join(packages, "tensorflow")}, inPythonEnvironment(program))
 	assert.Empty(t, inPythonEnvironment(filepath.Join(t.TempDir(), "bin", "tfconvrnn-cli")))
 
-	require.NoError(t, os.Rename(filepath.Join(packages, "tensorflow_cpu-2.21.0.dist-info"), filepath.Join(packages, "tensorflow_cpu-2.15.1.dist-info")))
+	require.NoError(t, os.Rename(filepath.Join(packages, "tensorflow_cpu-2.21.0.dist-info"),
+		filepath.Join(packages, "tensorflow_cpu-2.15.1.dist-info")))
 	assert.Empty(t, inPythonEnvironment(program), "it is too old")
 	add("tensorflow_estimator-2.20.0.dist-info")
 	assert.Empty(t, inPythonEnvironment(program), "another package")

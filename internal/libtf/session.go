@@ -94,7 +94,8 @@ func LoadSavedModel(dir string, tags []string, options *SessionOptions) (*SavedM
 	name := filepath.Join(dir, "saved_model.pb")
 	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
 		if info.Size() > maxSavedModelSize {
-			return nil, invalid(operation, "%s has %d bytes, a protocol buffer has at most %d", name, info.Size(), maxSavedModelSize)
+			return nil, invalid(operation, "%s has %d bytes, a protocol buffer has at most %d", name, info.Size(),
+				maxSavedModelSize)
 		}
 		content, err := os.ReadFile(name)
 		if err != nil {
@@ -154,12 +155,14 @@ func (s *Session) Run(ctx context.Context, feeds []Feed, fetches []Output, targe
 
 // Trace is Run, and returns TensorFlow's RunMetadata of the run, serialized: which operation ran
 // where and how long. It takes longer than Run.
-func (s *Session) Trace(ctx context.Context, feeds []Feed, fetches []Output, targets []*Operation) (results []*Tensor, metadata []byte, err error) {
+func (s *Session) Trace(ctx context.Context, feeds []Feed, fetches []Output, targets []*Operation) (results []*Tensor,
+	metadata []byte, err error) {
 	results, err = s.run(ctx, feeds, fetches, targets, &metadata)
 	return results, metadata, err
 }
 
-func (s *Session) run(ctx context.Context, feeds []Feed, fetches []Output, targets []*Operation, metadata *[]byte) ([]*Tensor, error) {
+func (s *Session) run(ctx context.Context, feeds []Feed, fetches []Output, targets []*Operation, metadata *[]byte) (
+	[]*Tensor, error) {
 	const operation = "run a session"
 	if err := ctx.Err(); err != nil {
 		return nil, err

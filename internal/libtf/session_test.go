@@ -20,7 +20,8 @@ import (
 
 // adder is x + [10, 20] for x of shape [-1, 2].
 func adder() []*tfpb.NodeDef {
-	return []*tfpb.NodeDef{placeholder("x", Float, -1, 2), constant("c", []int64{2}, 10, 20), binary("sum", "AddV2", "x", "c")}
+	return []*tfpb.NodeDef{placeholder("x", Float, -1, 2), constant("c", []int64{2}, 10, 20),
+		binary("sum", "AddV2", "x", "c")}
 }
 
 func TestRuntimeIsTheTestedOne(t *testing.T) {
@@ -108,7 +109,8 @@ func TestGraph(t *testing.T) {
 	require.NoError(t, err)
 	assert.Nil(t, shape)
 
-	for _, bad := range []Output{{}, g.Operation("sum").Output(1), g.Operation("sum").Output(-1), g.Operation("none").Output(0)} {
+	for _, bad := range []Output{{}, g.Operation("sum").Output(1), g.Operation("sum").Output(-1),
+		g.Operation("none").Output(0)} {
 		_, err = bad.Shape()
 		assert.ErrorIs(t, err, ErrInvalidArgument)
 		_, err = bad.DataType()
@@ -162,26 +164,29 @@ func TestRunRefusesWhatWouldAbort(t *testing.T) {
 		targets []*Operation
 		want    error
 	}{
-		"nil fetch":           {good, []Output{{}}, nil, ErrInvalidArgument},
-		"missing fetch":       {good, []Output{g.Operation("none").Output(0)}, nil, ErrInvalidArgument},
-		"fetch index":         {good, []Output{g.Operation("sum").Output(1)}, nil, ErrInvalidArgument},
-		"negative index":      {good, []Output{g.Operation("sum").Output(-1)}, nil, ErrInvalidArgument},
-		"fetch of other":      {good, []Output{other.Operation("sum").Output(0)}, nil, ErrInvalidArgument},
-		"nil target":          {good, nil, []*Operation{nil}, ErrInvalidArgument},
-		"target of other":     {good, nil, []*Operation{other.Operation("sum")}, ErrInvalidArgument},
-		"nil feed":            {[]Feed{{Output{}, x}}, []Output{out}, nil, ErrInvalidArgument},
-		"nil tensor":          {[]Feed{{in, nil}}, []Output{out}, nil, ErrInvalidArgument},
-		"closed tensor":       {[]Feed{{in, closed}}, []Output{out}, nil, ErrClosed},
-		"feed of other":       {[]Feed{{other.Operation("x").Output(0), x}}, []Output{out}, nil, ErrInvalidArgument},
-		"feed twice":          {[]Feed{{in, x}, {in, x}}, []Output{out}, nil, ErrInvalidArgument},
-		"type":                {[]Feed{{in, tensor[float64](t, []int64{1, 2}, 1, 2)}}, []Output{out}, nil, ErrInvalidArgument},
-		"rank":                {[]Feed{{in, tensor[float32](t, []int64{2}, 1, 2)}}, []Output{out}, nil, ErrInvalidArgument},
-		"scalar":              {[]Feed{{in, tensor[float32](t, nil, 1)}}, []Output{out}, nil, ErrInvalidArgument},
-		"dimension":           {[]Feed{{in, tensor[float32](t, []int64{1, 3}, 1, 2, 3)}}, []Output{out}, nil, ErrInvalidArgument},
-		"not fed":             {nil, []Output{out}, nil, ErrInvalidArgument},
-		"nothing to do":       {good, nil, nil, ErrInvalidArgument},
-		"valid after all":     {good, []Output{out}, nil, nil},
-		"valid, fed constant": {append(good[:1:1], Feed{g.Operation("c").Output(0), tensor[float32](t, []int64{2}, 0, 0)}), []Output{out}, nil, nil},
+		"nil fetch":       {good, []Output{{}}, nil, ErrInvalidArgument},
+		"missing fetch":   {good, []Output{g.Operation("none").Output(0)}, nil, ErrInvalidArgument},
+		"fetch index":     {good, []Output{g.Operation("sum").Output(1)}, nil, ErrInvalidArgument},
+		"negative index":  {good, []Output{g.Operation("sum").Output(-1)}, nil, ErrInvalidArgument},
+		"fetch of other":  {good, []Output{other.Operation("sum").Output(0)}, nil, ErrInvalidArgument},
+		"nil target":      {good, nil, []*Operation{nil}, ErrInvalidArgument},
+		"target of other": {good, nil, []*Operation{other.Operation("sum")}, ErrInvalidArgument},
+		"nil feed":        {[]Feed{{Output{}, x}}, []Output{out}, nil, ErrInvalidArgument},
+		"nil tensor":      {[]Feed{{in, nil}}, []Output{out}, nil, ErrInvalidArgument},
+		"closed tensor":   {[]Feed{{in, closed}}, []Output{out}, nil, ErrClosed},
+		"feed of other":   {[]Feed{{other.Operation("x").Output(0), x}}, []Output{out}, nil, ErrInvalidArgument},
+		"feed twice":      {[]Feed{{in, x}, {in, x}}, []Output{out}, nil, ErrInvalidArgument},
+		"type": {[]Feed{{in, tensor[float64](t, []int64{1, 2}, 1, 2)}}, []Output{out}, nil,
+			ErrInvalidArgument},
+		"rank":   {[]Feed{{in, tensor[float32](t, []int64{2}, 1, 2)}}, []Output{out}, nil, ErrInvalidArgument},
+		"scalar": {[]Feed{{in, tensor[float32](t, nil, 1)}}, []Output{out}, nil, ErrInvalidArgument},
+		"dimension": {[]Feed{{in, tensor[float32](t, []int64{1, 3}, 1, 2, 3)}}, []Output{out}, nil,
+			ErrInvalidArgument},
+		"not fed":         {nil, []Output{out}, nil, ErrInvalidArgument},
+		"nothing to do":   {good, nil, nil, ErrInvalidArgument},
+		"valid after all": {good, []Output{out}, nil, nil},
+		"valid, fed constant": {append(good[:1:1], Feed{g.Operation("c").Output(0), tensor[float32](t, []int64{2}, 0, 0)}),
+			[]Output{out}, nil, nil},
 	} {
 		results, err := s.Run(t.Context(), c.feeds, c.fetches, c.targets)
 		CloseAll(results)
@@ -204,7 +209,8 @@ func TestConvolutionFedLowRank(t *testing.T) {
 	})
 	g, s := session(t, placeholder("x", Float, -1, -1, -1, 1), constant("w", []int64{1, 1, 1, 1}, 2), conv)
 	run := func(x *Tensor) error {
-		results, err := s.Run(t.Context(), []Feed{{g.Operation("x").Output(0), x}}, []Output{g.Operation("conv").Output(0)}, nil)
+		results, err := s.Run(t.Context(), []Feed{{g.Operation("x").Output(0), x}},
+			[]Output{g.Operation("conv").Output(0)}, nil)
 		CloseAll(results)
 		return err
 	}
@@ -239,7 +245,8 @@ func TestCodeNames(t *testing.T) {
 
 // slow is a chain of matrix products that takes about 10 ms each.
 func slow(products int) []*tfpb.NodeDef {
-	nodes := []*tfpb.NodeDef{placeholder("x", Float, 1000, 1000), node("p0", "Identity", []string{"x"}, map[string]*tfpb.AttrValue{"T": typeAttr(Float)})}
+	nodes := []*tfpb.NodeDef{placeholder("x", Float, 1000, 1000),
+		node("p0", "Identity", []string{"x"}, map[string]*tfpb.AttrValue{"T": typeAttr(Float)})}
 	for i := range products {
 		nodes = append(nodes, binary(fmt.Sprintf("p%d", i+1), "MatMul", fmt.Sprintf("p%d", i), "x"))
 	}
@@ -322,7 +329,8 @@ func TestConcurrentRuns(t *testing.T) {
 				if !assert.NoError(t, err) {
 					return
 				}
-				results, err := s.Run(t.Context(), []Feed{{g.Operation("x").Output(0), x}}, []Output{g.Operation("sum").Output(0)}, nil)
+				results, err := s.Run(t.Context(), []Feed{{g.Operation("x").Output(0), x}},
+					[]Output{g.Operation("sum").Output(0)}, nil)
 				x.Close()
 				if !assert.NoError(t, err) {
 					return
@@ -457,7 +465,8 @@ func TestLoadSavedModelErrors(t *testing.T) {
 }
 
 func BenchmarkRun(b *testing.B) {
-	g, s := session(b, placeholder("x", Float, -1), node("y", "Neg", []string{"x"}, map[string]*tfpb.AttrValue{"T": typeAttr(Float)}))
+	g, s := session(b, placeholder("x", Float, -1),
+		node("y", "Neg", []string{"x"}, map[string]*tfpb.AttrValue{"T": typeAttr(Float)}))
 	for _, size := range []int{1, 8 * 224 * 224 * 3} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			data := make([]float32, size)

@@ -29,7 +29,10 @@ func TestEveryNumberOnce(t *testing.T) {
 
 func TestEachEndsWithTheFirstError(t *testing.T) {
 	counts := make([]atomic.Int64, 100)
-	assert.NoError(t, parallel.Each(t.Context(), 7, len(counts), func(_ context.Context, i int) error { counts[i].Add(1); return nil }))
+	assert.NoError(t, parallel.Each(t.Context(), 7, len(counts), func(_ context.Context, i int) error {
+		counts[i].Add(1)
+		return nil
+	}))
 	for i := range counts {
 		assert.Equal(t, int64(1), counts[i].Load(), "%d", i)
 	}
@@ -50,5 +53,7 @@ func TestEachEndsWithTheFirstError(t *testing.T) {
 	assert.NoError(t, parallel.Each(t.Context(), 2, 0, nil))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	assert.ErrorIs(t, parallel.Each(ctx, 2, 10, func(context.Context, int) error { panic("it is too late") }), context.Canceled)
+	assert.ErrorIs(t, parallel.Each(ctx, 2, 10, func(context.Context, int) error {
+		panic("it is too late")
+	}), context.Canceled)
 }

@@ -25,12 +25,14 @@ func aboutMadeUp(t testing.TB, changes map[string]any) *Source {
 // The output does not tell how many images a sequence has, so that no bar can say how
 // long they are shown.
 func TestSequencesHaveNoBar(t *testing.T) {
-	s := aboutMadeUp(t, map[string]any{"presentation": "sequence(times=8,on=1,off=8,timesteps_per_frame=2),blank=published"})
+	s := aboutMadeUp(t,
+		map[string]any{"presentation": "sequence(times=8,on=1,off=8,timesteps_per_frame=2),blank=published"})
 	assert.True(t, s.About().Sequence)
 	assert.Empty(t, s.About().Episodes)
 	from, to := s.timeRange(s.Layers())
 	assert.Equal(t, []float64{10, 70}, []float64{from, to}, "from the onset")
-	for name, draw := range map[string]func(context.Context, *Source, Options) (*Figure, error){"dynamics": Dynamics, "probabilities": Probabilities} {
+	for name, draw := range map[string]func(context.Context, *Source, Options) (*Figure, error){
+		"dynamics": Dynamics, "probabilities": Probabilities} {
 		f, err := draw(t.Context(), s, Options{})
 		require.NoError(t, err)
 		assert.NotContains(t, f.Caption, "bar", name)
@@ -50,7 +52,8 @@ func TestBlankIsNoEpisode(t *testing.T) {
 
 // The values of a random projection are not responses of units.
 func TestProjections(t *testing.T) {
-	s := aboutMadeUp(t, map[string]any{"reductions": map[string]string{"conv9": "sparse(96,1)", "conv10": "gap", "imnetds": "sparse(1000,1)"}})
+	s := aboutMadeUp(t, map[string]any{"reductions": map[string]string{"conv9": "sparse(96,1)", "conv10": "gap",
+		"imnetds": "sparse(1000,1)"}})
 	f, err := Dynamics(t.Context(), s, Options{})
 	require.NoError(t, err)
 	assert.Contains(t, f.Caption, "Left out, since a projection has no units: conv9, imnetds.")
@@ -63,7 +66,8 @@ func TestProjections(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, f.Caption, "over the values of a projection: conv9 sparse(96,1), imnetds sparse(1000,1).")
 
-	all := aboutMadeUp(t, map[string]any{"reductions": map[string]string{"conv9": "sparse(96,1)", "conv10": "sparse(9,1)", "imnetds": "sparse(1000,1)"}})
+	all := aboutMadeUp(t, map[string]any{"reductions": map[string]string{"conv9": "sparse(96,1)", "conv10": "sparse(9,1)",
+		"imnetds": "sparse(1000,1)"}})
 	_, err = Dynamics(t.Context(), all, Options{})
 	assert.ErrorIs(t, err, ErrImpossible)
 

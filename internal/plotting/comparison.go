@@ -27,11 +27,13 @@ func ComparisonKinds() []string {
 // shows, or ErrOption.
 func Comparison(r *compare.Result, kind string) (*Figure, error) {
 	draw, known := map[string]func(*comparison) (*Figure, error){
-		"best": (*comparison).best, "scores": (*comparison).overTime, "layers": (*comparison).layers, "matrix": (*comparison).matrix, "points": (*comparison).points,
+		"best": (*comparison).best, "scores": (*comparison).overTime, "layers": (*comparison).layers,
+		"matrix": (*comparison).matrix, "points": (*comparison).points,
 		"between": (*comparison).between,
 	}[kind]
 	if !known {
-		return nil, fmt.Errorf("%w: results have no figure %q; they have %s", ErrOption, kind, strings.Join(ComparisonKinds(), ", "))
+		return nil, fmt.Errorf("%w: results have no figure %q; they have %s", ErrOption, kind,
+			strings.Join(ComparisonKinds(), ", "))
 	}
 	if len(r.Scores) == 0 {
 		return nil, fmt.Errorf("%w: there are no scores", ErrImpossible)
@@ -87,7 +89,9 @@ func newComparison(r *compare.Result) *comparison {
 		if !known {
 			k = len(c.series)
 			at[key] = k
-			c.series = append(c.series, series{name: strings.Join(slices.DeleteFunc(key[:], func(v string) bool { return v == "" }), ", ")})
+			c.series = append(c.series, series{name: strings.Join(slices.DeleteFunc(key[:], func(v string) bool {
+				return v == ""
+			}), ", ")})
 		}
 		c.series[k].scores = append(c.series[k].scores, s)
 	}

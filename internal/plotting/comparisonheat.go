@@ -64,11 +64,14 @@ func heatFigure(maps []heatMap, across int, label string) *Figure {
 	f := &Figure{width: vg.Length(columns)*wide + heatBar, height: vg.Length(rows) * high}
 	f.body = func(c draw.Canvas, st *styles) {
 		for i, m := range maps {
-			corner := vg.Point{X: c.Min.X + vg.Length(i%columns)*wide + heatLabel, Y: c.Max.Y - vg.Length(i/columns)*high - heatTitle}
-			m.draw(c, vg.Rectangle{Min: vg.Point{X: corner.X, Y: corner.Y - heatHeight}, Max: vg.Point{X: corner.X + heatWidth, Y: corner.Y}}, colors, lo, hi, st)
+			corner := vg.Point{X: c.Min.X + vg.Length(i%columns)*wide + heatLabel,
+				Y: c.Max.Y - vg.Length(i/columns)*high - heatTitle}
+			m.draw(c, vg.Rectangle{Min: vg.Point{X: corner.X, Y: corner.Y - heatHeight}, Max: vg.Point{X: corner.X + heatWidth,
+				Y: corner.Y}}, colors, lo, hi, st)
 		}
 		x := c.Min.X + vg.Length(columns)*wide
-		colorBar(c, vg.Rectangle{Min: vg.Point{X: x, Y: c.Max.Y - heatTitle - heatHeight}, Max: vg.Point{X: x + 9, Y: c.Max.Y - heatTitle}}, colors, lo, hi, label, st)
+		colorBar(c, vg.Rectangle{Min: vg.Point{X: x, Y: c.Max.Y - heatTitle - heatHeight},
+			Max: vg.Point{X: x + 9, Y: c.Max.Y - heatTitle}}, colors, lo, hi, label, st)
 	}
 	return f
 }
@@ -115,8 +118,8 @@ func (m *heatMap) draw(c draw.Canvas, r vg.Rectangle, colors colorMap, lo, hi fl
 	}
 }
 
-// stepped are places of so many cells of a size that are at least a distance apart, with the last one, which for rows is
-// at the bottom.
+// stepped are places of so many cells of a size that are at least a distance apart, with the last one, which for rows
+// is at the bottom.
 func stepped(n int, size, apart vg.Length) []int {
 	step := max(1, int(math.Ceil(float64(apart/size))))
 	var list []int
@@ -158,7 +161,8 @@ func (c *comparison) layers() (*Figure, error) {
 	case c.both || c.Analysis == "best":
 		return nil, fmt.Errorf("%w: scores of several times of features for each bin are a matrix", ErrImpossible)
 	case len(c.series) < 2 || len(c.bins) < 2:
-		return nil, fmt.Errorf("%w: %s and %s are no map", ErrImpossible, plural(len(c.series), "layer"), plural(len(c.bins), "bin"))
+		return nil, fmt.Errorf("%w: %s and %s are no map", ErrImpossible, plural(len(c.series), "layer"),
+			plural(len(c.bins), "bin"))
 	}
 	value, label := c.shown()
 	m := heatMap{xlabel: "start of the bin of responses (ms)", values: nothing(len(c.series), len(c.bins))}
@@ -173,7 +177,8 @@ func (c *comparison) layers() (*Figure, error) {
 		}
 	}
 	f := heatFigure([]heatMap{m}, 1, label)
-	f.Title, f.Caption = "Layers over time", "Each row is a layer. Grey: no score, as before an image can have reached the layer."
+	f.Title, f.Caption = "Layers over time",
+		"Each row is a layer. Grey: no score, as before an image can have reached the layer."
 	return f, nil
 }
 
@@ -198,7 +203,8 @@ func (c *comparison) matrix() (*Figure, error) {
 		slices.Sort(starts)
 		starts = slices.Compact(starts)
 		slices.Reverse(starts)
-		m := heatMap{title: series.name, xlabel: "start of the bin of responses (ms)", ylabel: "of features (ms)", values: nothing(len(starts), len(c.bins))}
+		m := heatMap{title: series.name, xlabel: "start of the bin of responses (ms)", ylabel: "of features (ms)",
+			values: nothing(len(starts), len(c.bins))}
 		for _, start := range starts {
 			m.rows = append(m.rows, binText(start))
 		}
@@ -287,7 +293,8 @@ func (c *comparison) best() (*Figure, error) {
 	for i := range c.Scores {
 		s := &c.Scores[i]
 		lo, hi := ceilingBand(s)
-		values = append(values, float64(s.Score), float64(s.Score)-orZero(s.Error), float64(s.Score)+orZero(s.Error), valueOf(s.NotNested), lo, hi)
+		values = append(values, float64(s.Score), float64(s.Score)-orZero(s.Error), float64(s.Score)+orZero(s.Error),
+			valueOf(s.NotNested), lo, hi)
 	}
 	lo, hi := limitsOf(values...)
 	f.body = func(canvas draw.Canvas, st *styles) {
@@ -320,9 +327,11 @@ func orZero(n compare.Number) float64 {
 }
 
 // drawBest draws one row.
-func (c *comparison) drawBest(canvas draw.Canvas, s *compare.ResultScore, y vg.Length, x func(float64) vg.Length, st *styles) {
+func (c *comparison) drawBest(canvas draw.Canvas, s *compare.ResultScore, y vg.Length, x func(float64) vg.Length,
+	st *styles) {
 	if lo, hi := ceilingBand(s); !math.IsNaN(lo) && !math.IsNaN(hi) {
-		fillRect(canvas, vg.Rectangle{Min: vg.Point{X: x(lo), Y: y - 11}, Max: vg.Point{X: max(x(hi), x(lo)+1), Y: y + 11}}, missing)
+		fillRect(canvas, vg.Rectangle{Min: vg.Point{X: x(lo), Y: y - 11}, Max: vg.Point{X: max(x(hi), x(lo)+1), Y: y + 11}},
+			missing)
 	}
 	name := st.panel
 	name.YAlign = draw.YBottom
@@ -341,7 +350,8 @@ func (c *comparison) drawBest(canvas draw.Canvas, s *compare.ResultScore, y vg.L
 	if !math.IsNaN(v) {
 		blue := palette8[0]
 		if s.NotNested != nil {
-			canvas.DrawGlyph(draw.GlyphStyle{Color: blue, Radius: 3.5, Shape: draw.RingGlyph{}}, vg.Point{X: x(float64(*s.NotNested)), Y: y})
+			canvas.DrawGlyph(draw.GlyphStyle{Color: blue, Radius: 3.5, Shape: draw.RingGlyph{}},
+				vg.Point{X: x(float64(*s.NotNested)), Y: y})
 		}
 		canvas.StrokeLine2(draw.LineStyle{Color: blue, Width: 1.2}, x(v-e), y, x(v+e), y)
 		canvas.DrawGlyph(draw.GlyphStyle{Color: blue, Radius: 3, Shape: draw.CircleGlyph{}}, vg.Point{X: x(v), Y: y})

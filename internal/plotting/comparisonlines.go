@@ -29,13 +29,19 @@ func (c *comparison) overTime() (*Figure, error) {
 	}
 	ceilings := c.Analysis == "ceiling"
 	shared := c.sharedCeiling()
-	panels := []scorePanel{{label: "score", score: func(s *compare.ResultScore) (v, e float64) { return float64(s.Score), float64(s.Error) }, band: shared}}
+	panels := []scorePanel{{label: "score", score: func(s *compare.ResultScore) (v, e float64) {
+		return float64(s.Score), float64(s.Error)
+	}, band: shared}}
 	ceiled := slices.ContainsFunc(c.Scores, func(s compare.ResultScore) bool { return !math.IsNaN(float64(s.Ceiled)) })
 	switch {
 	case ceilings:
-		panels[0] = scorePanel{label: "ceiling", score: func(s *compare.ResultScore) (v, e float64) { return float64(s.Ceiling), valueOf(s.CeilingError) }}
+		panels[0] = scorePanel{label: "ceiling", score: func(s *compare.ResultScore) (v, e float64) {
+			return float64(s.Ceiling), valueOf(s.CeilingError)
+		}}
 	case ceiled:
-		panels = append(panels, scorePanel{label: "ceiled score", score: func(s *compare.ResultScore) (v, e float64) { return float64(s.Ceiled), math.NaN() }, one: true})
+		panels = append(panels, scorePanel{label: "ceiled score", score: func(s *compare.ResultScore) (v, e float64) {
+			return float64(s.Ceiled), math.NaN()
+		}, one: true})
 	}
 	f := &Figure{Title: "Scores over time", width: vg.Length(len(panels))*linesWidth + legendWidth, height: linesHeight,
 		Caption: "Lines are scores, with their errors; a score is at the middle of the bin of responses."}
@@ -259,7 +265,8 @@ func (c *comparison) legend(canvas draw.Canvas, st *styles) {
 			canvas.FillText(sty, vg.Point{X: canvas.Min.X, Y: y}, fmt.Sprintf("… and %d more", len(c.series)-k))
 			return
 		}
-		canvas.StrokeLine2(draw.LineStyle{Color: seriesColor(k, len(c.series)), Width: 2}, canvas.Min.X, y, canvas.Min.X+16, y)
+		canvas.StrokeLine2(draw.LineStyle{Color: seriesColor(k, len(c.series)), Width: 2}, canvas.Min.X, y,
+			canvas.Min.X+16, y)
 		name := s.name
 		if name == "" {
 			name = "all neuroids"
@@ -289,9 +296,11 @@ func (c *comparison) points() (*Figure, error) {
 	shown = shown[:min(len(shown), 12)]
 	columns := min(len(shown), 3)
 	rows := (len(shown) + columns - 1) / columns
-	title, what, caption := "Object solution times", "time (ms)", "Each dot is an image that both solve; the model's time is the mean over the splits that test on it. The line is where both are equal."
+	title, what, caption := "Object solution times",
+		"time (ms)", "Each dot is an image that both solve; the model's time is the mean over the splits that test on it. The line is where both are equal."
 	if c.Analysis == "behaviour" {
-		title, what, caption = "Behavioural d′", "d′", "Each dot is an image, or an image and a distractor; the people's d′ is of all trials, so that r is higher than the score, which is of one half."
+		title, what, caption = "Behavioural d′",
+			"d′", "Each dot is an image, or an image and a distractor; the people's d′ is of all trials, so that r is higher than the score, which is of one half."
 	}
 	f := &Figure{Title: title, Caption: caption + " Of each layer the time with the best score.",
 		width: max(vg.Length(columns)*230, 320), height: vg.Length(rows) * 225}
@@ -306,7 +315,8 @@ func (c *comparison) points() (*Figure, error) {
 			}
 		}
 		const title = 30
-		for r, canvases := range plot.Align(grid, draw.Tiles{Rows: rows, Cols: columns, PadX: 18, PadY: title, PadTop: title}, canvas) {
+		for r, canvases := range plot.Align(grid, draw.Tiles{Rows: rows, Cols: columns, PadX: 18, PadY: title, PadTop: title},
+			canvas) {
 			for k, panel := range canvases {
 				if grid[r][k] == nil {
 					continue
@@ -322,7 +332,8 @@ func (c *comparison) points() (*Figure, error) {
 				canvas.FillText(sty, vg.Point{X: data.Min.X, Y: data.Max.Y + 16}, shorten(name, sty, data.Size().X, false))
 				note := st.note
 				note.YAlign = draw.YBottom
-				canvas.FillText(note, vg.Point{X: data.Min.X, Y: data.Max.Y + 4}, fmt.Sprintf("score %s, n = %d", number(float64(s.Score)), len(s.Points.Measured)))
+				canvas.FillText(note, vg.Point{X: data.Min.X, Y: data.Max.Y + 4},
+					fmt.Sprintf("score %s, n = %d", number(float64(s.Score)), len(s.Points.Measured)))
 			}
 		}
 	}

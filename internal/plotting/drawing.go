@@ -40,7 +40,8 @@ func FormatOf(path string) (Format, error) {
 	}
 	f, err := ParseFormat(suffix)
 	if err != nil {
-		return "", fmt.Errorf("%w: the name %s does not tell the format; it ends in .png, .svg, .html or .gif", ErrOption, path)
+		return "", fmt.Errorf("%w: the name %s does not tell the format; it ends in .png, .svg, .html or .gif",
+			ErrOption, path)
 	}
 	return f, nil
 }
@@ -78,7 +79,8 @@ func CheckKinds(f Format, kinds []string) error {
 	case f != GIF && slices.Contains(kinds, KindAnimation):
 		return fmt.Errorf("%w: an animation needs .gif or .html", ErrOption)
 	case f != GIF && len(kinds) > 1:
-		return fmt.Errorf("%w: a %s holds one kind of figure; for several choose .html", ErrOption, strings.ToUpper(f.String()))
+		return fmt.Errorf("%w: a %s holds one kind of figure; for several choose .html", ErrOption,
+			strings.ToUpper(f.String()))
 	}
 	return nil
 }
@@ -153,7 +155,8 @@ func (d Drawing) Draw(ctx context.Context, source *Source) (data []byte, kinds [
 	return out.Bytes(), kinds, err
 }
 
-func (d Drawing) draw(ctx context.Context, source *Source, kind string) (figure *Figure, animation *Animation, err error) {
+func (d Drawing) draw(ctx context.Context, source *Source, kind string) (figure *Figure, animation *Animation,
+	err error) {
 	options := d.Options
 	if d.Begin != nil {
 		progress, end := d.Begin(kind)

@@ -50,8 +50,10 @@ func Dynamics(ctx context.Context, s *Source, o Options) (*Figure, error) {
 	rows := (len(layers) + columns - 1) / columns
 	f := &Figure{
 		Name: "dynamics", Title: "Response dynamics", Subtitle: s.subtitle(),
-		Caption: fmt.Sprintf("Mean over a layer's units; the line is the mean of %s, the band ± 1 standard deviation between them.", plural(len(stimuli), "stimulus")),
-		width:   vg.Length(columns)*220 + vg.Length(columns-1)*14, height: vg.Length(rows) * 165,
+		Caption: fmt.Sprintf(
+			"Mean over a layer's units; the line is the mean of %s, the band ± 1 standard deviation between them.",
+			plural(len(stimuli), "stimulus")),
+		width: vg.Length(columns)*220 + vg.Length(columns-1)*14, height: vg.Length(rows) * 165,
 	}
 	if len(stimuli) == 1 {
 		f.Caption = "Mean over a layer's units, for the stimulus " + printable(s.stimuli[stimuli[0]]) + "."
@@ -99,7 +101,8 @@ func Dynamics(ctx context.Context, s *Source, o Options) (*Figure, error) {
 				data := grid[r][k].DataCanvas(panel)
 				sty := st.panel
 				sty.YAlign = draw.YBottom
-				c.FillText(sty, vg.Point{X: data.Min.X, Y: data.Max.Y + 6}, shorten(layers[r*columns+k].Name, sty, data.Size().X, false))
+				c.FillText(sty, vg.Point{X: data.Min.X, Y: data.Max.Y + 6}, shorten(layers[r*columns+k].Name, sty, data.Size().X,
+					false))
 			}
 		}
 	}
@@ -119,15 +122,17 @@ func (s *Source) unitLayers(names []string) (layers []*Layer, projected []string
 		case r == "":
 			layers = append(layers, l)
 		case len(names) > 0:
-			return nil, nil, fmt.Errorf("%s: %w: layer %s is the projection %s, whose values are not responses of units; extract it without reduction, or with gap",
-				s.path, ErrImpossible, l.Name, r)
+			return nil, nil,
+				fmt.Errorf("%s: %w: layer %s is the projection %s, whose values are not responses of units; extract it without reduction, or with gap",
+					s.path, ErrImpossible, l.Name, r)
 		default:
 			projected = append(projected, l.Name)
 		}
 	}
 	if len(layers) == 0 {
-		return nil, nil, fmt.Errorf("%s: %w: all layers are projections (%s is %s), whose values are not responses of units; extract one without reduction, or with gap",
-			s.path, ErrImpossible, projected[0], s.about.projection(projected[0]))
+		return nil, nil,
+			fmt.Errorf("%s: %w: all layers are projections (%s is %s), whose values are not responses of units; extract one without reduction, or with gap",
+				s.path, ErrImpossible, projected[0], s.about.projection(projected[0]))
 	}
 	return layers, projected, nil
 }
@@ -152,8 +157,9 @@ func (s *Source) dynamics(ctx context.Context, l *Layer, stimuli []int, progress
 			}
 			mean := sum / float64(size)
 			if math.IsNaN(mean) || math.IsInf(mean, 0) {
-				return d, fmt.Errorf("%s: %w: layer %s has values that are not finite at timestep %d of stimulus %s; leave the stimulus or the layer out",
-					s.path, ErrImpossible, l.Name, l.Timesteps[t], printable(s.stimuli[stimulus]))
+				return d,
+					fmt.Errorf("%s: %w: layer %s has values that are not finite at timestep %d of stimulus %s; leave the stimulus or the layer out",
+						s.path, ErrImpossible, l.Name, l.Timesteps[t], printable(s.stimuli[stimulus]))
 			}
 			delta := mean - d.mean[t]
 			d.mean[t] += delta / float64(n+1)

@@ -89,7 +89,9 @@ func (f *Figure) Raster(dpi int) (image.Image, error) {
 	}
 	w, h := f.size()
 	if pixels := w.Dots(float64(dpi)) * h.Dots(float64(dpi)); pixels > maxPixels {
-		return nil, fmt.Errorf("%w: %d dpi make an image of %.0f megapixels; choose a lower resolution, fewer layers or timesteps, or SVG", ErrOption, dpi, pixels/1e6)
+		return nil, fmt.Errorf(
+			"%w: %d dpi make an image of %.0f megapixels; choose a lower resolution, fewer layers or timesteps, or SVG",
+			ErrOption, dpi, pixels/1e6)
 	}
 	canvas := vgimg.NewWith(vgimg.UseWH(w, h), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
 	f.draw(plotdraw.New(canvas))

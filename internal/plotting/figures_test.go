@@ -97,7 +97,8 @@ func TestRDMsArePearsonDistances(t *testing.T) {
 }
 
 func TestTrajectoriesPickDrivenPeaks(t *testing.T) {
-	l := &Layer{Name: "imnetds", Shape: []int{1000}, Timesteps: []int{4, 5, 6}, Milliseconds: []float64{40, 50, 60}, Driven: []bool{false, true, true}}
+	l := &Layer{Name: "imnetds", Shape: []int{1000}, Timesteps: []int{4, 5, 6}, Milliseconds: []float64{40, 50, 60},
+		Driven: []bool{false, true, true}}
 	row := make([]float32, 3000)
 	row[10] = 50        // before it is driven
 	row[1000+20] = 1000 // would overflow

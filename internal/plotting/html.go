@@ -28,7 +28,8 @@ func NewPage(s *Source, figures []*Figure, animations []*Animation) *Page {
 		weights = "untrained"
 	}
 	return &Page{title: filepath.Base(s.path), figures: figures, animations: animations, about: []pageFact{
-		{"model", s.about.Model}, {"weights", weights}, {"presentation", s.about.Presentation}, {"preprocessing", s.about.Preprocessing},
+		{"model", s.about.Model}, {"weights", weights}, {"presentation", s.about.Presentation},
+		{"preprocessing", s.about.Preprocessing},
 		{"stimuli", plural(len(s.stimuli), "stimulus")}, {"made by", s.about.Software},
 	}}
 }
@@ -36,7 +37,8 @@ func NewPage(s *Source, figures []*Figure, animations []*Animation) *Page {
 // NewComparisonPage returns a page about a result of compare with figures in the given order, and its table.
 func NewComparisonPage(name string, r *compare.Result, figures []*Figure) *Page {
 	return &Page{title: filepath.Base(name), figures: figures, table: r.Table(), about: []pageFact{
-		{"analysis", r.Analysis}, {"metric", r.Metric}, {"splits", r.Splits}, {"features", r.Features}, {"features' SHA-256", r.FeaturesSHA256},
+		{"analysis", r.Analysis}, {"metric", r.Metric}, {"splits", r.Splits}, {"features", r.Features},
+		{"features' SHA-256", r.FeaturesSHA256},
 		{"features' provenance", string(r.FeaturesProvenance)}, {"data", r.Data}, {"data's SHA-256", r.DataSHA256},
 		{"left out", strings.Join(r.LeftOut, "; ")}, {"notes", strings.Join(r.Notes, "; ")}, {"made by", r.Software},
 	}}

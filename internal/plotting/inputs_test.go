@@ -36,8 +36,9 @@ func (b *borrowed) row(stimulus int) ([]float32, error) {
 func TestRowsAreReadOneAtATime(t *testing.T) {
 	const stimuli = 3000
 	reader := &borrowed{buffer: make([]float32, 4*8*8*16)}
-	l := &Layer{Name: "conv1", Shape: []int{8, 8, 16}, Timesteps: []int{0, 1, 2, 3}, Milliseconds: []float64{0, 10, 20, 30},
-		Driven: []bool{true, true, true, true}, rows: reader}
+	l := &Layer{Name: "conv1", Shape: []int{8, 8, 16}, Timesteps: []int{0, 1, 2, 3},
+		Milliseconds: []float64{0, 10, 20, 30},
+		Driven:       []bool{true, true, true, true}, rows: reader}
 	s := &Source{path: "x", stimuli: make([]string, stimuli), layers: []*Layer{l}}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -84,11 +85,13 @@ func TestUnsupportedInputs(t *testing.T) {
 		err     error
 		message string
 	}{
-		"missing":        {filepath.Join(dir, "none.npz"), os.ErrNotExist, "none.npz"},
-		"text":           {text, features.ErrFormat, "no output of features"},
-		"empty folder":   {empty, features.ErrFormat, "no output of features"},
-		"no layers":      {write(t, filepath.Join(dir, "l.npz"), features.NPZ, &nothing, features.Options{}, nil), ErrUnsupported, "no layer"},
-		"no zarr layers": {write(t, filepath.Join(dir, "l.zarr"), features.Zarr, &nothing, features.Options{}, nil), ErrUnsupported, "no layer"},
+		"missing":      {filepath.Join(dir, "none.npz"), os.ErrNotExist, "none.npz"},
+		"text":         {text, features.ErrFormat, "no output of features"},
+		"empty folder": {empty, features.ErrFormat, "no output of features"},
+		"no layers": {write(t, filepath.Join(dir, "l.npz"), features.NPZ, &nothing, features.Options{}, nil),
+			ErrUnsupported, "no layer"},
+		"no zarr layers": {write(t, filepath.Join(dir, "l.zarr"), features.Zarr, &nothing, features.Options{}, nil),
+			ErrUnsupported, "no layer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Open(c.path)
@@ -133,26 +136,30 @@ func TestDamagedZarr(t *testing.T) {
 		"no JSON": {func(t *testing.T, root string) {
 			require.NoError(t, os.Truncate(filepath.Join(root, "conv9/.zarray"), 10))
 		}, features.ErrFormat},
-		"order":       {set("conv9/.zarray", "order", "F"), features.ErrFormat},
-		"version":     {set("conv9/.zarray", "zarr_format", 3), features.ErrFormat},
-		"compressor":  {set("conv9/.zarray", "compressor", map[string]any{"id": "blosc"}), features.ErrFormat},
-		"filter":      {set("conv9/.zarray", "filters", []any{map[string]any{"id": "delta", "elementsize": 4}}), features.ErrFormat},
-		"filter size": {set("conv9/.zarray", "filters", []any{map[string]any{"id": "shuffle", "elementsize": 3}}), features.ErrFormat},
-		"type":        {set("conv9/.zarray", "dtype", "<c8"), features.ErrFormat},
-		"integers":    {set("conv9/.zarray", "dtype", "<i4"), features.ErrDataType},
-		"chunks":      {set("conv9/.zarray", "chunks", []int{2, 5, 4, 2, 6}), features.ErrFormat},
-		"negative":    {set("conv9/.zarray", "shape", []int{-4, 5, 4, 4, 6}), features.ErrFormat},
-		"zero":        {set("conv9/.zarray", "chunks", []int{0, 5, 4, 4, 6}), features.ErrFormat},
-		"rank":        {set("conv9/.zarray", "shape", []int{4}), features.ErrFormat},
+		"order":      {set("conv9/.zarray", "order", "F"), features.ErrFormat},
+		"version":    {set("conv9/.zarray", "zarr_format", 3), features.ErrFormat},
+		"compressor": {set("conv9/.zarray", "compressor", map[string]any{"id": "blosc"}), features.ErrFormat},
+		"filter": {set("conv9/.zarray", "filters", []any{map[string]any{"id": "delta", "elementsize": 4}}),
+			features.ErrFormat},
+		"filter size": {set("conv9/.zarray", "filters", []any{map[string]any{"id": "shuffle", "elementsize": 3}}),
+			features.ErrFormat},
+		"type":     {set("conv9/.zarray", "dtype", "<c8"), features.ErrFormat},
+		"integers": {set("conv9/.zarray", "dtype", "<i4"), features.ErrDataType},
+		"chunks":   {set("conv9/.zarray", "chunks", []int{2, 5, 4, 2, 6}), features.ErrFormat},
+		"negative": {set("conv9/.zarray", "shape", []int{-4, 5, 4, 4, 6}), features.ErrFormat},
+		"zero":     {set("conv9/.zarray", "chunks", []int{0, 5, 4, 4, 6}), features.ErrFormat},
+		"rank":     {set("conv9/.zarray", "shape", []int{4}), features.ErrFormat},
 		"overflow": {edit("conv9/.zarray", func(m map[string]any) {
 			m["shape"], m["chunks"] = []int{4, 1 << 40, 1 << 40, 4, 6}, []int{2, 1 << 40, 1 << 40, 4, 6}
 		}), features.ErrFormat},
 		"larger than it": {edit("conv9/.zarray", func(m map[string]any) {
 			m["shape"], m["chunks"] = []int{4, 5, 4, 4, 1 << 20}, []int{2, 5, 4, 4, 1 << 20}
 		}), features.ErrFormat},
-		"more timesteps": {edit("conv9/.zarray", func(m map[string]any) { m["shape"], m["chunks"] = []int{4, 10, 4, 4, 3}, []int{2, 10, 4, 4, 3} }), features.ErrFormat},
-		"more stimuli":   {set("conv9/.zarray", "shape", []int{1 << 40, 5, 4, 4, 6}), features.ErrFormat},
-		"no timesteps":   {remove("conv9_timestep"), features.ErrFormat},
+		"more timesteps": {edit("conv9/.zarray", func(m map[string]any) {
+			m["shape"], m["chunks"] = []int{4, 10, 4, 4, 3}, []int{2, 10, 4, 4, 3}
+		}), features.ErrFormat},
+		"more stimuli": {set("conv9/.zarray", "shape", []int{1 << 40, 5, 4, 4, 6}), features.ErrFormat},
+		"no timesteps": {remove("conv9_timestep"), features.ErrFormat},
 		"text timesteps": {edit("conv9/.zattrs", func(m map[string]any) {
 			m["_ARRAY_DIMENSIONS"] = []string{"presentation", "stimulus_id", "a", "b", "c"}
 		}), features.ErrDataType},

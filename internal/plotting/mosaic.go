@@ -158,7 +158,8 @@ func (s *Source) spatialMaps(ctx context.Context, o Options) ([]*featureMaps, in
 
 func mapsCaption(o Options) string {
 	return fmt.Sprintf("The (at most) %s of each layer that vary most over space and time, in that order from top left; "+
-		"each layer has its own colours, which end at the %.1f %% quantile.", plural(o.Channels, "feature map"), 100*clipQuantile)
+		"each layer has its own colours, which end at the %.1f %% quantile.", plural(o.Channels, "feature map"),
+		100*clipQuantile)
 }
 
 // FeatureMaps draws mosaics of the feature maps of a stimulus, for layers (rows)
@@ -184,7 +185,8 @@ func FeatureMaps(ctx context.Context, s *Source, o Options) (*Figure, error) {
 	}
 	g := &imageGrid{columns: columns}
 	for _, m := range all {
-		row := gridRow{name: m.layer.Name, colors: m.colors, lo: m.lo, hi: m.hi, label: "response", cells: make([]image.Image, len(columns))}
+		row := gridRow{name: m.layer.Name, colors: m.colors, lo: m.lo, hi: m.hi, label: "response",
+			cells: make([]image.Image, len(columns))}
 		for k, c := range columns {
 			if t := m.layer.at(c.timestep); t >= 0 {
 				row.cells[k] = m.mosaic(t)
@@ -239,7 +241,8 @@ func Animate(ctx context.Context, s *Source, o Options) (*Animation, error) {
 	across := min(len(all), 4)
 	down := (len(all) + across - 1) / across
 	const size, gap, head, clock = 150, 14, 16, 30
-	a := &Animation{Title: "Feature maps: " + s.stimuli[stimulus], Subtitle: s.subtitle(), Caption: mapsCaption(o), delay: 25}
+	a := &Animation{Title: "Feature maps: " + s.stimuli[stimulus], Subtitle: s.subtitle(), Caption: mapsCaption(o),
+		delay: 25}
 	from, to := s.timeRange(layers)
 	for _, now := range shown {
 		f := &Figure{
@@ -319,7 +322,9 @@ func (a *Animation) WriteGIF(ctx context.Context, w io.Writer, dpi int) error {
 		}
 		b := img.Bounds()
 		if pixels := float64(b.Dx()) * float64(b.Dy()) * float64(len(a.frames)); pixels > 5*maxPixels {
-			return fmt.Errorf("%w: the animation would have %.0f megapixels; choose a lower resolution, or fewer layers or timesteps", ErrOption, pixels/1e6)
+			return fmt.Errorf(
+				"%w: the animation would have %.0f megapixels; choose a lower resolution, or fewer layers or timesteps", ErrOption,
+				pixels/1e6)
 		}
 		rgba := image.NewRGBA(b)
 		stddraw.Draw(rgba, b, img, b.Min, stddraw.Src)

@@ -130,7 +130,8 @@ func (s *Source) selectStimuli(names []string) ([]int, error) {
 			i = n
 		}
 		if !s.readable(i) {
-			return nil, fmt.Errorf("%s: %w: %s could not be read when features were extracted", s.path, ErrNoStimulus, printable(s.stimuli[i]))
+			return nil, fmt.Errorf("%s: %w: %s could not be read when features were extracted", s.path, ErrNoStimulus,
+				printable(s.stimuli[i]))
 		}
 		if !slices.Contains(selected, i) {
 			selected = append(selected, i)
@@ -200,7 +201,8 @@ func (s *Source) selectColumns(layers []*Layer, timesteps []int) ([]column, erro
 	for _, t := range timesteps {
 		i := slices.IndexFunc(all, func(c column) bool { return c.timestep == t })
 		if i < 0 {
-			return nil, fmt.Errorf("%s: %w: %d; these layers have %d … %d", s.path, ErrNoTimestep, t, all[0].timestep, all[len(all)-1].timestep)
+			return nil, fmt.Errorf("%s: %w: %d; these layers have %d … %d", s.path, ErrNoTimestep, t, all[0].timestep,
+				all[len(all)-1].timestep)
 		}
 		if !slices.Contains(selected, all[i]) {
 			selected = append(selected, all[i])

@@ -76,7 +76,8 @@ func values(l *features.Layout, array, stimulus int) []float32 {
 	return row
 }
 
-func write(t testing.TB, path string, format features.Format, layout *features.Layout, options features.Options, change func(array, stimulus int, row []float32)) string {
+func write(t testing.TB, path string, format features.Format, layout *features.Layout, options features.Options,
+	change func(array, stimulus int, row []float32)) string {
 	t.Helper()
 	w, err := features.Create(path, format, layout, options)
 	require.NoError(t, err)
@@ -127,8 +128,9 @@ func TestOpenReadsEveryFormatAlike(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, make(filepath.Join(dir, strings.ReplaceAll(name, " ", "_"))))
 			assert.Equal(t, About{
-				Model: "made_up", Presentation: "custom(times=8,on=0,off=3,on=5,off=6),blank=gray", Software: "tfconvrnn 0", Untrained: true,
-				Episodes: []Episode{{0, 30}, {50, 60}},
+				Model: "made_up", Presentation: "custom(times=8,on=0,off=3,on=5,off=6),blank=gray", Software: "tfconvrnn 0",
+				Untrained: true,
+				Episodes:  []Episode{{0, 30}, {50, 60}},
 			}, s.About())
 			assert.Equal(t, layout.Columns[0].Values, s.Stimuli())
 			require.Len(t, s.Layers(), 3)
@@ -229,7 +231,8 @@ func TestWhatIsWrittenIsValid(t *testing.T) {
 			assert.Greater(t, img.Bounds().Dx(), 300, name)
 			assert.Greater(t, img.Bounds().Dy(), 100, name)
 			r, g, b, a := img.At(1, 1).RGBA()
-			assert.Equal(t, [4]uint32{0xffff, 0xffff, 0xffff, 0xffff}, [4]uint32{r, g, b, a}, "%s: the background is white", name)
+			assert.Equal(t, [4]uint32{0xffff, 0xffff, 0xffff, 0xffff}, [4]uint32{r, g, b, a},
+				"%s: the background is white", name)
 		case ".svg":
 			decoder := xml.NewDecoder(bytes.NewReader(data))
 			for {
@@ -264,7 +267,8 @@ func TestWhatIsWrittenIsValid(t *testing.T) {
 	assert.Contains(t, string(all["dynamics.svg"]), ">not driven</text>")
 	assert.Contains(t, string(all["rdm.svg"]), ">1 − r</text>")
 	assert.Contains(t, string(all["rdm.svg"]), ">40 ms</text>")
-	assert.Equal(t, strings.Count(string(all["rdm.svg"]), "<image "), strings.Count(string(all["rdm.svg"]), `preserveAspectRatio="none"`),
+	assert.Equal(t, strings.Count(string(all["rdm.svg"]), "<image "),
+		strings.Count(string(all["rdm.svg"]), `preserveAspectRatio="none"`),
 		"colour bars are stretched")
 	assert.Contains(t, string(all["probabilities.svg"]), ">probability</text>")
 }
@@ -405,7 +409,8 @@ func TestSkippedStimuliAreLeftOut(t *testing.T) {
 func TestOneStimulusOneTimestep(t *testing.T) {
 	layout := madeUp(1)
 	layout.Streamed = []features.Streamed{
-		{Name: "conv1", DataType: features.Float32, RowShape: []int{1, 1, 1, 1}, Layer: &features.Layer{Timesteps: []int{0}, Driven: []bool{false}}},
+		{Name: "conv1", DataType: features.Float32, RowShape: []int{1, 1, 1, 1}, Layer: &features.Layer{Timesteps: []int{0},
+			Driven: []bool{false}}},
 		{Name: "imnetds", DataType: features.Float32, RowShape: []int{1, 1000}, Layer: &features.Layer{Timesteps: []int{0}}},
 	}
 	layout.Attributes = nil
@@ -465,7 +470,8 @@ func BenchmarkRDMs(b *testing.B) {
 	reader := &borrowed{buffer: make([]float32, 8*28*28*64)}
 	l := &Layer{Name: "conv1", Shape: []int{28, 28, 64}, rows: reader}
 	for i := range 8 {
-		l.Timesteps, l.Milliseconds, l.Driven = append(l.Timesteps, i), append(l.Milliseconds, float64(10*i)), append(l.Driven, true)
+		l.Timesteps, l.Milliseconds, l.Driven = append(l.Timesteps, i), append(l.Milliseconds, float64(10*i)),
+			append(l.Driven, true)
 	}
 	s := &Source{path: "x", stimuli: make([]string, 50), layers: []*Layer{l}}
 	for b.Loop() {

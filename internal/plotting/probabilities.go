@@ -33,14 +33,17 @@ func Probabilities(ctx context.Context, s *Source, o Options) (*Figure, error) {
 	}
 	i := slices.IndexFunc(s.layers, func(l *Layer) bool { return l.Name == readout })
 	if i < 0 {
-		return nil, fmt.Errorf("%s: %w: class probabilities need the layer %s, which is not there", s.path, ErrImpossible, readout)
+		return nil, fmt.Errorf("%s: %w: class probabilities need the layer %s, which is not there", s.path, ErrImpossible,
+			readout)
 	}
 	l := s.layers[i]
 	if r := s.about.projection(readout); r != "" {
-		return nil, fmt.Errorf("%s: %w: %s is the projection %s, not the %d classes; extract it without reduction", s.path, ErrImpossible, readout, r, imagenet.Classes)
+		return nil, fmt.Errorf("%s: %w: %s is the projection %s, not the %d classes; extract it without reduction", s.path,
+			ErrImpossible, readout, r, imagenet.Classes)
 	}
 	if !slices.Equal(l.Shape, []int{imagenet.Classes}) {
-		return nil, fmt.Errorf("%s: %w: %s has shape %v, not the %d classes; extract it without reduction", s.path, ErrImpossible, readout, l.Shape, imagenet.Classes)
+		return nil, fmt.Errorf("%s: %w: %s has shape %v, not the %d classes; extract it without reduction", s.path,
+			ErrImpossible, readout, l.Shape, imagenet.Classes)
 	}
 	stimuli, err := s.selectStimuli(o.Stimuli)
 	if err != nil {
@@ -81,7 +84,8 @@ func Probabilities(ctx context.Context, s *Source, o Options) (*Figure, error) {
 	panelHeight := vg.Length(max(165, 24+13*o.Top))
 	f := &Figure{
 		Name: "probabilities", Title: "Class probabilities over time", Subtitle: s.subtitle(),
-		Caption: fmt.Sprintf("Softmax of %s; the %s whose probability rises highest, ImageNet's classes in the order of their WordNet ids.%s",
+		Caption: fmt.Sprintf(
+			"Softmax of %s; the %s whose probability rises highest, ImageNet's classes in the order of their WordNet ids.%s",
 			readout, plural2(o.Top, "class", "classes"), note),
 		width: vg.Length(columns)*(panelWidth+legendWidth) + vg.Length(columns-1)*gap, height: vg.Length(rows) * panelHeight,
 	}
@@ -95,15 +99,18 @@ func Probabilities(ctx context.Context, s *Source, o Options) (*Figure, error) {
 			p := newTimePlot(axes, s.about.Episodes, st)
 			p.Add(notDriven{l.drivenFrom(), st.note})
 			for k := len(t.classes) - 1; k >= 0; k-- { // the likeliest on top
-				_ = addLine(p, l.Milliseconds, t.probabilities[k], palette8[k%len(palette8)], lineDashes(k)) // all values are finite
+				_ = addLine(p, l.Milliseconds, t.probabilities[k], palette8[k%len(palette8)],
+					lineDashes(k)) // all values are finite
 			}
 			panel := c
-			panel.Rectangle = vg.Rectangle{Min: vg.Point{X: x, Y: y - panelHeight + 6}, Max: vg.Point{X: x + panelWidth, Y: y - 22}}
+			panel.Rectangle = vg.Rectangle{Min: vg.Point{X: x, Y: y - panelHeight + 6},
+				Max: vg.Point{X: x + panelWidth, Y: y - 22}}
 			p.Draw(panel)
 			data := p.DataCanvas(panel)
 			sty := st.panel
 			sty.YAlign = draw.YBottom
-			c.FillText(sty, vg.Point{X: data.Min.X, Y: data.Max.Y + 6}, shorten(s.stimuli[t.stimulus], sty, data.Size().X+legendWidth, true))
+			c.FillText(sty, vg.Point{X: data.Min.X, Y: data.Max.Y + 6},
+				shorten(s.stimuli[t.stimulus], sty, data.Size().X+legendWidth, true))
 			sty = st.tick
 			sty.YAlign = draw.YCenter
 			for k, class := range t.classes {
@@ -142,7 +149,8 @@ func (s *Source) trajectory(l *Layer, stimulus int, row []float32, top int) (tra
 	for t := range times {
 		p, ok := softmax(row[t*size : (t+1)*size])
 		if !ok {
-			return trajectory{}, fmt.Errorf("%s: %w: layer %s has values that are not finite at timestep %d of stimulus %s; leave the stimulus out",
+			return trajectory{}, fmt.Errorf(
+				"%s: %w: layer %s has values that are not finite at timestep %d of stimulus %s; leave the stimulus out",
 				s.path, ErrImpossible, l.Name, l.Timesteps[t], printable(s.stimuli[stimulus]))
 		}
 		all[t] = p

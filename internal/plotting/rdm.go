@@ -66,7 +66,8 @@ func RDMs(ctx context.Context, s *Source, o Options) (*Figure, error) {
 				}
 			}
 		}
-		row := gridRow{name: l.Name, colors: sequentialMap(), lo: 0, hi: niceCeil(largest), label: "1 − r", cells: make([]image.Image, len(columns)), blank: make([]bool, len(columns))}
+		row := gridRow{name: l.Name, colors: sequentialMap(), lo: 0, hi: niceCeil(largest), label: "1 − r"}
+		row.cells, row.blank = make([]image.Image, len(columns)), make([]bool, len(columns))
 		for k, m := range matrices {
 			if m == nil {
 				continue
@@ -96,7 +97,8 @@ func RDMs(ctx context.Context, s *Source, o Options) (*Figure, error) {
 // rdms returns an n×n matrix for each column at which the layer is reported, nil
 // for others. Stimuli are compared in blocks: one block stays in memory while the
 // later stimuli are read one by one.
-func (s *Source) rdms(ctx context.Context, l *Layer, columns []column, stimuli []int, blockBytes int64, progress func(done, total int64)) ([][]float64, error) {
+func (s *Source) rdms(ctx context.Context, l *Layer, columns []column, stimuli []int, blockBytes int64,
+	progress func(done, total int64)) ([][]float64, error) {
 	n, size := len(stimuli), l.size()
 	matrices := make([][]float64, len(columns))
 	var times, at []int // of the layer, of the columns
@@ -109,8 +111,7 @@ func (s *Source) rdms(ctx context.Context, l *Layer, columns []column, stimuli [
 	if len(times) == 0 {
 		return matrices, nil
 	}
-	// The first row shows that features are as large as the output says.
-	if _, err := l.rows.row(stimuli[0]); err != nil {
+	if _, err := l.rows.row(stimuli[0]); err != nil { // it shows that features are as large as the output says
 		return nil, err
 	}
 	block := int(max(1, min(int64(n), blockBytes/(4*int64(size)*int64(len(times))))))

@@ -72,7 +72,8 @@ func Open(path string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{path: path, store: store, stimuli: store.Stimuli(), valid: store.Valid(), about: readAbout(store.Provenance())}
+	s := &Source{path: path, store: store, stimuli: store.Stimuli(), valid: store.Valid(),
+		about: readAbout(store.Provenance())}
 	for _, l := range store.Layers() {
 		driven := l.Driven
 		if driven == nil {
@@ -82,7 +83,8 @@ func Open(path string) (*Source, error) {
 			Driven: driven, rows: storedRows{store, l.Name}})
 	}
 	if len(s.layers) == 0 {
-		return nil, errors.Join(fmt.Errorf("%s: %w: no layer with timesteps in it; plot reads what extract writes", path, ErrUnsupported), store.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w: no layer with timesteps in it; plot reads what extract writes", path,
+			ErrUnsupported), store.Close())
 	}
 	return s, nil
 }
@@ -149,7 +151,8 @@ func readAbout(text string) About {
 	if p.Milliseconds <= 0 {
 		p.Milliseconds = features.MillisecondsPerTimestep
 	}
-	a := About{Model: p.Model, Presentation: p.Presentation, Preprocessing: p.Preprocessing, Software: p.Software, Untrained: p.Weights.Untrained, Reductions: p.Reductions}
+	a := About{Model: p.Model, Presentation: p.Presentation, Preprocessing: p.Preprocessing, Software: p.Software,
+		Untrained: p.Weights.Untrained, Reductions: p.Reductions}
 	shown, _, _ := strings.Cut(p.Presentation, ",blank=") // which may be a file of any name
 	for _, m := range episode.FindAllStringSubmatch(shown, -1) {
 		on, _ := strconv.Atoi(m[1])

@@ -21,7 +21,8 @@ func OneDNNEnabled() bool {
 		return false
 	}
 	x := cpu.X86
-	return runtime.GOOS == "linux" && (x.HasAVX512VNNI || x.HasAVX512BF16 || x.HasAVXVNNI || x.HasAMXTile || x.HasAMXInt8 || x.HasAMXBF16)
+	return runtime.GOOS == "linux" && (x.HasAVX512VNNI || x.HasAVX512BF16 || x.HasAVXVNNI || x.HasAMXTile ||
+		x.HasAMXInt8 || x.HasAMXBF16)
 }
 
 // OneDNN says in a word how TensorFlow computes with oneDNN: "off", or the largest
@@ -56,7 +57,8 @@ func oneDNNVariable(name string) string {
 // instructionSets are in the order of what they hold, by the names of
 // ONEDNN_MAX_CPU_ISA, but that those of AVX-512 do not hold AVX2_VNNI.
 var instructionSets = []string{
-	"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX",
+	"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16", "AVX512_CORE_FP16",
+	"AVX512_CORE_AMX",
 }
 
 func hasSet(name string) bool {

@@ -61,6 +61,8 @@ func TestInstructionSet(t *testing.T) {
 		{"AVX512_CORE", laptop, "AVX2"}, // AVX-512 does not hold AVX-VNNI
 		{"AVX2", nil, "SSE41"},
 	} {
-		assert.Equal(t, test.want, instructionSet(test.limit, func(name string) bool { return slices.Contains(test.has, name) }), "%+v", test)
+		assert.Equal(t, test.want, instructionSet(test.limit, func(name string) bool {
+			return slices.Contains(test.has, name)
+		}), "%+v", test)
 	}
 }

@@ -18,7 +18,8 @@ const (
 )
 
 // Depth is how many columns of A and B are worked on at a time: a panel of B then takes 48 kB, about a first-level
-// cache. Sums over parts of the columns, one after the other, are the same to the last bit where the parts are multiples of it.
+// cache. Sums over parts of the columns, one after the other, are the same to the last bit where the parts are
+// multiples of it.
 const Depth = 256
 
 // Number is the type of the factors.
@@ -33,7 +34,8 @@ type Rows[T Number] struct {
 func (r Rows[T]) row(i, from, to int) []T { return r.Data[i*r.Stride+from : i*r.Stride+to] }
 
 func (r Rows[T]) check(name string) {
-	if r.Count < 0 || r.Columns < 0 || r.Stride < r.Columns || r.Count > 0 && len(r.Data) < (r.Count-1)*r.Stride+r.Columns {
+	if r.Count < 0 || r.Columns < 0 || r.Stride < r.Columns || r.Count > 0 &&
+		len(r.Data) < (r.Count-1)*r.Stride+r.Columns {
 		panic("products: " + name + " is too short for its shape")
 	}
 }
@@ -94,7 +96,8 @@ func add[T, U Number](c []float64, stride int, a Rows[T], b Rows[U], lower bool)
 				if lower { // blocks above the diagonal
 					start = max(first, column/rowsInBlock*rowsInBlock)
 				}
-				rows(packedA[start*depth:], end-start, packedB[column*depth:], min(columnsInBlock, b.Count-column), depth, c[start*stride+column:], stride)
+				rows(packedA[start*depth:], end-start, packedB[column*depth:], min(columnsInBlock, b.Count-column), depth,
+					c[start*stride+column:], stride)
 			}
 		})
 	}

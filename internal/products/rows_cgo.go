@@ -9,5 +9,6 @@ import "C"
 // rows adds the products of panels of a, so many rows, with one panel of b, of which so
 // many columns count, to c.
 func rows(a []float64, count int, b []float64, columns, depth int, c []float64, stride int) {
-	C.tfconvrnn_products_rows((*C.double)(&a[0]), C.long(count), (*C.double)(&b[0]), C.long(columns), C.long(depth), (*C.double)(&c[0]), C.long(stride))
+	C.tfconvrnn_products_rows((*C.double)(&a[0]), C.long(count), (*C.double)(&b[0]), C.long(columns), C.long(depth),
+		(*C.double)(&c[0]), C.long(stride))
 }

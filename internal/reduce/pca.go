@@ -117,9 +117,10 @@ func (p *PCA) component(k int, centred []float32, vectors *mat.Dense, values []f
 const kindPCA = "tfconvrnn principal components 1"
 
 // WritePCA writes principal components of layers as .npz: LAYER/components, LAYER/mean, LAYER/variances,
-// LAYER/ratios and LAYER/shape, and the text provenance, which says what they were fitted on. All layers have as many as
-// the one with the fewest. Errors wrap ErrPCA or are features.Create's.
-func WritePCA(ctx context.Context, path string, layers []string, of map[string]*PCA, provenance string, replace bool) error {
+// LAYER/ratios and LAYER/shape, and the text provenance, which says what they were fitted on. All layers have as many
+// as the one with the fewest. Errors wrap ErrPCA or are features.Create's.
+func WritePCA(ctx context.Context, path string, layers []string, of map[string]*PCA, provenance string,
+	replace bool) error {
 	if len(layers) == 0 {
 		return fmt.Errorf("%w: of no layer", ErrPCA)
 	}
@@ -127,10 +128,12 @@ func WritePCA(ctx context.Context, path string, layers []string, of map[string]*
 	for _, name := range layers {
 		count = min(count, len(of[name].Variances))
 	}
-	layout := &features.Layout{Rows: count, Attributes: []features.Attribute{{Name: "kind", Value: kindPCA}, {Name: "provenance", Value: provenance}, {Name: "layers", Value: strings.Join(layers, " ")}}}
+	layout := &features.Layout{Rows: count, Attributes: []features.Attribute{{Name: "kind", Value: kindPCA},
+		{Name: "provenance", Value: provenance}, {Name: "layers", Value: strings.Join(layers, " ")}}}
 	for _, name := range layers {
 		p := of[name]
-		layout.Streamed = append(layout.Streamed, features.Streamed{Name: name + "/components", DataType: features.Float32, RowShape: []int{len(p.Mean)}})
+		layout.Streamed = append(layout.Streamed, features.Streamed{Name: name + "/components", DataType: features.Float32,
+			RowShape: []int{len(p.Mean)}})
 		shape := make([]int64, len(p.Shape))
 		for i, n := range p.Shape {
 			shape[i] = int64(n)
@@ -239,7 +242,8 @@ func readPCA(arrays *features.File, name string) (*PCA, error) {
 		}
 	}
 	if len(p.Mean) != units || len(p.Components) == 0 || len(p.Components)%units != 0 {
-		return nil, fmt.Errorf("%w: layer %s has %d components' values of %d features", ErrPCA, name, len(p.Components), units)
+		return nil, fmt.Errorf("%w: layer %s has %d components' values of %d features", ErrPCA, name,
+			len(p.Components), units)
 	}
 	return p, nil
 }
@@ -254,7 +258,8 @@ func (f *pcaFile) shape(layer string, shape []int) ([]int, error) {
 		return nil, fmt.Errorf("%w: %s has no components of layer %s", ErrShape, f.path, layer)
 	}
 	if !slices.Equal(p.Shape, shape) {
-		return nil, fmt.Errorf("%w: the components of %s are of features of the shape %v, and layer %s has %v", ErrShape, f.path, p.Shape, layer, shape)
+		return nil, fmt.Errorf("%w: the components of %s are of features of the shape %v, and layer %s has %v", ErrShape,
+			f.path, p.Shape, layer, shape)
 	}
 	return []int{f.count}, nil
 }

@@ -30,8 +30,10 @@ func TestFitPCA(t *testing.T) {
 		assert.InDelta(t, v, p.Ratios[i], 1e-7)
 	}
 	path := filepath.Join(t.TempDir(), "components.npz")
-	require.NoError(t, WritePCA(t.Context(), path, []string{"conv9"}, map[string]*PCA{"conv9": p}, `{"of": "a test"}`, false))
-	assert.ErrorIs(t, WritePCA(t.Context(), path, []string{"conv9"}, map[string]*PCA{"conv9": p}, "", false), features.ErrExists)
+	require.NoError(t, WritePCA(t.Context(), path, []string{"conv9"}, map[string]*PCA{"conv9": p}, `{"of": "a test"}`,
+		false))
+	assert.ErrorIs(t, WritePCA(t.Context(), path, []string{"conv9"}, map[string]*PCA{"conv9": p}, "", false),
+		features.ErrExists)
 	s, err := OpenSpecification([]string{"pca(" + path + ")"})
 	require.NoError(t, err)
 	r, err := s.For("conv9", []int{960})
@@ -78,7 +80,8 @@ func TestUnusablePCA(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.npz")
 	require.NoError(t, os.WriteFile(path, []byte("hello"), 0o600))
 	for text, cause := range map[string]error{
-		"pca(" + path + ")": ErrPCA, "pca(missing.npz)": ErrPCA, "pca(100)": ErrReduction, "pca": ErrReduction, "pca()": ErrReduction,
+		"pca(" + path + ")": ErrPCA, "pca(missing.npz)": ErrPCA, "pca(100)": ErrReduction, "pca": ErrReduction,
+		"pca()": ErrReduction,
 		"pca(../../features/testdata/stored.npz)": ErrPCA,
 	} {
 		_, err := OpenSpecification([]string{text})
@@ -86,7 +89,8 @@ func TestUnusablePCA(t *testing.T) {
 		_, err = ParseSpecification([]string{text}) // of strangers: opens nothing
 		assert.ErrorIs(t, err, ErrReduction, text)
 	}
-	for _, rows := range [][]float32{nil, make([]float32, 8), {1, 2, float32(math.NaN()), 3}, make([]float32, 4*(MostRows+1)), {1, 2, 3}} {
+	for _, rows := range [][]float32{nil, make([]float32, 8), {1, 2, float32(math.NaN()), 3},
+		make([]float32, 4*(MostRows+1)), {1, 2, 3}} {
 		_, err := FitPCA(rows, []int{4}, 2)
 		assert.ErrorIs(t, err, ErrPCA)
 	}
@@ -151,7 +155,8 @@ func goldenRows(t *testing.T) (train, test []float32, want goldenPCA) {
 		require.NoError(t, err)
 		return values
 	}
-	want = goldenPCA{read("ridge_arrays.npz", "pca/wide/components"), read("ridge_arrays.npz", "pca/wide/transform_test"), ridge.Ratios}
+	want = goldenPCA{read("ridge_arrays.npz", "pca/wide/components"), read("ridge_arrays.npz", "pca/wide/transform_test"),
+		ridge.Ratios}
 	f, err := features.OpenArrays(data + "data.npz")
 	require.NoError(t, err)
 	defer f.Close()

@@ -88,7 +88,9 @@ func parseOne(text string, files bool) (Reduction, error) {
 		return Reduction{kind: principal, file: file}, err
 	}
 	if strings.HasPrefix(compact, "pca") && files {
-		return Reduction{}, fmt.Errorf("%w %q: principal components are those of a file, as in pca(components.npz) or pca(components.npz,100)", ErrReduction, text)
+		return Reduction{}, fmt.Errorf(
+			"%w %q: principal components are those of a file, as in pca(components.npz) or pca(components.npz,100)",
+			ErrReduction, text)
 	}
 	match := pattern.FindStringSubmatch(compact)
 	if match != nil {
@@ -103,7 +105,9 @@ func parseOne(text string, files bool) (Reduction, error) {
 			}
 		}
 	}
-	return Reduction{}, fmt.Errorf("%w %q; there are gap, pool(k) such as pool(3), and sparse(d,seed) such as sparse(1000,1)%s", ErrReduction, text, map[bool]string{true: "; and pca(FILE), with the components of a file"}[files])
+	return Reduction{}, fmt.Errorf(
+		"%w %q; there are gap, pool(k) such as pool(3), and sparse(d,seed) such as sparse(1000,1)%s", ErrReduction, text,
+		map[bool]string{true: "; and pca(FILE), with the components of a file"}[files])
 }
 
 // String returns what Parse reads.
@@ -237,7 +241,8 @@ func (r Reduction) OutputShape(shape []int) ([]int, error) {
 			return []int{shape[2]}, nil
 		}
 		if r.size > shape[0] || r.size > shape[1] {
-			return nil, fmt.Errorf("%w: %s makes %d×%d fields of a map that has %d×%d only", ErrShape, r, r.size, r.size, shape[0], shape[1])
+			return nil, fmt.Errorf("%w: %s makes %d×%d fields of a map that has %d×%d only", ErrShape, r, r.size, r.size,
+				shape[0], shape[1])
 		}
 		return []int{r.size, r.size, shape[2]}, nil
 	case sparse:
@@ -301,7 +306,8 @@ func New(r Reduction, shape []int) (*Reducer, error) {
 	case principal:
 		d.pca = &PCA{Components: r.file.layers[r.layer].Components[:d.out*d.in]}
 		d.offset = make([]float64, d.out)
-		products.AddProduct(d.offset, d.out, products.Rows[float32]{Data: r.file.layers[r.layer].Mean, Count: 1, Columns: d.in, Stride: d.in},
+		products.AddProduct(d.offset, d.out, products.Rows[float32]{Data: r.file.layers[r.layer].Mean, Count: 1,
+			Columns: d.in, Stride: d.in},
 			products.Rows[float32]{Data: d.pca.Components, Count: d.out, Columns: d.in, Stride: d.in})
 	}
 	return d, nil

@@ -23,13 +23,15 @@ func parse(t testing.TB, text string) Reduction {
 
 func TestParse(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "none", "none": "none", "gap": "gap", " pool( 3 )": "pool(3)", "sparse(1000, 18446744073709551615)": "sparse(1000,18446744073709551615)",
+		"": "none", "none": "none", "gap": "gap", " pool( 3 )": "pool(3)",
+		"sparse(1000, 18446744073709551615)": "sparse(1000,18446744073709551615)",
 	} {
 		r := parse(t, text)
 		assert.Equal(t, want, r.String())
 		assert.Equal(t, r, parse(t, r.String()))
 	}
-	for _, text := range []string{"pool", "pool(0)", "pool(2,3)", "sparse(10)", "sparse(10,-1)", "sparse(0,1)", "sparse(10,18446744073709551616)", "GAP", "gap()", "pool(9999999999)", "mean"} {
+	for _, text := range []string{"pool", "pool(0)", "pool(2,3)", "sparse(10)", "sparse(10,-1)", "sparse(0,1)",
+		"sparse(10,18446744073709551616)", "GAP", "gap()", "pool(9999999999)", "mean"} {
 		_, err := Parse(text)
 		assert.ErrorIs(t, err, ErrReduction, text)
 	}
@@ -43,7 +45,8 @@ func TestSpecification(t *testing.T) {
 		layer string
 		shape []int
 		want  string
-	}{{"conv3", []int{7, 7, 8}, "gap"}, {"conv5", []int{4, 4, 8}, "sparse(10,1)"}, {"imnetds", []int{1000}, "none"}, {"other", []int{1000}, "none"}} {
+	}{{"conv3", []int{7, 7, 8}, "gap"}, {"conv5", []int{4, 4, 8}, "sparse(10,1)"}, {"imnetds", []int{1000}, "none"},
+		{"other", []int{1000}, "none"}} {
 		r, err := s.For(c.layer, c.shape)
 		require.NoError(t, err)
 		assert.Equal(t, c.want, r.String(), c.layer)
@@ -64,7 +67,8 @@ func TestShapes(t *testing.T) {
 		dimension string
 	}{
 		{"none", []int{7, 7, 8}, []int{7, 7, 8}, "height"}, {"none", []int{10}, []int{10}, "class"},
-		{"gap", []int{7, 5, 8}, []int{8}, "channel"}, {"pool(3)", []int{7, 5, 8}, []int{3, 3, 8}, "height"}, {"sparse(9,1)", []int{7, 5, 8}, []int{9}, "component"},
+		{"gap", []int{7, 5, 8}, []int{8}, "channel"}, {"pool(3)", []int{7, 5, 8}, []int{3, 3, 8}, "height"},
+		{"sparse(9,1)", []int{7, 5, 8}, []int{9}, "component"},
 	} {
 		out, err := parse(t, c.text).OutputShape(c.in)
 		require.NoError(t, err)
@@ -73,7 +77,8 @@ func TestShapes(t *testing.T) {
 		assert.Len(t, parse(t, c.text).Dimensions(c.in), len(out))
 	}
 	for text, shape := range map[string][]int{
-		"gap": {10}, "pool(2)": {10}, "pool(6)": {7, 5, 8}, "sparse(280,1)": {7, 5, 8}, "sparse(99999999,1)": {1 << 10, 1 << 10, 1 << 10},
+		"gap": {10}, "pool(2)": {10}, "pool(6)": {7, 5, 8}, "sparse(280,1)": {7, 5, 8},
+		"sparse(99999999,1)": {1 << 10, 1 << 10, 1 << 10},
 	} {
 		_, err := New(parse(t, text), shape)
 		assert.ErrorIs(t, err, ErrShape, text)
@@ -160,7 +165,8 @@ func TestProjectionIsFixed(t *testing.T) {
 		}
 		got = append(got, [2]int{int(e >> 1), sign})
 	}
-	assert.Equal(t, [][2]int{{8, 1}, {6, -1}, {2, 1}, {3, -1}, {7, 1}, {0, -1}, {9, -1}, {9, 1}, {9, 1}, {3, 1}, {2, -1}, {7, -1}}, got)
+	assert.Equal(t, [][2]int{{8, 1}, {6, -1}, {2, 1}, {3, -1}, {7, 1}, {0, -1}, {9, -1}, {9, 1}, {9, 1}, {3, 1}, {2, -1},
+		{7, -1}}, got)
 }
 
 // The matrix as NumPy makes it, from the lines that the documentation gives.

@@ -35,7 +35,8 @@ func (s *Server) images(q *Request, payload []byte) ([]tfconvrnn.Stimulus, error
 		}
 	}
 	if len(payload) != want {
-		return nil, fmt.Errorf("%w: %d bytes are not %d images of %d×%d×3 in %s, which have %d", ErrRequest, len(payload), q.Images,
+		return nil, fmt.Errorf("%w: %d bytes are not %d images of %d×%d×3 in %s, which have %d", ErrRequest, len(payload),
+			q.Images,
 			tfconvrnn.ImageSize, tfconvrnn.ImageSize, q.DataType, want)
 	}
 	if size == 1 {
@@ -50,7 +51,8 @@ func (s *Server) images(q *Request, payload []byte) ([]tfconvrnn.Stimulus, error
 
 func (s *Server) pictures(q *Request, payload []byte) ([]tfconvrnn.Stimulus, error) {
 	if len(q.Paths) != q.Images || len(payload) > 0 || q.DataType != "" || q.Shared {
-		return nil, fmt.Errorf("%w: %d images, but %d paths; and there is no payload or dtype beside paths", ErrRequest, q.Images, len(q.Paths))
+		return nil, fmt.Errorf("%w: %d images, but %d paths; and there is no payload or dtype beside paths", ErrRequest,
+			q.Images, len(q.Paths))
 	}
 	images := make([]tfconvrnn.Stimulus, q.Images)
 	for i, path := range q.Paths {
@@ -76,7 +78,8 @@ func checkRange(pixels []float32) error {
 		}
 	})
 	if at := int(bad.Load()) - 1; at >= 0 {
-		return fmt.Errorf("%w: image %d has the value %g; floating-point images are 0 … 1 here", tfconvrnn.ErrImages, at/imageValues, pixels[at])
+		return fmt.Errorf("%w: image %d has the value %g; floating-point images are 0 … 1 here", tfconvrnn.ErrImages,
+			at/imageValues, pixels[at])
 	}
 	return nil
 }

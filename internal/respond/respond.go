@@ -198,7 +198,8 @@ func (s *Server) answer(ctx context.Context, frame received, out io.Writer) erro
 	decoder := json.NewDecoder(bytes.NewReader(frame.header))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&request); err != nil {
-		return writeFrame(out, Response{ID: request.ID, Error: s.failure(fmt.Errorf("%w: its header: %w", ErrRequest, err))}, nil)
+		return writeFrame(out, Response{ID: request.ID, Error: s.failure(fmt.Errorf("%w: its header: %w", ErrRequest, err))},
+			nil)
 	}
 	begun := time.Now()
 	response, payload, err := s.respond(ctx, &request, frame.payload)
@@ -233,7 +234,8 @@ func (s *Server) plan(q *Request) (*tfconvrnn.Extraction, error) {
 	if len(q.Outputs) == 0 {
 		return nil, fmt.Errorf("%w: it names no layer", ErrRequest)
 	}
-	options := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(s.Presentation), tfconvrnn.BatchSize(s.BatchSize), tfconvrnn.AllTimesteps(),
+	options := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(s.Presentation), tfconvrnn.BatchSize(s.BatchSize),
+		tfconvrnn.AllTimesteps(),
 		tfconvrnn.OnHalved(s.OnHalved)}
 	for _, o := range q.Outputs {
 		options = append(options, tfconvrnn.Layers(o.Layer))
@@ -293,9 +295,11 @@ func newCollector(q *Request, x *tfconvrnn.Extraction) (*collector, error) {
 			shape = append([]int{q.Images, len(l.Timesteps)}, shape...)
 		}
 		if size > (maxResponse/4-total)/q.Images {
-			return nil, fmt.Errorf("%w: the responses to %d images have more than %d bytes; ask for fewer images at once", ErrRequest, q.Images, maxResponse)
+			return nil, fmt.Errorf("%w: the responses to %d images have more than %d bytes; ask for fewer images at once",
+				ErrRequest, q.Images, maxResponse)
 		}
-		c.answered = append(c.answered, Answered{Layer: l.Name, Shape: shape, Timesteps: l.Timesteps, Driven: l.Driven, Selection: l.Selection})
+		c.answered = append(c.answered, Answered{Layer: l.Name, Shape: shape, Timesteps: l.Timesteps, Driven: l.Driven,
+			Selection: l.Selection})
 		c.reducers, c.starts, c.sizes = append(c.reducers, r), append(c.starts, total), append(c.sizes, size)
 		total += size * q.Images
 	}

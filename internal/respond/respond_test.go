@@ -113,16 +113,21 @@ func TestResponsesAreTheLibrarys(t *testing.T) {
 	images := pixels(3)
 	stimuli, err := tfconvrnn.FromUint8(images)
 	require.NoError(t, err)
-	whole, err := s.Model.Extract(t.Context(), stimuli, tfconvrnn.Layers("conv5"), tfconvrnn.AllTimesteps(), tfconvrnn.WithPresentation(s.Presentation))
+	whole, err := s.Model.Extract(t.Context(), stimuli, tfconvrnn.Layers("conv5"), tfconvrnn.AllTimesteps(),
+		tfconvrnn.WithPresentation(s.Presentation))
 	require.NoError(t, err)
 	conv5 := &whole.Layers[0]
 
-	r, values := c.ask(`{"id":7,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","units":"center+channels(7,3)"},{"layer":"conv5x"}]}`, images)
+	r,
+		values := c.ask(`{"id":7,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","units":"center+channels(7,3)"},{"layer":"conv5x"}]}`,
+		images)
 	assert.EqualValues(t, 7, r.ID)
 	require.NotNil(t, r.Error, "the next request is answered")
 	assert.Empty(t, values)
 
-	r, values = c.ask(`{"id":8,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","units":"center+channels(7,3)"}],"window_ms":[100,150]}`, images)
+	r,
+		values = c.ask(`{"id":8,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","units":"center+channels(7,3)"}],"window_ms":[100,150]}`,
+		images)
 	require.Nil(t, r.Error)
 	assert.Equal(t, []int{3, 5, 2}, r.Outputs[0].Shape)
 	assert.Equal(t, []int{10, 11, 12, 13, 14}, r.Outputs[0].Timesteps)
@@ -136,7 +141,9 @@ func TestResponsesAreTheLibrarys(t *testing.T) {
 		}
 	}
 
-	r, means := c.ask(`{"id":9,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","mean":true}],"window_ms":[100,150],"average":true}`, images)
+	r,
+		means := c.ask(`{"id":9,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","mean":true}],"window_ms":[100,150],"average":true}`,
+		images)
 	require.Nil(t, r.Error)
 	assert.Equal(t, []int{3, 512}, r.Outputs[0].Shape)
 	var sum float64
@@ -151,7 +158,9 @@ func TestResponsesAreTheLibrarys(t *testing.T) {
 	for i, v := range images {
 		floats[i] = float32(v) / 255
 	}
-	r, again := c.ask(`{"id":10,"images":3,"dtype":"float32","outputs":[{"layer":"conv5","units":"center+channels(7,3)"}],"window_ms":[100,150]}`, bytesOf(floats))
+	r,
+		again := c.ask(`{"id":10,"images":3,"dtype":"float32","outputs":[{"layer":"conv5","units":"center+channels(7,3)"}],"window_ms":[100,150]}`,
+		bytesOf(floats))
 	require.Nil(t, r.Error)
 	assert.InDeltaSlice(t, values, again, 1e-5)
 	floats[5] = 1.5
@@ -159,7 +168,9 @@ func TestResponsesAreTheLibrarys(t *testing.T) {
 	require.NotNil(t, r.Error, "no scale is guessed")
 	assert.Contains(t, r.Error.Message, "image 0 has the value 1.5")
 
-	r, values = c.ask(`{"images":1,"paths":["../../testdata/pictures/chelsea.png"],"outputs":[{"layer":"imnetds"}],"window_ms":[150,160]}`, nil)
+	r,
+		values = c.ask(`{"images":1,"paths":["../../testdata/pictures/chelsea.png"],"outputs":[{"layer":"imnetds"}],"window_ms":[150,160]}`,
+		nil)
 	require.Nil(t, r.Error)
 	assert.Len(t, values, 1000)
 
@@ -200,7 +211,8 @@ func TestHostileFrames(t *testing.T) {
 		assert.NotNil(t, r.Error, header)
 		assert.Empty(t, values, header)
 	}
-	r, values := c.ask(`{"id":1,"images":1,"dtype":"uint8","outputs":[{"layer":"conv5","units":"center"}],"average":true}`, one)
+	r, values := c.ask(`{"id":1,"images":1,"dtype":"uint8","outputs":[{"layer":"conv5","units":"center"}],"average":true}`,
+		one)
 	require.Nil(t, r.Error, "and it still answers")
 	assert.Len(t, values, 512)
 

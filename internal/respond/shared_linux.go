@@ -28,7 +28,8 @@ func (m *SharedMemory) bytes(n int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: shared memory: %w", ErrRequest, err)
 	}
 	if stat.Size < int64(n) || stat.Size > maxPayload {
-		return nil, fmt.Errorf("%w: %d bytes in shared memory of %d; at most %d are possible", ErrRequest, n, stat.Size, int64(maxPayload))
+		return nil, fmt.Errorf("%w: %d bytes in shared memory of %d; at most %d are possible", ErrRequest, n, stat.Size,
+			int64(maxPayload))
 	}
 	if m.data != nil {
 		if err := unix.Munmap(m.data); err != nil {

@@ -32,29 +32,40 @@ type component struct {
 // for collective operations only: models here have none, each GPU has a session of its own.
 var components = []component{
 	{"cuda_runtime", wheel{"nvidia-cuda-runtime-cu12", "manylinux2014_x86_64",
-		"25bba2dfb01d48a9b59ca474a1ac43c6ebf7011f1b0b8cc44f54eb6ac48a96c3", 3493179, "12.9.79"}, regexp.MustCompile(`^lib/libcudart\.so\.12$`)},
+		"25bba2dfb01d48a9b59ca474a1ac43c6ebf7011f1b0b8cc44f54eb6ac48a96c3", 3493179, "12.9.79"},
+		regexp.MustCompile(`^lib/libcudart\.so\.12$`)},
 	{"cublas", wheel{"nvidia-cublas-cu12", "manylinux_2_27_x86_64",
-		"d7d51055f161b317c7105ddaae90e71eda059026074ffef93cf7cde2886bfe72", 581217458, "12.9.3.13"}, regexp.MustCompile(`^lib/libcublas(Lt)?\.so\.12$`)},
+		"d7d51055f161b317c7105ddaae90e71eda059026074ffef93cf7cde2886bfe72", 581217458, "12.9.3.13"},
+		regexp.MustCompile(`^lib/libcublas(Lt)?\.so\.12$`)},
 	{"cudnn", wheel{"nvidia-cudnn-cu12", "manylinux_2_27_x86_64",
-		"9ff58b7f36dacd0a93e89f8f2957b52466889217963701daa15e577317cfa375", 716538495, "9.28.0.42"}, regexp.MustCompile(`^lib/libcudnn[a-z_]*\.so\.9$`)},
+		"9ff58b7f36dacd0a93e89f8f2957b52466889217963701daa15e577317cfa375", 716538495, "9.28.0.42"},
+		regexp.MustCompile(`^lib/libcudnn[a-z_]*\.so\.9$`)},
 	{"cufft", wheel{"nvidia-cufft-cu12", "manylinux2014_x86_64",
-		"c67884f2a7d276b4b80eb56a79322a95df592ae5e765cf1243693365ccab4e28", 200877592, "11.4.1.4"}, regexp.MustCompile(`^lib/libcufft\.so\.11$`)},
+		"c67884f2a7d276b4b80eb56a79322a95df592ae5e765cf1243693365ccab4e28", 200877592, "11.4.1.4"},
+		regexp.MustCompile(`^lib/libcufft\.so\.11$`)},
 	{"cusolver", wheel{"nvidia-cusolver-cu12", "manylinux_2_27_x86_64",
-		"15da72d1340d29b5b3cf3fd100e3cd53421dde36002eda6ed93811af63c40d88", 338117415, "11.7.5.82"}, regexp.MustCompile(`^lib/libcusolver\.so\.11$`)},
+		"15da72d1340d29b5b3cf3fd100e3cd53421dde36002eda6ed93811af63c40d88", 338117415, "11.7.5.82"},
+		regexp.MustCompile(`^lib/libcusolver\.so\.11$`)},
 	{"cusparse", wheel{"nvidia-cusparse-cu12", "manylinux2014_x86_64",
-		"73060ce019ac064a057267c585bf1fd5a353734151f87472ff02b2c5c9984e78", 366465088, "12.5.10.65"}, regexp.MustCompile(`^lib/libcusparse\.so\.12$`)},
+		"73060ce019ac064a057267c585bf1fd5a353734151f87472ff02b2c5c9984e78", 366465088, "12.5.10.65"},
+		regexp.MustCompile(`^lib/libcusparse\.so\.12$`)},
 	{"nvjitlink", wheel{"nvidia-nvjitlink-cu12", "manylinux2010_x86_64",
-		"e3f1171dbdc83c5932a45f0f4c99180a70de9bd2718c1ab77d14104f6d7147f9", 39748338, "12.9.86"}, regexp.MustCompile(`^lib/libnvJitLink\.so\.12$`)},
+		"e3f1171dbdc83c5932a45f0f4c99180a70de9bd2718c1ab77d14104f6d7147f9", 39748338, "12.9.86"},
+		regexp.MustCompile(`^lib/libnvJitLink\.so\.12$`)},
 	{"cuda_nvrtc", wheel{"nvidia-cuda-nvrtc-cu12", "manylinux2010_x86_64",
-		"210cf05005a447e29214e9ce50851e83fc5f4358df8b453155d5e1918094dcb4", 89568129, "12.9.86"}, regexp.MustCompile(`^lib/libnvrtc(-builtins\.so\.12\.9|\.so\.12)$`)},
+		"210cf05005a447e29214e9ce50851e83fc5f4358df8b453155d5e1918094dcb4", 89568129, "12.9.86"},
+		regexp.MustCompile(`^lib/libnvrtc(-builtins\.so\.12\.9|\.so\.12)$`)},
 	{"cuda_cupti", wheel{"nvidia-cuda-cupti-cu12", "manylinux2014_x86_64",
-		"ea0cb07ebda26bb9b29ba82cda34849e73c166c18162d3913575b0c9db9a6182", 10248621, "12.8.90"}, regexp.MustCompile(`^lib/libcupti\.so\.12$`)},
+		"ea0cb07ebda26bb9b29ba82cda34849e73c166c18162d3913575b0c9db9a6182", 10248621, "12.8.90"},
+		regexp.MustCompile(`^lib/libcupti\.so\.12$`)},
 	{"cuda_nvcc", wheel{"nvidia-cuda-nvcc-cu12", "manylinux2010_x86_64",
-		"5d6a0d32fdc7ea39917c20065614ae93add6f577d840233237ff08e9a38f58f0", 40546229, "12.9.86"}, regexp.MustCompile(`^(bin/ptxas|nvvm/libdevice/libdevice\.10\.bc)$`)},
+		"5d6a0d32fdc7ea39917c20065614ae93add6f577d840233237ff08e9a38f58f0", 40546229, "12.9.86"},
+		regexp.MustCompile(`^(bin/ptxas|nvvm/libdevice/libdevice\.10\.bc)$`)},
 }
 
 // nvidiaNotice is the licence in a wheel of NVIDIA's.
-var nvidiaNotice = regexp.MustCompile(`^nvidia_[a-z0-9_]+-[0-9.]+\.dist-info/(?:licenses/)?(License\.txt|LICENSE(?:\.txt)?)$`)
+var nvidiaNotice = regexp.MustCompile(
+	`^nvidia_[a-z0-9_]+-[0-9.]+\.dist-info/(?:licenses/)?(License\.txt|LICENSE(?:\.txt)?)$`)
 
 // ErrComponent says that CUDA has no component of a name.
 var ErrComponent = errors.New("no such component of CUDA")
@@ -152,13 +163,15 @@ func (o Options) installComponent(ctx context.Context, root string, c component)
 		if err != nil {
 			return Result{}, fmt.Errorf("%s: %w", from.name, err)
 		}
-		m := Manifest{Version: c.of(), Variant: "cuda", Platform: o.platform, Source: from.name, SourceSHA256: sum, Verified: true, Files: files}
+		m := Manifest{Version: c.of(), Variant: "cuda", Platform: o.platform, Source: from.name, SourceSHA256: sum,
+			Verified: true, Files: files}
 		return Result{Dir: dir, Manifest: m}, publish(filepath.Join(work, contentDir), dir, m)
 	})
 }
 
 // extractComponent takes what a component keeps, and its licence, out of a wheel, into contentDir below work.
-func extractComponent(ctx context.Context, c component, name, work string, report func(done, total int64)) ([]File, error) {
+func extractComponent(ctx context.Context, c component, name, work string, report func(done, total int64)) ([]File,
+	error) {
 	files, err := extractWheel(ctx, name, work, maxLibraryBytes, report, func(entry string) (library, notice string) {
 		if below, ok := strings.CutPrefix(entry, path.Join("nvidia", c.Name)+"/"); ok && c.keep.MatchString(below) {
 			library = below

@@ -25,7 +25,8 @@ const (
 func download(ctx context.Context, address string, root string, report func(done, total int64)) (archive, error) {
 	sum := sha256.Sum256([]byte(address))
 	part := filepath.Join(root, ".download-"+hex.EncodeToString(sum[:8]))
-	_, err := fetchfile.Fetch(ctx, address, part, fetchfile.Options{Limit: maxArchiveBytes, Pause: retryPause, Progress: report})
+	_, err := fetchfile.Fetch(ctx, address, part, fetchfile.Options{Limit: maxArchiveBytes, Pause: retryPause,
+		Progress: report})
 	if ctx.Err() != nil {
 		return archive{}, ctx.Err()
 	}

@@ -40,7 +40,8 @@ var (
 	wheelMetadata  = regexp.MustCompile(`^tensorflow[a-z_]*-([0-9][0-9A-Za-z.]*)\.dist-info/METADATA$`)
 	wheelNotice    = regexp.MustCompile(`^tensorflow/(THIRD_PARTY_NOTICES\.txt)$`)
 	tarballNotice  = regexp.MustCompile(`^(LICENSE|THIRD_PARTY_TF_C_LICENSES)$`)
-	tarballLibrary = regexp.MustCompile(`^lib/(libtensorflow(?:_framework)?)(?:\.so\.(2\.[0-9A-Za-z.]+)|\.(2\.[0-9A-Za-z.]+)\.dylib)$`)
+	tarballLibrary = regexp.MustCompile(
+		`^lib/(libtensorflow(?:_framework)?)(?:\.so\.(2\.[0-9A-Za-z.]+)|\.(2\.[0-9A-Za-z.]+)\.dylib)$`)
 )
 
 type extracted struct {
@@ -60,14 +61,16 @@ type extractor struct {
 }
 
 // newExtractor makes an extractor that writes into contentDir below work.
-func newExtractor(ctx context.Context, work string, maxBytes int64, report func(done, total int64)) (*extractor, error) {
+func newExtractor(ctx context.Context, work string, maxBytes int64, report func(done, total int64)) (*extractor,
+	error) {
 	x := &extractor{ctx: ctx, dir: filepath.Join(work, contentDir), maxBytes: maxBytes, report: report}
 	return x, os.Mkdir(x.dir, 0o777)
 }
 
 // extract takes the two libraries out of a wheel or tarball, into contentDir
 // below work, synced to disk.
-func extract(ctx context.Context, name, work string, maxBytes int64, report func(done, total int64)) (extracted, error) {
+func extract(ctx context.Context, name, work string, maxBytes int64, report func(done, total int64)) (extracted,
+	error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return extracted{}, err
@@ -103,7 +106,8 @@ func extract(ctx context.Context, name, work string, maxBytes int64, report func
 		return extracted{}, err
 	}
 	if len(x.files) != 2 {
-		return extracted{}, fmt.Errorf("%w: it does not hold libtensorflow and libtensorflow_framework for this project (%d of 2 found)",
+		return extracted{}, fmt.Errorf(
+			"%w: it does not hold libtensorflow and libtensorflow_framework for this project (%d of 2 found)",
 			ErrArchive, len(x.files))
 	}
 	if version == "" {
@@ -150,7 +154,8 @@ func (x *extractor) wheel(file io.ReaderAt, size int64, choose func(entry string
 	return nil
 }
 
-// extractWheel takes files and licences out of a wheel, into contentDir below work, synced to disk; see extractor.wheel.
+// extractWheel takes files and licences out of a wheel, into contentDir below work, synced to disk; see
+// extractor.wheel.
 func extractWheel(ctx context.Context, name, work string, maxBytes int64, report func(done, total int64),
 	choose func(entry string) (library, notice string)) ([]File, error) {
 	file, err := os.Open(name)
@@ -206,7 +211,8 @@ func (x *extractor) tarball(file io.Reader) (version string, err error) {
 		if err := x.ctx.Err(); err != nil {
 			return "", err
 		}
-		if notice := tarballNotice.FindStringSubmatch(path.Clean(entry.Name)); notice != nil && entry.Typeflag == tar.TypeReg {
+		if notice := tarballNotice.FindStringSubmatch(path.Clean(entry.Name)); notice != nil &&
+			entry.Typeflag == tar.TypeReg {
 			if err := x.notice(notice[1], archive); err != nil {
 				return "", err
 			}

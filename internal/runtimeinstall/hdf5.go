@@ -17,8 +17,10 @@ const HDF5Version = "3.16.0"
 
 // hdf5Wheels are of h5py for CPython 3.12. The library in them needs no Python.
 var hdf5Wheels = map[string]wheel{
-	"linux/amd64": {"h5py", "manylinux_2_28_x86_64", "dfc21898ff025f1e8e67e194965a95a8d4754f452f83454538f98f8a3fcb207e", 5405250, HDF5Version},
-	"linux/arm64": {"h5py", "manylinux_2_28_aarch64", "ff24039e2573297787c3063df64b60aab0591980ac898329a08b0320e0cf2527", 5198852, HDF5Version},
+	"linux/amd64": {"h5py", "manylinux_2_28_x86_64", "dfc21898ff025f1e8e67e194965a95a8d4754f452f83454538f98f8a3fcb207e",
+		5405250, HDF5Version},
+	"linux/arm64": {"h5py", "manylinux_2_28_aarch64", "ff24039e2573297787c3063df64b60aab0591980ac898329a08b0320e0cf2527",
+		5198852, HDF5Version},
 }
 
 // maxHDF5Bytes bounds a library: ten times what the largest takes.
@@ -64,7 +66,8 @@ func installHDF5(ctx context.Context, o Options) (Result, error) {
 		if err != nil {
 			return Result{}, fmt.Errorf("%s: %w", from.name, err)
 		}
-		m := Manifest{Version: o.wheel.of(), Variant: "hdf5", Platform: o.platform, Source: from.name, SourceSHA256: sum, Verified: true, Files: files}
+		m := Manifest{Version: o.wheel.of(), Variant: "hdf5", Platform: o.platform, Source: from.name, SourceSHA256: sum,
+			Verified: true, Files: files}
 		return Result{Dir: dir, Manifest: m}, publish(filepath.Join(work, contentDir), dir, m)
 	})
 }

@@ -26,7 +26,8 @@ func h5pyWheel(t *testing.T) []byte {
 func TestInstallHDF5(t *testing.T) {
 	newCache(t)
 	data := h5pyWheel(t)
-	o := Options{File: write(t, data), wheel: &wheel{"h5py", "manylinux_2_28_x86_64", sumOf(data), int64(len(data)), HDF5Version}}
+	o := Options{File: write(t, data), wheel: &wheel{"h5py", "manylinux_2_28_x86_64", sumOf(data), int64(len(data)),
+		HDF5Version}}
 	result, err := InstallHDF5(t.Context(), o)
 	require.NoError(t, err)
 	root, err := cachedir.HDF5()
@@ -38,7 +39,8 @@ func TestInstallHDF5(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	assert.Equal(t, []string{"hdf5.txt", "libaec-a27cf049.so.0.1.4", "libhdf5-9e18f0c6.so.320.0.0", "libsz-c6be10dd.so.2.0.1", "manifest.json"}, names)
+	assert.Equal(t, []string{"hdf5.txt", "libaec-a27cf049.so.0.1.4", "libhdf5-9e18f0c6.so.320.0.0",
+		"libsz-c6be10dd.so.2.0.1", "manifest.json"}, names)
 	again, err := InstallHDF5(t.Context(), o)
 	require.NoError(t, err)
 	assert.True(t, again.AlreadyInstalled)
@@ -54,7 +56,9 @@ func TestInstallHDF5Refuses(t *testing.T) {
 	_, err = InstallHDF5(t.Context(), Options{platform: "plan9/386"})
 	assert.ErrorIs(t, err, ErrPlatform)
 	other := goodWheel(t)
-	_, err = InstallHDF5(t.Context(), Options{File: write(t, other), wheel: &wheel{"h5py", "x", sumOf(other), 0, HDF5Version}})
+	_,
+		err = InstallHDF5(t.Context(),
+		Options{File: write(t, other), wheel: &wheel{"h5py", "x", sumOf(other), 0, HDF5Version}})
 	assert.ErrorIs(t, err, ErrArchive)
 	root, err := cachedir.HDF5()
 	require.NoError(t, err)

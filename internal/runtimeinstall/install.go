@@ -141,7 +141,8 @@ func install(ctx context.Context, o Options) (Result, error) {
 		return Result{}, errors.New("give a file or a URL, not both")
 	}
 	if o.File == "" && o.URL == "" && (o.SHA256 != "" || o.SkipChecksum) {
-		return Result{}, errors.New("the checksum of the wheel that pip fetches is fixed; it can be set or skipped only for a file or a URL")
+		return Result{}, errors.New(
+			"the checksum of the wheel that pip fetches is fixed; it can be set or skipped only for a file or a URL")
 	}
 	if o.platform == "" {
 		o.platform = runtime.GOOS + "/" + runtime.GOARCH
@@ -154,25 +155,26 @@ func install(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return o.into(ctx, root, filepath.Join(root, Version+"-"+o.variant()), expected, func(work string, from archive, sum string) (Result, error) {
-		content, err := extract(ctx, from.path, work, o.limit(), o.report(StageExtract))
-		if err != nil {
-			return Result{}, fmt.Errorf("%s: %w", from.name, err)
-		}
-		if content.version != Version && !o.SkipChecksum {
-			return Result{}, fmt.Errorf("%s: %w: %q instead of %s", from.name, ErrVersion, content.version, Version)
-		}
-		m := Manifest{
-			Version: content.version, Variant: o.variant(), Platform: o.platform,
-			Source: from.name, SourceSHA256: sum, Verified: expected != "", Files: content.files,
-		}
-		cached, err := cachedir.Runtime(m.Version, m.Variant)
-		if err != nil {
-			return Result{}, err
-		}
-		dir := filepath.Join(root, filepath.Base(cached))
-		return Result{Dir: dir, Manifest: m}, publish(filepath.Join(work, contentDir), dir, m)
-	})
+	return o.into(ctx, root, filepath.Join(root, Version+"-"+o.variant()), expected,
+		func(work string, from archive, sum string) (Result, error) {
+			content, err := extract(ctx, from.path, work, o.limit(), o.report(StageExtract))
+			if err != nil {
+				return Result{}, fmt.Errorf("%s: %w", from.name, err)
+			}
+			if content.version != Version && !o.SkipChecksum {
+				return Result{}, fmt.Errorf("%s: %w: %q instead of %s", from.name, ErrVersion, content.version, Version)
+			}
+			m := Manifest{
+				Version: content.version, Variant: o.variant(), Platform: o.platform,
+				Source: from.name, SourceSHA256: sum, Verified: expected != "", Files: content.files,
+			}
+			cached, err := cachedir.Runtime(m.Version, m.Variant)
+			if err != nil {
+				return Result{}, err
+			}
+			dir := filepath.Join(root, filepath.Base(cached))
+			return Result{Dir: dir, Manifest: m}, publish(filepath.Join(work, contentDir), dir, m)
+		})
 }
 
 // runtimes returns the folder with one folder per runtime.
@@ -186,7 +188,8 @@ func (o Options) runtimes() (string, error) {
 // into installs an archive below root, unless dir holds what is expected already. expected
 // is the archive's SHA-256, or "" for any. put gets a folder to work in, the archive and
 // its SHA-256, and publishes what the archive holds.
-func (o Options) into(ctx context.Context, root, dir, expected string, put func(work string, from archive, sum string) (Result, error)) (Result, error) {
+func (o Options) into(ctx context.Context, root, dir, expected string, put func(work string, from archive, sum string) (
+	Result, error)) (Result, error) {
 	if err := os.MkdirAll(root, 0o777); err != nil {
 		return Result{}, err
 	}
@@ -216,7 +219,8 @@ func (o Options) into(ctx context.Context, root, dir, expected string, put func(
 	}
 	if expected != "" && sum != expected {
 		from.discard()
-		return Result{}, fmt.Errorf("%s: %w: its SHA-256 is %s, expected %s; download it again", from.name, ErrChecksum, sum, expected)
+		return Result{}, fmt.Errorf("%s: %w: its SHA-256 is %s, expected %s; download it again", from.name, ErrChecksum, sum,
+			expected)
 	}
 	result, err := put(work, from, sum)
 	if err != nil {
@@ -417,7 +421,8 @@ func verify(ctx context.Context, dir string, report func(done, total int64)) (Ma
 			return Manifest{}, fmt.Errorf("%w: %w; install again", ErrChecksum, err)
 		}
 		if info.Size() != f.Size {
-			return Manifest{}, fmt.Errorf("%w: %s has %d bytes instead of %d; install again", ErrChecksum, f.Name, info.Size(), f.Size)
+			return Manifest{}, fmt.Errorf("%w: %s has %d bytes instead of %d; install again", ErrChecksum, f.Name, info.Size(),
+				f.Size)
 		}
 		total += f.Size
 	}
@@ -427,7 +432,8 @@ func verify(ctx context.Context, dir string, report func(done, total int64)) (Ma
 			return Manifest{}, err
 		}
 		if sum != f.SHA256 {
-			return Manifest{}, fmt.Errorf("%w: %s has SHA-256 %s instead of %s; install again", ErrChecksum, f.Name, sum, f.SHA256)
+			return Manifest{}, fmt.Errorf("%w: %s has SHA-256 %s instead of %s; install again", ErrChecksum, f.Name, sum,
+				f.SHA256)
 		}
 		done += f.Size
 	}

@@ -126,7 +126,8 @@ func TestInstallWheel(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, result.AlreadyInstalled)
 	assert.Equal(t, filepath.Join(root, Version+"-cpu"), result.Dir)
-	assert.Equal(t, []string{"THIRD_PARTY_NOTICES.txt", "libtensorflow_cc.so.2", "libtensorflow_framework.so.2", "manifest.json"}, names(t, result.Dir))
+	assert.Equal(t, []string{"THIRD_PARTY_NOTICES.txt", "libtensorflow_cc.so.2", "libtensorflow_framework.so.2",
+		"manifest.json"}, names(t, result.Dir))
 	assert.Equal(t, []string{Version + "-cpu", ".lock"}, append(names(t, root)[1:], names(t, root)[0]))
 	content, err := os.ReadFile(filepath.Join(result.Dir, "libtensorflow_cc.so.2"))
 	require.NoError(t, err)
@@ -185,13 +186,17 @@ func TestInstallTarball(t *testing.T) {
 func TestInstallMacLibraries(t *testing.T) {
 	newCache(t)
 	result, err := Install(t.Context(), Options{SkipChecksum: true, File: write(t, makeWheel(t, metadata,
-		entry{name: "tensorflow/libtensorflow_cc.2.dylib", content: "a"}, entry{name: "tensorflow/libtensorflow_framework.2.dylib", content: "b"}))})
+		entry{name: "tensorflow/libtensorflow_cc.2.dylib", content: "a"},
+		entry{name: "tensorflow/libtensorflow_framework.2.dylib", content: "b"}))})
 	require.NoError(t, err)
-	assert.Equal(t, []string{"libtensorflow_cc.2.dylib", "libtensorflow_framework.2.dylib", "manifest.json"}, names(t, result.Dir))
+	assert.Equal(t, []string{"libtensorflow_cc.2.dylib", "libtensorflow_framework.2.dylib", "manifest.json"},
+		names(t, result.Dir))
 	result, err = Install(t.Context(), Options{SkipChecksum: true, File: write(t, makeTarball(t,
-		entry{name: "lib/libtensorflow." + Version + ".dylib", content: "a"}, entry{name: "lib/libtensorflow_framework." + Version + ".dylib", content: "b"}))})
+		entry{name: "lib/libtensorflow." + Version + ".dylib", content: "a"}, entry{name: "lib/libtensorflow_framework." +
+			Version + ".dylib", content: "b"}))})
 	require.NoError(t, err)
-	assert.Equal(t, []string{"libtensorflow.2.dylib", "libtensorflow_framework.2.dylib", "manifest.json"}, names(t, result.Dir))
+	assert.Equal(t, []string{"libtensorflow.2.dylib", "libtensorflow_framework.2.dylib", "manifest.json"},
+		names(t, result.Dir))
 }
 
 func TestChecksum(t *testing.T) {
@@ -263,7 +268,8 @@ func TestUnusableArchives(t *testing.T) {
 		"without version":   makeWheel(t, library, framework),
 		"library twice":     makeWheel(t, metadata, library, library, framework),
 		"notice twice":      makeWheel(t, metadata, library, framework, notice, notice),
-		"notice too large":  makeWheel(t, metadata, library, framework, entry{name: notice.name, content: strings.Repeat(" ", maxNoticeBytes+1)}),
+		"notice too large": makeWheel(t, metadata, library, framework,
+			entry{name: notice.name, content: strings.Repeat(" ", maxNoticeBytes+1)}),
 		"twice in tarball": makeTarball(t, entry{name: "lib/libtensorflow.so." + Version, content: "a"},
 			entry{name: "lib/libtensorflow.so." + Version, content: "b"}),
 	} {

@@ -161,7 +161,8 @@ func pack(ctx context.Context, dir string, o PackOptions) (Index, error) {
 // partName returns the name of a part, from 1.
 func partName(number int) string { return fmt.Sprintf("part-%03d.zst", number) }
 
-// makeRoom creates the folder, and refuses one that holds anything but an unfinished pack, or a pack that may be overwritten.
+// makeRoom creates the folder, and refuses one that holds anything but an unfinished pack, or a pack that may be
+// overwritten.
 func makeRoom(dir string, overwrite bool) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
@@ -179,7 +180,8 @@ func makeRoom(dir string, overwrite bool) error {
 		switch name := e.Name(); {
 		case name == IndexName:
 			complete = true
-		case name == packWork, name == sumsName, strings.HasPrefix(name, "."), slices.Contains(parts, filepath.Join(dir, name)):
+		case name == packWork, name == sumsName, strings.HasPrefix(name, "."),
+			slices.Contains(parts, filepath.Join(dir, name)):
 		default:
 			return fmt.Errorf("%w: %s is not of a pack; choose an empty folder", fs.ErrExist, name)
 		}
@@ -342,7 +344,9 @@ func (o PackOptions) writeParts(ctx context.Context, dir, root string, index Ind
 	total := index.bytes()
 	var parts []Part
 	for done := int64(0); done < total; {
-		part, err := o.writePart(ctx, filepath.Join(dir, partName(len(parts)+1)), stream, func(n int64) { report(done+n, total) })
+		part, err := o.writePart(ctx, filepath.Join(dir, partName(len(parts)+1)), stream, func(n int64) {
+			report(done+n, total)
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -367,7 +371,8 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 }
 
 // writePart compresses as much of the stream as a part takes.
-func (o PackOptions) writePart(ctx context.Context, name string, stream io.Reader, report func(n int64)) (_ Part, err error) {
+func (o PackOptions) writePart(ctx context.Context, name string, stream io.Reader, report func(n int64)) (_ Part,
+	err error) {
 	file, err := atomicfile.Create(name)
 	if err != nil {
 		return Part{}, err
@@ -375,7 +380,8 @@ func (o PackOptions) writePart(ctx context.Context, name string, stream io.Reade
 	defer func() { err = errors.Join(err, file.Abort()) }()
 	counted := &countingWriter{Writer: file, hash: sha256.New()}
 	// One goroutine, so that the bytes are always the same.
-	encoder, err := zstd.NewWriter(counted, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1))
+	encoder, err := zstd.NewWriter(counted, zstd.WithEncoderLevel(zstd.SpeedBetterCompression),
+		zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return Part{}, err
 	}

@@ -268,8 +268,11 @@ func TestStrip(t *testing.T) {
 	require.NoError(t, err, "tests need a C compiler")
 	dir := t.TempDir()
 	source, library := filepath.Join(dir, "a.c"), filepath.Join(dir, "liba.so")
-	require.NoError(t, os.WriteFile(source, []byte("static int hidden(int x) { return x + 1; }\nint shown(int x) { return hidden(x) * 2; }\n"), 0o644))
-	output, err := exec.CommandContext(t.Context(), compiler, "-shared", "-fPIC", "-O0", "-o", library, source).CombinedOutput()
+	require.NoError(t,
+		os.WriteFile(source,
+			[]byte("static int hidden(int x) { return x + 1; }\nint shown(int x) { return hidden(x) * 2; }\n"), 0o644))
+	output, err := exec.CommandContext(t.Context(), compiler, "-shared", "-fPIC", "-O0", "-o", library,
+		source).CombinedOutput()
 	require.NoError(t, err, string(output))
 	before, err := os.ReadFile(library)
 	require.NoError(t, err)
@@ -298,8 +301,10 @@ func TestStrip(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, after, again)
 	program := filepath.Join(dir, "main.c")
-	require.NoError(t, os.WriteFile(program, []byte("int shown(int); int main(void) { return shown(20) != 42; }\n"), 0o644))
-	output, err = exec.CommandContext(t.Context(), compiler, "-o", filepath.Join(dir, "main"), program, library, "-Wl,-rpath,"+dir).CombinedOutput()
+	require.NoError(t, os.WriteFile(program, []byte("int shown(int); int main(void) { return shown(20) != 42; }\n"),
+		0o644))
+	output, err = exec.CommandContext(t.Context(), compiler, "-o", filepath.Join(dir, "main"), program, library,
+		"-Wl,-rpath,"+dir).CombinedOutput()
 	require.NoError(t, err, string(output))
 	require.NoError(t, exec.CommandContext(t.Context(), filepath.Join(dir, "main")).Run(), "the stripped library works")
 	other := write(t, []byte("no library"))

@@ -180,7 +180,10 @@ func TestDownloadWithoutTagIsNotContinued(t *testing.T) {
 func TestCompleteDownloadIsNotRepeated(t *testing.T) {
 	root := newCache(t)
 	s := serve(t, goodWheel(t))
-	_, err := download(t.Context(), s.options().URL, func() string { require.NoError(t, os.MkdirAll(root, 0o755)); return root }(), func(int64, int64) {})
+	_, err := download(t.Context(), s.options().URL, func() string {
+		require.NoError(t, os.MkdirAll(root, 0o755))
+		return root
+	}(), func(int64, int64) {})
 	require.NoError(t, err)
 	_, err = Install(t.Context(), s.options())
 	require.NoError(t, err)
@@ -239,7 +242,8 @@ func TestPasswordIsNotShown(t *testing.T) {
 		http.Error(w, "no", http.StatusForbidden)
 		return true
 	}
-	_, err := Install(t.Context(), Options{URL: "http://user:secret@" + s.Listener.Addr().String() + "/x", SkipChecksum: true})
+	_, err := Install(t.Context(), Options{URL: "http://user:secret@" + s.Listener.Addr().String() + "/x",
+		SkipChecksum: true})
 	assert.ErrorIs(t, err, ErrDownload)
 	assert.NotContains(t, err.Error(), "secret")
 }
@@ -265,7 +269,8 @@ func TestPip(t *testing.T) {
 	data := goodWheel(t)
 	file := write(t, data)
 	log := filepath.Join(t.TempDir(), "log")
-	fakePip(t, fmt.Sprintf(`echo "$@" >%s; cp %s "$TMPDIR/x"; sleep 0.6; mv "$TMPDIR/x" "$dest/tensorflow_cpu.whl"`, log, file))
+	fakePip(t, fmt.Sprintf(`echo "$@" >%s; cp %s "$TMPDIR/x"; sleep 0.6; mv "$TMPDIR/x" "$dest/tensorflow_cpu.whl"`,
+		log, file))
 	var seen int64
 	o := Options{wheel: &wheel{"tensorflow-cpu", "manylinux_2_27_x86_64", sumOf(data), int64(len(data)), ""},
 		Progress: func(stage string, done, total int64) {
@@ -280,7 +285,9 @@ func TestPip(t *testing.T) {
 	assert.Equal(t, int64(len(data)), seen)
 	arguments, err := os.ReadFile(log)
 	require.NoError(t, err)
-	assert.Contains(t, string(arguments), "download --no-deps --only-binary=:all: --implementation=cp --python-version=3.12 --abi=cp312 --platform=manylinux_2_27_x86_64 --dest=")
+	assert.Contains(t,
+		string(
+			arguments), "download --no-deps --only-binary=:all: --implementation=cp --python-version=3.12 --abi=cp312 --platform=manylinux_2_27_x86_64 --dest=")
 	assert.Contains(t, string(arguments), "tensorflow-cpu=="+Version)
 	assert.Equal(t, []string{".lock", Version + "-cpu"}, names(t, root))
 	t.Setenv("PATH", "")
@@ -321,7 +328,9 @@ func TestPipIsCancelled(t *testing.T) {
 	fakePip(t, `exec sleep 60`)
 	ctx, cancel := context.WithCancel(t.Context())
 	start := time.Now()
-	_, err := Install(ctx, Options{wheel: &wheel{project: "p", sha256: sumOf(nil)}, Progress: func(string, int64, int64) { cancel() }})
+	_, err := Install(ctx, Options{wheel: &wheel{project: "p", sha256: sumOf(nil)}, Progress: func(string, int64, int64) {
+		cancel()
+	}})
 	assert.ErrorIs(t, err, context.Canceled)
 	assert.Less(t, time.Since(start), 30*time.Second)
 	assert.Equal(t, []string{".lock"}, names(t, root))

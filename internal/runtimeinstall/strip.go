@@ -75,7 +75,8 @@ func stripFile(file *os.File) error {
 		return err
 	}
 	_, err = file.WriteAt(append(names, make([]byte, 8)...), int64(end))
-	return errors.Join(err, writeAt(file, int64(header.Shoff), kept), writeAt(file, 0, header), file.Truncate(size), file.Sync())
+	return errors.Join(err, writeAt(file, int64(header.Shoff), kept), writeAt(file, 0, header), file.Truncate(size),
+		file.Sync())
 }
 
 // symbolNames returns the number of the section that holds the names of the static symbols, 0 if there are none.

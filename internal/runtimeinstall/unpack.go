@@ -42,7 +42,8 @@ func (e *IncompleteError) Error() string {
 	if len(e.Missing) > 0 {
 		words = append(words, "missing: "+shortList(e.Missing))
 	}
-	return fmt.Sprintf("%d of %d parts are unpacked; %s", e.Of-len(e.Missing)-len(e.Damaged), e.Of, strings.Join(words, "; "))
+	return fmt.Sprintf("%d of %d parts are unpacked; %s", e.Of-len(e.Missing)-len(e.Damaged), e.Of,
+		strings.Join(words, "; "))
 }
 
 func shortList(names []string) string {
@@ -385,7 +386,8 @@ func (u *unpacking) install(ctx context.Context, report func(done, total int64))
 			sum, err := disk.SHA256(ctx, u.path(n, f.Name))
 			if err != nil || sum != f.SHA256 {
 				// The disk, or somebody, changed what had been written: begin again.
-				return nil, errors.Join(fmt.Errorf("%s/%s: %w after unpacking; unpack once more", folder.Name, f.Name, ErrChecksum), err, os.RemoveAll(u.state))
+				return nil, errors.Join(fmt.Errorf("%s/%s: %w after unpacking; unpack once more", folder.Name, f.Name, ErrChecksum),
+					err, os.RemoveAll(u.state))
 			}
 			checked += f.Size
 			report(checked, total)

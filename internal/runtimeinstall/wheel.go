@@ -73,7 +73,8 @@ func (o Options) pipDownload(ctx context.Context, work string) (archive, error) 
 		if err := ctx.Err(); err != nil {
 			return archive{}, err
 		}
-		output, err := exec.CommandContext(ctx, candidate[0], append(candidate[1:len(candidate):len(candidate)], "--version")...).CombinedOutput()
+		output, err := exec.CommandContext(ctx, candidate[0], append(candidate[1:len(candidate):len(candidate)],
+			"--version")...).CombinedOutput()
 		if err == nil {
 			pip = candidate
 			break

@@ -41,8 +41,10 @@ func Start(t *testing.T) *Server {
 	}
 	address := freeAddress(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	command := exec.CommandContext(ctx, program, "server", "--quiet", "--address", address, "--console-address", freeAddress(t), data)
-	command.Env = append(os.Environ(), "MINIO_ROOT_USER=tester", "MINIO_ROOT_PASSWORD=not-a-secret", "MINIO_BROWSER=off", "MINIO_UPDATE=off")
+	command := exec.CommandContext(ctx, program, "server", "--quiet", "--address", address, "--console-address",
+		freeAddress(t), data)
+	command.Env = append(os.Environ(), "MINIO_ROOT_USER=tester", "MINIO_ROOT_PASSWORD=not-a-secret", "MINIO_BROWSER=off",
+		"MINIO_UPDATE=off")
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)

@@ -115,7 +115,8 @@ func (b *bucket) explain(ctx context.Context, name string, err error) error {
 	switch {
 	case errors.As(err, &api) && api.ErrorCode() == "NoSuchBucket":
 		return fmt.Errorf("%s: %w: there is no such bucket: %w", url, ErrRemote, err)
-	case errors.As(err, &noKey), errors.As(err, &notFound), errors.As(err, &response) && response.HTTPStatusCode() == http.StatusNotFound:
+	case errors.As(err, &noKey), errors.As(err, &notFound), errors.As(err, &response) &&
+		response.HTTPStatusCode() == http.StatusNotFound:
 		return fmt.Errorf("%s: %w", url, fs.ErrNotExist)
 	}
 	return fmt.Errorf("%s: %w: %w", url, ErrRemote, err)
@@ -126,7 +127,8 @@ func (b *bucket) Put(ctx context.Context, name string, content []byte) error {
 }
 
 func (b *bucket) PutFrom(ctx context.Context, name string, content io.Reader) error {
-	_, err := b.transfer.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &b.bucket, Key: b.key(name), Body: content})
+	_, err := b.transfer.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &b.bucket, Key: b.key(name),
+		Body: content})
 	return b.explain(ctx, name, err)
 }
 
@@ -137,7 +139,8 @@ func (b *bucket) copyFrom(ctx context.Context, from *bucket, name string) error 
 	for i := range key {
 		key[i] = url.PathEscape(key[i])
 	}
-	_, err := b.client.CopyObject(ctx, &s3.CopyObjectInput{Bucket: &b.bucket, Key: b.key(name), CopySource: aws.String(strings.Join(key, "/"))})
+	_, err := b.client.CopyObject(ctx, &s3.CopyObjectInput{Bucket: &b.bucket, Key: b.key(name),
+		CopySource: aws.String(strings.Join(key, "/"))})
 	return b.explain(ctx, name, err)
 }
 
@@ -302,7 +305,8 @@ func (b *bucket) RemoveAll(ctx context.Context) error {
 	const most = 1000 // of one request
 	var list []types.ObjectIdentifier
 	remove := func() error {
-		out, err := b.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &b.bucket, Delete: &types.Delete{Objects: list, Quiet: aws.Bool(true)}})
+		out, err := b.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &b.bucket,
+			Delete: &types.Delete{Objects: list, Quiet: aws.Bool(true)}})
 		if err == nil && len(out.Errors) > 0 {
 			err = fmt.Errorf("%s: %s", aws.ToString(out.Errors[0].Key), aws.ToString(out.Errors[0].Message))
 		}

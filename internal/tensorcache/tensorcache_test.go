@@ -52,7 +52,9 @@ func TestReadWhatWasWritten(t *testing.T) {
 	require.ErrorIs(t, err, ErrMissing)
 	refuse := errors.New("no memory")
 	require.ErrorIs(t, c.Read(key, []string{"x"}, func(string, []int64) ([]float32, error) { return nil, refuse }), refuse)
-	require.ErrorIs(t, c.Read(key, []string{"x"}, func(string, []int64) ([]float32, error) { return make([]float32, 3), nil }), ErrMissing)
+	require.ErrorIs(t, c.Read(key, []string{"x"}, func(string, []int64) ([]float32, error) {
+		return make([]float32, 3), nil
+	}), ErrMissing)
 
 	require.NoError(t, c.Write(key, []Tensor{pair("x", 5, 6)}), "it is replaced")
 	got, err = get(c, key, "x")

@@ -49,7 +49,8 @@ func newSBOM(info *debug.BuildInfo, runtime TensorFlow) *cyclonedx.BOM {
 	var revised string
 	for _, s := range info.Settings {
 		switch s.Key {
-		case "GOOS", "GOARCH", "GOAMD64", "GOARM64", "CGO_ENABLED", "-tags", "-race", "-asan", "vcs.revision", "vcs.time", "vcs.modified":
+		case "GOOS", "GOARCH", "GOAMD64", "GOARM64", "CGO_ENABLED", "-tags", "-race", "-asan", "vcs.revision", "vcs.time",
+			"vcs.modified":
 			settings = append(settings, cyclonedx.Property{Name: "go:" + strings.TrimPrefix(s.Key, "-"), Value: s.Value})
 		}
 		if s.Key == "vcs.time" {
@@ -70,8 +71,10 @@ func newSBOM(info *debug.BuildInfo, runtime TensorFlow) *cyclonedx.BOM {
 		components = append(components, module(dependency))
 	}
 	components = append(components, cyclonedx.Component{
-		Type: cyclonedx.ComponentTypeLibrary, Name: UPlot.Name, Version: UPlot.Version, PackageURL: purl("npm", UPlot.Name, UPlot.Version),
-		Description: "charts of the explorer's page, embedded", Licenses: license(UPlot.License), Scope: cyclonedx.ScopeRequired,
+		Type: cyclonedx.ComponentTypeLibrary, Name: UPlot.Name, Version: UPlot.Version,
+		PackageURL:  purl("npm", UPlot.Name, UPlot.Version),
+		Description: "charts of the explorer's page, embedded", Licenses: license(UPlot.License),
+		Scope: cyclonedx.ScopeRequired,
 	}, library(runtime), cyclonedx.Component{
 		Type: cyclonedx.ComponentTypeData, Name: "wordnet-class-names", Version: "3.0", Scope: cyclonedx.ScopeRequired,
 		Description: "names of ImageNet's 1000 classes, from WordNet (Princeton University)",
@@ -92,7 +95,8 @@ func newSBOM(info *debug.BuildInfo, runtime TensorFlow) *cyclonedx.BOM {
 	bom.SpecVersion = cyclonedx.SpecVersion1_6
 	bom.SerialNumber = serial(append(references, info.String(), fmt.Sprint(runtime)))
 	bom.Metadata = &cyclonedx.Metadata{
-		Timestamp: revised, Component: &application, Lifecycles: &[]cyclonedx.Lifecycle{{Phase: cyclonedx.LifecyclePhaseBuild}},
+		Timestamp: revised, Component: &application,
+		Lifecycles: &[]cyclonedx.Lifecycle{{Phase: cyclonedx.LifecyclePhaseBuild}},
 	}
 	bom.Components = &components
 	bom.Dependencies = &[]cyclonedx.Dependency{{Ref: application.BOMRef, Dependencies: &references}}
@@ -102,12 +106,15 @@ func newSBOM(info *debug.BuildInfo, runtime TensorFlow) *cyclonedx.BOM {
 // module describes a linked module. Its checksum is go.sum's, of all its files.
 func module(m *debug.Module) cyclonedx.Component {
 	c := cyclonedx.Component{
-		Type: cyclonedx.ComponentTypeLibrary, Name: m.Path, Version: m.Version, PackageURL: purl("golang", m.Path, m.Version), Scope: cyclonedx.ScopeRequired,
+		Type: cyclonedx.ComponentTypeLibrary, Name: m.Path, Version: m.Version, PackageURL: purl("golang", m.Path, m.Version),
+		Scope: cyclonedx.ScopeRequired,
 	}
 	if m.Sum != "" {
 		c.Properties = &[]cyclonedx.Property{{Name: "go:sum", Value: m.Sum}}
 	}
-	if i := slices.IndexFunc(Modules(), func(known Module) bool { return known.Path == m.Path && known.Version == m.Version }); i >= 0 {
+	if i := slices.IndexFunc(Modules(), func(known Module) bool {
+		return known.Path == m.Path && known.Version == m.Version
+	}); i >= 0 {
 		c.Licenses = license(Modules()[i].License)
 	}
 	return c
@@ -119,7 +126,8 @@ func library(runtime TensorFlow) cyclonedx.Component {
 		name = "tensorflow"
 	}
 	c := cyclonedx.Component{
-		Type: cyclonedx.ComponentTypeLibrary, Name: name, Version: runtime.Version, PackageURL: purl("pypi", name, runtime.Version),
+		Type: cyclonedx.ComponentTypeLibrary, Name: name, Version: runtime.Version,
+		PackageURL:  purl("pypi", name, runtime.Version),
 		Description: "libtensorflow, loaded when the program runs; its THIRD_PARTY_NOTICES.txt lists what it embeds",
 		Scope:       cyclonedx.ScopeRequired, Licenses: license("Apache-2.0"),
 	}

@@ -17,7 +17,8 @@ var sample = &debug.BuildInfo{
 		{Path: "git.sr.ht/~sbinet/gg", Version: "v0.7.0", Sum: "h1:x="},
 		{Path: "example.org/unknown", Version: "v1.0.0+incompatible"},
 	},
-	Settings: []debug.BuildSetting{{Key: "GOOS", Value: "linux"}, {Key: "-ldflags", Value: "-X secret=1"}, {Key: "vcs.time", Value: "2026-01-02T03:04:05Z"}},
+	Settings: []debug.BuildSetting{{Key: "GOOS", Value: "linux"}, {Key: "-ldflags", Value: "-X secret=1"},
+		{Key: "vcs.time", Value: "2026-01-02T03:04:05Z"}},
 }
 
 func TestSBOM(t *testing.T) {
@@ -52,7 +53,8 @@ func TestNotices(t *testing.T) {
 		assert.Contains(t, Notices(), "### "+m.Path+" "+m.Version+"\n")
 		assert.NotEmpty(t, m.License, m.Path)
 	}
-	for _, words := range []string{"WordNet", "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION", "The Go Authors", "THIRD_PARTY_NOTICES.txt"} {
+	for _, words := range []string{"WordNet", "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION",
+		"The Go Authors", "THIRD_PARTY_NOTICES.txt"} {
 		assert.Contains(t, Notices(), words)
 	}
 }

@@ -116,7 +116,8 @@ var (
 
 // textStyle is without serifs, as in the other figures.
 func textStyle(size vg.Length, c color.Color) text.Style {
-	return text.Style{Color: c, Font: font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}, YAlign: draw.YCenter, Handler: plot.DefaultTextHandler}
+	return text.Style{Color: c, Font: font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}, YAlign: draw.YCenter,
+		Handler: plot.DefaultTextHandler}
 }
 
 // PNG returns the timeline as a picture.
@@ -162,7 +163,8 @@ func (d *drawing) bar(row, from, to int, fill color.Color, label string) error {
 	}
 	y := float64(d.rows - 1 - row)
 	polygon, err := plotter.NewPolygon(plotter.XYs{
-		{X: float64(from * ms), Y: y - 0.35}, {X: float64(to * ms), Y: y - 0.35}, {X: float64(to * ms), Y: y + 0.35}, {X: float64(from * ms), Y: y + 0.35},
+		{X: float64(from * ms), Y: y - 0.35}, {X: float64(to * ms), Y: y - 0.35}, {X: float64(to * ms), Y: y + 0.35},
+		{X: float64(from * ms), Y: y + 0.35},
 	})
 	if err != nil {
 		return err
@@ -209,7 +211,8 @@ func (d *drawing) bars() ([]plot.Tick, error) {
 		ticks[i+1] = plot.Tick{Value: float64(d.rows - 2 - i), Label: l.Name}
 		driven, label, never := d.Times, "", "never driven"
 		if l.FirstDriven != nil {
-			driven, label, never = *l.FirstDriven, fmt.Sprintf("driven from %d ms, timestep %d", *l.FirstDrivenMS, *l.FirstDriven), ""
+			driven, label, never = *l.FirstDriven, fmt.Sprintf("driven from %d ms, timestep %d", *l.FirstDrivenMS,
+				*l.FirstDriven), ""
 		}
 		if err := d.bar(i+1, 0, driven, idleColor, never); err != nil {
 			return nil, err
@@ -228,7 +231,8 @@ func (d *drawing) labels(ink color.Color) error {
 		style text.Style
 		align text.XAlignment
 		shift vg.Length
-	}{{d.inside, textStyle(9, color.White), draw.XLeft, 4}, {d.dark, textStyle(9, ink), draw.XLeft, 4}, {d.before, textStyle(9, ink), draw.XRight, -4}} {
+	}{{d.inside, textStyle(9, color.White), draw.XLeft, 4}, {d.dark, textStyle(9, ink), draw.XLeft, 4},
+		{d.before, textStyle(9, ink), draw.XRight, -4}} {
 		drawn, err := newBarLabels(labels.of)
 		if err != nil {
 			return err

@@ -22,8 +22,10 @@ func TestTimeline(t *testing.T) {
 		row    string
 		conv3  string
 	}{
-		{tfconvrnn.PresentationSpec{OnMS: []float64{20, 60}, OffMS: []float64{40, 80}, Times: new(10)}, 0, "..##..##..", "....======"},
-		{tfconvrnn.PresentationSpec{OnMS: []float64{10}, Times: new(10), TimestepsPerFrame: 2}, 3, ".112233...", "...======="},
+		{tfconvrnn.PresentationSpec{OnMS: []float64{20, 60}, OffMS: []float64{40, 80}, Times: new(10)}, 0, "..##..##..",
+			"....======"},
+		{tfconvrnn.PresentationSpec{OnMS: []float64{10}, Times: new(10), TimestepsPerFrame: 2}, 3, ".112233...",
+			"...======="},
 		{tfconvrnn.PresentationSpec{OnMS: []float64{90}, Times: new(10)}, 0, ".........#", ".........."},
 	} {
 		shown, _, err := c.spec.Presentation(model)

@@ -176,18 +176,24 @@ func TestHostileGraphs(t *testing.T) {
 		},
 		"restores nothing": func(_ *tfpb.SavedModel, m *tfpb.MetaGraphDef) { node(m, "RestoreV2").Op = "NoOp" },
 		"file is computed": func(_ *tfpb.SavedModel, m *tfpb.MetaGraphDef) { named(m, "save/filename").Op = "Identity" },
-		"no file":          func(_ *tfpb.SavedModel, m *tfpb.MetaGraphDef) { delete(named(m, "save/filename").Attr, "value") },
+		"no file": func(_ *tfpb.SavedModel, m *tfpb.MetaGraphDef) {
+			delete(named(m, "save/filename").Attr, "value")
+		},
 		"a huge constant": func(_ *tfpb.SavedModel, m *tfpb.MetaGraphDef) {
-			add(m, &tfpb.NodeDef{Name: "x", Op: "Const", Attr: tensor(&tfpb.TensorProto{TensorShape: graph.ShapeProto(1<<20, 1<<20)})})
+			add(m,
+				&tfpb.NodeDef{Name: "x", Op: "Const", Attr: tensor(&tfpb.TensorProto{TensorShape: graph.ShapeProto(1<<20, 1<<20)})})
 		},
 		"an overflow": func(_ *tfpb.SavedModel, m *tfpb.MetaGraphDef) {
-			add(m, &tfpb.NodeDef{Name: "x", Op: "Const", Attr: tensor(&tfpb.TensorProto{TensorShape: graph.ShapeProto(1<<62, 1<<62)})})
+			add(m,
+				&tfpb.NodeDef{Name: "x", Op: "Const", Attr: tensor(&tfpb.TensorProto{TensorShape: graph.ShapeProto(1<<62, 1<<62)})})
 		},
 		"a negative dimension": func(_ *tfpb.SavedModel, m *tfpb.MetaGraphDef) {
 			add(m, &tfpb.NodeDef{Name: "x", Op: "Const", Attr: tensor(&tfpb.TensorProto{TensorShape: graph.ShapeProto(-1)})})
 		},
 		"zero times much": func(_ *tfpb.SavedModel, m *tfpb.MetaGraphDef) {
-			add(m, &tfpb.NodeDef{Name: "x", Op: "Const", Attr: tensor(&tfpb.TensorProto{TensorShape: graph.ShapeProto(0, 1<<21, 1<<21)})})
+			add(m,
+				&tfpb.NodeDef{Name: "x", Op: "Const",
+					Attr: tensor(&tfpb.TensorProto{TensorShape: graph.ShapeProto(0, 1<<21, 1<<21)})})
 		},
 		"a merged shape": func(_ *tfpb.SavedModel, m *tfpb.MetaGraphDef) {
 			a := tensor(&tfpb.TensorProto{TensorShape: graph.ShapeProto(1 << 20)})

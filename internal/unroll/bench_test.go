@@ -52,7 +52,8 @@ func benchmarkCell(b *testing.B, m *zoo.Model, l *zoo.Layer, batch int) {
 	placeholder := func(name string, shape ...int) value {
 		full := append([]int{batch}, shape...)
 		shapes[name] = full
-		t := builder.g.Add(graph.Spec{Name: name, Op: "Placeholder", Attributes: graph.Attributes{"dtype": float, "shape": graph.Shape(full...)}})
+		t := builder.g.Add(graph.Spec{Name: name, Op: "Placeholder", Attributes: graph.Attributes{"dtype": float,
+			"shape": graph.Shape(full...)}})
 		return value{tensor: t, shape: shape, kind: PerStimulus}
 	}
 	var state, feedback []value

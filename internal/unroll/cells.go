@@ -79,7 +79,8 @@ func (b *builder) simpleRNN(l *zoo.Layer, x, h value) value {
 // gru: h' = u·h + (1-u)·tanh(conv([x, r·h])) (Cho et al. 2014).
 func (b *builder) gru(l *zoo.Layer, x, h value) value {
 	scope := l.Name + "/ConvGRUCell"
-	gates := b.split(b.biasedGates(b.convolveBoth(x, h, b.kernel(scope+"/gates/weights")), scope+"/gates/bias", 1, h.depth()), 2)
+	gates := b.split(b.biasedGates(b.convolveBoth(x, h, b.kernel(scope+"/gates/weights")), scope+"/gates/bias", 1,
+		h.depth()), 2)
 	r, u := b.gate(gates[0], 1), b.sigmoid(gates[1])
 	c := b.convolveBoth(x, b.mul(r, h), b.kernel(scope+"/candidates/weights"))
 	return b.mix(u, h, b.tanh(b.bias(c, scope+"/candidates/bias")))
@@ -187,10 +188,12 @@ func (b *builder) reciprocalGated(l *zoo.Layer, x, r value, feedback []value, o,
 		return b.mul(b.scale(b.oneMinus(b.tanh(separable(from, name))), gateFactor), v)
 	}
 	e := b.elu(x)
-	cellInput := b.bias(b.convolution(e, b.kernel(scope+"cell/input_to_cell_weights"), 1, false), scope+"cell/input_to_cell_bias")
+	cellInput := b.bias(b.convolution(e, b.kernel(scope+"cell/input_to_cell_weights"), 1, false), scope+
+		"cell/input_to_cell_bias")
 	nextC := b.elu(b.add(leak(c, "cell/tau"), gated(o, "cell/out_to_cell", cellInput)))
 
-	outInput := b.bias(b.convolution(e, b.kernel(scope+"out/input_to_out_weights"), 1, false), scope+"out/input_to_out_bias")
+	outInput := b.bias(b.convolution(e, b.kernel(scope+"out/input_to_out_weights"), 1, false), scope+
+		"out/input_to_out_bias")
 	if l.InputDepth != l.CellDepth {
 		r = b.convolution(r, b.kernel(scope+"out/residual_add_weights"), 1, false)
 	}

@@ -9,7 +9,8 @@ import (
 // allows: zoo.md §6. logits[n] is for presentations of n timesteps.
 func (b *builder) decode(trajectory []value, logits []graph.Tensor) {
 	name := func(times int, t graph.Tensor) {
-		logits[times] = b.g.Add(graph.Spec{Name: LogitsName(times), Op: "Identity", Inputs: []graph.Tensor{t}, Attributes: graph.Attributes{"T": float}})
+		logits[times] = b.g.Add(graph.Spec{Name: LogitsName(times), Op: "Identity", Inputs: []graph.Tensor{t},
+			Attributes: graph.Attributes{"T": float}})
 	}
 	if b.model.Decoder == zoo.Last {
 		for t, v := range trajectory {
@@ -35,7 +36,8 @@ func (b *builder) decode(trajectory []value, logits []graph.Tensor) {
 		b.enter("decoder", t, nil, nil)
 		readout := b.broadcast(trajectory[t])
 		probabilities := op("Softmax", graph.Attributes{"T": float}, op("Mul", graph.Attributes{"T": float}, readout, beta))
-		now := op("Max", graph.Attributes{"T": float, "Tidx": int32Type, "keep_dims": graph.Bool(true)}, probabilities, b.g.Int32s("axis1_vector", []int32{1}, 1))
+		now := op("Max", graph.Attributes{"T": float, "Tidx": int32Type, "keep_dims": graph.Bool(true)}, probabilities,
+			b.g.Int32s("axis1_vector", []int32{1}, 1))
 		var reached graph.Tensor
 		if threshold.Exists() {
 			reached = op("GreaterEqual", graph.Attributes{"T": float}, now, threshold)

@@ -38,12 +38,15 @@ func layerShapes() (shapes []layerShape, models map[string][]string) {
 	models = map[string][]string{}
 	for _, m := range zoo.Models() {
 		def := Unroll(m, m.Default.Times, LightCone, Options{MatMulPixels: benchMatMulPixels}).Graph.Proto()
-		kernels.Rewriting{Key: "k", Threads: 1, Skip: func(name string) bool { return strings.HasPrefix(name, "constant/") }}.Rewrite(def)
+		kernels.Rewriting{Key: "k", Threads: 1, Skip: func(name string) bool {
+			return strings.HasPrefix(name, "constant/")
+		}}.Rewrite(def)
 		for _, node := range def.Node {
 			if node.Op != kernels.Operation || node.Attr["kernel"].GetI() == 1 || node.Attr["_tfconvrnn_macs"] == nil {
 				continue
 			}
-			s := layerShape{Filter: kernels.Filter{Kernel: int(node.Attr["kernel"].GetI()), Depth: int(node.Attr["depth"].GetI())}, frugal: node.Attr["frugal"].GetI() != 0}
+			s := layerShape{Filter: kernels.Filter{Kernel: int(node.Attr["kernel"].GetI()),
+				Depth: int(node.Attr["depth"].GetI())}, frugal: node.Attr["frugal"].GetI() != 0}
 			used, first := int64(0), int(node.Attr["first"].GetI())
 			for i, channels := range node.Attr["channels"].GetList().GetI() {
 				s.Channels = append(s.Channels, int(channels))
@@ -62,7 +65,8 @@ func layerShapes() (shapes []layerShape, models map[string][]string) {
 		}
 	}
 	slices.SortFunc(shapes, func(a, b layerShape) int {
-		return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.Kernel, b.Kernel), slices.Compare(a.Channels, b.Channels), cmp.Compare(a.Depth, b.Depth))
+		return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.Kernel, b.Kernel), slices.Compare(a.Channels, b.Channels),
+			cmp.Compare(a.Depth, b.Depth))
 	})
 	return shapes, models
 }
@@ -92,7 +96,8 @@ func BenchmarkForms(b *testing.B) {
 				mine := times[slices.Index(forms, chosen)]
 				line += fmt.Sprintf(" ms; %v", chosen)
 				if loss := mine.Seconds()/fastest.Seconds() - 1; loss > 0.05 {
-					line += fmt.Sprintf(", LOSES %.0f %% (%.2f ms), %s", 100*loss, (mine-fastest).Seconds()*1e3, strings.Join(models[s.String()], " "))
+					line += fmt.Sprintf(", LOSES %.0f %% (%.2f ms), %s", 100*loss, (mine-fastest).Seconds()*1e3,
+						strings.Join(models[s.String()], " "))
 				}
 				fmt.Println(line) // b.Log keeps ten lines
 			}

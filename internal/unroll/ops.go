@@ -161,15 +161,18 @@ func (b *builder) patchProduct(x value, w weights, macs int64) value {
 		indices := patchIndices(height, width, kernel)
 		rows = b.op("GatherV2", x, graph.Attributes{
 			"Tparams": float, "Tindices": int32Type, "Taxis": int32Type, "batch_dims": graph.Int(0),
-		}, 0, padded, b.g.Int32s(fmt.Sprintf("patches/%dx%d/%d", height, width, kernel), indices, len(indices)), b.g.Int32s("axis1", []int32{1}))
+		}, 0, padded, b.g.Int32s(fmt.Sprintf("patches/%dx%d/%d", height, width, kernel), indices, len(indices)),
+			b.g.Int32s("axis1", []int32{1}))
 	}
 	inner := int32(kernel * kernel * channels)
 	rows = reshape(rows, -1, inner)
 	matrix := b.g.Add(graph.Spec{
 		Name: b.read(w).Operation() + "/Matrix", Op: "Reshape", Attributes: graph.Attributes{"T": float, "Tshape": int32Type},
-		Inputs: []graph.Tensor{b.read(w), b.g.Int32s("shape/"+joinedNumbers([]int32{inner, int32(depth)}), []int32{inner, int32(depth)}, 2)},
+		Inputs: []graph.Tensor{b.read(w), b.g.Int32s("shape/"+joinedNumbers([]int32{inner, int32(depth)}),
+			[]int32{inner, int32(depth)}, 2)},
 	})
-	product := b.op("MatMul", x, graph.Attributes{"T": float, "transpose_a": graph.Bool(false), "transpose_b": graph.Bool(false)}, macs, rows, matrix)
+	product := b.op("MatMul", x, graph.Attributes{"T": float, "transpose_a": graph.Bool(false),
+		"transpose_b": graph.Bool(false)}, macs, rows, matrix)
 	return x.with(reshape(product, -1, int32(height), int32(width), int32(depth)), height, width, depth)
 }
 
@@ -230,7 +233,8 @@ func (b *builder) concatenate(values ...value) value {
 	}
 	shape[len(shape)-1] = depth
 	inputs = append(inputs, b.g.Int32s("axis3", []int32{3}))
-	t := b.op("ConcatV2", like, graph.Attributes{"N": graph.Int(int64(len(values))), "T": float, "Tidx": int32Type}, 0, inputs...)
+	t := b.op("ConcatV2", like, graph.Attributes{"N": graph.Int(int64(len(values))), "T": float, "Tidx": int32Type}, 0,
+		inputs...)
 	return like.with(t, shape...)
 }
 
@@ -239,7 +243,8 @@ func (b *builder) split(x value, parts int) []value {
 	x = b.materialize(x)
 	shape := append([]int(nil), x.shape...)
 	shape[len(shape)-1] /= parts
-	t := b.op("Split", x, graph.Attributes{"T": float, "num_split": graph.Int(int64(parts))}, 0, b.g.Int32s("axis3", []int32{3}), x.tensor)
+	t := b.op("Split", x, graph.Attributes{"T": float, "num_split": graph.Int(int64(parts))}, 0,
+		b.g.Int32s("axis3", []int32{3}), x.tensor)
 	values := make([]value, parts)
 	for i := range values {
 		values[i] = x.with(t.Output(i), shape...)
@@ -281,7 +286,8 @@ func (b *builder) averagePool(x value) value {
 func (b *builder) fullyConnected(x value, scope string) value {
 	x = b.materialize(x)
 	w := b.kernel(scope + "/weights")
-	t := b.op("MatMul", x, graph.Attributes{"T": float, "transpose_a": graph.Bool(false), "transpose_b": graph.Bool(false)},
+	t := b.op("MatMul", x, graph.Attributes{"T": float, "transpose_a": graph.Bool(false),
+		"transpose_b": graph.Bool(false)},
 		int64(w.shape[0])*int64(w.shape[1]), x.tensor, b.read(w))
 	return b.bias(x.with(t, w.shape[1]), scope+"/bias")
 }

@@ -220,7 +220,8 @@ func (b *builder) feature(l *zoo.Layer, t int, v value) Feature {
 	f := Feature{Kind: v.kind, Shown: v.shown}
 	b.enter(l.Name, t, nil, nil)
 	identity := func(name string, x graph.Tensor) graph.Tensor {
-		return b.g.Add(graph.Spec{Name: name, Op: "Identity", Inputs: []graph.Tensor{x}, Attributes: graph.Attributes{"T": float}})
+		return b.g.Add(graph.Spec{Name: name, Op: "Identity", Inputs: []graph.Tensor{x},
+			Attributes: graph.Attributes{"T": float}})
 	}
 	f.Full = identity(FeatureName(l.Name, t), b.broadcast(v))
 	switch v.kind {

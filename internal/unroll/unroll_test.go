@@ -124,7 +124,8 @@ func TestGraphsAreWellFormed(t *testing.T) {
 			assert.Empty(t, n.Boundaries)
 			assert.Empty(t, n.KnownFrames)
 		}
-		again, err := proto.MarshalOptions{Deterministic: true}.Marshal(Unroll(n.Model, times, n.Variant, Options{MatMulPixels: 49}).Graph.Proto())
+		again, err := proto.MarshalOptions{Deterministic: true}.Marshal(Unroll(n.Model, times, n.Variant,
+			Options{MatMulPixels: 49}).Graph.Proto())
 		require.NoError(t, err)
 		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(def)
 		require.NoError(t, err)

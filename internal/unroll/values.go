@@ -57,7 +57,8 @@ type builder struct {
 func newBuilder(m *zoo.Model, times int, variant Variant, options Options) *builder {
 	b := &builder{
 		g: graph.New(), model: m, variant: variant, times: times, options: options, layerName: "initial",
-		shapes: map[string][]int{}, reads: map[string]graph.Tensor{}, boundaryOf: map[graph.Tensor]graph.Tensor{}, knownOf: map[graph.Tensor]graph.Tensor{},
+		shapes: map[string][]int{}, reads: map[string]graph.Tensor{}, boundaryOf: map[graph.Tensor]graph.Tensor{},
+		knownOf: map[graph.Tensor]graph.Tensor{},
 	}
 	for _, v := range m.Variables() {
 		b.shapes[v.Name] = v.Shape
@@ -75,22 +76,28 @@ func (b *builder) inputs() {
 	}})
 	mean := g.Floats("preprocess/mean", []float32{0.485, 0.456, 0.406}, 3)
 	deviation := g.Floats("preprocess/standard_deviation", []float32{0.229, 0.224, 0.225}, 3)
-	centred := g.Add(graph.Spec{Name: "preprocess/centred", Op: "Sub", Inputs: []graph.Tensor{images, mean}, Attributes: graph.Attributes{"T": float}})
-	normalized := g.Add(graph.Spec{Name: "preprocess/normalized", Op: "RealDiv", Inputs: []graph.Tensor{centred, deviation}, Attributes: graph.Attributes{"T": float}})
+	centred := g.Add(graph.Spec{Name: "preprocess/centred", Op: "Sub", Inputs: []graph.Tensor{images, mean},
+		Attributes: graph.Attributes{"T": float}})
+	normalized := g.Add(graph.Spec{Name: "preprocess/normalized", Op: "RealDiv",
+		Inputs: []graph.Tensor{centred, deviation}, Attributes: graph.Attributes{"T": float}})
 	half := g.Floats("preprocess/half", []float32{0.5})
 	blankShape := g.Int32s("preprocess/blank_shape", []int32{1, zoo.ImageSize, zoo.ImageSize, 3}, 4)
-	blank := g.Add(graph.Spec{Name: "preprocess/blank", Op: "Fill", Inputs: []graph.Tensor{blankShape, half}, Attributes: graph.Attributes{"T": float, "index_type": int32Type}})
+	blank := g.Add(graph.Spec{Name: "preprocess/blank", Op: "Fill", Inputs: []graph.Tensor{blankShape, half},
+		Attributes: graph.Attributes{"T": float, "index_type": int32Type}})
 	zero := g.Int32s("axis0", []int32{0})
-	shown := g.Add(graph.Spec{Name: "preprocess/frames", Op: "ConcatV2", Inputs: []graph.Tensor{normalized, blank, zero}, Attributes: graph.Attributes{
-		"N": graph.Int(2), "T": float, "Tidx": int32Type,
-	}})
-	b.frames = g.Add(graph.Spec{Name: FramesName, Op: "PlaceholderWithDefault", Inputs: []graph.Tensor{shown}, Attributes: graph.Attributes{
-		"dtype": float, "shape": graph.Shape(-1, zoo.ImageSize, zoo.ImageSize, 3),
-	}})
+	shown := g.Add(graph.Spec{Name: "preprocess/frames", Op: "ConcatV2", Inputs: []graph.Tensor{normalized, blank, zero},
+		Attributes: graph.Attributes{
+			"N": graph.Int(2), "T": float, "Tidx": int32Type,
+		}})
+	b.frames = g.Add(graph.Spec{Name: FramesName, Op: "PlaceholderWithDefault", Inputs: []graph.Tensor{shown},
+		Attributes: graph.Attributes{
+			"dtype": float, "shape": graph.Shape(-1, zoo.ImageSize, zoo.ImageSize, 3),
+		}})
 
 	one := g.Int32s("one", []int32{1})
 	count := b.firstDimension("preprocess", images)
-	numbers := g.Add(graph.Spec{Name: "preprocess/numbers", Op: "Range", Inputs: []graph.Tensor{zero, count, one}, Attributes: graph.Attributes{"Tidx": int32Type}})
+	numbers := g.Add(graph.Spec{Name: "preprocess/numbers", Op: "Range", Inputs: []graph.Tensor{zero, count, one},
+		Attributes: graph.Attributes{"Tidx": int32Type}})
 	on := make([]byte, b.times)
 	for t := range on {
 		if t < m.Default.ImageOff || m.Default.ImageOff >= m.Default.Times {
@@ -103,16 +110,20 @@ func (b *builder) inputs() {
 			Dtype: tfpb.DataType_DT_BOOL, TensorShape: graph.ShapeProto(b.times, 1), TensorContent: on,
 		}}},
 	}})
-	standard := g.Add(graph.Spec{Name: "preprocess/schedule", Op: "SelectV2", Inputs: []graph.Tensor{isOn, numbers, count}, Attributes: graph.Attributes{"T": int32Type}})
-	b.schedule = g.Add(graph.Spec{Name: ScheduleName, Op: "PlaceholderWithDefault", Inputs: []graph.Tensor{standard}, Attributes: graph.Attributes{
-		"dtype": int32Type, "shape": graph.Shape(-1, -1),
-	}})
-	shape := g.Add(graph.Spec{Name: "stimuli/shape", Op: "Shape", Inputs: []graph.Tensor{b.schedule}, Attributes: graph.Attributes{"T": int32Type, "out_type": int32Type}})
+	standard := g.Add(graph.Spec{Name: "preprocess/schedule", Op: "SelectV2", Inputs: []graph.Tensor{isOn, numbers, count},
+		Attributes: graph.Attributes{"T": int32Type}})
+	b.schedule = g.Add(graph.Spec{Name: ScheduleName, Op: "PlaceholderWithDefault", Inputs: []graph.Tensor{standard},
+		Attributes: graph.Attributes{
+			"dtype": int32Type, "shape": graph.Shape(-1, -1),
+		}})
+	shape := g.Add(graph.Spec{Name: "stimuli/shape", Op: "Shape", Inputs: []graph.Tensor{b.schedule},
+		Attributes: graph.Attributes{"T": int32Type, "out_type": int32Type}})
 	b.stimuli = b.slice("stimuli/count", shape, 1, 2, false)
 }
 
 func (b *builder) firstDimension(scope string, x graph.Tensor) graph.Tensor {
-	shape := b.g.Add(graph.Spec{Name: scope + "/shape", Op: "Shape", Inputs: []graph.Tensor{x}, Attributes: graph.Attributes{"T": float, "out_type": int32Type}})
+	shape := b.g.Add(graph.Spec{Name: scope + "/shape", Op: "Shape", Inputs: []graph.Tensor{x},
+		Attributes: graph.Attributes{"T": float, "out_type": int32Type}})
 	return b.slice(scope+"/count", shape, 0, 1, true)
 }
 
@@ -151,7 +162,8 @@ func (b *builder) enter(layer string, timestep int, last, older []value) {
 
 // op puts an operation into the graph under a name that tells its kind, layer
 // and timestep.
-func (b *builder) op(op string, like value, attributes graph.Attributes, macs int64, inputs ...graph.Tensor) graph.Tensor {
+func (b *builder) op(op string, like value, attributes graph.Attributes, macs int64,
+	inputs ...graph.Tensor) graph.Tensor {
 	var scope string
 	switch like.kind {
 	case Constant:
@@ -277,9 +289,11 @@ func (b *builder) gather(v value) value {
 	row := b.g.Add(graph.Spec{
 		Name: fmt.Sprintf("schedule/t%d", v.shown), Op: "GatherV2",
 		Inputs: []graph.Tensor{
-			b.schedule, b.g.Int32s(fmt.Sprintf("timestep/%d", v.shown), []int32{int32(v.shown)}), b.g.Int32s("axis0", []int32{0}),
+			b.schedule, b.g.Int32s(fmt.Sprintf("timestep/%d", v.shown), []int32{int32(v.shown)}),
+			b.g.Int32s("axis0", []int32{0}),
 		},
-		Attributes: graph.Attributes{"Tparams": int32Type, "Tindices": int32Type, "Taxis": int32Type, "batch_dims": graph.Int(0)},
+		Attributes: graph.Attributes{"Tparams": int32Type, "Tindices": int32Type, "Taxis": int32Type,
+			"batch_dims": graph.Int(0)},
 	})
 	spec := graph.Spec{
 		Name: fmt.Sprintf("%s/t%d/GatherV2", b.layerName, b.timestep), Op: "GatherV2",
@@ -313,7 +327,8 @@ func (b *builder) broadcast(v value) graph.Tensor {
 	multiples := b.g.Add(graph.Spec{Name: fmt.Sprintf("stimuli/multiples%d", len(ones)), Op: "ConcatV2",
 		Inputs:     []graph.Tensor{b.stimuli, rest, b.g.Int32s("axis0", []int32{0})},
 		Attributes: graph.Attributes{"N": graph.Int(2), "T": int32Type, "Tidx": int32Type}})
-	return b.op("Tile", value{kind: PerStimulus}, graph.Attributes{"T": float, "Tmultiples": int32Type}, 0, b.boundary(v), multiples)
+	return b.op("Tile", value{kind: PerStimulus}, graph.Attributes{"T": float, "Tmultiples": int32Type}, 0, b.boundary(v),
+		multiples)
 }
 
 // weights is a kernel, or the input channels from … to-1 of one (to is 0 for all).
@@ -357,7 +372,8 @@ func (b *builder) variable(v *Variable) graph.Tensor {
 	if t, ok := b.reads[v.Name]; ok {
 		return t
 	}
-	t := b.g.Add(graph.Spec{Name: v.Name + "/Read", Op: "ReadVariableOp", Inputs: []graph.Tensor{b.g.Variable(v.Name, v.Shape)}, Attributes: graph.Attributes{"dtype": float}})
+	t := b.g.Add(graph.Spec{Name: v.Name + "/Read", Op: "ReadVariableOp",
+		Inputs: []graph.Tensor{b.g.Variable(v.Name, v.Shape)}, Attributes: graph.Attributes{"dtype": float}})
 	b.reads[v.Name] = t
 	b.variables = append(b.variables, v)
 	return t

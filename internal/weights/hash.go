@@ -56,7 +56,8 @@ func Combine(digests map[string]Digest, expected []Variable) (string, error) {
 		fmt.Fprintf(h, "%s\x00%s\x00%x\n", name, strings.Join(shape, ","), digest)
 	}
 	if len(missing) > 0 {
-		return "", fmt.Errorf("hash of the weights: %d variables have not been read: %s", len(missing), strings.Join(missing, ", "))
+		return "", fmt.Errorf("hash of the weights: %d variables have not been read: %s", len(missing),
+			strings.Join(missing, ", "))
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

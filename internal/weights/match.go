@@ -58,7 +58,8 @@ func (e *MismatchError) Error() string {
 	list(len(e.Mistyped), "of a type that cannot be used", func(i int) string {
 		return fmt.Sprintf("%s %v", e.Mistyped[i].Name, e.Mistyped[i].Type)
 	})
-	return fmt.Sprintf("%v: %s (is it the checkpoint of another model?): %s", ErrMismatch, e.Prefix, strings.Join(parts, "; "))
+	return fmt.Sprintf("%v: %s (is it the checkpoint of another model?): %s", ErrMismatch, e.Prefix,
+		strings.Join(parts, "; "))
 }
 
 // Unwrap returns [ErrMismatch].

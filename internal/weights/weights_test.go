@@ -145,11 +145,13 @@ func TestMismatchListsEverything(t *testing.T) {
 	defer w.Abort()
 	require.NoError(t, w.Add("m/a/weights", []int64{3, 2}, make([]float32, 6)))
 	require.NoError(t, w.AddRaw("m/b/bias", tfpb.DataType_DT_BOOL, []int64{4}, make([]byte, 4)))
-	for _, extra := range []string{"m/c/bias", "m/c/bias/Momentum", "m/d/Momentum", "m/a/weights/ExponentialMovingAverage"} {
+	for _, extra := range []string{"m/c/bias", "m/c/bias/Momentum", "m/d/Momentum",
+		"m/a/weights/ExponentialMovingAverage"} {
 		require.NoError(t, w.Add(extra, []int64{1}, make([]float32, 1)))
 	}
 	for _, skipped := range []string{
-		"m/a/weights/Momentum", "m/a/bias/Adam", "m/a/bias/Adam_1", "m/a/bias/RMSProp_2", "train/m/b/bias/Momentum_1", "beta1_power",
+		"m/a/weights/Momentum", "m/a/bias/Adam", "m/a/bias/Adam_1", "m/a/bias/RMSProp_2", "train/m/b/bias/Momentum_1",
+		"beta1_power",
 	} {
 		require.NoError(t, w.Add(skipped, []int64{1}, make([]float32, 1)))
 	}

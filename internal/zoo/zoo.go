@@ -219,7 +219,8 @@ func Lookup(name string) *Model {
 	return nil
 }
 
-func newModel(name string, cell Cell, depth Depth, decoder Decoder, top1, top5 float64, presentation Presentation) *Model {
+func newModel(name string, cell Cell, depth Depth, decoder Decoder, top1, top5 float64,
+	presentation Presentation) *Model {
 	m := &Model{
 		Name: name, Cell: cell, Depth: depth, Decoder: decoder,
 		Top1: top1, Top5: top5, Default: presentation,

@@ -289,7 +289,8 @@ func TestFiles(t *testing.T) {
 		assert.False(t, strings.HasPrefix(entry.Name(), "."), "%s is left over", entry.Name())
 	}
 	doctor := exec.Command(filepath.Join(files, "usr/local/bin/tfconvrnn-cli"), "doctor", "--verify")
-	doctor.Env = append(os.Environ(), libtf.Env+"="+filepath.Join(files, "opt/tfconvrnn/runtime"), "TFCONVRNN_CACHE="+filepath.Join(files, "cache"))
+	doctor.Env = append(os.Environ(), libtf.Env+"="+filepath.Join(files, "opt/tfconvrnn/runtime"), "TFCONVRNN_CACHE="+
+		filepath.Join(files, "cache"))
 	output, err := doctor.CombinedOutput()
 	require.NoError(t, err, "%s", output)
 	assert.Regexp(t, `ok +TensorFlow +`+regexp.QuoteMeta(libtf.Version), string(output))

@@ -54,7 +54,8 @@ func run(folder string, count int) error {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range count {
-		if err := write(filepath.Join(folder, fmt.Sprintf("photograph%05d.jpg", i)), cutOut(pictures[i%len(pictures)], random)); err != nil {
+		if err := write(filepath.Join(folder, fmt.Sprintf("photograph%05d.jpg", i)),
+			cutOut(pictures[i%len(pictures)], random)); err != nil {
 			return err
 		}
 	}

@@ -100,7 +100,8 @@ func Build(s beam.Scope, o Options) beam.PCollection {
 	planned := beam.ParDo(s.Scope("plan"), &chunksFn{Plan: o.Plan}, beam.Impulse(s))
 	// Otherwise a runner may leave all chunks to the worker that has read the plan.
 	planned = beam.Reshuffle(s, planned)
-	written, failed := beam.ParDo2(s.Scope("extract"), &extractFn{Plan: o.Plan, Load: o.Load, Attempts: max(o.Attempts, 1)}, planned)
+	written, failed := beam.ParDo2(s.Scope("extract"), &extractFn{Plan: o.Plan, Load: o.Load,
+		Attempts: max(o.Attempts, 1)}, planned)
 	beam.ParDo0(s.Scope("seal"), &sealFn{Plan: o.Plan}, beam.Impulse(s), beam.SideInput{Input: written})
 	if o.Failures != "" {
 		beam.ParDo0(s.Scope("failures"), &writeFn{Path: o.Failures}, beam.Impulse(s), beam.SideInput{Input: failed})
@@ -191,7 +192,8 @@ func (f *extractFn) ProcessElement(ctx context.Context, chunk int, written func(
 
 // isUnreadable tells whether a chunk fails because a stimulus cannot be read, anywhere.
 func isUnreadable(err error) bool {
-	return (errors.Is(err, tfconvrnn.ErrUnreadable) || errors.Is(err, tfconvrnn.ErrImages) || errors.Is(err, stimuli.ErrInput)) && stimuli.IsStimulusFault(err)
+	return (errors.Is(err, tfconvrnn.ErrUnreadable) || errors.Is(err, tfconvrnn.ErrImages) ||
+		errors.Is(err, stimuli.ErrInput)) && stimuli.IsStimulusFault(err)
 }
 
 // sealFn verifies and seals the store when all chunks have been through.
@@ -230,7 +232,9 @@ func (f *writeFn) ProcessElement(ctx context.Context, _ []byte, next func(*Failu
 	for failure := (Failure{}); next(&failure); {
 		list = append(list, failure)
 	}
-	slices.SortFunc(list, func(a, b Failure) int { return cmp.Or(cmp.Compare(a.Chunk, b.Chunk), cmp.Compare(a.Row, b.Row)) })
+	slices.SortFunc(list, func(a, b Failure) int {
+		return cmp.Or(cmp.Compare(a.Chunk, b.Chunk), cmp.Compare(a.Row, b.Row))
+	})
 	files, err := filesystem.New(ctx, f.Path)
 	if err != nil {
 		return err

@@ -82,7 +82,8 @@ func newPlan(t *testing.T, arguments ...string) *planned {
 			break
 		}
 	}
-	same := append([]string{"--model", "timedecay_shallow", "--weights", "seeded:1", "--store", laboratory.models, "--layers", "conv5,imnetds",
+	same := append([]string{"--model", "timedecay_shallow", "--weights", "seeded:1", "--store", laboratory.models,
+		"--layers", "conv5,imnetds",
 		"--include-logits", "--batch", "2", "--chunk", "2", "--quiet"}, arguments...)
 	p.cli(t, append(append([]string{"extract", "--out", p.reference}, same...), pictures)...)
 	p.cli(t, append(append([]string{"extract", "plan", "--plan", p.plan, "--out", p.store}, same...), pictures)...)
@@ -100,7 +101,8 @@ func (p *planned) run(t *testing.T) (map[string]int64, error) {
 	t.Helper()
 	pipeline, s := beam.NewPipelineWithRoot()
 	Build(s, Options{
-		Plan: p.plan, Attempts: 3, Failures: filepath.Join(p.dir, "failures.jsonl"), Load: Load{Store: laboratory.models, Concurrency: 2},
+		Plan: p.plan, Attempts: 3, Failures: filepath.Join(p.dir, "failures.jsonl"),
+		Load: Load{Store: laboratory.models, Concurrency: 2},
 	})
 	result, err := beam.Run(context.Background(), "prism", pipeline)
 	if err != nil {
@@ -215,7 +217,8 @@ func TestChunkThatAlwaysPanicsIsAFailure(t *testing.T) {
 	})
 	counts, err := p.run(t)
 	require.NoError(t, err)
-	assert.Equal(t, map[string]int64{CountChunks: 3, CountStimuli: 5, CountRetries: 2, CountFailures: 1, CountIncomplete: 1}, counts)
+	assert.Equal(t, map[string]int64{CountChunks: 3, CountStimuli: 5, CountRetries: 2, CountFailures: 1,
+		CountIncomplete: 1}, counts)
 	failures := p.failures(t)
 	require.Len(t, failures, 1)
 	assert.Equal(t, 2, failures[0].Chunk)

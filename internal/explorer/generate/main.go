@@ -1,5 +1,5 @@
-// Command generate takes what others wrote out of their packages into page/vendor, and makes the built-in pictures of the
-// photographs in testdata.
+// Command generate takes what others wrote out of their packages into page/vendor, and makes the built-in pictures of
+// the photographs in testdata.
 package main
 
 import (
@@ -43,7 +43,8 @@ var uplot = npm.Package{
 // generate returns the files below the directory of package explorer, by name.
 func generate(dir string) (map[string][]byte, error) {
 	names := []string{"uplot.js", "uplot.d.ts", "uplot.css", "LICENSE"}
-	contents, err := uplot.Files(context.Background(), "dist/uPlot.esm.js", "dist/uPlot.d.ts", "dist/uPlot.min.css", "LICENSE")
+	contents, err := uplot.Files(context.Background(), "dist/uPlot.esm.js", "dist/uPlot.d.ts", "dist/uPlot.min.css",
+		"LICENSE")
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ func TestUpToDate(t *testing.T) {
 	for name, want := range files {
 		got, err := os.ReadFile(name)
 		require.NoError(t, err)
-		assert.True(t, string(want) == string(got), "%s is out of date; run go generate ./internal/explorer", name) // the difference would be long
+		assert.True(t, string(want) == string(got), "%s is out of date; run go generate ./internal/explorer",
+			name) // the difference would be long
 	}
 }

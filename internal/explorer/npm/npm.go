@@ -27,15 +27,17 @@ type Package struct {
 // ErrMissing means that there is no npm, the program.
 var ErrMissing = errors.New("npm is not installed")
 
-// Files fetches a package with npm, which knows the user's registry, and returns the files with these paths in it, in order.
-// Errors wrap ErrMissing, or say that the registry cannot be reached, or that the package is not the one that was pinned.
+// Files fetches a package with npm, which knows the user's registry, and returns the files with these paths in it, in
+// order. Errors wrap ErrMissing, or say that the registry cannot be reached, or that the package is not the one that
+// was pinned.
 func (p Package) Files(ctx context.Context, paths ...string) ([][]byte, error) {
 	archive, err := p.fetch(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if sum := sha512.Sum512(archive); base64.StdEncoding.EncodeToString(sum[:]) != p.Integrity {
-		return nil, fmt.Errorf("%s is not the package that was pinned: its SHA-512 is %s", p.Name, base64.StdEncoding.EncodeToString(sum[:]))
+		return nil, fmt.Errorf("%s is not the package that was pinned: its SHA-512 is %s", p.Name,
+			base64.StdEncoding.EncodeToString(sum[:]))
 	}
 	found, err := unpack(archive)
 	if err != nil {

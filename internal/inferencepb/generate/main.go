@@ -54,7 +54,8 @@ func generate(ctx context.Context, dir string) (map[string][]byte, error) {
 		Parameter:      proto.String("paths=source_relative"),
 		ProtoFile:      []*descriptorpb.FileDescriptorProto{protoutil.ProtoFromFileDescriptor(compiled[0])},
 		// The generated files name it.
-		CompilerVersion: &pluginpb.Version{Major: proto.Int32(0), Minor: proto.Int32(14), Patch: proto.Int32(1), Suffix: proto.String("protocompile")},
+		CompilerVersion: &pluginpb.Version{Major: proto.Int32(0), Minor: proto.Int32(14), Patch: proto.Int32(1),
+			Suffix: proto.String("protocompile")},
 	})
 	if err != nil {
 		return nil, err

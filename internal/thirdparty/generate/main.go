@@ -188,7 +188,8 @@ var known = []struct {
 	{"FTL", []string{"The FreeType Project LICENSE"}},
 	{"GPL-2.0-only", []string{"GNU GENERAL PUBLIC LICENSE", "Version 2"}},
 	{"Unlicense", []string{"This is free and unencumbered software released into the public domain"}},
-	{"MIT", []string{"Permission is hereby granted, free of charge", "The above copyright notice and this permission notice"}},
+	{"MIT", []string{"Permission is hereby granted, free of charge",
+		"The above copyright notice and this permission notice"}},
 	{"BSD-3-Clause", []string{"Redistribution and use in source and binary forms", "to endorse or promote products"}},
 	{"BSD-2-Clause", []string{"Redistribution and use in source and binary forms"}},
 	{"BSL-1.0", []string{"Boost Software License - Version 1.0"}},
@@ -290,7 +291,8 @@ func write(out *bytes.Buffer, root string, paths []string, linked map[string]*li
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n## Embedded: uPlot\n\nThe charts of the explorer's page are drawn by %s %s of the npm registry, under this licence:\n\n",
+	fmt.Fprintf(
+		out, "\n## Embedded: uPlot\n\nThe charts of the explorer's page are drawn by %s %s of the npm registry, under this licence:\n\n",
 		thirdparty.UPlot.Name, thirdparty.UPlot.Version)
 	quote(out, string(uplot))
 	out.WriteString("\n## Linked: Go's standard library\n\n")

@@ -27,8 +27,10 @@ func TestIdentify(t *testing.T) {
 	bsd := "Redistribution and use in source\nand binary forms, with or without modification"
 	for text, want := range map[string][]string{
 		bsd: {"BSD-2-Clause"},
-		bsd + " nor the names of its\ncontributors may be used to endorse or promote products":                           {"BSD-3-Clause"},
-		"Permission is hereby granted, free of charge, … The above copyright notice\nand this permission notice shall …": {"MIT"},
+		bsd + " nor the names of its\ncontributors may be used to endorse or promote products": {
+			"BSD-3-Clause"},
+		"Permission is hereby granted, free of charge, … The above copyright notice\nand this permission notice shall …": {
+			"MIT"},
 		"All rights reserved.": nil,
 	} {
 		assert.Equal(t, want, identify(text), text)

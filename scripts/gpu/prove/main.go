@@ -92,7 +92,8 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) (cod
 	}
 	begun := time.Now()
 	lines := runAll(ctx, o.steps(), o.time, stderr)
-	text, err := json.MarshalIndent(map[string]any{"begun": begun.UTC().Format(time.RFC3339), "small": o.small, "steps": lines}, "", "  ")
+	text, err := json.MarshalIndent(map[string]any{"begun": begun.UTC().Format(time.RFC3339), "small": o.small,
+		"steps": lines}, "", "  ")
 	if err == nil {
 		err = os.WriteFile(*report, append(text, '\n'), 0o666)
 	}
@@ -162,7 +163,8 @@ func (s step) run(ctx context.Context, limit time.Duration) line {
 func (l *line) compare(name string, earlier []line) {
 	here, ok := l.Values["images_per_second"].(float64)
 	for _, e := range earlier {
-		if base, measured := e.Values["images_per_second"].(float64); ok && measured && e.Name == name && name != "" && e.State == passed {
+		if base, measured := e.Values["images_per_second"].(float64); ok && measured && e.Name == name && name != "" &&
+			e.State == passed {
 			l.Values["times_as_fast"] = here / base
 			l.Summary = join(l.Summary, fmt.Sprintf("%.2f times as fast as %s", here/base, name))
 		}
@@ -185,7 +187,8 @@ func tail(output []byte, n int) string { return string(output[max(0, len(output)
 func lastLine(output []byte) string {
 	found := ""
 	for l := range strings.Lines(string(output)) {
-		if l = strings.TrimSpace(l); l != "" && l != "FAIL" && !strings.HasPrefix(l, "exit status") && !strings.HasPrefix(l, "PROVE:") {
+		if l = strings.TrimSpace(l); l != "" && l != "FAIL" && !strings.HasPrefix(l, "exit status") &&
+			!strings.HasPrefix(l, "PROVE:") {
 			found = l
 		}
 	}

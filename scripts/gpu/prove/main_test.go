@@ -17,7 +17,8 @@ func shell(name, script string, parse func([]byte) (outcome, error)) step {
 	return step{name: name, limit: 2 * time.Second, command: []string{"/bin/sh", "-c", script}, parse: parse}
 }
 
-// TestEveryStepEnds runs steps that pass, fail, hang with a child, die of a signal, run out of memory and print rubbish: each is a line, and the last one still runs.
+// TestEveryStepEnds runs steps that pass, fail, hang with a child, die of a signal, run out of memory and print
+// rubbish: each is a line, and the last one still runs.
 func TestEveryStepEnds(t *testing.T) {
 	pass := "echo '--- PASS: TestX'; echo 'PROVE: {\"check\":\"x\",\"runs\":10,\"same_bytes\":10}'"
 	steps := []step{
@@ -25,7 +26,8 @@ func TestEveryStepEnds(t *testing.T) {
 		shell("fails", pass+"; echo 'gpu_test.go:1: it differs'; exit 1", parseTests),
 		shell("hangs", "sleep 60 & sleep 60", parseTests),
 		shell("dies", "kill -SEGV $$", parseTests),
-		shell("runs out of memory", "echo 'tfconvrnn-cli: out of memory: gpu:0 cannot compute 256 stimuli at once' >&2; exit 1", parseBench),
+		shell("runs out of memory",
+			"echo 'tfconvrnn-cli: out of memory: gpu:0 cannot compute 256 stimuli at once' >&2; exit 1", parseBench),
 		shell("prints rubbish", "echo '{ not JSON'", parseBench),
 		shell("prints nothing", "true", parseTests),
 		shell("is skipped", "echo '    gpu_test.go:1: needs two GPUs'; echo '--- SKIP: TestGPUSpread (0.00s)'", parseTests),
@@ -40,10 +42,12 @@ func TestEveryStepEnds(t *testing.T) {
 	for _, l := range lines {
 		states[l.Name] = l.State
 	}
-	assert.Equal(t, map[string]string{"passes": passed, "fails": failed, "hangs": timedOut, "dies": failed, "runs out of memory": failed, "prints rubbish": failed,
+	assert.Equal(t, map[string]string{"passes": passed, "fails": failed, "hangs": timedOut, "dies": failed,
+		"runs out of memory": failed, "prints rubbish": failed,
 		"prints nothing": failed, "is skipped": wasSkipped, "is not there": failed, "comes last": passed}, states)
 	printTable(&table, lines)
-	for _, text := range []string{"runs 10, same bytes 10", "it differs", "ended after 2s", "signal: segmentation fault", "gpu:0 cannot compute 256 stimuli at once",
+	for _, text := range []string{"runs 10, same bytes 10", "it differs", "ended after 2s", "signal: segmentation fault",
+		"gpu:0 cannot compute 256 stimuli at once",
 		"a test was skipped: gpu_test.go:1: needs two GPUs", "no such file"} {
 		assert.Contains(t, table.String(), text)
 	}
@@ -52,7 +56,8 @@ func TestEveryStepEnds(t *testing.T) {
 
 func TestTimeIsUp(t *testing.T) {
 	var progress bytes.Buffer
-	lines := runAll(t.Context(), []step{shell("first", "sleep 9", parseTests), shell("second", "true", parseTests)}, leastTime+time.Second, &progress)
+	lines := runAll(t.Context(), []step{shell("first", "sleep 9", parseTests), shell("second", "true", parseTests)},
+		leastTime+time.Second, &progress)
 	assert.Equal(t, timedOut, lines[0].State)
 	assert.Equal(t, notRun, lines[1].State)
 }
@@ -66,7 +71,9 @@ func TestParsers(t *testing.T) {
 	}
 	found, err := parseBench(append([]byte("a message of a library {\n"), read("bench.json")...))
 	require.NoError(t, err)
-	assert.Equal(t, "timedecay_shallow, batches of 2: 23.84 images/s, 220 % of 57.81 GFLOP/s, 3.64 times the published way", found.Summary)
+	assert.Equal(t,
+		"timedecay_shallow, batches of 2: 23.84 images/s, 220 % of 57.81 GFLOP/s, 3.64 times the published way",
+		found.Summary)
 	assert.Equal(t, 23.843685566165334, found.Values["images_per_second"])
 	found, err = parseGolden(read("golden.txt"))
 	require.NoError(t, err)
@@ -77,7 +84,9 @@ func TestParsers(t *testing.T) {
 	found, err = parseDoctor(read("doctor.json"))
 	require.NoError(t, err)
 	assert.Equal(t, "CPU build of TensorFlow, no NVIDIA driver, 0 GPU devices", found.Summary)
-	_, err = parseDoctor([]byte(`[{"name":"CUDA","state":"warning","detail":"driver 550","remedy":"libraries are missing"}]`))
+	_,
+		err = parseDoctor(
+		[]byte(`[{"name":"CUDA","state":"warning","detail":"driver 550","remedy":"libraries are missing"}]`))
 	assert.ErrorContains(t, err, "libraries are missing")
 	for _, parse := range []func([]byte) (outcome, error){parseBench, parseGolden, parseTests, parseDoctor} {
 		for _, name := range []string{"bench.json", "golden.txt", "tests.txt", "doctor.json"} {
@@ -97,7 +106,8 @@ func TestReport(t *testing.T) {
 	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\nexit 7\n"), 0o755))
 	report := filepath.Join(dir, "report.json")
 	var stdout, stderr bytes.Buffer
-	code, err := run(t.Context(), []string{"-cli", program, "-tests", program, "-dir", dir, "-store", dir, "-report", report, "-time", "1m"}, &stdout, &stderr)
+	code, err := run(t.Context(), []string{"-cli", program, "-tests", program, "-dir", dir, "-store", dir, "-report",
+		report, "-time", "1m"}, &stdout, &stderr)
 	require.NoError(t, err)
 	assert.Equal(t, 1, code)
 	text, err := os.ReadFile(report)

@@ -59,8 +59,10 @@ func parseTests(output []byte) (outcome, error) {
 
 // reported are the values of tests that are shown, in this order.
 var reported = []string{
-	"model", "launches", "of_a_timestep", "products", "small", "operations", "kinds_on_device", "elsewhere", "runs", "processes", "devices", "batches", "same_bytes", "largest_difference_of_rms", "layer",
-	"xla", "nchw", "overlap", "limit_gib", "used_gib", "used_without_limit_gib", "total_gib", "halved_from", "to", "smaller_by", "goes_on",
+	"model", "launches", "of_a_timestep", "products", "small", "operations", "kinds_on_device", "elsewhere", "runs",
+	"processes", "devices", "batches", "same_bytes", "largest_difference_of_rms", "layer",
+	"xla", "nchw", "overlap", "limit_gib", "used_gib", "used_without_limit_gib", "total_gib", "halved_from", "to",
+	"smaller_by", "goes_on",
 }
 
 // summary writes values in words, without those that every line has.
@@ -104,7 +106,8 @@ func parseGolden(output []byte) (outcome, error) {
 			worst, where = number, fmt.Sprintf("%s, %v", file, values["where"])
 		}
 	}
-	return outcome{fmt.Sprintf("%d files of %d models, worst %.1e of RMS (%s)", len(files), len(models), worst, where), files}, checkTests(output)
+	return outcome{fmt.Sprintf("%d files of %d models, worst %.1e of RMS (%s)", len(files), len(models), worst, where),
+		files}, checkTests(output)
 }
 
 // parseDoctor reads doctor's findings about the GPU.
@@ -184,8 +187,10 @@ func parseBench(output []byte) (outcome, error) {
 		return outcome{}, errNothing
 	}
 	ours := r.Contestants[0]
-	words := []string{fmt.Sprintf("%s, batches of %d: %.4g images/s, %.0f %% of %.4g GFLOP/s", r.Model, r.Batch, ours.Images, 100*ours.OfPeak, r.Peak.GFLOPS)}
-	values := map[string]any{"model": r.Model, "batch": r.Batch, "device": r.Machine.Device, "images_per_second": ours.Images, "of_peak": ours.OfPeak,
+	words := []string{fmt.Sprintf("%s, batches of %d: %.4g images/s, %.0f %% of %.4g GFLOP/s", r.Model, r.Batch,
+		ours.Images, 100*ours.OfPeak, r.Peak.GFLOPS)}
+	values := map[string]any{"model": r.Model, "batch": r.Batch, "device": r.Machine.Device,
+		"images_per_second": ours.Images, "of_peak": ours.OfPeak,
 		"gemm_gflops": r.Peak.GFLOPS, "memory_gb_per_second": r.Peak.Memory}
 	for _, ratio := range r.Ratios {
 		if ratio.Of == "plain_every_layer" && ratio.To == ours.Name {
@@ -202,8 +207,10 @@ func parseBench(output []byte) (outcome, error) {
 		values["features_off"], values["logits_off"] = largest, e.Logits
 	}
 	if p := r.Photographs; p != nil && p.Seconds > 0 {
-		words = append(words, fmt.Sprintf("%d photographs to %s at %.4g a second, the device waits for %.0f %% of the time, decoding takes %.2g cores",
-			p.Count, p.Format, float64(p.Count)/p.Seconds, 100*p.Outside, p.Cores))
+		words = append(words,
+			fmt.Sprintf(
+				"%d photographs to %s at %.4g a second, the device waits for %.0f %% of the time, decoding takes %.2g cores",
+				p.Count, p.Format, float64(p.Count)/p.Seconds, 100*p.Outside, p.Cores))
 		values["photographs"], values["photographs_per_second"] = p.Count, float64(p.Count)/p.Seconds
 		values["share_outside_session"], values["decode_cores"] = p.Outside, p.Cores
 	}

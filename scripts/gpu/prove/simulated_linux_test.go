@@ -31,13 +31,17 @@ func bundled(t *testing.T) string {
 	return filepath.Join(dir, "tfconvrnn-prove")
 }
 
-// prove runs prove.sh of a bundle on simulated GPUs which have memory for so many stimuli, and returns its report and its table.
-func prove(t *testing.T, bundle, stimuli string, arguments ...string) (steps map[string]line, order []string, table string, err error) {
+// prove runs prove.sh of a bundle on simulated GPUs which have memory for so many stimuli, and returns its report and
+// its table.
+func prove(t *testing.T, bundle, stimuli string, arguments ...string) (steps map[string]line, order []string,
+	table string, err error) {
 	t.Helper()
 	report := filepath.Join(t.TempDir(), "prove.json")
-	command := exec.CommandContext(t.Context(), filepath.Join(bundle, "prove.sh"), append([]string{"--small", "--model", "timedecay_shallow", "--report", report}, arguments...)...)
+	command := exec.CommandContext(t.Context(), filepath.Join(bundle, "prove.sh"),
+		append([]string{"--small", "--model", "timedecay_shallow", "--report", report}, arguments...)...)
 	command.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PATH=") }),
-		"PATH=/usr/bin:/bin", "TFCONVRNN_SIMULATED_GPUS=2", "TFCONVRNN_SIMULATED_GPU_BATCH="+stimuli, libtf.Env+"="+libtf.Loaded().Path())
+		"PATH=/usr/bin:/bin", "TFCONVRNN_SIMULATED_GPUS=2", "TFCONVRNN_SIMULATED_GPU_BATCH="+stimuli, libtf.Env+"="+
+			libtf.Loaded().Path())
 	command.Dir = t.TempDir()
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
@@ -55,8 +59,8 @@ func prove(t *testing.T, bundle, stimuli string, arguments ...string) (steps map
 	return steps, order, stdout.String(), err
 }
 
-// TestProveOnSimulatedGPUs runs every step of prove.sh, from a bundle and without a compiler, on devices of the processor; then
-// with GPUs that find no memory, and with too little time.
+// TestProveOnSimulatedGPUs runs every step of prove.sh, from a bundle and without a compiler, on devices of the
+// processor; then with GPUs that find no memory, and with too little time.
 func TestProveOnSimulatedGPUs(t *testing.T) {
 	if err := tfconvrnn.RuntimeError(); err != nil {
 		if os.Getenv("TFCONVRNN_REQUIRE_RUNTIME") == "1" {

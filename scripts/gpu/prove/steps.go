@@ -25,8 +25,10 @@ func (o options) models() []string {
 
 // test is a step that runs a test of package tfconvrnn in a process of its own.
 func (o options) test(name, pattern, model string, limit time.Duration, parse parser) step {
-	env := []string{"TFCONVRNN_REQUIRE_GPU=1", "TFCONVRNN_REQUIRE_RUNTIME=1", "TFCONVRNN_TEST_STORE=" + o.store, "TFCONVRNN_GPU_MODEL=" + model}
-	return step{name: name, limit: limit, command: []string{o.tests, "-test.v", "-test.run=" + pattern}, dir: o.dir, env: env, parse: parse}
+	env := []string{"TFCONVRNN_REQUIRE_GPU=1", "TFCONVRNN_REQUIRE_RUNTIME=1", "TFCONVRNN_TEST_STORE=" + o.store,
+		"TFCONVRNN_GPU_MODEL=" + model}
+	return step{name: name, limit: limit, command: []string{o.tests, "-test.v", "-test.run=" + pattern}, dir: o.dir,
+		env: env, parse: parse}
 }
 
 // batch returns a batch size, or few where little is computed.
@@ -43,7 +45,8 @@ func (o options) bench(name, model string, batch int, further ...string) step {
 	if o.small {
 		runs = "1"
 	}
-	command := append([]string{o.cli, "bench", "--device", "gpu", "--model", model, "--batch", fmt.Sprint(o.batch(batch)), "--runs", runs,
+	command := append([]string{o.cli, "bench", "--device", "gpu", "--model", model, "--batch", fmt.Sprint(o.batch(batch)),
+		"--runs", runs,
 		"--only-speed", "--json", "--quiet", "--yes", "--store", o.store}, further...)
 	return step{name: name, limit: time.Minute, command: command, parse: parseBench}
 }
@@ -64,7 +67,8 @@ func (o options) photographs() step {
 	if o.small {
 		count = "6"
 	}
-	s := o.bench("photographs to Zarr", o.models()[0], 64, "--layers", "imnetds", "--photographs", count, "--photographs-to", "zarr")
+	s := o.bench("photographs to Zarr", o.models()[0], 64, "--layers", "imnetds", "--photographs", count,
+		"--photographs-to", "zarr")
 	s.limit = 2 * time.Minute
 	return s
 }

@@ -64,7 +64,8 @@ func printSpeeds(out io.Writer, lines []line) {
 			}
 			return "-"
 		}
-		fmt.Fprintf(table, "%s\t%v\t%s\t%s\t%s\t%s\t%s\n", l.Name, v["batch"], number("images_per_second", "%.4g", 1), number("ratio", "%.2f", 1),
+		fmt.Fprintf(table, "%s\t%v\t%s\t%s\t%s\t%s\t%s\n", l.Name, v["batch"], number("images_per_second", "%.4g", 1),
+			number("ratio", "%.2f", 1),
 			number("of_peak", "%.0f %%", 100), number("gemm_gflops", "%.0f", 1), number("memory_gb_per_second", "%.0f", 1))
 	}
 	_ = table.Flush()
