@@ -4,9 +4,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,6 +19,19 @@ import (
 // TestNoSignalOnThreadsOfTensorFlow: a signal handler that runs on a thread in the middle
 // of oneDNN's generated code overwrites the heap. Profiling sends many.
 func TestNoSignalOnThreadsOfTensorFlow(t *testing.T) {
+	// A thread that Go makes while a thread of TensorFlow calls it has that one's name, and takes signals as all of
+	// Go's do. Enough that are idle leave it none to make.
+	var ready, idle sync.WaitGroup
+	ready.Add(32)
+	for range 32 {
+		idle.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			ready.Done()
+			ready.Wait()
+		})
+	}
+	idle.Wait()
 	m := loadTest(t, "timedecay_shallow")
 	stimuli := testStimuli(t, 4)
 	require.NoError(t, pprof.StartCPUProfile(io.Discard))
