@@ -150,7 +150,7 @@ func median(values []float64) float64 {
 	return values[len(values)/2]
 }
 
-// BenchmarkClients: 16 clients of one image each beside Extract in batches of 16, in turns.
+// BenchmarkClients: 16 clients of one image each beside Extract in batches of 16 and in those of the runs, 8, in turns.
 func BenchmarkClients(b *testing.B) {
 	var mu sync.Mutex
 	var runs []tfconvrnn.Span
@@ -163,15 +163,17 @@ func BenchmarkClients(b *testing.B) {
 	}}, 1, false)
 	p.clients(b, 16, time.Second/2, 0)
 	for b.Loop() {
-		var library, service, shares []float64
+		var library, service, shares, sharesOf8 []float64
 		for range 5 {
-			l := libraryRate(b, 16, loadSeconds()/5)
+			l, of8 := libraryRate(b, 16, loadSeconds()/5), libraryRate(b, 8, loadSeconds()/5)
 			s, _ := p.clients(b, 16, loadSeconds()/5, 0)
-			library, service, shares = append(library, l), append(service, s), append(shares, 100*s/l)
+			library, service = append(library, l), append(service, s)
+			shares, sharesOf8 = append(shares, 100*s/l), append(sharesOf8, 100*s/of8)
 		}
 		b.ReportMetric(median(library), "extract-images/s")
 		b.ReportMetric(median(service), "images/s")
 		b.ReportMetric(median(shares), "%-of-extract")
+		b.ReportMetric(median(sharesOf8), "%-of-extract-in-8")
 		var gaps, batches []float64
 		for i := range len(runs) - 1 {
 			gaps = append(gaps, runs[i+1].Begin.Sub(runs[i].End).Seconds()*1e3)
