@@ -166,8 +166,8 @@ func (p *plan) choose(maxBatch int) error {
 	}
 	all := []tfconvrnn.ExtractOption{tfconvrnn.WithPresentation(p.wish.presentation), tfconvrnn.AllTimesteps(),
 		tfconvrnn.Layers(s.layerNames()...), tfconvrnn.SelectUnits(p.wish.selections...)}
-	if with,
-		err := s.model.Plan(append(slices.Clone(all), tfconvrnn.Logits(), tfconvrnn.BatchUpTo(maxBatch))...); err == nil {
+	largest := append(slices.Clone(all), tfconvrnn.Logits(), tfconvrnn.BatchUpTo(maxBatch))
+	if with, err := s.model.Plan(largest...); err == nil {
 		all = append(all, tfconvrnn.Logits())
 		p.batch = min(maxBatch, with.BatchSize())
 	}
