@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tfconvrnn/go/compare"
 	"github.com/tfconvrnn/go/recordings"
 )
 
@@ -174,6 +175,25 @@ func TestLongTable(t *testing.T) {
 	assert.Equal(t, []string{"a", "b"}, r.Stimuli())
 	assert.True(t, average[0][0] != average[0][0])
 	assert.Equal(t, 3.0, average[1][0])
+}
+
+// The rows of a table may come in any order; the bins are in the order of time.
+func TestShuffledTable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "shuffled.csv")
+	require.NoError(t, os.WriteFile(path, []byte("stimulus_id,neuroid_id,time_bin_start,time_bin_end,rate\n"+
+		"a,n,90,100,3\na,n,70,80,1\nb,n,80,90,20\na,n,80,90,2\nb,n,70,80,10\nb,n,90,100,30\n"), 0o666))
+	a, err := recordings.Open(path, recordings.Layout{})
+	require.NoError(t, err)
+	defer a.Close()
+	r := selected(t, a, recordings.Selection{})
+	require.Equal(t, []compare.Bin{{Start: 70, End: 80}, {Start: 80, End: 90}, {Start: 90, End: 100}}, r.Bins())
+	for bin, want := range []float64{1, 2, 3} {
+		got, err := r.Average(bin)
+		require.NoError(t, err)
+		assert.Equal(t, compare.Targets{{want}, {10 * want}}, got)
+	}
+	r = selected(t, a, recordings.Selection{AverageTime: true})
+	assert.Equal(t, []compare.Bin{{Start: 70, End: 100}}, r.Bins())
 }
 
 func TestUnusableFiles(t *testing.T) {

@@ -1,6 +1,7 @@
 package recordings
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,7 +56,7 @@ func (r *Recording) Stimuli() []string { return r.stimuli }
 // Neuroids are the neuroids' ids, in the order of the file.
 func (r *Recording) Neuroids() []string { return r.neuroids }
 
-// Bins are the time bins; a recording without time has none, and is read as bin 0.
+// Bins are the time bins, in the order of their starts; a recording without time has none, and is read as bin 0.
 func (r *Recording) Bins() []compare.Bin { return r.bins }
 
 // Repetitions are the repetitions, sorted.
@@ -240,6 +241,10 @@ func (r *Recording) selectTime(c *chosen, s Selection) error {
 		}
 		return nil
 	}
+	// In the order of time, which the rows of a table need not have.
+	r.binAt = slices.SortedStableFunc(slices.Values(r.binAt), func(i, j int) int {
+		return cmp.Or(cmp.Compare(bins[i].Start, bins[j].Start), cmp.Compare(bins[i].End, bins[j].End))
+	})
 	for _, i := range r.binAt {
 		r.bins = append(r.bins, bins[i])
 	}
