@@ -7,8 +7,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tfconvrnn/go/internal/kernels"
+	"github.com/tfconvrnn/go/internal/tfpb"
 )
 
 func TestConvolutionOption(t *testing.T) {
@@ -103,4 +105,27 @@ func TestWeightsThatOperationsRead(t *testing.T) {
 	_, err = LoadSavedModel(t.Context(), dir)
 	assert.ErrorIs(t, err, ErrModified)
 	assert.ErrorContains(t, err, "checksum")
+}
+
+// TestOperationsAtOnce: those of this project share the cores among themselves.
+func TestOperationsAtOnce(t *testing.T) {
+	for threads, want := range map[int]int32{1: 1, 2: 1, 7: 1, 8: 2, 64: 16} {
+		o := defaultSessionOptions()
+		o.threads = threads
+		for _, convolution := range []Convolution{ConvolutionDirect, winograd + "avx512"} {
+			o.convolution = convolution
+			data, err := o.config(nil)
+			require.NoError(t, err)
+			config := &tfpb.ConfigProto{}
+			require.NoError(t, proto.Unmarshal(data, config))
+			assert.EqualValues(t, threads, config.IntraOpParallelismThreads)
+			if convolution == ConvolutionDirect {
+				assert.EqualValues(t, threads, config.InterOpParallelismThreads)
+				assert.False(t, config.UsePerSessionThreads)
+				continue
+			}
+			assert.Equal(t, want, config.InterOpParallelismThreads, threads)
+			assert.True(t, config.UsePerSessionThreads)
+		}
+	}
 }

@@ -199,11 +199,11 @@ func open(info savedmodels.Model, found savedmodels.SavedModel, o loadOptions) (
 			return nil, err
 		}
 	}
-	config, err := o.session.config(runtime)
-	if err != nil {
+	if err := o.settleConvolution(found.Manifest); err != nil {
 		return nil, err
 	}
-	if err := o.settleConvolution(found.Manifest); err != nil {
+	config, err := o.session.config(runtime)
+	if err != nil {
 		return nil, err
 	}
 	if o.unloaded {
