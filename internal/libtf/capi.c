@@ -6,6 +6,11 @@
 #include "capi.h"
 
 #include <dlfcn.h>
+#ifdef __linux__
+#include <link.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -104,6 +109,50 @@ void libtf_trim(void) {
   int (*trim)(size_t) = NULL;
   *(void**)&trim = dlsym(RTLD_DEFAULT, "malloc_trim");
   if (trim != NULL) trim(0);
+}
+
+#ifdef __linux__
+// Whether the loader wrote into segments that are not writable any more.
+static bool has_text_relocations(const struct dl_phdr_info* object) {
+  for (int i = 0; i < object->dlpi_phnum; i++) {
+    if (object->dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
+    const ElfW(Dyn)* entry = (const void*)(object->dlpi_addr +
+                                           object->dlpi_phdr[i].p_vaddr);
+    for (; entry->d_tag != DT_NULL; entry++) {
+      if (entry->d_tag == DT_TEXTREL) return true;
+      if (entry->d_tag == DT_FLAGS && (entry->d_un.d_val & DF_TEXTREL) != 0) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+static int unmap_file_pages(struct dl_phdr_info* object, size_t size,
+                            void* data) {
+  (void)size, (void)data;
+  if (object->dlpi_name == NULL ||
+      strstr(object->dlpi_name, "libtensorflow") == NULL ||
+      has_text_relocations(object)) {
+    return 0;
+  }
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  for (int i = 0; i < object->dlpi_phnum; i++) {
+    const ElfW(Phdr)* segment = &object->dlpi_phdr[i];
+    if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) != 0) continue;
+    const uintptr_t begin = object->dlpi_addr + segment->p_vaddr;
+    const uintptr_t first = (begin + page - 1) / page * page;
+    const uintptr_t last = (begin + segment->p_filesz) / page * page;
+    if (first < last) madvise((void*)first, last - first, MADV_DONTNEED);
+  }
+  return 0;
+}
+#endif
+
+void libtf_unmap_file_pages(void) {
+#ifdef __linux__
+  dl_iterate_phdr(unmap_file_pages, NULL);
+#endif
 }
 
 int libtf_describe(const TF_Tensor* t, int* type, size_t* bytes, void** data,

@@ -142,6 +142,10 @@ int libtf_tensor_float_32(int allowed);
 // libtf_symbol returns the address of a symbol of the library, or NULL.
 void* libtf_symbol(const char* name);
 
+// libtf_unmap_file_pages has the process let go of the pages of the library's code
+// and constants, which are the file's. Those that are used come back from the page cache.
+void libtf_unmap_file_pages(void);
+
 // libtf_trim returns memory that is free to the system, where the C library can.
 void libtf_trim(void);
 

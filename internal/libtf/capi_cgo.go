@@ -33,6 +33,7 @@ func open(path string) (openResult, string) {
 
 func tensorFloat32(allowed int) int { return int(C.libtf_tensor_float_32(C.int(allowed))) }
 func trim()                         { C.libtf_trim() }
+func unmapFilePages()               { C.libtf_unmap_file_pages() }
 
 func symbol(name string) unsafe.Pointer {
 	cName := C.CString(name)
@@ -191,8 +192,7 @@ func runSession(session unsafe.Pointer, inputs []cOutput, values []unsafe.Pointe
 	err := withStatus("run a session", func(s *C.TF_Status) {
 		C.libtf_run((*C.TF_Session)(session),
 			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(inputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(values))),
-			C.int(len(inputs)),
-			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))),
+			C.int(len(inputs)), (*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))),
 			(**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(results))), C.int(len(outputs)),
 			(**C.TF_Operation)(unsafe.Pointer(unsafe.SliceData(targets))), C.int(len(targets)), s)
 	})
@@ -208,8 +208,7 @@ func traceSession(session unsafe.Pointer, inputs []cOutput, values []unsafe.Poin
 	err := withStatus("run a session", func(s *C.TF_Status) {
 		C.libtf_trace((*C.TF_Session)(session),
 			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(inputs))), (**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(values))),
-			C.int(len(inputs)),
-			(*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))),
+			C.int(len(inputs)), (*C.TF_Output)(unsafe.Pointer(unsafe.SliceData(outputs))),
 			(**C.TF_Tensor)(unsafe.Pointer(unsafe.SliceData(results))), C.int(len(outputs)),
 			(**C.TF_Operation)(unsafe.Pointer(unsafe.SliceData(targets))), C.int(len(targets)), buffer, s)
 	})

@@ -20,6 +20,7 @@ func open(string) (openResult, string) { return symbolsMissing, "" }
 func version() string                  { return "" }
 func tensorFloat32(int) int            { return -1 }
 func trim()                            {}
+func unmapFilePages()                  {}
 func symbol(string) unsafe.Pointer     { return nil }
 
 func allocateTensor(DataType, []int64, int) unsafe.Pointer { return nil }

@@ -395,6 +395,8 @@ func (p place) load() (r *Runtime, final bool, err error) {
 		}
 		return nil, false, fmt.Errorf("%w: %s", ErrDependency, text)
 	}
+	// Relocating and initializing touch 240 MB of the file, little of which is used again.
+	unmapFilePages()
 	if p.system {
 		file = text
 	}
