@@ -12,6 +12,7 @@ import (
 
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/plotting"
+	"github.com/tfconvrnn/go/recordings"
 )
 
 type plotCommand struct {
@@ -132,25 +133,11 @@ func (p *plotCommand) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// comparisonless are flags that say nothing about results of compare.
+var comparisonless = []string{"stimuli", "timesteps", "top", "channels", "max-stimuli"}
+
 // drawn draws a file of features, or of a result.
-func (p *plotCommand) drawn(cmd *cobra.Command, name string) ([]byte, *plotReport, error) {
-	result, err := resultOf(name)
-	if err != nil {
-		return nil, nil, inputError{err}
-	}
-	if result != nil {
-		return p.comparison(cmd, name, result)
-	}
-	for _, kind := range p.selected {
-		if slices.Contains(plotting.ComparisonKinds(), kind) {
-			return nil, nil, inputf("%s is no result of compare, which %s draws", name, kind)
-		}
-	}
-	source, err := plotting.Open(name)
-	if err != nil {
-		return nil, nil, inputError{err}
-	}
-	defer source.Close()
+func (p *plotCommand) drawn(cmd *cobra.Command, name string) (data []byte, report *plotReport, err error) {
 	c, report := commandConsole(cmd, p.quiet), &plotReport{}
 	drawing := plotting.Drawing{Format: p.format, Kinds: p.selected, DPI: p.dpi, Options: p.options,
 		Begin: func(kind string) (func(done, total int64), func()) {
@@ -162,8 +149,29 @@ func (p *plotCommand) drawn(cmd *cobra.Command, name string) ([]byte, *plotRepor
 			report.Skipped = append(report.Skipped, kind)
 		},
 	}
-	data, kinds, err := drawing.Draw(cmd.Context(), source)
-	report.Figures = kinds
+	switch result, err := recordings.ReadResult(name); {
+	case err == nil:
+		for _, flag := range comparisonless {
+			if cmd.Flags().Changed(flag) {
+				return nil, nil, usagef("--%s is for features, and %s is a result of compare", flag, name)
+			}
+		}
+		data, report.Figures, err = drawing.DrawResult(cmd.Context(), name, result)
+		return data, report, err
+	case !errors.Is(err, recordings.ErrFormat):
+		return nil, nil, inputError{err}
+	}
+	for _, kind := range p.selected {
+		if slices.Contains(plotting.ComparisonKinds(), kind) {
+			return nil, nil, inputf("%s is no result of compare, which %s draws", name, kind)
+		}
+	}
+	source, err := plotting.Open(name)
+	if err != nil {
+		return nil, nil, inputError{err}
+	}
+	defer source.Close()
+	data, report.Figures, err = drawing.Draw(cmd.Context(), source)
 	return data, report, err
 }
 

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/tfconvrnn/go/compare"
 )
 
 // Format is a format of drawings.
@@ -178,4 +180,50 @@ func (d Drawing) draw(ctx context.Context, source *Source, kind string) (figure 
 		err = fmt.Errorf("%w: %s is no result of compare, which %s draws", ErrImpossible, source.path, kind)
 	}
 	return figure, animation, err
+}
+
+// DrawResult is Draw of a result of compare with a name. Of the options only Layers counts; without Kinds, a page has
+// all kinds that the result has, and what else there is the first. Errors wrap ErrOption, ErrNoLayer or ErrImpossible.
+func (d Drawing) DrawResult(ctx context.Context, name string, result *compare.Result) (data []byte, kinds []string,
+	err error) {
+	if d.Format == GIF {
+		return nil, nil, fmt.Errorf("%w: a GIF holds the animation of features; results are PNG, SVG or HTML", ErrOption)
+	}
+	if len(d.Layers) > 0 {
+		some := *result
+		some.Scores = slices.DeleteFunc(slices.Clone(result.Scores), func(s compare.ResultScore) bool {
+			return !slices.Contains(d.Layers, s.Layer)
+		})
+		if result = &some; len(result.Scores) == 0 {
+			return nil, nil, fmt.Errorf("%s: %w: there are no scores of %s", name, ErrNoLayer, strings.Join(d.Layers, ", "))
+		}
+	}
+	wanted := d.Kinds
+	if len(wanted) == 0 {
+		wanted = ComparisonKinds()
+	}
+	var figures []*Figure
+	for _, kind := range wanted {
+		figure, err := Comparison(result, kind)
+		if len(d.Kinds) == 0 && errors.Is(err, ErrImpossible) {
+			continue // results have few of the kinds
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
+		}
+		figures, kinds = append(figures, figure), append(kinds, kind)
+	}
+	var out bytes.Buffer
+	switch {
+	case len(figures) == 0:
+		return nil, nil, fmt.Errorf("%s: %w: no kind of figure", name, ErrImpossible)
+	case d.Format == HTML:
+		err = NewComparisonPage(name, result, figures).Write(ctx, &out, d.DPI)
+		return out.Bytes(), kinds, err
+	case d.Format == SVG:
+		err = figures[0].WriteSVG(&out)
+	default:
+		err = figures[0].WritePNG(&out, d.DPI)
+	}
+	return out.Bytes(), kinds[:1], err
 }
