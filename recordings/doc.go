@@ -1,9 +1,16 @@
 // Package recordings reads neural and behavioural data in the formats that the field
-// keeps them in, and hands them to package compare:
+// keeps them in, and has package compare compare them with features. A Comparison does so
+// in one call, from files to a file:
+//
+//	c := recordings.Comparison{Features: "features.zarr", Data: "neural.nc", Out: "scores.nc",
+//		Selection: recordings.Selection{Regions: []string{"IT"}}}
+//	result, err := c.Fit(ctx, compare.FitOptions{})
+//
+// Open and Select hand the responses to functions of one's own:
 //
 //	assembly, err := recordings.Open("neural.nc", recordings.Layout{})
 //	defer assembly.Close()
-//	recording, err := recordings.Select(assembly, recordings.Selection{Regions: []string{"IT"}})
+//	recording, err := recordings.Select(assembly, recordings.Selection{})
 //	trials, err := recording.Trials(0) // of the first time bin
 //
 // BrainIO netCDF files and long tables say themselves what their axes are; for .npy, .npz,

@@ -3,7 +3,6 @@ package recordings
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -217,13 +216,7 @@ func (c *chosen) within(s Selection, bins []compare.Bin) error {
 	if bins == nil {
 		return fmt.Errorf("%s: %w: it does not tell its time bins", c.a.Name, ErrSelection)
 	}
-	from, to := math.Inf(-1), math.Inf(1)
-	if s.From != nil {
-		from = *s.From
-	}
-	if s.To != nil {
-		to = *s.To
-	}
+	from, to := s.bounds()
 	return c.only(TimeBin, fmt.Sprintf("not within %g-%g ms", from, to), func(i int) bool {
 		return bins[i].Start >= from && bins[i].End <= to
 	})

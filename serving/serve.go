@@ -41,6 +41,46 @@ type Listening struct {
 	Listening func(http, grpc net.Addr)
 }
 
+// Describe says where a service of these settings listens, as Listening is told: for people.
+func (l *Listening) Describe(http, grpc net.Addr) string {
+	scheme := "http"
+	if l.Certificate != "" {
+		scheme = "https"
+	}
+	var list []string
+	switch {
+	case http == nil:
+	case http.Network() == "unix":
+		list = append(list, "HTTP on "+http.String())
+	default:
+		list = append(list, scheme+"://"+http.String())
+	}
+	if grpc != nil {
+		list = append(list, "gRPC on "+grpc.String())
+	}
+	return strings.Join(list, ", ")
+}
+
+// ErrToken means a token that is none, or too short to be a secret.
+var ErrToken = errors.New("unusable token")
+
+// LeastToken is how many characters a token has at least.
+const LeastToken = 16
+
+// ReadToken reads a token for Options.Token from a file. Errors wrap ErrToken or are of the file system.
+func ReadToken(name string) (string, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(text))
+	if len(token) < LeastToken {
+		return "", fmt.Errorf("%s: %w: the token has %d characters, too few to be a secret; %d are the least", name, ErrToken,
+			len(token), LeastToken)
+	}
+	return token, nil
+}
+
 // Serve listens until ctx is done, and then finishes: it accepts nothing more, and answers what
 // it has accepted. Errors wrap tfconvrnn.ErrOption where an address must not be listened on, or
 // come from listening; where what was accepted did not end in time, context.DeadlineExceeded.

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -58,73 +56,37 @@ func (f *dataFlags) register(cmd *cobra.Command) {
 
 // window parses FROM:TO, of which either may be left out.
 func window(flag, text string) (from, to *float64, err error) {
-	if text == "" {
-		return nil, nil, nil
+	if from, to, err = recordings.ParseWindow(text); err != nil {
+		err = usagef("--%s: %w", flag, err)
 	}
-	parts := strings.Split(text, ":")
-	var values [2]*float64
-	for i, part := range parts {
-		if part == "" {
-			continue
-		}
-		v, err := strconv.ParseFloat(part, 64)
-		if err != nil || len(parts) != 2 {
-			return nil, nil, usagef("--%s %q is not of the form FROM:TO, such as 70:170", flag, text)
-		}
-		values[i] = &v
-	}
-	if len(parts) != 2 {
-		return nil, nil, usagef("--%s %q is not of the form FROM:TO, such as 70:170", flag, text)
-	}
-	return values[0], values[1], nil
+	return from, to, err
 }
 
-// selection is what is taken of the recordings.
-func (f *dataFlags) selection() (s recordings.Selection, err error) {
-	s = recordings.Selection{Regions: splitList(f.regions), Subjects: splitList(f.subjects), Reliability: f.reliability,
-		Where:       f.where,
-		AverageTime: f.averageTime, Stimulus: f.stimulus, Ignore: splitList(f.ignore)}
-	s.From, s.To, err = window("time", f.time)
-	return s, err
-}
-
-// open opens the recordings; the caller closes the assembly.
-func (f *dataFlags) open() (*recordings.Assembly, *recordings.Recording, error) {
+// set says what is compared.
+func (f *dataFlags) set(c *recordings.Comparison) (err error) {
 	if f.data == "" {
-		return nil, nil, usagef("which recordings? give --data FILE")
+		return usagef("which recordings? give --data FILE")
 	}
-	selection, err := f.selection()
-	if err != nil {
-		return nil, nil, err
+	c.Data, c.Layout = f.data, recordings.Layout{Array: f.array, Axes: splitList([]string{f.axes})}
+	c.Selection = recordings.Selection{Regions: splitList(f.regions), Subjects: splitList(f.subjects),
+		Reliability: f.reliability, Where: f.where, AverageTime: f.averageTime, Stimulus: f.stimulus,
+		Ignore: splitList(f.ignore)}
+	if c.Selection.From, c.Selection.To, err = window("time", f.time); err != nil {
+		return err
 	}
-	layout := recordings.Layout{Array: f.array, Axes: splitList([]string{f.axes})}
 	for _, text := range f.coordinates {
-		c, err := recordings.ParseCoordinate(text)
+		coordinate, err := recordings.ParseCoordinate(text)
 		if err != nil {
-			return nil, nil, usagef("--data-coordinate: %w", err)
+			return usagef("--data-coordinate: %w", err)
 		}
-		layout.Coordinates = append(layout.Coordinates, c)
+		c.Layout.Coordinates = append(c.Layout.Coordinates, coordinate)
 	}
 	if f.bins != "" {
-		first, width, err := window("data-bins", f.bins)
-		if err != nil {
-			return nil, nil, err
+		if err := c.Layout.ParseBins(f.bins); err != nil {
+			return usagef("--data-bins: %w", err)
 		}
-		if first == nil || width == nil || *width <= 0 {
-			return nil, nil, usagef("--data-bins %q is not of the form FIRST:WIDTH, such as 70:10", f.bins)
-		}
-		layout.FirstBin, layout.BinWidth = *first, *width
 	}
-	a, err := recordings.Open(f.data, layout)
-	if err != nil {
-		return nil, nil, hinted(err)
-	}
-	r, err := recordings.Select(a, selection)
-	if err != nil {
-		a.Close()
-		return nil, nil, hinted(err)
-	}
-	return a, r, nil
+	return nil
 }
 
 // dataError tells faults of the command line from those of the input.
@@ -133,7 +95,7 @@ func dataError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, recordings.ErrSelection), errors.Is(err, compare.ErrSplits), errors.Is(err, compare.ErrNoLayer),
-		errors.Is(err, compare.ErrOptions):
+		errors.Is(err, compare.ErrOptions), errors.Is(err, recordings.ErrNoLabels):
 		return usage(err)
 	}
 	for _, cause := range []error{fs.ErrNotExist, fs.ErrPermission, recordings.ErrMissing, recordings.ErrDuplicate,
@@ -149,6 +111,8 @@ func dataError(err error) error {
 func hinted(err error) error {
 	var missing *compare.MissingFeaturesError
 	switch {
+	case errors.Is(err, recordings.ErrNoLabels):
+		err = fmt.Errorf("%w; give --labels FILE, and --label COLUMN", err)
 	case errors.Is(err, recordings.ErrDuplicate):
 		err = fmt.Errorf("%w (--where chooses, --ignore COORDINATE ignores)", err)
 	case errors.Is(err, recordings.ErrLayout):

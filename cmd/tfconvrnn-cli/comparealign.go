@@ -1,9 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"runtime/debug"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,10 +15,12 @@ type alignCommand struct {
 	timeFlags
 	resultFlags
 	splitFlags
-	rsa, biased, betweenLayers              bool
-	rdm, featuresRDM, similarity, inference string
-	samples                                 int
-	inferenceSeed                           uint32
+	rsa, biased, betweenLayers bool
+	rdm, featuresRDM           compare.Measure
+	similarity                 compare.Similarity
+	inference                  compare.BootstrapKind
+	samples                    int
+	inferenceSeed              uint32
 }
 
 func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command) {
@@ -31,7 +31,7 @@ func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command)
   ` + program + ` compare ` + use + ` --features features.zarr --between-layers --time 70:170 --average-time --out layers.nc`}
 	a.featureFlags.register(cmd)
 	a.dataFlags.register(cmd)
-	a.timeFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli, compare.PerNeuroid)
+	a.timeFlags.register(cmd)
 	cmd.Flags().BoolVar(&a.betweenLayers, "between-layers",
 		false, "compare every two layers with each other instead of with responses, at each timestep or --time; there is no --data")
 	cmd.Flags().IntVar(&a.splits, "splits", 0,
@@ -49,18 +49,8 @@ func newAlign(rsa bool, use, short, long string) (*alignCommand, *cobra.Command)
 	return a, cmd
 }
 
-// names are values as texts.
-func names[T ~string](values []T) []string {
-	list := make([]string, len(values))
-	for i, v := range values {
-		list[i] = string(v)
-	}
-	return list
-}
-
-// inferences are by the names of --inference; "" draws nothing.
-var inferences = map[string]compare.BootstrapKind{"fixed": "", "stimuli": compare.BootstrapStimuli,
-	"subjects": compare.BootstrapSubjects, "both": compare.BootstrapBoth, "dual": compare.BootstrapDual}
+// fixedInference draws nothing.
+const fixedInference compare.BootstrapKind = "fixed"
 
 func newCompareRSA() *cobra.Command {
 	a, cmd := newAlign(true, "rsa", "Compare the dissimilarities of stimuli",
@@ -74,13 +64,15 @@ and probabilities (not corrected for several tests), as rsatoolbox's: fixed, a t
 over subjects; or a bootstrap over stimuli, subjects, both, or dual, which corrects
 both. The probabilities of differences between layers are in --json.`)
 	flags := cmd.Flags()
-	flags.StringVar(&a.rdm, "rdm", "correlation", "`MEASURE` of responses: "+strings.Join(names(compare.Measures()), ", ")+
-		"; mahalanobis and crossnobis need repetitions")
-	flags.StringVar(&a.featuresRDM, "features-rdm", "",
-		"`MEASURE` of features: correlation, euclidean (default: that of --rdm if it is one of these, else euclidean)")
-	flags.StringVar(&a.similarity, "similarity", "spearman", "`SIMILARITY` of matrices: "+
-		strings.Join(names(compare.Similarities()), ", "))
-	flags.StringVar(&a.inference, "inference", "", "`KIND` of inference: fixed, stimuli, subjects, both, dual")
+	addChoice(cmd, &a.rdm, "rdm", compare.CorrelationMeasure, "`MEASURE` of responses: "+
+		strings.Join(names(compare.Measures()), ", ")+"; mahalanobis and crossnobis need repetitions", compare.Measures()...)
+	addChoice(cmd, &a.featuresRDM, "features-rdm", "",
+		"`MEASURE` of features: correlation, euclidean (default: that of --rdm if it is one of these, else euclidean)",
+		compare.CorrelationMeasure, compare.EuclideanMeasure)
+	addChoice(cmd, &a.similarity, "similarity", compare.RankCorrelation, "`SIMILARITY` of matrices: "+
+		strings.Join(names(compare.Similarities()), ", "), compare.Similarities()...)
+	addChoice(cmd, &a.inference, "inference", "", "`KIND` of inference: fixed, stimuli, subjects, both, dual",
+		fixedInference, compare.BootstrapStimuli, compare.BootstrapSubjects, compare.BootstrapBoth, compare.BootstrapDual)
 	flags.IntVar(&a.samples, "samples", 1000, "samples of a bootstrap")
 	flags.Uint32Var(&a.inferenceSeed, "inference-seed", 0, "seed of a bootstrap")
 	return cmd
@@ -94,88 +86,65 @@ in each bin of time: unbiased, as Brain-Score's, or biased. It has no ceiling.`)
 	return cmd
 }
 
-func (a *alignCommand) options(cmd *cobra.Command) (o compare.AlignmentOptions, metric string, err error) {
+func (a *alignCommand) options(cmd *cobra.Command) (o compare.AlignmentOptions, err error) {
 	if err := a.timeFlags.check(); err != nil {
-		return o, "", err
+		return o, err
 	}
 	if a.splits < 0 {
-		return o, "", usagef("--splits %d: it is at least 1, or 0 for none", a.splits)
+		return o, usagef("--splits %d: it is at least 1, or 0 for none", a.splits)
 	}
+	bootstrap := a.inference != "" && a.inference != fixedInference
 	for _, of := range []struct {
 		flag, is string
 		there    bool
 	}{
 		{"stratify", "--splits", a.splits > 0}, {"seed", "--splits", a.splits > 0},
-		{"samples", "a bootstrap", inferences[a.inference] != ""},
-		{"inference-seed", "a bootstrap", inferences[a.inference] != ""},
+		{"samples", "a bootstrap", bootstrap}, {"inference-seed", "a bootstrap", bootstrap},
 	} {
 		if !of.there && cmd.Flags().Changed(of.flag) {
-			return o, "", usagef("--%s is for %s", of.flag, of.is)
+			return o, usagef("--%s is for %s", of.flag, of.is)
 		}
 	}
-	o = compare.AlignmentOptions{Layers: splitList(a.layers), Offsets: a.offsets, Matrix: a.matrix,
-		Missing: compare.Missing(a.missing), Shared: a.shared}
-	if !a.rsa {
-		if o.Alignment = compare.UnbiasedCKA; a.biased {
-			o.Alignment = compare.BiasedCKAlignment
-		}
-		return o, string(o.Alignment), a.resultFlags.check()
+	o = compare.AlignmentOptions{Offsets: a.offsets, Matrix: a.matrix, Missing: a.missing, Shared: a.shared}
+	switch {
+	case a.biased:
+		o.Alignment = compare.BiasedCKAlignment
+	case !a.rsa:
+		o.Alignment = compare.UnbiasedCKA
+	default:
+		o.Alignment, o.Similarity, o.Measure, o.FeatureMeasure = compare.RSA, a.similarity, a.rdm, a.featuresRDM
 	}
-	if !slices.Contains(names(compare.Similarities()), a.similarity) {
-		return o, "", usagef("unknown similarity %q; there are %s", a.similarity,
-			strings.Join(names(compare.Similarities()), ", "))
-	}
-	if !slices.Contains(names(compare.Measures()), a.rdm) {
-		return o, "", usagef("unknown measure %q; there are %s", a.rdm, strings.Join(names(compare.Measures()), ", "))
-	}
-	o.Alignment, o.Similarity, o.Measure, o.FeatureMeasure = compare.RSA, compare.Similarity(a.similarity),
-		compare.Measure(a.rdm), compare.Measure(a.featuresRDM)
-	metric = fmt.Sprintf("rsa: %s dissimilarities, %s", a.rdm, a.similarity)
-	if features := o.OfFeatures(); features != o.Measure {
-		metric = fmt.Sprintf("rsa: %s dissimilarities of responses, %s of features, %s", a.rdm, features, a.similarity)
+	if a.splits > 0 {
+		o.Splits = &compare.Splits{Count: a.splits, TestFraction: 0.9, Seed: &a.seed}
 	}
 	if a.inference != "" {
-		kind, known := inferences[a.inference]
-		if !known {
-			return o, "", usagef("unknown inference %q; there are fixed, stimuli, subjects, both and dual", a.inference)
-		}
 		if a.samples < 2 {
-			return o, "", usagef("--samples %d: it is at least 2", a.samples)
+			return o, usagef("--samples %d: it is at least 2", a.samples)
 		}
-		o.Inference = &compare.InferenceOptions{Bootstrap: kind, Samples: a.samples, Seed: a.inferenceSeed}
-		if metric += "; inference: t over subjects"; kind != "" {
-			metric = fmt.Sprintf("%s and %d samples of %s, seed %d", metric, a.samples, a.inference, a.inferenceSeed)
+		o.Inference = &compare.InferenceOptions{Samples: a.samples, Seed: a.inferenceSeed}
+		if bootstrap {
+			o.Inference.Bootstrap = a.inference
 		}
 	}
-	return o, metric, a.resultFlags.check()
+	return o, a.resultFlags.check()
 }
 
 func (a *alignCommand) run(cmd *cobra.Command, _ []string) error {
-	o, metric, err := a.options(cmd)
+	o, err := a.options(cmd)
 	if err != nil {
 		return err
 	}
 	debug.SetGCPercent(25) // few and large matrices, one after the other: those that are free are looked for at once
 	if a.betweenLayers {
-		return a.runBetween(cmd, o, metric)
+		return a.runBetween(cmd, o)
 	}
-	return overTime(cmd, &a.featureFlags, &a.dataFlags, &a.resultFlags, func(c *comparison) error {
-		c.result.Metric, o.Subjects = metric, c.responses.NeuroidLabels("subject")
-		if a.splits > 0 {
-			c.result.Splits = fmt.Sprintf("%d splits, nine tenths of the stimuli each, seed %d", a.splits, a.seed)
-			c.result.Seed = seedOf(a.seed)
-			o.Splits = &compare.Splits{Count: a.splits, TestFraction: 0.9, Seed: &a.seed}
-			o.Stratify = c.strata(a.stratify)
-		}
-		return c.progress("comparing", func(report func(done, of int64)) error {
+	c := newComparison(cmd, &a.resultFlags, a.features, a.data)
+	o.Stratify = c.stratified(a.stratify)
+	return c.compared(&a.featureFlags, &a.dataFlags, "comparing",
+		func(report func(done, of int64)) (*compare.Result, error) {
 			o.Progress, o.Layers, o.Cache = report, c.layers, c.grams
-			fits, err := compare.SimilarityOverTime(cmd.Context(), c.features, c.responses, o)
-			if err == nil {
-				c.result.Add(fits, !o.Matrix)
-			}
-			return err
+			return c.Similarity(cmd.Context(), o)
 		})
-	})
 }
 
 // forResponses are the flags that say nothing where layers are compared with each other.
@@ -185,44 +154,24 @@ var forResponses = []string{"data", "region", "subject", "reliability", "where",
 	"seed", "features-rdm",
 	"inference", "samples", "inference-seed"}
 
-func (a *alignCommand) runBetween(cmd *cobra.Command, align compare.AlignmentOptions, metric string) error {
+func (a *alignCommand) runBetween(cmd *cobra.Command, align compare.AlignmentOptions) (err error) {
 	for _, name := range forResponses {
 		if cmd.Flags().Changed(name) {
 			return usagef("--%s is for responses, and --between-layers compares features with features", name)
 		}
 	}
-	from, to, err := window("time", a.time)
-	if err != nil {
+	c := newComparison(cmd, &a.resultFlags, a.features, "")
+	s := &c.Selection
+	if s.From, s.To, err = window("time", a.time); err != nil {
 		return err
 	}
-	if a.averageTime && (from == nil || to == nil) {
+	if s.AverageTime = a.averageTime; s.AverageTime && (s.From == nil || s.To == nil) {
 		return usagef("--average-time: the mean over which time? give --time FROM:TO")
 	}
-	c := newComparison(cmd, &a.resultFlags, a.features, "")
-	done, err := c.openFeatures(&a.featureFlags)
-	if err != nil {
-		return err
-	}
-	defer func() { done(err == nil) }()
-	o := compare.BetweenOptions{Alignment: align.Alignment, Measure: align.Measure, Similarity: align.Similarity,
-		Layers: c.layers, Cache: c.grams}
-	if o.Bins = compare.BinsWithin(c.features, from, to); len(o.Bins) == 0 {
-		return usagef("--time %s: no layer has a timestep in it", a.time)
-	}
-	if a.averageTime {
-		o.Bins = []compare.Bin{{Start: *from, End: *to}}
-	}
-	c.result.Metric = metric + ", between layers"
-	err = c.progress("comparing", func(report func(done, of int64)) error {
-		o.Progress = report
-		similarities, err := compare.BetweenLayers(cmd.Context(), c.features, o)
-		c.result.AddBetween(similarities)
-		return err
+	return c.compared(&a.featureFlags, nil, "comparing", func(report func(done, of int64)) (*compare.Result, error) {
+		return c.BetweenLayers(cmd.Context(), compare.BetweenOptions{Alignment: align.Alignment, Measure: align.Measure,
+			Similarity: align.Similarity, Layers: c.layers, Cache: c.grams, Progress: report})
 	})
-	if err == nil {
-		err = c.emit()
-	}
-	return hinted(err)
 }
 
 type ceilingCommand struct {
@@ -247,32 +196,19 @@ func newCompareCeiling() *cobra.Command {
 		Args:    noArguments, RunE: c.run,
 	}
 	c.dataFlags.register(cmd)
-	cmd.Flags().StringVar(&c.kind, "kind", "internal", "`KIND` of ceiling: internal, noise")
+	addChoice(cmd, &c.kind, "kind", "internal", "`KIND` of ceiling: internal, noise", "internal", "noise")
 	c.resultFlags.register(cmd)
 	sections(cmd, flagSection{title: "Ceiling", names: []string{"kind"}}, dataSection, formatSection, resultSection)
 	return cmd
 }
 
 func (f *ceilingCommand) run(cmd *cobra.Command, _ []string) error {
-	if f.kind != "internal" && f.kind != "noise" {
-		return usagef("unknown kind %q; there are internal and noise", f.kind)
-	}
 	if err := f.resultFlags.check(); err != nil {
 		return err
 	}
-	a, r, err := f.dataFlags.open()
-	if err != nil {
+	c := newComparison(cmd, &f.resultFlags, "", f.data)
+	if err := f.dataFlags.set(&c.Comparison); err != nil {
 		return err
 	}
-	defer a.Close()
-	c := newComparison(cmd, &f.resultFlags, "", f.data)
-	c.responses = r
-	c.result.Metric = map[string]string{"internal": "internal consistency", "noise": "noise ceiling"}[f.kind]
-	r.Said(c.result)
-	scores, err := compare.CeilingOverTime(cmd.Context(), r, f.kind == "noise")
-	if err != nil {
-		return hinted(err)
-	}
-	c.result.AddCeilings(scores)
-	return c.emit()
+	return c.emit(c.Ceiling(cmd.Context(), f.kind == "noise"))
 }

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -17,8 +14,9 @@ type ostCommand struct {
 	featureFlags
 	resultFlags
 	missingFlags
-	data, time, decoder string
-	where               []string
+	data, time string
+	decoder    compare.OSTDecoder
+	where      []string
 }
 
 func newCompareOST() *cobra.Command {
@@ -44,74 +42,39 @@ optimum of the same loss.`,
 		"`CONDITION` on a column or coordinate, such as decoder=svm; repeat it for several")
 	o.missingFlags.register(cmd, compare.RefuseMissing, compare.DropStimuli)
 	flags.StringVar(&o.time, "time", "70:250", "features within `FROM:TO` ms")
-	flags.StringVar(&o.decoder, "decoder", "brain-score", "`DECODER` of objects: brain-score, converged")
+	addParsed(cmd, &o.decoder, "decoder", compare.BrainScoreOSTDecoder, compare.ParseOSTDecoder,
+		"`DECODER` of objects: brain-score, converged", "brain-score", "converged")
 	o.resultFlags.register(cmd)
 	sections(cmd, featureSection, flagSection{title: "Solution times", names: []string{"data", "where", "time", "decoder",
 		"missing", "shared-stimuli"}}, resultSection)
 	return cmd
 }
 
-func (o *ostCommand) run(cmd *cobra.Command, _ []string) error {
-	decoders := map[string]compare.OSTDecoder{"brain-score": compare.BrainScoreOSTDecoder,
-		"converged": compare.ConvergedOSTDecoder}
-	decoder, known := decoders[o.decoder]
-	if !known {
-		return usagef("unknown decoder %q; there are brain-score and converged", o.decoder)
-	}
-	from, to := math.Inf(-1), math.Inf(1)
-	start, end, err := window("time", o.time)
-	if err != nil {
+func (o *ostCommand) run(cmd *cobra.Command, _ []string) (err error) {
+	c := newComparison(cmd, &o.resultFlags, o.features, o.data)
+	if c.Selection.From, c.Selection.To, err = window("time", o.time); err != nil {
 		return err
-	}
-	if start != nil {
-		from = *start
-	}
-	if end != nil {
-		to = *end
 	}
 	if o.data == "" {
 		return usagef("which solution times? give --data FILE")
 	}
-	if err := cmp.Or(o.missingFlags.check(), o.resultFlags.check()); err != nil {
+	if err := o.resultFlags.check(); err != nil {
 		return err
 	}
-	c := newComparison(cmd, &o.resultFlags, o.features, o.data)
-	if c.features, err = o.featureFlags.open(); err != nil {
-		return err
-	}
-	defer c.features.Close()
-	measured, repeated, err := recordings.ReadSolutionTimes(o.data, o.where...)
-	if err != nil {
-		return dataError(err)
-	}
-	c.result.Metric = "object solution times, Spearman's correlation, decoder " + o.decoder
-	c.result.Splits = "10 splits, 0.1 of the images for testing, seed 1, not stratified"
-	if repeated > 0 {
-		c.result.LeftOut = append(c.result.LeftOut, fmt.Sprintf("%d rows left out: images that are there twice", repeated))
-	}
-	measured, note, err := measured.Complete(compare.Missing(o.missing))
-	if err != nil {
-		return hinted(err)
-	}
-	c.leftOut(note)
-	if o.shared {
-		measured, note = measured.Among(c.features)
-		c.leftOut(note)
-	}
-	scores, err := compare.OSTOverLayers(cmd.Context(), c.features, measured, decoder, splitList(o.layers), from, to)
-	if err != nil {
-		return hinted(err)
-	}
-	c.result.AddOST(scores, measured)
-	return c.emit()
+	c.Selection.Where = o.where
+	return c.compared(&o.featureFlags, nil, "fitting", func(func(done, of int64)) (*compare.Result, error) {
+		return c.OST(cmd.Context(), recordings.OSTOptions{Layers: c.layers, Decoder: o.decoder, Missing: o.missing,
+			Shared: o.shared})
+	})
 }
 
 type behaviourCommand struct {
 	featureFlags
 	resultFlags
 	missingFlags
-	data, labels, label, time, readout, classes string
-	consistencies, where                        []string
+	data, time, readout  string
+	of                   recordings.BehaviourOptions
+	consistencies, where []string
 }
 
 // consistencies are the kinds of --consistency.
@@ -146,11 +109,11 @@ label.`,
 	b.missingFlags.register(cmd, compare.RefuseMissing, compare.DropStimuli, compare.DropTrials)
 	flags.StringArrayVar(&b.consistencies, "consistency", []string{"i2n"}, "comma-separated `KINDS`: "+
 		strings.Join(consistencies, ", "))
-	flags.StringVar(&b.readout, "readout", "logistic", "`KIND` of readout: logistic, logits")
-	flags.StringVar(&b.labels, "labels", "",
+	addChoice(cmd, &b.readout, "readout", "logistic", "`KIND` of readout: logistic, logits", "logistic", "logits")
+	flags.StringVar(&b.of.LabelsFile, "labels", "",
 		"`FILE` with the labels of stimuli to fit on, .csv or .tsv with stimulus_id (default: the features' own)")
-	flags.StringVar(&b.label, "label", "", "`COLUMN` of the labels (default: object_name, image_label or truth)")
-	flags.StringVar(&b.classes, "classes", "", "`FILE` with the classes of each object, for --readout logits")
+	flags.StringVar(&b.of.Label, "label", "", "`COLUMN` of the labels (default: object_name, image_label or truth)")
+	flags.StringVar(&b.of.ClassesFile, "classes", "", "`FILE` with the classes of each object, for --readout logits")
 	flags.StringVar(&b.time, "time", "", "the mean of features within `FROM:TO` ms (default: each bin by itself)")
 	b.resultFlags.register(cmd)
 	sections(cmd, featureSection,
@@ -160,101 +123,48 @@ label.`,
 	return cmd
 }
 
-// options checks the flags.
-func (b *behaviourCommand) options(cmd *cobra.Command) (o compare.BehaviourOptions, err error) {
-	o.Layers = splitList(b.layers)
+// check checks the flags, and completes what they say.
+func (b *behaviourCommand) check(cmd *cobra.Command) error {
 	for _, kind := range splitList(b.consistencies) {
 		if !slices.Contains(consistencies, kind) {
-			return o, usagef("unknown consistency %q; there are %s", kind, strings.Join(consistencies, ", "))
+			return usagef("unknown consistency %q; there are %s", kind, strings.Join(consistencies, ", "))
 		}
-		o.Consistencies = append(o.Consistencies, compare.Consistency(kind))
+		b.of.Consistencies = append(b.of.Consistencies, compare.Consistency(kind))
 	}
 	for _, of := range []struct{ flag, readout string }{{"labels", "logistic"}, {"label", "logistic"},
 		{"classes", "logits"}} {
 		if cmd.Flags().Changed(of.flag) && b.readout != of.readout {
-			return o, usagef("--%s is for --readout %s", of.flag, of.readout)
+			return usagef("--%s is for --readout %s", of.flag, of.readout)
 		}
 	}
 	switch {
-	case b.readout != "logistic" && b.readout != "logits":
-		return o, usagef("unknown readout %q; there are logistic and logits", b.readout)
-	case b.readout == "logits" && b.classes == "":
-		return o, usagef("which classes are the objects? give --classes FILE")
+	case b.readout == "logits" && b.of.ClassesFile == "":
+		return usagef("which classes are the objects? give --classes FILE")
 	case b.data == "":
-		return o, usagef("which trials? give --data FILE")
+		return usagef("which trials? give --data FILE")
 	}
 	from, to, err := window("time", b.time)
 	if err != nil {
-		return o, err
+		return err
 	}
 	if b.time != "" {
 		if from == nil || to == nil {
-			return o, usagef("--time %s: give both ends", b.time)
+			return usagef("--time %s: give both ends", b.time)
 		}
-		o.Bins = []compare.Bin{{Start: *from, End: *to}}
+		b.of.Bins = []compare.Bin{{Start: *from, End: *to}}
 	}
-	return o, cmp.Or(b.missingFlags.check(), b.resultFlags.check())
+	b.of.Missing, b.of.Shared = b.missing, b.shared
+	return b.resultFlags.check()
 }
 
 func (b *behaviourCommand) run(cmd *cobra.Command, _ []string) error {
-	o, err := b.options(cmd)
-	if err != nil {
+	if err := b.check(cmd); err != nil {
 		return err
 	}
 	c := newComparison(cmd, &b.resultFlags, b.features, b.data)
-	if c.features, err = b.featureFlags.open(); err != nil {
-		return err
-	}
-	defer c.features.Close()
-	readout := "logistic readout with C = 0.001"
-	if b.readout == "logits" {
-		readout = "softmax of logits"
-		o.Classes, err = recordings.ReadClasses(b.classes)
-	} else {
-		o.Labels, err = b.readLabels(c.features)
-	}
-	if err != nil {
-		return dataError(err)
-	}
-	trials, err := recordings.ReadTrials(b.data, b.where...)
-	if err != nil {
-		return dataError(err)
-	}
-	trials, note, err := compare.CompleteTrials(trials, compare.Missing(b.missing))
-	if err != nil {
-		return hinted(err)
-	}
-	c.leftOut(note)
-	if b.shared {
-		trials, note = compare.TrialsAmong(c.features, trials)
-		c.leftOut(note)
-	}
-	c.result.Metric = strings.Join(splitList(b.consistencies), ", ") + ", " + readout
-	c.result.Splits = "2 halvings of the trials, seed 0"
-	err = c.progress("fitting", func(report func(done, of int64)) error {
-		o.Progress = report
-		scores, err := compare.BehaviourOverTime(cmd.Context(), c.features, trials, o)
-		c.result.AddBehaviour(scores)
-		return err
+	c.Selection.Where = b.where
+	return c.compared(&b.featureFlags, nil, "fitting", func(report func(done, of int64)) (*compare.Result, error) {
+		b.of.Progress, b.of.Layers = report, c.layers
+		return c.Behaviour(cmd.Context(), b.of)
 	})
-	if err != nil {
-		return hinted(err)
-	}
-	return c.emit()
-}
-
-// readLabels reads the labels from --labels, or takes the features' own.
-func (b *behaviourCommand) readLabels(features *recordings.FeatureFile) (map[string]string, error) {
-	if b.labels != "" {
-		return recordings.ReadLabels(b.labels, cmp.Or(b.label, "object_name"))
-	}
-	names := []string{"object_name", "image_label", "truth"}
-	if b.label != "" {
-		names = []string{b.label}
-	}
-	if labels := features.LabelsByStimulus(names...); labels != nil {
-		return labels, nil
-	}
-	return nil, usagef(
-		"which objects are the stimuli of? The features do not tell; give --labels FILE, and --label COLUMN")
 }

@@ -15,13 +15,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tfconvrnn/go/compare"
-	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
-	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/cachedir"
-	"github.com/tfconvrnn/go/internal/processor"
 	"github.com/tfconvrnn/go/recordings"
-	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
 // gramFlags say where Gram matrices are kept.
@@ -106,21 +102,9 @@ func (f *computedFlags) asked() bool { return f != nil && f.extract.model != "" 
 // String says what the features are, for results.
 func (f *computedFlags) String() string { return f.extract.model }
 
-// computedFeatures is an extraction that runs when features are needed.
-type computedFeatures struct {
-	extract *extractCommand
-	plan    *extractPlan
-	draft   *extraction.Draft
-	model   *tfconvrnn.Model
-	key     string // of what decides the features
-	ids     []string
-	cmd     *cobra.Command
-	console *console
-}
-
-// open returns the features, which are extracted into a folder beside the cache as soon as one is asked for
-// whose Gram matrix is not kept. After an interruption the same command goes on there. done closes the model, and
-// removes the folder once all is compared.
+// open returns the features, which are extracted beside the cache as soon as one is asked for whose Gram matrix is
+// not kept. After an interruption the same command goes on there. done closes the model, and removes what was extracted
+// once all is compared.
 func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console) (file *recordings.FeatureFile,
 	done func(compared bool), err error) {
 	e := &f.extract
@@ -142,87 +126,41 @@ func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console)
 		e.out = filepath.Join(folder, "unused"+features.NPZ.Suffix()) // extract would refuse to replace it
 	}
 	e.compares = true
-	x := &computedFeatures{extract: e, cmd: cmd, console: c}
-	if x.plan, err = e.plan(cmd); err != nil {
+	plan, err := e.plan(cmd)
+	if err != nil {
 		return nil, nil, err
 	}
 	e.out = out
-	if x.draft, err = e.prepare(cmd, f.stimuli, x.plan, &extractTrace{console: c}, c); err != nil {
+	draft, err := e.prepare(cmd, f.stimuli, plan, &extractTrace{console: c}, c)
+	if err != nil {
 		return nil, nil, err
 	}
-	if x.model, err = loadModel(cmd, c, &e.modelFlags, x.plan.times); err == nil {
-		file, err = x.describe()
-	}
+	model, err := loadModel(cmd, c, &e.modelFlags, plan.times)
 	if err != nil {
-		x.close(false)
+		draft.Close()
 		return nil, nil, err
 	}
-	return file, x.close, nil
-}
-
-// describe returns the features before they are computed.
-func (x *computedFeatures) describe() (_ *recordings.FeatureFile, err error) {
-	if x.key, err = x.draft.Key(x.model); err != nil {
-		return nil, err
-	}
-	ids, err := x.draft.StimulusIDs()
-	if err != nil {
-		return nil, err
-	}
-	x.ids = ids
-	return recordings.ComputedFeatures(ids, recordings.LayersOf(x.draft.Layout()), x.key, x.compute)
-}
-
-// complete is a file that says of which key the features are, when all are there.
-func (x *computedFeatures) complete() string { return x.extract.out + ".key" }
-
-// inMemory tells whether features may stay in memory: if they take a quarter of what is available at most.
-func (x *computedFeatures) inMemory() bool {
-	return x.draft.Size() < processor.AvailableMemory()/4
-}
-
-func (x *computedFeatures) compute() (*recordings.FeatureFile, error) {
-	out := x.extract.out
-	if text, err := os.ReadFile(x.complete()); err == nil && string(text) == x.key {
-		if made, err := recordings.OpenFeatures(out); err == nil {
-			return made, nil
+	file, remove, err := draft.Deferred(cmd.Context(), model, func(into features.Writer) error {
+		e.into = into
+		_, err := e.extract(cmd.Context(), plan, draft, model, &extractTrace{console: c}, c)
+		var mismatch *features.ResumeMismatchError
+		if errors.As(err, &mismatch) {
+			return fmt.Errorf("%w; remove %s*", err, out)
+		}
+		return err
+	})
+	done = func(compared bool) {
+		draft.Close()
+		model.Close()
+		if compared {
+			_ = remove()
 		}
 	}
-	if err := os.RemoveAll(out); err != nil {
-		return nil, err
-	}
-	if _, err := os.Lstat(out + ".journal"); err != nil && x.inMemory() {
-		m := recordings.NewMemoryFeatures(x.draft.Layout())
-		x.extract.into = m
-		if _, err := x.extract.extract(x.cmd.Context(), x.plan, x.draft, x.model, &extractTrace{console: x.console},
-			x.console); err != nil {
-			return nil, err
-		}
-		return m.Features(x.ids)
-	}
-	_, err := x.extract.extract(x.cmd.Context(), x.plan, x.draft, x.model, &extractTrace{console: x.console}, x.console)
-	var mismatch *features.ResumeMismatchError
-	if errors.As(err, &mismatch) {
-		return nil, fmt.Errorf("%w; remove %s*", err, out)
-	}
-	if err == nil {
-		err = atomicfile.Write(x.complete(), []byte(x.key))
-	}
 	if err != nil {
-		return nil, err
+		done(false)
+		return nil, nil, err
 	}
-	return recordings.OpenFeatures(out)
-}
-
-func (x *computedFeatures) close(compared bool) {
-	x.draft.Close()
-	if x.model != nil {
-		x.model.Close()
-	}
-	if compared {
-		os.Remove(x.complete())
-		os.RemoveAll(x.extract.out)
-	}
+	return file, done, nil
 }
 
 // name is the same for the same command in the same folder.

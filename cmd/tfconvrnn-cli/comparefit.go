@@ -1,15 +1,12 @@
 package main
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/compare"
-	"github.com/tfconvrnn/go/recordings"
 )
 
 // mappingFlags say what is fitted, and how it is scored.
@@ -107,7 +104,7 @@ What ceiled is, of the score r and the ceiling ρ:
 	}
 	f.featureFlags.register(cmd)
 	f.dataFlags.register(cmd)
-	f.timeFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli, compare.PerNeuroid)
+	f.timeFlags.register(cmd)
 	f.mappingFlags.register(cmd, compare.NormalisationNames())
 	f.splitFlags.register(cmd)
 	flags := cmd.Flags()
@@ -146,8 +143,7 @@ func (f *fitCommand) options(cmd *cobra.Command) (o compare.FitOptions, err erro
 	if f.halvings < 1 {
 		return o, usagef("--halvings %d: it is at least 1", f.halvings)
 	}
-	o.Layers, o.Offsets, o.Matrix, o.Missing, o.Shared = splitList(f.layers), f.offsets, f.matrix,
-		compare.Missing(f.missing), f.shared
+	o.Offsets, o.Matrix, o.Missing, o.Shared = f.offsets, f.matrix, f.missing, f.shared
 	o.SpanTime, o.Reverse, o.Halvings = f.spanTime, f.reverse, f.halvings
 	return o, f.resultFlags.check()
 }
@@ -157,34 +153,13 @@ func (f *fitCommand) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return overTime(cmd, &f.featureFlags, &f.dataFlags, &f.resultFlags, func(c *comparison) error {
-		f.describe(c, &o)
-		return c.progress("fitting", func(report func(done, of int64)) error {
+	c := newComparison(cmd, &f.resultFlags, f.features, f.data)
+	o.Stratify = c.stratified(f.stratify)
+	return c.compared(&f.featureFlags, &f.dataFlags, "fitting",
+		func(report func(done, of int64)) (*compare.Result, error) {
 			o.Progress, o.Layers, o.Cache = report, c.layers, c.grams
-			fits, err := compare.FitOverTime(cmd.Context(), c.features, c.responses, o)
-			if err == nil {
-				c.result.Add(fits, !o.Matrix)
-			}
-			return err
+			return c.Fit(cmd.Context(), o)
 		})
-	})
-}
-
-// describe says in the result what is fitted, and sets what depends on the recordings.
-func (f *fitCommand) describe(c *comparison, o *compare.FitOptions) {
-	c.result.Metric, c.result.Splits, c.result.Seed = o.Mapping.String(), o.Splits.String(), seedOf(f.seed)
-	o.Stratify, o.Subjects = c.strata(f.stratify), c.responses.NeuroidLabels("subject")
-	for _, more := range []struct {
-		is   bool
-		what string
-	}{
-		{o.SpanTime, ", one for all bins"}, {o.Reverse, ", of features from responses"},
-		{len(o.Bootstrap) > 0, fmt.Sprintf(", error by a bootstrap over %s", strings.Join(splitList(f.bootstrap), " and "))},
-	} {
-		if more.is {
-			c.result.Metric += more.what
-		}
-	}
 }
 
 type bestCommand struct {
@@ -212,7 +187,7 @@ With --matrix or several --offset-ms the time of the features is chosen too, wit
 	}
 	b.featureFlags.register(cmd)
 	b.dataFlags.register(cmd)
-	b.timeFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli, compare.PerNeuroid)
+	b.timeFlags.register(cmd)
 	b.mappingFlags.register(cmd, compare.NormalisationNames()[:4])
 	b.splitFlags.register(cmd)
 	cmd.Flags().IntVar(&b.inner, "inner-splits", 5, "splits of the training stimuli of each split, by which is chosen")
@@ -237,31 +212,11 @@ func (b *bestCommand) run(cmd *cobra.Command, _ []string) error {
 	if b.inner < 1 {
 		return usagef("--inner-splits %d: it is at least 1", b.inner)
 	}
-	return overTime(cmd, &b.featureFlags, &b.dataFlags, &b.resultFlags, func(c *comparison) error {
-		b.describe(c, &o.FitOptions)
-		how := fmt.Sprintf("; the choice by %d splits of each training set", b.inner)
-		if b.notNested {
-			how = "; the choice is not nested but made on the stimuli that score: the score is too high"
-		}
-		c.result.Splits += how
-		selection, err := b.selection()
-		if err != nil {
-			return err
-		}
-		return c.progress("fitting", func(report func(done, of int64)) error {
+	c := newComparison(cmd, &b.resultFlags, b.features, b.data)
+	o.Stratify = c.stratified(b.stratify)
+	return c.compared(&b.featureFlags, &b.dataFlags, "fitting",
+		func(report func(done, of int64)) (*compare.Result, error) {
 			o.Progress, o.Layers, o.Cache = report, c.layers, c.grams
-			return recordings.EachRegion(c.assembly, selection, func(region string, responses *recordings.Recording) error {
-				o.Subjects = nil
-				best, fits, err := compare.BestOverTime(cmd.Context(), c.features, responses, o)
-				if err != nil {
-					return err
-				}
-				for _, note := range fits.Notes {
-					c.result.Note("region %s: %s", cmp.Or(region, "unknown"), note)
-				}
-				c.result.AddBest(region, best)
-				return nil
-			})
+			return c.Best(cmd.Context(), o)
 		})
-	})
 }

@@ -85,9 +85,16 @@ func (f *featureFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
 }
 
+func (f *featureFlags) check() error {
+	if f.features == "" && !f.computed.asked() {
+		return usagef("which features? give --features FILE")
+	}
+	return nil
+}
+
 func (f *featureFlags) open() (*recordings.FeatureFile, error) {
-	if f.features == "" {
-		return nil, usagef("which features? give --features FILE")
+	if err := f.check(); err != nil {
+		return nil, err
 	}
 	file, err := recordings.OpenFeatures(f.features)
 	return file, hinted(err)
@@ -95,25 +102,14 @@ func (f *featureFlags) open() (*recordings.FeatureFile, error) {
 
 // missingFlags say what is done about what is missing.
 type missingFlags struct {
-	shared   bool
-	missing  string
-	policies []string
+	shared  bool
+	missing compare.Missing
 }
 
 func (f *missingFlags) register(cmd *cobra.Command, policies ...compare.Missing) {
-	f.policies = names(policies)
-	flags := cmd.Flags()
-	flags.BoolVar(&f.shared, "shared-stimuli", false, "leave out stimuli without features")
-	flags.StringVar(&f.missing, "missing", string(compare.RefuseMissing),
-		"what to do about what is missing of the data, as a `POLICY`: "+strings.Join(f.policies, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("missing", cobra.FixedCompletions(f.policies, cobra.ShellCompDirectiveNoFileComp))
-}
-
-func (f *missingFlags) check() error {
-	if !slices.Contains(f.policies, f.missing) {
-		return usagef("--missing %q is none of %s", f.missing, strings.Join(f.policies, ", "))
-	}
-	return nil
+	cmd.Flags().BoolVar(&f.shared, "shared-stimuli", false, "leave out stimuli without features")
+	addChoice(cmd, &f.missing, "missing", compare.RefuseMissing,
+		"what to do about what is missing of the data, as a `POLICY`: "+strings.Join(names(policies), ", "), policies...)
 }
 
 // timeFlags say which features are compared with which responses.
@@ -123,18 +119,15 @@ type timeFlags struct {
 	matrix  bool
 }
 
-func (f *timeFlags) register(cmd *cobra.Command, policies ...compare.Missing) {
+func (f *timeFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.Float64SliceVar(&f.offsets, "offset-ms", nil,
 		"compare responses with features of so many `MILLISECONDS` before; of several, with commas between, with each")
 	flags.BoolVar(&f.matrix, "matrix", false, "compare every bin of the features with every bin of the responses")
-	f.missingFlags.register(cmd, policies...)
+	f.missingFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli, compare.PerNeuroid)
 }
 
 func (f *timeFlags) check() error {
-	if err := f.missingFlags.check(); err != nil {
-		return err
-	}
 	if f.matrix && len(f.offsets) > 0 {
 		return usagef("--matrix compares all times; leave out --offset-ms")
 	}

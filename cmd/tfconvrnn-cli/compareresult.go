@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,43 +45,37 @@ func (f *resultFlags) check() error {
 	return checkOutput(f.out, f.force)
 }
 
-// comparison is one run of a subcommand of compare. Features and responses may be nil.
+// comparison is one run of a subcommand of compare.
 type comparison struct {
-	cmd       *cobra.Command
-	to        *resultFlags
-	console   *console
-	features  *recordings.FeatureFile
-	layers    []string           // to compare; nil for all
-	grams     *compare.GramCache // nil for none
-	assembly  *recordings.Assembly
-	responses *recordings.Recording
-	result    *compare.Result
+	recordings.Comparison
+	cmd      *cobra.Command
+	to       *resultFlags
+	console  *console
+	features *recordings.FeatureFile // what Opened is
+	layers   []string                // to compare; nil for all
+	grams    *compare.GramCache      // nil for none
 }
 
 func newComparison(cmd *cobra.Command, to *resultFlags, features, data string) *comparison {
 	return &comparison{cmd: cmd, to: to, console: commandConsole(cmd, to.quiet),
-		result: &compare.Result{Analysis: cmd.Name(), Features: features, Data: data, Software: program + " " +
-			version.Version, Scores: []compare.ResultScore{}}}
+		Comparison: recordings.Comparison{Features: features, Data: data, Out: to.out, Software: program + " " +
+			version.Version}}
 }
 
-// leftOut adds what was left out, if anything was.
-func (c *comparison) leftOut(note string) {
-	if note != "" {
-		c.result.LeftOut = append(c.result.LeftOut, note)
+// emit prints the result.
+func (c *comparison) emit(result *compare.Result, err error) error {
+	switch {
+	case err == nil:
+	case c.cmd.Flags().Lookup("data-array") == nil && (errors.Is(err, recordings.ErrLayout) ||
+		errors.Is(err, recordings.ErrDuplicate)):
+		return dataError(err) // there are no flags that would help
+	default:
+		return hinted(err)
 	}
-}
-
-// emit writes the result to --out and prints it.
-func (c *comparison) emit() error {
-	if c.to.out != "" {
-		if err := recordings.Describe(c.cmd.Context(), c.result, c.features, c.responses); err != nil {
-			return err
-		}
-		if err := recordings.WriteResult(c.to.out, c.result); err != nil {
-			return err
-		}
+	if text := c.grams.String(); text != "" {
+		c.console.note("%s", text)
 	}
-	short, out := c.result.Summary(), c.cmd.OutOrStdout()
+	short, out := result.Summary(), c.cmd.OutOrStdout()
 	if c.to.asJSON {
 		return short.WriteJSON(out)
 	}
@@ -101,68 +96,59 @@ func (c *comparison) progress(doing string, work func(report func(done, of int64
 // that needs them succeeded.
 func (c *comparison) openFeatures(from *featureFlags) (done func(compared bool), err error) {
 	c.layers = splitList(from.layers)
-	if c.grams, err = from.grams.open(); err != nil {
-		return nil, err
+	if from.computed != nil {
+		if c.grams, err = from.grams.open(); err != nil {
+			return nil, err
+		}
 	}
 	if !from.computed.asked() {
 		if c.features, err = from.open(); err != nil {
 			return nil, err
 		}
+		c.Opened = c.features
 		return func(bool) { c.features.Close() }, nil
 	}
-	c.layers = nil // only these are computed
-	c.result.Features = from.computed.String()
+	c.layers, c.Comparison.Features = nil, from.computed.String() // only these layers are computed
 	var computed func(compared bool)
 	if c.features, computed, err = from.computed.open(c.cmd, from, c.console); err != nil {
 		return nil, err
 	}
+	c.Opened = c.features
 	return func(compared bool) {
 		c.features.Close()
 		computed(compared)
 	}, nil
 }
 
-// overTime opens features and responses, compares them, and puts out the result.
-func overTime(cmd *cobra.Command, from *featureFlags, with *dataFlags, to *resultFlags,
-	work func(c *comparison) error) (err error) {
-	c := newComparison(cmd, to, from.features, with.data)
+// compared opens the features, has them compared with the data, shows the progress, and prints the result.
+func (c *comparison) compared(from *featureFlags, with *dataFlags, doing string,
+	work func(report func(done, of int64)) (*compare.Result, error)) (err error) {
+	if err := from.check(); err != nil {
+		return err
+	}
+	if with != nil {
+		if err := with.set(&c.Comparison); err != nil {
+			return err
+		}
+	}
 	done, err := c.openFeatures(from)
 	if err != nil {
 		return err
 	}
 	defer func() { done(err == nil) }()
-	if c.assembly, c.responses, err = with.open(); err != nil {
+	var result *compare.Result
+	err = c.progress(doing, func(report func(done, of int64)) error {
+		result, err = work(report)
 		return err
-	}
-	defer c.assembly.Close()
-	c.responses.Said(c.result)
-	if err := work(c); err != nil {
-		return hinted(err)
-	}
-	if text := c.grams.String(); text != "" {
-		c.console.note("%s", text)
-	}
-	return c.emit()
+	})
+	return c.emit(result, err)
 }
 
-// strata returns the coordinate to stratify by. The default one may be missing, as for Brain-Score.
-func (c *comparison) strata(stratify string) string {
-	switch {
-	case stratify == "none":
-		stratify = ""
-	case !c.cmd.Flags().Changed("stratify") && c.responses.Labels(stratify) == nil:
-		c.result.Note("not stratified: the stimuli have no %s", stratify)
-		stratify = ""
+// stratified returns the coordinate to stratify by. The default one may be missing, as for Brain-Score.
+func (c *comparison) stratified(stratify string) string {
+	if stratify == "none" {
+		return ""
 	}
-	if stratify == "" {
-		c.result.Splits += ", not stratified"
-	} else {
-		c.result.Splits += ", stratified by " + stratify
-	}
+	c.StratifyIfThere = !c.cmd.Flags().Changed("stratify")
 	return stratify
-}
-
-func seedOf(seed uint32) *int64 {
-	wide := int64(seed)
-	return &wide
 }

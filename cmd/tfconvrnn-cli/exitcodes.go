@@ -80,11 +80,9 @@ var (
 	usageCauses = []error{
 		respond.ErrRequest,
 		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrDownloadOptions, savedmodels.ErrWeights,
-		tfconvrnn.ErrPresentation,
-		tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, extraction.ErrReduction,
+		tfconvrnn.ErrPresentation, tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, extraction.ErrReduction,
 		extraction.ErrReductionShape, extraction.ErrComponents, convert.ErrUnknownModel, convert.ErrTimes,
-		convert.ErrVariant,
-		stimuli.ErrTimed, stimuli.ErrStills, features.ErrExists, extraction.ErrExists, fs.ErrExist,
+		convert.ErrVariant, stimuli.ErrTimed, stimuli.ErrStills, features.ErrExists, extraction.ErrExists, fs.ErrExist,
 		runtimeinstall.ErrComponent,
 	}
 	inputCauses = []error{
@@ -95,7 +93,7 @@ var (
 		features.ErrNoArray,
 		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan,
 		extraction.ErrModel, extraction.ErrOtherPlan, extraction.ErrNotBegun, extraction.ErrNoneReadable,
-		evaluation.ErrSet, evaluation.ErrOrder, evaluation.ErrClasses, evaluation.ErrRecords,
+		extraction.ErrManyRows, evaluation.ErrSet, evaluation.ErrOrder, evaluation.ErrClasses, evaluation.ErrRecords,
 	}
 	missingCauses = []error{recordings.ErrNoLibrary, stimuli.ErrNoFFmpeg, cluster.ErrNoSlurm, savedmodels.ErrNoWeights,
 		tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}

@@ -47,42 +47,51 @@ func addParsed[T fmt.Stringer](cmd *cobra.Command, value *T, name string, otherw
 }
 
 // choiceFlag is a flag that takes one of some words.
-type choiceFlag struct {
-	value  *string
-	values []string
+type choiceFlag[T ~string] struct {
+	value  *T
+	values []T
 }
 
 // Set implements pflag.Value.
-func (f choiceFlag) Set(text string) error {
-	if !slices.Contains(f.values, text) {
-		last := len(f.values) - 1
-		return fmt.Errorf("it is %s or %s", strings.Join(f.values[:last], ", "), f.values[last])
+func (f choiceFlag[T]) Set(text string) error {
+	if !slices.Contains(f.values, T(text)) {
+		known, last := names(f.values), len(f.values)-1
+		return fmt.Errorf("it is %s or %s", strings.Join(known[:last], ", "), known[last])
 	}
-	*f.value = text
+	*f.value = T(text)
 	return nil
 }
 
 // String implements pflag.Value.
-func (f choiceFlag) String() string {
+func (f choiceFlag[T]) String() string {
 	if f.value == nil {
 		return ""
 	}
-	return *f.value
+	return string(*f.value)
 }
 
 // Type implements pflag.Value.
-func (f choiceFlag) Type() string { return "string" }
+func (f choiceFlag[T]) Type() string { return "string" }
 
 // addChoice adds a flag that takes one of some words, and completes it with them.
-func addChoice(cmd *cobra.Command, value *string, name, otherwise, usage string, values ...string) {
+func addChoice[T ~string](cmd *cobra.Command, value *T, name string, otherwise T, usage string, values ...T) {
 	addChoiceTo(cmd.Flags(), cmd, value, name, otherwise, usage, values...)
 }
 
-func addChoiceTo(flags *pflag.FlagSet, cmd *cobra.Command, value *string, name, otherwise, usage string,
-	values ...string) {
+func addChoiceTo[T ~string](flags *pflag.FlagSet, cmd *cobra.Command, value *T, name string, otherwise T, usage string,
+	values ...T) {
 	*value = otherwise
-	flags.Var(choiceFlag{value, values}, name, usage)
-	complete(cmd, name, values...)
+	flags.Var(choiceFlag[T]{value, values}, name, usage)
+	complete(cmd, name, names(values)...)
+}
+
+// names are values as texts.
+func names[T ~string](values []T) []string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = string(v)
+	}
+	return list
 }
 
 // complete has the shell complete a flag with values.

@@ -29,6 +29,7 @@ var remedies = []struct {
 	{stimuli.ErrStills, "give --frames-per-image if that is meant, or run them by themselves"},
 	{extraction.ErrExists,
 		"go on with extract work, choose another name, or replace it and what was computed of it with --force"},
+	{extraction.ErrManyRows, "choose fewer by --time, or --average-time"},
 	{extraction.ErrNotBegun, "plan anew with --force"},
 	{evaluation.ErrClasses, "--classes is all, present or a file of WordNet ids"},
 	{evaluation.ErrMissing, "give their folder with --images, or evaluate the others with --skip-unreadable"},

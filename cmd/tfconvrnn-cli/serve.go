@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -115,7 +114,7 @@ func (s *serveCommand) run(cmd *cobra.Command) (err error) {
 	defer stop()
 	listening := make(chan struct{})
 	s.listening.Listening = func(web, calls net.Addr) {
-		con.note("%s", s.addresses(web, calls))
+		con.note("listening: %s", s.listening.Describe(web, calls))
 		close(listening)
 	}
 	served := make(chan error, 1)
@@ -172,14 +171,12 @@ func (s *serveCommand) check(cmd *cobra.Command) (err error) {
 		if s.listening.Insecure {
 			return usagef("give --token-file or --insecure-no-token, not both")
 		}
-		text, err := os.ReadFile(s.tokenFile)
+		s.options.Token, err = serving.ReadToken(s.tokenFile)
+		if errors.Is(err, serving.ErrToken) {
+			err = advise(err, "head -c 24 /dev/urandom | base64 > %s", s.tokenFile)
+		}
 		if err != nil {
 			return inputError{err}
-		}
-		const least = 16
-		if s.options.Token = strings.TrimSpace(string(text)); len(s.options.Token) < least {
-			return inputf("%s: the token has %d characters, too few to be a secret; %d are the least: head -c 24 /dev/urandom | base64 > %[1]s",
-				s.tokenFile, len(s.options.Token), least)
 		}
 	}
 	if s.options.Preprocessing, err = s.preprocessing(); err != nil {
@@ -192,26 +189,6 @@ func (s *serveCommand) check(cmd *cobra.Command) (err error) {
 	s.options.AtOnce = len(devices)
 	_, err = s.loadOptions(s.times)
 	return err
-}
-
-// addresses says where the service listens.
-func (s *serveCommand) addresses(web, calls net.Addr) string {
-	scheme := "http"
-	if s.listening.Certificate != "" {
-		scheme = "https"
-	}
-	var list []string
-	switch {
-	case web == nil:
-	case web.Network() == "unix":
-		list = append(list, "HTTP on "+web.String())
-	default:
-		list = append(list, scheme+"://"+web.String())
-	}
-	if calls != nil {
-		list = append(list, "gRPC on "+calls.String())
-	}
-	return "listening: " + strings.Join(list, ", ")
 }
 
 // remedy says what to do where an address must not be listened on.
