@@ -174,8 +174,8 @@ func newFitting(ctx context.Context, f Features, r Responses, o FitOptions) (c *
 	if layers, err = layersOf(f, o.Layers); err != nil {
 		return nil, nil, err
 	}
-	c = &fitting{o: o, f: f, k: keepAll(r), result: &Fits{}, of: len(layers) * max(len(r.Bins()), 1) * max(
-		len(o.Offsets), 1)}
+	c = &fitting{o: o, f: f, k: keepAll(r), result: &Fits{},
+		of: len(layers) * max(len(r.Bins()), 1) * max(len(o.Offsets), 1)}
 	if _, err := c.k.among(f, o.Shared); err != nil {
 		return nil, nil, err
 	}

@@ -232,8 +232,7 @@ func (s *TimeScore) result() ResultScore {
 		Layer: s.Layer, Score: Number(s.Score.Center), Error: Number(s.Score.Error), Ceiling: Number(s.Ceiling.Center),
 		Ceiled: Number(s.Ceiled),
 		Offset: numbered(s.Offset), LowerCeiling: numbered(s.LowerCeiling), Neuroids: len(s.NeuroidIDs) - len(s.Undefined),
-		Undefined:       s.Undefined,
-		UndefinedSplits: s.UndefinedSplits, Stimuli: s.Stimuli, Reason: s.Reason,
+		Undefined: s.Undefined, UndefinedSplits: s.UndefinedSplits, Stimuli: s.Stimuli, Reason: s.Reason,
 		NeuroidIDs: s.NeuroidIDs, Raw: numberRows(s.Score.Raw), RawCeiling: numberRows(s.Ceiling.Raw),
 		Alphas: numberRows(s.Alphas),
 	}

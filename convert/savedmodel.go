@@ -125,8 +125,7 @@ func addRestore(n *unroll.Network) *tfpb.SaverDef {
 func newManifest(n *unroll.Network) *manifest.Manifest {
 	m := &manifest.Manifest{
 		Format: manifest.Format, Model: n.Model.Name, Times: n.Times, Variant: string(n.Variant),
-		Converter: version.Converter,
-		Frames:    unroll.FramesName, Schedule: unroll.ScheduleName,
+		Converter: version.Converter, Frames: unroll.FramesName, Schedule: unroll.ScheduleName,
 	}
 	var marks, fetches []graph.Tensor
 	for _, b := range n.Boundaries {

@@ -65,11 +65,11 @@ func (p *Plan) newEngine(ctx context.Context, model *tfconvrnn.Model, options Wo
 	if err := p.checkModel(here); err != nil {
 		return nil, nil, err
 	}
-	if planned := p.Provenance.Processor; deviceKind(here.Device) == "cpu" && here.Processor != planned &&
-		options.Warn != nil {
-		options.Warn(
-			fmt.Sprintf("this processor is %s, the plan was made on %s: the last bits of what they compute may differ",
-				here.Processor, planned))
+	planned := p.Provenance.Processor
+	if deviceKind(here.Device) == "cpu" && here.Processor != planned && options.Warn != nil {
+		options.Warn(fmt.Sprintf(
+			"this processor is %s, the plan was made on %s: the last bits of what they compute may differ",
+			here.Processor, planned))
 	}
 	writer, err := newRowWriter(p.contents, averaged)
 	if err != nil {

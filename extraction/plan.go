@@ -68,8 +68,8 @@ func Open(ctx context.Context, name string) (_ *Plan, err error) {
 	if p.store, err = features.NewZarrStore(p.layout, features.Options{ChunkRows: p.ZarrChunkRows}); err != nil {
 		return nil, file.bad("%v", err)
 	}
-	if p.hash,
-		err = p.Recipe.hash(&Identity{Provenance: p.Provenance, OnError: p.OnError, Stimuli: p.Stimuli}); err != nil {
+	identity := &Identity{Provenance: p.Provenance, OnError: p.OnError, Stimuli: p.Stimuli}
+	if p.hash, err = p.Recipe.hash(identity); err != nil {
 		return nil, err
 	}
 	p.place, err = newPlace(ctx, p.Output, p.hash)

@@ -229,8 +229,7 @@ func TestLargePlan(t *testing.T) {
 	opened := time.Since(begun)
 	t.Logf("%s stimuli planned in %s, peak RSS %s, plan of %s (table %s); opened at the last chunk in %s",
 		humanize.Comma(int64(count)), took.Round(100*time.Millisecond), humanize.IBytes(uint64(usage.Maxrss)<<10),
-		humanize.Bytes(uint64(info.Size())),
-		humanize.Bytes(uint64(sizeOfFile(t, table))), opened.Round(time.Millisecond))
+		humanize.Bytes(uint64(info.Size())), humanize.Bytes(uint64(sizeOfFile(t, table))), opened.Round(time.Millisecond))
 	assert.Less(t, usage.Maxrss<<10, int64(1)<<30)
 }
 

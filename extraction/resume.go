@@ -37,10 +37,9 @@ func CompareSettings(before, now *Identity, warn func(message string)) ([]featur
 		a.OnError = b.OnError
 	}
 	if a.Processor != b.Processor {
-		warn(
-			fmt.Sprintf(
-				"the interrupted run was on another processor (%s, this is %s): the last bits of what they compute may differ",
-				a.Processor, b.Processor))
+		warn(fmt.Sprintf(
+			"the interrupted run was on another processor (%s, this is %s): the last bits of what they compute may differ",
+			a.Processor, b.Processor))
 		a.Processor = b.Processor
 	}
 	var texts [2][]byte

@@ -266,8 +266,7 @@ func (d *Draft) create(p *Plan, options RunOptions) (features.Writer, error) {
 	identity := newIdentity(p.Provenance, p.OnError, d.content.Columns[0].Values.([]string), d.content.Hashes.([]string))
 	return features.Create(p.Output, p.Format, p.layout, features.Options{
 		Force: options.Replace, ForceSize: options.ForceSize, Resume: options.Resume, CheckpointInterval: checkpointInterval,
-		Identity: identity,
-		Accept: func(before json.RawMessage, rows int) (int, []features.Difference, error) {
+		Identity: identity, Accept: func(before json.RawMessage, rows int) (int, []features.Difference, error) {
 			return identity.Accept(before, rows, options.Warn)
 		},
 		Fill: map[string]float32{"valid": 1}, // a run that did not skip had no faults

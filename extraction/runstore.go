@@ -136,9 +136,10 @@ func (d *Draft) resumeStore(ctx context.Context, name string, options RunOptions
 		plan.Close()
 		return nil, err
 	}
-	options.Note(
-		fmt.Sprintf("%s: the stimuli or what becomes of those that cannot be read have changed since the interruption; %d of %s that were finished are the same and stay",
-			plan.Output, chunks, plural(status.Done, "chunk", "chunks")))
+	options.Note(fmt.Sprintf(
+		"%s: the stimuli or what becomes of those that cannot be read have changed since the interruption; "+
+			"%d of %s that were finished are the same and stay",
+		plan.Output, chunks, plural(status.Done, "chunk", "chunks")))
 	before.Close()
 	return plan, nil
 }

@@ -441,10 +441,9 @@ func (w *Worker) write(ctx context.Context, c *chunkBuffer) (*ChunkRecord, error
 	}
 	if other != nil {
 		if !slices.Equal(other.Files, record.Files) {
-			w.warn(
-				fmt.Sprintf(
-					"chunk %d: %s and %s computed different bytes, as machines with different processors may; the first stay", c.chunk,
-					other.Worker, w.name))
+			w.warn(fmt.Sprintf(
+				"chunk %d: %s and %s computed different bytes, as machines with different processors may; the first stay", c.chunk,
+				other.Worker, w.name))
 		}
 		return other, nil
 	}

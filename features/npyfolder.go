@@ -134,8 +134,9 @@ func planStimuliTable(p *plan, layout *Layout, masks []int, add func(plannedFile
 		columns = append(columns, Column{Name: layout.Streamed[m].Name, Values: make([]bool, layout.Rows)})
 	}
 	file := len(p.files)
-	if err := add(plannedFile{name: "stimuli.csv", size: int64(len(columnsCSV(columns, layout.Rows))),
-		sections: []section{bytesSection(0, known)}}); err != nil || len(masks) == 0 {
+	table := plannedFile{name: "stimuli.csv", size: int64(len(columnsCSV(columns, layout.Rows))),
+		sections: []section{bytesSection(0, known)}}
+	if err := add(table); err != nil || len(masks) == 0 {
 		return err
 	}
 	p.final = func(w written) ([]patch, error) {

@@ -16,8 +16,7 @@ const NPZ Format = "npz"
 func init() {
 	register(&formatSpec{format: NPZ, title: "NumPy", suffix: ".npz",
 		summary: "an array for each layer, as numpy.load reads it", float16: true, stimulusColumn: "stimuli",
-		holdsColumn: entryName,
-		plan:        planNPZ, open: openNPZ, magic: "PK"})
+		holdsColumn: entryName, plan: planNPZ, open: openNPZ, magic: "PK"})
 }
 
 // An .npz is a zip (PKWARE APPNOTE 6.3) of .npy files. Every entry is stored,

@@ -26,8 +26,8 @@ func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity 
 				return nil, err
 			}
 			f.provenance = made.provenance
-			if !slices.Equal(made.stimuli, stimuli) || !slices.EqualFunc(made.layers, layers,
-				func(a, b compare.FeatureLayer) bool { return a.Name == b.Name && a.Size == b.Size }) {
+			same := func(a, b compare.FeatureLayer) bool { return a.Name == b.Name && a.Size == b.Size }
+			if !slices.Equal(made.stimuli, stimuli) || !slices.EqualFunc(made.layers, layers, same) {
 				return nil, fmt.Errorf("%w: the features are not those that were to be computed", ErrFormat)
 			}
 		}

@@ -130,10 +130,8 @@ func TestNumPy(t *testing.T) {
 		}
 	}
 	// Without ids, stimuli cannot be matched.
-	_,
-		err := recordings.Select(
-		open(t, "data.npz", recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid",
-			"time_bin"}}), recordings.Selection{})
+	rates := recordings.Layout{Array: "rates", Axes: []string{"stimulus", "repetition", "neuroid", "time_bin"}}
+	_, err := recordings.Select(open(t, "data.npz", rates), recordings.Selection{})
 	assert.ErrorIs(t, err, recordings.ErrLayout)
 }
 
@@ -205,9 +203,8 @@ func TestUnusableFiles(t *testing.T) {
 		"a.npz": []byte("PK\x03\x04")} {
 		path := filepath.Join(t.TempDir(), name)
 		require.NoError(t, os.WriteFile(path, content, 0o600))
-		_,
-			err := recordings.Open(path,
-			recordings.Layout{Array: map[bool]string{true: "", false: "x"}[strings.HasSuffix(name, ".nc")]})
+		array := map[bool]string{true: "", false: "x"}[strings.HasSuffix(name, ".nc")]
+		_, err := recordings.Open(path, recordings.Layout{Array: array})
 		assert.Error(t, err, name)
 		if strings.HasSuffix(name, ".nc") {
 			assert.ErrorIs(t, err, recordings.ErrFormat, name)

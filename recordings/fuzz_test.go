@@ -21,9 +21,8 @@ func FuzzArrays(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte, array string) {
 		path := filepath.Join(t.TempDir(), "x.npy")
 		require.NoError(t, os.WriteFile(path, content, 0o600))
-		a,
-			err := recordings.Open(path, recordings.Layout{Array: array, Axes: []string{"stimulus", "repetition", "time_bin",
-			"neuroid"}, FirstBin: 70, BinWidth: 10})
+		a, err := recordings.Open(path, recordings.Layout{Array: array, FirstBin: 70, BinWidth: 10,
+			Axes: []string{"stimulus", "repetition", "time_bin", "neuroid"}})
 		if err != nil {
 			return
 		}

@@ -72,12 +72,10 @@ func newPoster(b testing.TB, options Options, images int, socket bool) *poster {
 		}
 	}
 	p.client = &http.Client{Transport: transport}
-	p.body,
-		p.head = binaryRequest(
-		fmt.Sprintf(
-			`{"inputs":[{"name":"images","datatype":"UINT8","shape":[%d,224,224,3],"parameters":{"binary_data_size":%d}}],`+
-				`"outputs":[{"name":"imnetds","parameters":{"binary_data":true}}]}`, images, images*imageValues),
-		randomPixels(images, 1))
+	body := fmt.Sprintf(
+		`{"inputs":[{"name":"images","datatype":"UINT8","shape":[%d,224,224,3],"parameters":{"binary_data_size":%d}}],`+
+			`"outputs":[{"name":"imnetds","parameters":{"binary_data":true}}]}`, images, images*imageValues)
+	p.body, p.head = binaryRequest(body, randomPixels(images, 1))
 	return p
 }
 
@@ -276,12 +274,11 @@ func TestSoak(t *testing.T) {
 		requests = n
 	}
 	p := newPoster(t, Options{}, 1, false)
-	p.body,
-		p.head = binaryRequest(
-		fmt.Sprintf(
-			`{"parameters":{"presentation":"constant","times":3,"include_all_times":true,"layers":"conv1","reduce":"gap"},`+
-				`"inputs":[{"name":"images","datatype":"UINT8","shape":[1,224,224,3],"parameters":{"binary_data_size":%d}}]}`,
-			imageValues), randomPixels(1, 1))
+	body := fmt.Sprintf(
+		`{"parameters":{"presentation":"constant","times":3,"include_all_times":true,"layers":"conv1","reduce":"gap"},`+
+			`"inputs":[{"name":"images","datatype":"UINT8","shape":[1,224,224,3],"parameters":{"binary_data_size":%d}}]}`,
+		imageValues)
+	p.body, p.head = binaryRequest(body, randomPixels(1, 1))
 	var group sync.WaitGroup
 	var samples []float64
 	for part := range 4 {

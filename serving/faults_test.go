@@ -254,8 +254,9 @@ func TestVanishingClients(t *testing.T) {
 	s, _ := newTestService(t, Options{})
 	address, stop := serveAt(t, s, Listening{HTTP: "127.0.0.1:0"})
 	pixels := randomPixels(2, 1)
-	body,
-		length := binaryRequest(`{"inputs":[{"name":"images","datatype":"UINT8","shape":[2,224,224,3],"parameters":{"binary_data_size":301056}}],"outputs":[{"name":"conv1","parameters":{"binary_data":true}}]}`,
+	body, length := binaryRequest(
+		`{"inputs":[{"name":"images","datatype":"UINT8","shape":[2,224,224,3],"parameters":{"binary_data_size":301056}}],`+
+			`"outputs":[{"name":"conv1","parameters":{"binary_data":true}}]}`,
 		pixels)
 	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%s: %s\r\n\r\n", inferPath,
 		len(body), binaryHeader, length)

@@ -80,9 +80,9 @@ func (s *Service) grpcError(ctx context.Context, method string, err error) error
 
 // tap checks the token before a call's message is read, so that nobody without one makes the service keep it.
 func (s *Service) tap(ctx context.Context, call *tap.Info) (context.Context, error) {
-	if strings.HasPrefix(call.FullMethodName, "/grpc.health.v1.") || strings.HasSuffix(call.FullMethodName,
-		"/ServerLive") ||
-		strings.HasSuffix(call.FullMethodName, "/ServerReady") {
+	method := call.FullMethodName
+	if strings.HasPrefix(method, "/grpc.health.v1.") || strings.HasSuffix(method, "/ServerLive") ||
+		strings.HasSuffix(method, "/ServerReady") {
 		return ctx, nil
 	}
 	header := ""

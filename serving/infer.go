@@ -189,8 +189,8 @@ func (s *Service) wanted(model *served, set *settings, r *inferRequest) ([]strin
 		case name == outputProvenance:
 		default:
 			layer, part, _ := strings.Cut(name, "/")
-			if _, err := info.Layer(layer); err != nil || !slices.Contains([]string{"", partTimesteps, partMS, partDriven},
-				part) || name == layer+"/" {
+			known := slices.Contains([]string{"", partTimesteps, partMS, partDriven}, part)
+			if _, err := info.Layer(layer); err != nil || !known || name == layer+"/" {
 				return nil, requestf("%s has no output %q; its metadata lists them", model.name, name)
 			}
 			if set.layersGiven && !slices.Contains(set.layers, layer) {

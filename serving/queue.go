@@ -79,8 +79,7 @@ type engine struct {
 func newEngine(options *Options, m *metrics) *engine {
 	e := &engine{
 		options: options, metrics: m, devices: make(chan int, options.AtOnce), queues: map[string]*queue{},
-		models: map[string]time.Time{},
-		wake:   make(chan struct{}, 1), stop: make(chan struct{}),
+		models: map[string]time.Time{}, wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	for device := range options.AtOnce {
 		e.devices <- device

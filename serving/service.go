@@ -51,8 +51,7 @@ func New(names []string, options Options) (*Service, error) {
 		}
 	}
 	s := &Service{options: options.withDefaults(), names: slices.Clone(names), metrics: newMetrics(),
-		models:   map[string]*served{},
-		decoders: make(chan struct{}, runtime.GOMAXPROCS(0)), patience: 30 * time.Second}
+		models: map[string]*served{}, decoders: make(chan struct{}, runtime.GOMAXPROCS(0)), patience: 30 * time.Second}
 	if _, err := s.options.Preprocessing.Canonical(); err != nil {
 		return nil, err
 	}

@@ -234,9 +234,9 @@ func TestSelect(t *testing.T) {
 // A file of selected units says which they are, as extract's do.
 func TestSelectNPZ(t *testing.T) {
 	_, url := newTestService(t, Options{})
-	form,
-		contentType := formBody(t, map[string]string{"layers": "conv4,conv5", "select": "conv4=center,conv5=channels(2,5)",
-		"reduce": "conv5=gap", "format": "npz"},
+	form, contentType := formBody(t,
+		map[string]string{"layers": "conv4,conv5", "select": "conv4=center,conv5=channels(2,5)", "reduce": "conv5=gap",
+			"format": "npz"},
 		map[string][]byte{"a.png": pngOf(t, randomPixels(1, 1))})
 	response, err := http.Post(url+"/v1/extract", contentType, bytes.NewReader(form))
 	require.NoError(t, err)

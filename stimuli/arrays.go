@@ -71,9 +71,9 @@ func (f *finder) array(ctx context.Context, name string) (input Input, err error
 	info := array.Info()
 	rank := len(info.Shape)
 	if remedy := shapeRemedy(info.Shape); remedy != "" {
-		return input,
-			fmt.Errorf("%s: %w: the array has shape %v; it must be [N, height, width, 3], or [N, T, height, width, 3] for sequences of T frames; %s",
-				name, features.ErrRank, info.Shape, pythonRemedy(name, wanted, remedy))
+		return input, fmt.Errorf("%s: %w: the array has shape %v; it must be [N, height, width, 3], "+
+			"or [N, T, height, width, 3] for sequences of T frames; %s",
+			name, features.ErrRank, info.Shape, pythonRemedy(name, wanted, remedy))
 	}
 	if info.Shape[0] == 0 || info.RowElements() == 0 {
 		return input, fmt.Errorf("%s: %w: the array holds no images", name, tfconvrnn.ErrImages)

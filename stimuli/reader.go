@@ -175,8 +175,7 @@ func IsStimulusFault(err error) bool {
 	var file *fs.PathError
 	switch {
 	case errors.As(err, &file), errors.Is(err, ErrNoFFmpeg), errors.Is(err, ErrChanged), errors.Is(err, storage.ErrRemote),
-		errors.Is(err, fs.ErrNotExist),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		errors.Is(err, fs.ErrNotExist), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
 	}
 	return true

@@ -120,9 +120,8 @@ func (m *Model) CheckActivations(ctx context.Context) (ActivationCheck, error) {
 	}
 	check, err := recorded.compare(computed)
 	if err != nil {
-		return check,
-			fmt.Errorf("%w: %s in %s; if the checksums of its files are right (verify), the processor or libtensorflow compute differently; "+
-				"else convert the model again", ErrActivations, err, m.dir)
+		return check, fmt.Errorf("%w: %s in %s; if the checksums of its files are right (verify), the processor or "+
+			"libtensorflow compute differently; else convert the model again", ErrActivations, err, m.dir)
 	}
 	return check, nil
 }

@@ -247,9 +247,8 @@ func (u *usedGPUsState) join(g gpuOptions) (gpuOptions, error) {
 	}
 	for _, n := range g.numbers {
 		if !slices.Contains(g.visible, n) {
-			return g,
-				fmt.Errorf("%w: gpu:%d: this process uses the GPUs %v; name all that it will use when the first model is loaded (WithVisibleGPUs)",
-					ErrDevice, n, g.visible)
+			return g, fmt.Errorf("%w: gpu:%d: this process uses the GPUs %v; name all that it will use when the first "+
+				"model is loaded (WithVisibleGPUs)", ErrDevice, n, g.visible)
 		}
 	}
 	return g, nil

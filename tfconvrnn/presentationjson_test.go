@@ -22,8 +22,7 @@ func TestPresentationJSON(t *testing.T) {
 	}
 	for _, p := range []Presentation{
 		Default(), Neural(), Custom(20, 6), Constant(14), Episodes(30, Episode{2, 4}, Episode{9, 12}), Sequence(20, 3),
-		Custom(20, 6).WithBlank(grey),
-		Neural().WithBlank(ImageBlank("image(a.png)", &Image{bytes: pixels})),
+		Custom(20, 6).WithBlank(grey), Neural().WithBlank(ImageBlank("image(a.png)", &Image{bytes: pixels})),
 		Neural().WithBlank(ImageBlank("image(b)", &Image{floats: floats})),
 	} {
 		p, err := p.Resolve(info)

@@ -225,8 +225,8 @@ func noisy(stimuli int, component func(stimulus, bin, component int) float64) []
 			}
 			for i, v := range signal {
 				for r := range brainRepetitions {
-					out[((i*brainRepetitions+r)*brainNeurons+j)*brainBins+bin] = (v-mean)/math.Sqrt(
-						square) + brainNoise*random.NormFloat64()
+					at := ((i*brainRepetitions+r)*brainNeurons+j)*brainBins + bin
+					out[at] = (v-mean)/math.Sqrt(square) + brainNoise*random.NormFloat64()
 				}
 			}
 		}

@@ -45,9 +45,8 @@ func TestCompareComputesFeatures(t *testing.T) {
 	model := []string{"--model", "timedecay_shallow", "--weights", "seeded:1", "--layers", "conv4,imnetds"}
 	scores := func(args ...string) (list []any, stderr string) {
 		t.Helper()
-		code, stdout,
-			stderr := run(t.Context(), append([]string{"compare", "fit", "--data", data, "--metric", "ridge", "--splits", "3",
-			"--json"}, args...)...)
+		args = append([]string{"compare", "fit", "--data", data, "--metric", "ridge", "--splits", "3", "--json"}, args...)
+		code, stdout, stderr := run(t.Context(), args...)
 		require.Equal(t, exitOK, code, "%s", stderr)
 		var report struct {
 			Scores []any `json:"scores"`
@@ -55,9 +54,8 @@ func TestCompareComputesFeatures(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(stdout), &report))
 		return report.Scores, stderr
 	}
-	code, _,
-		stderr := run(t.Context(), append([]string{"extract", "--include-all-times", "--times", "6", "--out", store,
-		pictures}, model...)...)
+	extract := append([]string{"extract", "--include-all-times", "--times", "6", "--out", store, pictures}, model...)
+	code, _, stderr := run(t.Context(), extract...)
 	require.Equal(t, exitOK, code, "%s", stderr)
 	computed := append([]string{"--gram-cache", cache, "--times", "6", pictures}, model...)
 	code, _, stderr = run(t.Context(), append([]string{"compare", "fit", "--data", data}, computed...)...)

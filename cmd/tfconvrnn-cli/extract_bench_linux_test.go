@@ -60,8 +60,8 @@ func BenchmarkExtractTo(b *testing.B) {
 		}
 		return otherwise
 	}
-	images,
-		err := strconv.Atoi(setting("IMAGES", "64")) // enough for the last batch, which nothing overlaps, to count little
+	// Enough for the last batch, which nothing overlaps, to count little.
+	images, err := strconv.Atoi(setting("IMAGES", "64"))
 	require.NoError(b, err)
 	pictures := filepath.Join(b.TempDir(), "pictures")
 	makePictures(b, pictures, images)

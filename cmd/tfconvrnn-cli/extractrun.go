@@ -196,8 +196,7 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 	p := &extractPlan{recipe: extraction.Recipe{
 		Model: info.Name, Weights: e.weights, Precision: e.precision, Convolution: e.convolution, TF32: e.gpuFlags.tf32,
 		AllTimesteps: e.allTimes, Logits: e.logits, Selections: e.selected, Reductions: e.reduce, DataType: e.dataType,
-		OnError: e.onError,
-		Replace: e.force, BatchSize: e.batch,
+		OnError: e.onError, Replace: e.force, BatchSize: e.batch,
 	}}
 	r := &p.recipe
 	if r.Layers, err = info.SelectLayers(splitList(e.layers), splitList(e.areas)); err != nil {

@@ -141,8 +141,8 @@ func joinBooleanAliases(args []string) []string {
 		if args[i] == "--" {
 			return append(joined, args[i:]...)
 		}
-		if slices.Contains(publishedBooleans, args[i]) && i+1 < len(args) && slices.Contains([]string{"true", "false"},
-			strings.ToLower(args[i+1])) {
+		if slices.Contains(publishedBooleans, args[i]) && i+1 < len(args) &&
+			slices.Contains([]string{"true", "false"}, strings.ToLower(args[i+1])) {
 			joined = append(joined, args[i]+"="+args[i+1])
 			i++
 			continue

@@ -264,9 +264,8 @@ func TestServeEndsAtOnce(t *testing.T) {
 	connection, err := net.Dial("tcp", s.web)
 	require.NoError(t, err)
 	defer connection.Close()
-	_,
-		err = io.WriteString(
-		connection, "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100\r\n\r\n-")
+	_, err = io.WriteString(connection, "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\n"+
+		"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 100\r\n\r\n-")
 	require.NoError(t, err)
 	time.Sleep(100 * time.Millisecond)
 	require.NoError(t, s.command.Process.Signal(syscall.SIGTERM))

@@ -21,8 +21,8 @@ import (
 func publicPackages(t *testing.T) []string {
 	var public []string
 	for name, p := range packages(t) {
-		if p.Name != "main" && !strings.Contains("/"+name+"/", "/internal/") && !match(name, "scripts", "scripts/...",
-			"cmd/...", "testdata/...", module) {
+		if p.Name != "main" && !strings.Contains("/"+name+"/", "/internal/") &&
+			!match(name, "scripts", "scripts/...", "cmd/...", "testdata/...", module) {
 			public = append(public, name)
 		}
 	}

@@ -196,8 +196,8 @@ func block(path string, data []byte, offset, size uint64) ([]byte, error) {
 			offset, len(data))
 	}
 	stored := data[offset : offset+size+1]
-	if want, got := binary.LittleEndian.Uint32(data[offset+size+1:]),
-		Mask(crc32.Checksum(stored, castagnoli)); want != got {
+	want, got := binary.LittleEndian.Uint32(data[offset+size+1:]), Mask(crc32.Checksum(stored, castagnoli))
+	if want != got {
 		return nil, corrupt(path, int64(offset), "block checksum is %08x, should be %08x", got, want)
 	}
 	content := stored[:size]

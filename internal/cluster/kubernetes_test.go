@@ -20,12 +20,10 @@ func manifests() map[string]*Kubernetes {
 		"gpu": {
 			Work: Work{
 				Name: "it", Plan: "/data/it.plan", Workers: 64, AtOnce: 16, CPUs: 8, Memory: 16 << 30, GPUs: "2",
-				Time:      36 * time.Hour,
-				Arguments: []string{"--device", "gpu", "--threads", "8"}, Restarts: 6,
+				Time: 36 * time.Hour, Arguments: []string{"--device", "gpu", "--threads", "8"}, Restarts: 6,
 			},
 			Namespace: "lab", Image: "registry.example/tfconvrnn:gpu", SecretEnvironment: []string{"s3-keys"},
-			ServiceAccount: "extract",
-			Volumes: []Volume{{"features", "/data", false}, {"stimuli", "/stimuli", true},
+			ServiceAccount: "extract", Volumes: []Volume{{"features", "/data", false}, {"stimuli", "/stimuli", true},
 				{"features", "/cache/savedmodels", false}},
 			NodeSelector: map[string]string{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB"}, User: 1000, Group: 1000,
 		},

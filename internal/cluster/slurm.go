@@ -80,8 +80,8 @@ func (s *Slurm) check() error {
 		}
 	}
 	for _, bind := range s.Binds {
-		if source, destination, _ := strings.Cut(bind, ":"); source == "" || strings.ContainsAny(source+destination,
-			":,\x00") {
+		source, destination, _ := strings.Cut(bind, ":")
+		if source == "" || strings.ContainsAny(source+destination, ":,\x00") {
 			return optionf(
 				"bind %q: a directory, or two with a colon between them; commas and further colons have a meaning for Apptainer",
 				bind)
@@ -122,12 +122,11 @@ func (s *Slurm) Scripts() (*SlurmScripts, error) {
 	}
 	scripts := &SlurmScripts{}
 	var err error
-	if scripts.Work, err = s.script("work", s.workDirectives(), append([]string{"extract", "work", "--plan"},
-		s.Plan)); err != nil {
+	work, finish := []string{"extract", "work", "--plan", s.Plan}, []string{"extract", "finish", "--plan", s.Plan}
+	if scripts.Work, err = s.script("work", s.workDirectives(), work); err != nil {
 		return nil, err
 	}
-	if scripts.Finish, err = s.script("finish", s.finishDirectives(), append([]string{"extract", "finish", "--plan"},
-		s.Plan)); err != nil {
+	if scripts.Finish, err = s.script("finish", s.finishDirectives(), finish); err != nil {
 		return nil, err
 	}
 	return scripts, nil

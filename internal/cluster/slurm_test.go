@@ -38,8 +38,7 @@ func TestScriptsAsWritten(t *testing.T) {
 		"gpu": {
 			Work: Work{
 				Name: "it", Plan: "/data/it.plan", Workers: 64, AtOnce: 16, CPUs: 8, Memory: 16 << 30, GPUs: "a100:1",
-				Time:      36 * time.Hour,
-				Arguments: []string{"--device", "gpu", "--threads", "8"}, Restarts: 20,
+				Time: 36 * time.Hour, Arguments: []string{"--device", "gpu", "--threads", "8"}, Restarts: 20,
 			},
 			Partition: "gpu", FinishPartition: "short", Account: "lab", QOS: "normal", Constraint: "a100|h100",
 			Modules: []string{"apptainer/1.3", "cuda"}, Image: "/images/tfconvrnn.sif",

@@ -130,9 +130,8 @@ func GPUKernels(ctx context.Context, program string) (*KernelReport, error) {
 				return nil, err
 			}
 			times := max(convert.DefaultTimes, m.Default.Times)
-			def,
-				fetches := gpukernels.Hot(unroll.Unroll(m, times, variant,
-				unroll.Options{MatMulPixels: convert.DefaultMatMulPixels}))
+			unrolled := unroll.Unroll(m, times, variant, unroll.Options{MatMulPixels: convert.DefaultMatMulPixels})
+			def, fetches := gpukernels.Hot(unrolled)
 			for _, p := range gpuPrecisions {
 				report, err := gpukernels.Audit(gpukernels.InPrecision(def, p.dtype), fetches, kernels)
 				if err != nil {

@@ -69,8 +69,7 @@ func (p *ModelPredictor) Describe() string {
 	provenance := p.extraction.Provenance()
 	text, err := json.Marshal([]string{
 		provenance.Software, provenance.Converter, provenance.Model, provenance.Weights.SHA256, provenance.Presentation,
-		p.blank,
-		provenance.Preprocessing, provenance.Precision.String(),
+		p.blank, provenance.Preprocessing, provenance.Precision.String(),
 	})
 	if err != nil {
 		return err.Error()

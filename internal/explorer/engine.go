@@ -59,8 +59,7 @@ type Request struct {
 func (r *Request) Options() []tfconvrnn.ExtractOption {
 	options := []tfconvrnn.ExtractOption{
 		tfconvrnn.Layers(r.Layers...), tfconvrnn.AllTimesteps(), tfconvrnn.WithPresentation(r.Presentation),
-		tfconvrnn.BatchSize(1),
-		tfconvrnn.NotePreprocessing(tfconvrnn.Preprocessing{}),
+		tfconvrnn.BatchSize(1), tfconvrnn.NotePreprocessing(tfconvrnn.Preprocessing{}),
 	}
 	if r.Logits {
 		options = append(options, tfconvrnn.Logits())

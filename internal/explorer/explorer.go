@@ -77,8 +77,7 @@ func New(engine Engine, options Options) *Explorer {
 	}
 	x := &Explorer{
 		engine: engine, options: options, runs: newRunStore(options.Memory, options.Expiry), pages: embeddedFiles(),
-		mux:      http.NewServeMux(),
-		decoding: make(chan struct{}, decodedAtOnce),
+		mux: http.NewServeMux(), decoding: make(chan struct{}, decodedAtOnce),
 	}
 	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /{$}":                              x.pages.index,

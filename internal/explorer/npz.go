@@ -41,8 +41,8 @@ func (x *Explorer) npz(w http.ResponseWriter, r *http.Request) error {
 	defer file.Close()
 	w.Header().Set("Content-Type", "application/x-npz")
 	w.Header().Set("Content-Disposition", "attachment; filename*=UTF-8''"+url.PathEscape(a.output()))
-	_ = http.NewResponseController(w).SetWriteDeadline(
-		time.Now().Add(10 * time.Minute)) // a server without deadlines has none to move
+	deadline := time.Now().Add(10 * time.Minute)
+	_ = http.NewResponseController(w).SetWriteDeadline(deadline) // a server without deadlines has none to move
 	http.ServeContent(w, r, "", time.Time{}, file)
 	return nil
 }
@@ -79,8 +79,7 @@ func (r *run) writeNPZ(ctx context.Context, path string, layers []string) error 
 		}
 		layout.Streamed = append(layout.Streamed, features.Streamed{
 			Name: l.Name, DataType: features.Float32, RowShape: append([]int{len(l.Timesteps)}, l.Shape...),
-			Dimensions: dimensions,
-			Layer:      &features.Layer{Timesteps: l.Timesteps, Driven: l.Driven},
+			Dimensions: dimensions, Layer: &features.Layer{Timesteps: l.Timesteps, Driven: l.Driven},
 		})
 		rows = append(rows, l.Data)
 	}

@@ -96,10 +96,9 @@ func (b *tab) move(x, y float64) {
 // episodes returns what the timeline of a condition says to who listens.
 func (b *tab) episodes(condition string) []int {
 	b.Helper()
-	return evaluate[[]int](b,
-		fmt.Sprintf(
-			`[...document.querySelectorAll("[data-condition=%s] .edge")].map((e) => Number(e.getAttribute("aria-valuenow")))`,
-			condition))
+	return evaluate[[]int](b, fmt.Sprintf(
+		`[...document.querySelectorAll("[data-condition=%s] .edge")].map((e) => Number(e.getAttribute("aria-valuenow")))`,
+		condition))
 }
 
 // What a scientist does on the page from beginning to end, with the values of the library.
@@ -192,10 +191,9 @@ func TestPage(t *testing.T) {
 		for _, v := range conv3.At(0, 7) {
 			sum += float64(v)
 		}
-		b.wait(
-			fmt.Sprintf(
-				`Math.abs(Number(document.querySelector("[data-layer=conv3] .now").textContent.replace("−", "-")) - %g) < 1e-3`,
-				sum/float64(conv3.Size())))
+		b.wait(fmt.Sprintf(
+			`Math.abs(Number(document.querySelector("[data-layer=conv3] .now").textContent.replace("−", "-")) - %g) < 1e-3`,
+			sum/float64(conv3.Size())))
 		assert.Equal(t, "driven since 20 ms",
 			evaluate[string](b, `document.querySelector("[data-layer=conv3] .driven").textContent`))
 	})

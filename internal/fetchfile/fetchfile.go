@@ -335,8 +335,8 @@ func (d *downloader) take(ctx context.Context, r *http.Response, have int64, wat
 	case http.StatusRequestedRangeNotSatisfiable:
 		// The file is complete if the server says so; otherwise the download starts
 		// again.
-		if whole, err := strconv.ParseInt(strings.TrimPrefix(r.Header.Get("Content-Range"), "bytes */"), 10,
-			64); err == nil && whole == have && have > 0 {
+		whole, err := strconv.ParseInt(strings.TrimPrefix(r.Header.Get("Content-Range"), "bytes */"), 10, 64)
+		if err == nil && whole == have && have > 0 {
 			d.Progress(have, have)
 			file.Size = have
 			return file, nil

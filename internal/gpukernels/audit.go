@@ -167,8 +167,7 @@ func argument(names []string, i, n int) string {
 func Audit(def *tfpb.GraphDef, fetches []string, kernels Registry) (*Report, error) {
 	a := &audit{
 		kernels: kernels, nodes: make(map[string]*tfpb.NodeDef, len(def.Node)), uses: map[string]*Use{},
-		places: map[string]placed{},
-		copies: map[Copy]int{},
+		places: map[string]placed{}, copies: map[Copy]int{},
 	}
 	for _, n := range def.Node {
 		a.nodes[n.Name] = n

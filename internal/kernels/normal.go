@@ -51,11 +51,11 @@ func (w *rewriter) normalize(def *tfpb.GraphDef) {
 		n.sum.Input = []string{n.scaled.Name, nameOf(n.product.Name, 1)}
 	}
 	if found {
+		three := &tfpb.TensorProto{Dtype: tfpb.DataType_DT_INT32, TensorShape: graph.ShapeProto(),
+			TensorContent: binary.LittleEndian.AppendUint32(nil, 3)}
 		node := &tfpb.NodeDef{Name: axis, Op: "Const", Attr: map[string]*tfpb.AttrValue{
-			"dtype": graph.Type(tfpb.DataType_DT_INT32), "value": {Value: &tfpb.AttrValue_Tensor{Tensor: &tfpb.TensorProto{
-				Dtype: tfpb.DataType_DT_INT32, TensorShape: graph.ShapeProto(), TensorContent: binary.LittleEndian.AppendUint32(
-					nil, 3),
-			}}},
+			"dtype": graph.Type(tfpb.DataType_DT_INT32),
+			"value": {Value: &tfpb.AttrValue_Tensor{Tensor: three}},
 		}}
 		def.Node = slices.Insert(def.Node, 0, node)
 		w.nodes[axis] = node

@@ -57,8 +57,8 @@ func TestShapesInGraphs(t *testing.T) {
 
 		function, err := proto.Marshal(bad)
 		require.NoError(t, err)
-		message,
-			err = proto.Marshal(&tfpb.GraphDef{Library: &tfpb.FunctionDefLibrary{Function: [][]byte{bytesField(3, function)}}})
+		library := &tfpb.FunctionDefLibrary{Function: [][]byte{bytesField(3, function)}}
+		message, err = proto.Marshal(&tfpb.GraphDef{Library: library})
 		require.NoError(t, err)
 		assert.ErrorContains(t, checkGraphDef(message), `node "bad"`, name)
 	}

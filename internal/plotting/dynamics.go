@@ -122,17 +122,16 @@ func (s *Source) unitLayers(names []string) (layers []*Layer, projected []string
 		case r == "":
 			layers = append(layers, l)
 		case len(names) > 0:
-			return nil, nil,
-				fmt.Errorf("%s: %w: layer %s is the projection %s, whose values are not responses of units; extract it without reduction, or with gap",
-					s.path, ErrImpossible, l.Name, r)
+			return nil, nil, fmt.Errorf("%s: %w: layer %s is the projection %s, whose values are not responses of units; "+
+				"extract it without reduction, or with gap", s.path, ErrImpossible, l.Name, r)
 		default:
 			projected = append(projected, l.Name)
 		}
 	}
 	if len(layers) == 0 {
-		return nil, nil,
-			fmt.Errorf("%s: %w: all layers are projections (%s is %s), whose values are not responses of units; extract one without reduction, or with gap",
-				s.path, ErrImpossible, projected[0], s.about.projection(projected[0]))
+		return nil, nil, fmt.Errorf("%s: %w: all layers are projections (%s is %s), whose values are not responses of "+
+			"units; extract one without reduction, or with gap",
+			s.path, ErrImpossible, projected[0], s.about.projection(projected[0]))
 	}
 	return layers, projected, nil
 }
@@ -157,9 +156,9 @@ func (s *Source) dynamics(ctx context.Context, l *Layer, stimuli []int, progress
 			}
 			mean := sum / float64(size)
 			if math.IsNaN(mean) || math.IsInf(mean, 0) {
-				return d,
-					fmt.Errorf("%s: %w: layer %s has values that are not finite at timestep %d of stimulus %s; leave the stimulus or the layer out",
-						s.path, ErrImpossible, l.Name, l.Timesteps[t], printable(s.stimuli[stimulus]))
+				return d, fmt.Errorf("%s: %w: layer %s has values that are not finite at timestep %d of stimulus %s; "+
+					"leave the stimulus or the layer out",
+					s.path, ErrImpossible, l.Name, l.Timesteps[t], printable(s.stimuli[stimulus]))
 			}
 			delta := mean - d.mean[t]
 			d.mean[t] += delta / float64(n+1)

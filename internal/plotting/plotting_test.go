@@ -129,8 +129,7 @@ func TestOpenReadsEveryFormatAlike(t *testing.T) {
 			s := open(t, make(filepath.Join(dir, strings.ReplaceAll(name, " ", "_"))))
 			assert.Equal(t, About{
 				Model: "made_up", Presentation: "custom(times=8,on=0,off=3,on=5,off=6),blank=gray", Software: "tfconvrnn 0",
-				Untrained: true,
-				Episodes:  []Episode{{0, 30}, {50, 60}},
+				Untrained: true, Episodes: []Episode{{0, 30}, {50, 60}},
 			}, s.About())
 			assert.Equal(t, layout.Columns[0].Values, s.Stimuli())
 			require.Len(t, s.Layers(), 3)

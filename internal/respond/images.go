@@ -36,8 +36,7 @@ func (s *Server) images(q *Request, payload []byte) ([]tfconvrnn.Stimulus, error
 	}
 	if len(payload) != want {
 		return nil, fmt.Errorf("%w: %d bytes are not %d images of %d×%d×3 in %s, which have %d", ErrRequest, len(payload),
-			q.Images,
-			tfconvrnn.ImageSize, tfconvrnn.ImageSize, q.DataType, want)
+			q.Images, tfconvrnn.ImageSize, tfconvrnn.ImageSize, q.DataType, want)
 	}
 	if size == 1 {
 		return tfconvrnn.FromUint8(payload)

@@ -118,15 +118,15 @@ func TestResponsesAreTheLibrarys(t *testing.T) {
 	require.NoError(t, err)
 	conv5 := &whole.Layers[0]
 
-	r,
-		values := c.ask(`{"id":7,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","units":"center+channels(7,3)"},{"layer":"conv5x"}]}`,
+	r, values := c.ask(
+		`{"id":7,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","units":"center+channels(7,3)"},{"layer":"conv5x"}]}`,
 		images)
 	assert.EqualValues(t, 7, r.ID)
 	require.NotNil(t, r.Error, "the next request is answered")
 	assert.Empty(t, values)
 
-	r,
-		values = c.ask(`{"id":8,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","units":"center+channels(7,3)"}],"window_ms":[100,150]}`,
+	r, values = c.ask(
+		`{"id":8,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","units":"center+channels(7,3)"}],"window_ms":[100,150]}`,
 		images)
 	require.Nil(t, r.Error)
 	assert.Equal(t, []int{3, 5, 2}, r.Outputs[0].Shape)
@@ -141,8 +141,8 @@ func TestResponsesAreTheLibrarys(t *testing.T) {
 		}
 	}
 
-	r,
-		means := c.ask(`{"id":9,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","mean":true}],"window_ms":[100,150],"average":true}`,
+	r, means := c.ask(
+		`{"id":9,"images":3,"dtype":"uint8","outputs":[{"layer":"conv5","mean":true}],"window_ms":[100,150],"average":true}`,
 		images)
 	require.Nil(t, r.Error)
 	assert.Equal(t, []int{3, 512}, r.Outputs[0].Shape)
@@ -158,8 +158,8 @@ func TestResponsesAreTheLibrarys(t *testing.T) {
 	for i, v := range images {
 		floats[i] = float32(v) / 255
 	}
-	r,
-		again := c.ask(`{"id":10,"images":3,"dtype":"float32","outputs":[{"layer":"conv5","units":"center+channels(7,3)"}],"window_ms":[100,150]}`,
+	r, again := c.ask(
+		`{"id":10,"images":3,"dtype":"float32","outputs":[{"layer":"conv5","units":"center+channels(7,3)"}],"window_ms":[100,150]}`,
 		bytesOf(floats))
 	require.Nil(t, r.Error)
 	assert.InDeltaSlice(t, values, again, 1e-5)
@@ -168,8 +168,8 @@ func TestResponsesAreTheLibrarys(t *testing.T) {
 	require.NotNil(t, r.Error, "no scale is guessed")
 	assert.Contains(t, r.Error.Message, "image 0 has the value 1.5")
 
-	r,
-		values = c.ask(`{"images":1,"paths":["../../testdata/pictures/chelsea.png"],"outputs":[{"layer":"imnetds"}],"window_ms":[150,160]}`,
+	r, values = c.ask(
+		`{"images":1,"paths":["../../testdata/pictures/chelsea.png"],"outputs":[{"layer":"imnetds"}],"window_ms":[150,160]}`,
 		nil)
 	require.Nil(t, r.Error)
 	assert.Len(t, values, 1000)

@@ -56,8 +56,7 @@ func TestInstallHDF5Refuses(t *testing.T) {
 	_, err = InstallHDF5(t.Context(), Options{platform: "plan9/386"})
 	assert.ErrorIs(t, err, ErrPlatform)
 	other := goodWheel(t)
-	_,
-		err = InstallHDF5(t.Context(),
+	_, err = InstallHDF5(t.Context(),
 		Options{File: write(t, other), wheel: &wheel{"h5py", "x", sumOf(other), 0, HDF5Version}})
 	assert.ErrorIs(t, err, ErrArchive)
 	root, err := cachedir.HDF5()

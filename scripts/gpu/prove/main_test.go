@@ -84,9 +84,8 @@ func TestParsers(t *testing.T) {
 	found, err = parseDoctor(read("doctor.json"))
 	require.NoError(t, err)
 	assert.Equal(t, "CPU build of TensorFlow, no NVIDIA driver, 0 GPU devices", found.Summary)
-	_,
-		err = parseDoctor(
-		[]byte(`[{"name":"CUDA","state":"warning","detail":"driver 550","remedy":"libraries are missing"}]`))
+	_, err = parseDoctor([]byte(
+		`[{"name":"CUDA","state":"warning","detail":"driver 550","remedy":"libraries are missing"}]`))
 	assert.ErrorContains(t, err, "libraries are missing")
 	for _, parse := range []func([]byte) (outcome, error){parseBench, parseGolden, parseTests, parseDoctor} {
 		for _, name := range []string{"bench.json", "golden.txt", "tests.txt", "doctor.json"} {

@@ -207,10 +207,9 @@ func parseBench(output []byte) (outcome, error) {
 		values["features_off"], values["logits_off"] = largest, e.Logits
 	}
 	if p := r.Photographs; p != nil && p.Seconds > 0 {
-		words = append(words,
-			fmt.Sprintf(
-				"%d photographs to %s at %.4g a second, the device waits for %.0f %% of the time, decoding takes %.2g cores",
-				p.Count, p.Format, float64(p.Count)/p.Seconds, 100*p.Outside, p.Cores))
+		words = append(words, fmt.Sprintf(
+			"%d photographs to %s at %.4g a second, the device waits for %.0f %% of the time, decoding takes %.2g cores",
+			p.Count, p.Format, float64(p.Count)/p.Seconds, 100*p.Outside, p.Cores))
 		values["photographs"], values["photographs_per_second"] = p.Count, float64(p.Count)/p.Seconds
 		values["share_outside_session"], values["decode_cores"] = p.Outside, p.Cores
 	}
