@@ -7,8 +7,10 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/tfconvrnn/go/compare"
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/recordings"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -106,4 +108,39 @@ func work(ctx context.Context, plan *extraction.Plan, model *tfconvrnn.Model, sh
 		return err
 	}
 	return worker.Work(ctx, slices.Values(chunks), nil)
+}
+
+// How well a model explains recordings, without a file of its features.
+func ExampleDraft_Deferred() {
+	if err := explain(context.Background(), "neural.nc"); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func explain(ctx context.Context, data string) error {
+	request := &extraction.Request{
+		Recipe: extraction.Recipe{Model: "timedecay_shallow", Weights: "seeded:1", Layers: []string{"conv5"},
+			AllTimesteps: true, Output: "conv5.npz", Format: features.NPZ},
+		Inputs: stimuli.Options{Inputs: []string{"stimuli.csv"}},
+	}
+	draft, err := extraction.Prepare(ctx, request)
+	if err != nil {
+		return err
+	}
+	defer draft.Close()
+	model, err := request.Load(ctx)
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	computed, remove, err := draft.Deferred(ctx, model, nil)
+	if err != nil {
+		return err
+	}
+	defer computed.Close()
+	comparison := recordings.Comparison{Features: request.Model, Opened: computed, Data: data, Out: "scores.json"}
+	if _, err := comparison.Similarity(ctx, compare.AlignmentOptions{Matrix: true}); err != nil {
+		return err
+	}
+	return remove()
 }
