@@ -53,7 +53,8 @@ def run(peer, splits):
     def assembly(values, stimulus, name, **more):
         return NeuroidAssembly(values, dims=["presentation", "neuroid"], coords={
             "stimulus_id": ("presentation", ids[stimulus]), "image": ("presentation", stimulus),
-            "neuroid_id": ("neuroid", [f"{name}{i}" for i in range(values.shape[1])]), "neuroid_num": ("neuroid", np.arange(values.shape[1])), **more})
+            "neuroid_id": ("neuroid", [f"{name}{i}" for i in range(values.shape[1])]),
+            "neuroid_num": ("neuroid", np.arange(values.shape[1])), **more})
     features, neural = assembly(x, np.arange(n), "f"), assembly(rates.mean(1), np.arange(n), "n")
     stimulus, repetition = np.divmod(np.arange(n * repetitions), repetitions)
     trials = assembly(rates.reshape(-1, q), stimulus, "n", repetition=("presentation", repetition))
@@ -71,7 +72,8 @@ def run(peer, splits):
             medians = []
             for train, test in ShuffleSplit(splits, train_size=0.9, random_state=1).split(x):
                 y = rates.mean(1)
-                model = KernelRidgeCV(alphas=np.logspace(-2, 5, 15), cv=5, fit_intercept=True, warn=False).fit(x[train].astype(float), y[train])
+                model = KernelRidgeCV(alphas=np.logspace(-2, 5, 15), cv=5, fit_intercept=True, warn=False)
+                model.fit(x[train].astype(float), y[train])
                 predicted = model.predict(x[test].astype(float))
                 medians.append(np.median([np.corrcoef(predicted[:, j], y[test][:, j])[0, 1] for j in range(q)]))
             return np.mean(medians)
@@ -95,7 +97,8 @@ def measured(command):
 def compare(splits, rounds):
     ours = {
         "pls": ["fit", "--splits", splits], "ridge": ["fit", "--metric", "ridge", "--splits", splits],
-        "ridge-kfold": ["fit", "--metric", "ridge-kfold", "--per-neuroid", "--splits", splits, "--alphas", ",".join(map(str, np.logspace(-2, 5, 15)))],
+        "ridge-kfold": ["fit", "--metric", "ridge-kfold", "--per-neuroid", "--splits", splits,
+                        "--alphas", ",".join(map(str, np.logspace(-2, 5, 15)))],
         "rsa": ["rsa"], "cka": ["cka"], "ceiling": ["ceiling"],
     }
     data = ["--data", folder / "neural.npz", "--data-array", "rates", "--data-axes", "stimulus,repetition,neuroid",
@@ -111,7 +114,8 @@ def compare(splits, rounds):
             score = json.loads(out)["scores"][0]
             here.append((seconds, memory, score["ceiling"] if name == "ceiling" else score["score"]))
         a, b = (statistics.median(s for s, _, _ in m) for m in (peer, here))
-        print(f"| {name} | {a:.2f} s, {max(m for _, m, _ in peer):.0f} MB | {b:.2f} s, {max(m for _, m, _ in here):.0f} MB | {a / b:.1f} | "
+        memory = [max(m for _, m, _ in runs) for runs in (peer, here)]
+        print(f"| {name} | {a:.2f} s, {memory[0]:.0f} MB | {b:.2f} s, {memory[1]:.0f} MB | {a / b:.1f} | "
               f"{peer[0][2]:.6f}, {here[0][2]:.6f} |", flush=True)
 
 
@@ -119,5 +123,6 @@ if sys.argv[2] == "run":
     run(sys.argv[3], int(sys.argv[4]))
 else:
     make(*map(int, sys.argv[2:5]))
-    print(f"{sys.argv[2]} stimuli, {sys.argv[3]} features, {sys.argv[4]} neuroids, {REPETITIONS} repetitions, {sys.argv[5]} splits; medians of {sys.argv[6]} rounds\n", flush=True)
+    print(f"{sys.argv[2]} stimuli, {sys.argv[3]} features, {sys.argv[4]} neuroids, {REPETITIONS} repetitions, "
+          f"{sys.argv[5]} splits; medians of {sys.argv[6]} rounds\n", flush=True)
     compare(sys.argv[5], int(sys.argv[6]))

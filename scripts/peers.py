@@ -32,10 +32,11 @@ ENGINES = {
 
 def fetches(work, model):
     """The timesteps, when the picture goes off, and the outputs that the default presentation reports."""
-    text = subprocess.run([f"{work}/tfconvrnn-cli", "models", "--json"], check=True, capture_output=True, text=True).stdout
-    info = next(m for m in json.loads(text) if m["name"] == model)
+    listed = subprocess.run([f"{work}/tfconvrnn-cli", "models", "--json"], check=True, capture_output=True, text=True)
+    info = next(m for m in json.loads(listed.stdout) if m["name"] == model)
     times, off = info["default_presentation"]["times"], info["default_presentation"]["image_off"]
-    return times, off, [f"{layer['name']}/t{t}" for layer in info["layers"] for t in range(layer["reported_from"], times)]
+    return times, off, [f"{layer['name']}/t{t}" for layer in info["layers"]
+                        for t in range(layer["reported_from"], times)]
 
 
 def inputs(work, model, batch):
@@ -165,8 +166,8 @@ class Process:
     def __init__(self, name, work, model, batch):
         self.begun = time.perf_counter()
         if name in FLAGS:
-            command = [f"{work}/tfconvrnn-cli", "bench", f"--model={model}", f"--batch={batch}", f"--store={work}/store"]
-            command += ["--child=turns:lightcone"] + FLAGS[name]
+            command = [f"{work}/tfconvrnn-cli", "bench", f"--model={model}", f"--batch={batch}"]
+            command += [f"--store={work}/store", "--child=turns:lightcone"] + FLAGS[name]
         else:
             command = [sys.executable, __file__, "serve", name, work, model, str(batch)]
         environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
@@ -234,7 +235,8 @@ def run(work, model, batch, rounds, engines):
     warm = Process(OURS, work, model, batch)  # converts, and keeps constants for later processes
     warm.turn()
     warm.close()
-    print(f"{model}, {batch} images at once, {rounds} rounds, medians; first: seconds of a new process to its first result\n")
+    print(f"{model}, {batch} images at once, {rounds} rounds, medians; "
+          "first: seconds of a new process to its first result\n")
     print(f"| | s an image | {OURS} | ratio | first | {OURS} | peak GB | {OURS} |")
     print("|---|---|---|---|---|---|---|---|")
     for name in engines or ENGINES:

@@ -462,14 +462,16 @@ static hid_t stored(int element) {
     case HDF5_TEXT: return string_type(VARIABLE, 1);
   }
   hid_t half = api.H5Tcopy(*api.float32);  // IEEE 754's binary16
-  if (half >= 0 && (api.H5Tset_fields(half, 15, 10, 5, 0, 10) < 0 || api.H5Tset_size(half, 2) < 0 || api.H5Tset_ebias(half, 15) < 0)) {
+  if (half >= 0 && (api.H5Tset_fields(half, 15, 10, 5, 0, 10) < 0 ||
+                    api.H5Tset_size(half, 2) < 0 || api.H5Tset_ebias(half, 15) < 0)) {
     api.H5Tclose(half);
     return -1;
   }
   return half;
 }
 
-int64_t hdf5_create_dataset(int64_t file, const char* name, int element, int rank, const uint64_t* dims, const uint64_t* chunk) {
+int64_t hdf5_create_dataset(int64_t file, const char* name, int element, int rank, const uint64_t* dims,
+                            const uint64_t* chunk) {
   hid_t dataset = -1, type = stored(element), list = api.H5Pcreate(*api.dataset_create);
   hid_t space = rank == 0 ? api.H5Screate(space_scalar) : api.H5Screate_simple(rank, dims, NULL);
   if (type < 0 || list < 0 || space < 0 || api.H5Pset_obj_track_times(list, false) < 0) goto end;
@@ -540,7 +542,8 @@ int hdf5_write_dimensions(int64_t file, int64_t dataset, int rank, const char* c
     if (api.H5Rcreate(&references[i], file, scales[i], reference_object, -1) < 0) return -1;
     lists[i] = (variable_length){1, &references[i]};
   }
-  return write_attribute(dataset, "DIMENSION_LIST", api.H5Tvlen_create(*api.object_reference), api.H5Screate_simple(1, dims, NULL), lists);
+  return write_attribute(dataset, "DIMENSION_LIST", api.H5Tvlen_create(*api.object_reference),
+                         api.H5Screate_simple(1, dims, NULL), lists);
 }
 
 int hdf5_write_scale_users(int64_t file, int64_t scale, uint64_t count, const char* const* datasets, const int* axes) {

@@ -55,7 +55,8 @@ enum { HDF5_F32, HDF5_F64, HDF5_F16, HDF5_I8, HDF5_U8, HDF5_I32, HDF5_I64, HDF5_
 // A new file, readable by HDF5 1.8 and later. The metadata of datasets are kept together in blocks of meta bytes.
 int64_t hdf5_create_file(const char* name, uint64_t meta);
 // A dataset; with chunk its room is taken at once, and nothing written.
-int64_t hdf5_create_dataset(int64_t file, const char* name, int element, int rank, const uint64_t* dims, const uint64_t* chunk);
+int64_t hdf5_create_dataset(int64_t file, const char* name, int element, int rank, const uint64_t* dims,
+                            const uint64_t* chunk);
 int hdf5_write(int64_t dataset, int element, const void* values);
 // Whether hdf5_chunk_place can be asked.
 int hdf5_knows_places(void);
