@@ -37,6 +37,37 @@ func TestWidths(t *testing.T) {
 	}
 }
 
+// TestOtherWidths holds C, Python, the page's scripts and the prose of documents to the same. Tables, listings and
+// pictures of documents are as wide as they are.
+func TestOtherWidths(t *testing.T) {
+	list, err := exec.Command("git", "-C", "../..", "ls-files", "*.c", "*.h", "*.js", "*.py", "*.md").Output()
+	if err != nil {
+		t.Skip("needs git and a clone:", err)
+	}
+	checked := 0
+	for _, name := range strings.Fields(string(list)) {
+		if strings.Contains(name, "testdata/") || strings.Contains(name, "/vendor/") || strings.HasSuffix(name, "NOTICES.md") {
+			continue
+		}
+		checked++
+		source, err := os.ReadFile(filepath.Join("../..", name))
+		require.NoError(t, err)
+		listing := false
+		for i, line := range strings.Split(string(source), "\n") {
+			if strings.HasSuffix(name, ".md") {
+				if strings.HasPrefix(strings.TrimSpace(line), "```") {
+					listing = !listing
+				}
+				if listing || strings.HasPrefix(line, "|") || strings.HasPrefix(line, "![") {
+					continue
+				}
+			}
+			assert.LessOrEqual(t, utf8.RuneCountInString(line), widest, "%s:%d", name, i+1)
+		}
+	}
+	require.Greater(t, checked, 60)
+}
+
 // tooWide returns the numbers of the lines that are wider than they have to be.
 func tooWide(source []byte) (numbers []int) {
 	wide := map[int]bool{}

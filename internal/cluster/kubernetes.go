@@ -65,11 +65,11 @@ func (v Volume) check() error {
 
 var (
 	kubernetesName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
-	namespaceName  = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	namespaceName  = lazily(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	imageName      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@-]*$`)
-	labelKey       = regexp.MustCompile(
+	labelKey       = lazily(
 		`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`)
-	labelValue      = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$`)
+	labelValue      = lazily(`^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$`)
 	finishSuffix    = "-finish"
 	appLabel        = "app.kubernetes.io/name"
 	jobLabel        = "app.kubernetes.io/instance"
@@ -86,7 +86,7 @@ func (k *Kubernetes) check() error {
 	}
 	kind, _ := k.gpu()
 	switch {
-	case k.Namespace != "" && !namespaceName.MatchString(k.Namespace):
+	case k.Namespace != "" && !namespaceName().MatchString(k.Namespace):
 		return optionf("namespace %q is no name of Kubernetes", k.Namespace)
 	case !imageName.MatchString(k.Image):
 		return optionf("image %q: name one, as in registry.example/tfconvrnn:cpu", k.Image)
@@ -113,7 +113,7 @@ func (k *Kubernetes) check() error {
 		}
 	}
 	for key, value := range k.NodeSelector {
-		if !labelKey.MatchString(key) || !labelValue.MatchString(value) {
+		if !labelKey().MatchString(key) || !labelValue().MatchString(value) {
 			return optionf("node label %q=%q is none of Kubernetes", key, value)
 		}
 	}

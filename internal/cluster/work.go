@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 )
@@ -45,14 +46,20 @@ type Work struct {
 	Restarts int
 }
 
+// lazily compiles an expression when it is first needed: counted repetitions take a millisecond and half a megabyte, and
+// most commands need none.
+func lazily(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
 var (
-	jobName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$`)
+	jobName = lazily(`^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$`)
 	gpus    = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_.-]*:)?[0-9]{1,4}$`)
 )
 
 func (w *Work) check() error {
 	switch {
-	case !jobName.MatchString(w.Name):
+	case !jobName().MatchString(w.Name):
 		return optionf("job name %q: up to 53 small letters, digits and hyphens between them", w.Name)
 	case !filepath.IsAbs(w.Plan) && !IsURL(w.Plan) || strings.ContainsRune(w.Plan, 0):
 		return optionf("plan %q: the workers need its absolute path", w.Plan)

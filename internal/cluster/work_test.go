@@ -49,7 +49,7 @@ func TestJobName(t *testing.T) {
 		"a-very-long-name-indeed-of-a-plan-that-goes-on-and-on.plan": "a-very-long-name-indeed-of-a-plan-that-g",
 	} {
 		assert.Equal(t, want, JobName(file), file)
-		assert.Regexp(t, jobName, JobName(file))
+		assert.Regexp(t, jobName(), JobName(file))
 	}
 }
 
