@@ -48,8 +48,10 @@ netCDF-4, HDF5, NWB and MATLAB 7.3 files: from the wheel of h5py ` + runtimeinst
 				return usagef("--hdf5 goes with --file, --python and --force only")
 			}
 			c := commandConsole(cmd, quiet)
-			if err := cuda.say(c, options); err != nil {
-				return err
+			if cuda.Wheels {
+				if err := cuda.say(c, options); err != nil {
+					return err
+				}
 			}
 			var result runtimeinstall.Result
 			var err error
@@ -76,7 +78,7 @@ netCDF-4, HDF5, NWB and MATLAB 7.3 files: from the wheel of h5py ` + runtimeinst
 	flags := cmd.Flags()
 	flags.BoolVar(&options.GPU, "gpu", false, "take the build with CUDA support")
 	cuda.register(cmd)
-	flags.StringVar(&cuda.from, "cuda-from", "",
+	flags.StringVar(&cuda.From, "cuda-from", "",
 		"with --gpu: use CUDA 12 and cuDNN 9 of a Python environment, whose site-packages/nvidia is `DIR`")
 	flags.BoolVar(&hdf5, "hdf5", false, "the HDF5 library instead of TensorFlow")
 	flags.StringVar(&options.File, "file", "", "wheel or C tarball `FILE` to take the libraries from")

@@ -13,81 +13,56 @@ import (
 )
 
 // cudaFlags say which of CUDA's libraries come along with the GPU build.
-type cudaFlags struct {
-	with    bool
-	without []string
-	from    string // for install only
-}
+type cudaFlags struct{ runtimeinstall.CUDA }
 
 func (f *cudaFlags) register(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.with, "with-cuda", false, "with --gpu: CUDA 12 and cuDNN 9 too")
-	cmd.Flags().StringSliceVar(&f.without, "without", nil,
+	cmd.Flags().BoolVar(&f.Wheels, "with-cuda", false, "with --gpu: CUDA 12 and cuDNN 9 too")
+	cmd.Flags().StringSliceVar(&f.Without, "without", nil,
 		"with --with-cuda: leave out `COMPONENTS` that the machine has: "+strings.Join(runtimeinstall.CUDAComponents(), ", "))
 }
 
 func (f *cudaFlags) check(gpu bool) error {
 	switch {
-	case f.with && !gpu:
+	case f.Wheels && !gpu:
 		return usagef("--with-cuda goes with --gpu")
-	case f.from != "" && !gpu:
+	case f.From != "" && !gpu:
 		return usagef("--cuda-from goes with --gpu")
-	case f.from != "" && f.with:
+	case f.From != "" && f.Wheels:
 		return usagef("give --with-cuda or --cuda-from, not both")
-	case len(f.without) > 0 && !f.with:
+	case len(f.Without) > 0 && !f.Wheels:
 		return usagef("--without goes with --with-cuda")
 	}
 	return nil
 }
 
-// sayDownloads prints what will be fetched, before it is.
-func sayDownloads(c *console, options runtimeinstall.Options, cuda cudaFlags) error {
-	var list []runtimeinstall.Download
-	if options.File == "" && options.URL == "" {
-		d, err := runtimeinstall.RuntimeDownload(options)
-		if err != nil {
-			return err
-		}
-		list = append(list, d)
+// say prints what will be fetched, before it is.
+func (f *cudaFlags) say(c *console, options runtimeinstall.Options) error {
+	list, total, err := f.Downloads(options)
+	if err != nil {
+		return err
 	}
-	if cuda.with {
-		of, err := runtimeinstall.CUDADownloads(cuda.without)
-		if err != nil {
-			return err
-		}
-		list = append(list, of...)
-	}
-	var total int64
 	for _, d := range list {
 		c.note("to download: %s %s, %s", d.Project, d.Version, humanize.Bytes(uint64(d.Bytes)))
-		total += d.Bytes
 	}
 	c.note("in all %s", humanize.Bytes(uint64(total)))
 	return nil
 }
 
-// say prints what an installation will download of CUDA.
-func (f *cudaFlags) say(c *console, options runtimeinstall.Options) error {
-	if !f.with {
-		return nil
-	}
-	return sayDownloads(c, options, *f)
-}
-
 // install installs CUDA's libraries, or links those that the machine has, as the flags say.
 func (f *cudaFlags) install(ctx context.Context, c *console, options runtimeinstall.Options) error {
-	if f.from != "" {
-		linked, err := runtimeinstall.LinkCUDA(f.from)
+	if f.From != "" {
+		linked, err := runtimeinstall.LinkCUDA(f.From)
 		if err != nil {
 			return err
 		}
-		c.note("%s are used from %s", strings.Join(linked, ", "), f.from)
+		c.note("%s are used from %s", strings.Join(linked, ", "), f.From)
 	}
-	if !f.with {
+	if !f.Wheels {
 		return nil
 	}
 	_, err := installLibrary(ctx, c, "CUDA", options, func(ctx context.Context, o runtimeinstall.Options) (
 		runtimeinstall.Result, error) {
-		results, err := runtimeinstall.InstallCUDA(ctx, o, f.without)
+		results, err := runtimeinstall.InstallCUDA(ctx, o, f.Without)
 		if err != nil || len(results) == 0 {
 			return runtimeinstall.Result{}, err
 		}
@@ -125,9 +100,9 @@ SHA256SUMS is for sha256sum --check.`,
 			if err != nil || bytes > math.MaxInt64 || bytes < runtimeinstall.MinMaxPart {
 				return usagef("--max-part %q is no size of at least 1MiB; write for example 56MiB", size)
 			}
-			o.MaxPart, o.CUDA, o.Without = int64(bytes), cuda.with, cuda.without
+			o.MaxPart, o.CUDA, o.Without = int64(bytes), cuda.Wheels, cuda.Without
 			c := commandConsole(cmd, quiet)
-			if err := sayDownloads(c, o.Options, cuda); err != nil {
+			if err := cuda.say(c, o.Options); err != nil {
 				return err
 			}
 			index, err := withStages(c, "the runtime", &o.Progress, func() (runtimeinstall.Index, error) {

@@ -85,21 +85,41 @@ type Download struct {
 	Bytes            int64
 }
 
-// CUDADownloads returns what InstallCUDA fetches, in its order.
-func CUDADownloads(without []string) ([]Download, error) {
-	chosen, err := Options{}.components(without)
-	if err != nil {
-		return nil, err
-	}
-	var list []Download
-	for _, c := range chosen {
-		list = append(list, Download{c.project, c.of(), c.bytes})
-	}
-	return list, nil
+// CUDA says which of CUDA's libraries come along with the GPU build. The zero value is none.
+type CUDA struct {
+	// Wheels takes them from NVIDIA's wheels, but for the components in Without.
+	Wheels  bool
+	Without []string
+	// From links those that a Python environment has instead, as LinkCUDA does.
+	From string
 }
 
-// RuntimeDownload returns what Install fetches with these options.
-func RuntimeDownload(o Options) (Download, error) {
+// Downloads returns what InstallCUDA and, without a File or a URL in the options, Install fetch.
+func (c CUDA) Downloads(o Options) (list []Download, total int64, err error) {
+	if o.File == "" && o.URL == "" {
+		d, err := runtimeDownload(o)
+		if err != nil {
+			return nil, 0, err
+		}
+		list = append(list, d)
+	}
+	if c.Wheels {
+		chosen, err := Options{}.components(c.Without)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, of := range chosen {
+			list = append(list, Download{of.project, of.of(), of.bytes})
+		}
+	}
+	for _, d := range list {
+		total += d.Bytes
+	}
+	return list, total, nil
+}
+
+// runtimeDownload returns what Install fetches with these options.
+func runtimeDownload(o Options) (Download, error) {
 	if o.platform == "" {
 		o.platform = runtime.GOOS + "/" + runtime.GOARCH
 	}
