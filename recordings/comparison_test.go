@@ -29,17 +29,17 @@ func TestComparisons(t *testing.T) {
 		scores               int
 		first                float64 // as compare.txt of the command has it
 	}{
-		{"fit", "PLS with 25 components", "10 splits, 0.9 of the stimuli for training, seed 1, stratified by object_name",
+		{"fit", "pls(25)", "10 splits, 0.9 of the stimuli for training, seed 1, stratified by object_name",
 			neural, func(ctx context.Context, c *recordings.Comparison) (*compare.Result, error) {
 				return c.Fit(ctx, compare.FitOptions{Stratify: "object_name"})
 			}, 5, 0.8814387},
-		{"fit", "ridge, α = 1, error by a bootstrap over split and neuroid",
+		{"fit", "ridge(alpha=1), error by a bootstrap over split and neuroid",
 			"2 splits, 0.9 of the stimuli for training, seed 3, not stratified", average,
 			func(ctx context.Context, c *recordings.Comparison) (*compare.Result, error) {
 				return c.Fit(ctx, compare.FitOptions{Mapping: compare.Ridge{}, Splits: compare.Splits{Count: 2, Seed: &seed},
 					Bootstrap: []compare.Resample{compare.OverSplits, compare.OverNeuroids}})
 			}, 1, math.NaN()},
-		{"best", "ridge, α = 1", "2 splits, 0.9 of the stimuli for training, seed 1, not stratified; " +
+		{"best", "ridge(alpha=1)", "2 splits, 0.9 of the stimuli for training, seed 1, not stratified; " +
 			"the choice by 5 splits of each training set", neural,
 			func(ctx context.Context, c *recordings.Comparison) (*compare.Result, error) {
 				return c.Best(ctx, compare.BestOptions{FitOptions: compare.FitOptions{Mapping: compare.Ridge{},
