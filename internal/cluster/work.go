@@ -46,8 +46,8 @@ type Work struct {
 	Restarts int
 }
 
-// lazily compiles an expression when it is first needed: counted repetitions take a millisecond and half a megabyte, and
-// most commands need none.
+// lazily compiles an expression when it is first needed: counted repetitions take a millisecond and half a megabyte,
+// and most commands need none.
 func lazily(expression string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
 }
