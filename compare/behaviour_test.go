@@ -48,9 +48,9 @@ func TestBehaviour(t *testing.T) {
 		for _, name := range []string{"score", "error", "ceiling", "ceiling_error"} {
 			values = append(values, golden[float64](t, "behaviour.json", string(kind), name))
 		}
-		equalWithin(t, values, []float64{got.Score, got.Error, got.Ceiling, got.CeilingError}, 1e-7, string(kind))
+		equalWithin(t, values, []float64{got.Score, got.Error, got.Ceiling, got.CeilingError}, consistencies, string(kind))
 		ceiled := golden[[]float64](t, "behaviour.json", string(kind), "ceiled_raw")
-		assert.InDelta(t, (ceiled[0]+ceiled[1])/2, got.Ceiled, 1e-6)
+		within(t, (ceiled[0]+ceiled[1])/2, got.Ceiled, consistencyRatios)
 	}
 	_, err = compare.Behaviour(choices, append(trialsOf(t), compare.Trial{Image: "other"}), compare.I1)
 	assert.ErrorIs(t, err, compare.ErrData)
@@ -67,7 +67,7 @@ func TestReadout(t *testing.T) {
 		at := slices.Index(r.Objects, object)
 		require.GreaterOrEqual(t, at, 0)
 		for i := range p {
-			assert.InDelta(t, want[i][k], p[i][at], 1e-4)
+			within(t, want[i][k], p[i][at], readouts)
 		}
 	}
 	_, err = r.Probabilities([][]float64{{1}})
@@ -131,15 +131,83 @@ func TestOST(t *testing.T) {
 	got, err := compare.OST(context.Background(), bins, measured, compare.BrainScoreOSTDecoder)
 	require.NoError(t, err)
 	for s := range want.Splits {
-		equalWithin(t, plain(want.Splits[s].Predicted), got.Predicted[s], 0.1, "times")
+		equalWithin(t, plain(want.Splits[s].Predicted), got.Predicted[s], ostTimes, "times")
 	}
-	equalWithin(t, plain(want.Raw), got.Raw, 1e-9, "correlations")
-	assert.InDelta(t, want.Score, got.Score, 1e-9)
-	assert.InDelta(t, want.Error, got.Error, 1e-9)
+	equalWithin(t, plain(want.Raw), got.Raw, ostScores, "correlations")
+	within(t, want.Score, got.Score, ostScores)
+	within(t, want.Error, got.Error, ostScores)
 	assert.InDelta(t, got.Score/0.79, got.Ceiled, 1e-12)
 	converged, err := compare.OST(context.Background(), bins, measured, compare.ConvergedOSTDecoder)
 	require.NoError(t, err)
 	assert.Greater(t, converged.Score, 0.2)
+}
+
+// overTime are features of a layer in bins of time, and of one that is driven in none.
+type overTime struct {
+	ids    []string
+	bins   []compare.OSTFeatures
+	driven []bool
+}
+
+func (o *overTime) Stimuli() []string { return o.ids }
+func (o *overTime) Layers() []compare.FeatureLayer {
+	size := len(o.bins[0].Features[0])
+	var bins []compare.Bin
+	for _, b := range o.bins {
+		bins = append(bins, compare.Bin{Start: b.Start, End: b.Start + 10})
+	}
+	return []compare.FeatureLayer{{Name: "conv9", Bins: bins, Driven: o.driven, Size: size},
+		{Name: "never", Bins: bins, Driven: make([]bool, len(bins)), Size: size}}
+}
+func (o *overTime) Row(_, stimulus int) (row []float32, err error) {
+	for _, b := range o.bins {
+		row = append(row, b.Features[stimulus]...)
+	}
+	return row, nil
+}
+
+// Bins before the stimulus reaches a layer count as in Brain-Score: its numbers for such a layer.
+func TestOSTOfALayerThatIsDrivenLate(t *testing.T) {
+	bins, measured, _ := ostData(t)
+	constant := make([]float32, 40)
+	for f := range constant {
+		constant[f] = float32(f) / 39
+	}
+	driven := slices.Repeat([]bool{true}, len(bins))
+	for b := range 3 {
+		bins[b].Features, driven[b] = slices.Repeat([][]float32{constant}, len(measured.Images)), false
+	}
+	f := &overTime{measured.Images, bins, driven}
+	scores, err := compare.OSTOverLayers(t.Context(), f, measured, compare.BrainScoreOSTDecoder, nil, 70, 250)
+	require.NoError(t, err)
+	want := golden[struct {
+		Score, Error float64
+		Raw          []number
+		Predicted    [][]number
+	}](t, "ost_undriven.json")
+	for s := range want.Predicted {
+		equalWithin(t, plain(want.Predicted[s]), scores[0].Predicted[s], ostTimes, "times")
+	}
+	equalWithin(t, plain(want.Raw), scores[0].Raw, ostScores, "correlations")
+	within(t, want.Score, scores[0].Score, ostScores)
+	within(t, want.Error, scores[0].OSTScore.Error, ostScores)
+	assert.Len(t, scores[0].Bins, 10)
+	assert.Equal(t, []string{"3 of 10 bins count, as in Brain-Score, before the stimulus has reached it"}, scores[0].Notes)
+	assert.Contains(t, scores[1].Reason, "of a driven layer")
+	assert.Nil(t, scores[1].OSTScore)
+	scores, err = compare.OSTOverLayers(t.Context(), f, measured, compare.ConvergedOSTDecoder, []string{"conv9"}, 50, 250)
+	require.NoError(t, err)
+	assert.Contains(t, scores[0].Notes, "no features of 50-70 ms, where Brain-Score has some of all layers")
+
+	// Without them the times are others.
+	f.bins, f.driven = bins[3:], nil
+	scores, err = compare.OSTOverLayers(t.Context(), f, measured, compare.BrainScoreOSTDecoder, []string{"conv9"}, 70, 250)
+	require.NoError(t, err)
+	assert.NotEqual(t, want.Score, scores[0].Score)
+	assert.Equal(t, []string{"no features of 70-100 ms, where Brain-Score has some of all layers"}, scores[0].Notes)
+	result := &compare.Result{}
+	result.AddOST(scores, measured)
+	assert.Equal(t, []string{"layer conv9: " + scores[0].Notes[0]}, result.Notes)
 }
 
 func TestOSTOfUnusableData(t *testing.T) {

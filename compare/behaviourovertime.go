@@ -257,13 +257,15 @@ type OSTLayerScore struct {
 	Layer string
 	// OSTScore is empty where there is a Reason.
 	*OSTScore
-	// Bins were used; those in which the layer is not driven were not.
+	// Bins were used. Notes say of which of them the layer is not driven, and whether some are missing.
 	Bins   []Bin
+	Notes  []string
 	Reason string
 }
 
 // OSTOverLayers computes the object solution times of each layer from its features in the bins of time
-// that lie within from and to, in ms, and compares them with measured ones: as OST. Errors wrap ErrData or
+// that lie within from and to, in ms, and compares them with measured ones: as OST. As in Brain-Score all bins count, also
+// those in which the layer is not driven; a layer that is driven in none has a Reason. Errors wrap ErrData or
 // ErrSplits, or are ctx's or the features'.
 func OSTOverLayers(ctx context.Context, f Features, measured *SolutionTimes, decoder OSTDecoder, layers []string, from,
 	to float64) ([]OSTLayerScore, error) {
@@ -278,25 +280,36 @@ func OSTOverLayers(ctx context.Context, f Features, measured *SolutionTimes, dec
 	var scores []OSTLayerScore
 	for _, layer := range chosen {
 		about := f.Layers()[layer]
-		s := OSTLayerScore{Layer: about.Name, Reason: fmt.Sprintf("no features within %g-%g ms of a driven layer", from, to)}
-		var bins []OSTFeatures
-		for _, b := range about.Bins {
+		s := OSTLayerScore{Layer: about.Name}
+		undriven := 0
+		var within []int
+		for i, b := range about.Bins {
 			if b.Start < from || b.End > to {
 				continue
 			}
-			rows, reason, err := FeaturesAt(ctx, f, layer, at, b)
-			if err != nil {
-				return nil, err
-			}
-			if reason == "" {
-				bins, s.Bins = append(bins, OSTFeatures{Start: b.Start, Features: rows}), append(s.Bins, b)
+			within, s.Bins = append(within, i), append(s.Bins, b)
+			if about.Driven != nil && !about.Driven[i] {
+				undriven++
 			}
 		}
-		if len(bins) > 0 {
-			if s.OSTScore, err = OST(ctx, bins, measured, decoder); err != nil {
-				return nil, fmt.Errorf("layer %s: %w", about.Name, err)
-			}
-			s.Reason = ""
+		if undriven == len(within) {
+			s.Bins, s.Reason = nil, fmt.Sprintf("no features within %g-%g ms of a driven layer", from, to)
+			scores = append(scores, s)
+			continue
+		}
+		if undriven > 0 {
+			s.Notes = append(s.Notes, fmt.Sprintf("%d of %d bins count, as in Brain-Score, before the stimulus has reached it",
+				undriven, len(within)))
+		}
+		if first := s.Bins[0].Start; first > from && !math.IsInf(from, 0) {
+			s.Notes = append(s.Notes, fmt.Sprintf("no features of %g-%g ms, where Brain-Score has some of all layers", from, first))
+		}
+		bins, err := ostFeatures(ctx, f, layer, at, within)
+		if err != nil {
+			return nil, err
+		}
+		if s.OSTScore, err = OST(ctx, bins, measured, decoder); err != nil {
+			return nil, fmt.Errorf("layer %s: %w", about.Name, err)
 		}
 		scores = append(scores, s)
 	}
@@ -304,6 +317,28 @@ func OSTOverLayers(ctx context.Context, f Features, measured *SolutionTimes, dec
 		return scores, fmt.Errorf("%w: %s", ErrData, scores[0].Reason)
 	}
 	return scores, nil
+}
+
+// ostFeatures reads some bins of a layer.
+func ostFeatures(ctx context.Context, f Features, layer int, at, within []int) ([]OSTFeatures, error) {
+	about := f.Layers()[layer]
+	bins := make([]OSTFeatures, len(within))
+	for i, b := range within {
+		bins[i] = OSTFeatures{Start: about.Bins[b].Start, Features: make([][]float32, len(at))}
+	}
+	for k, stimulus := range at {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		row, err := rowAt(f, layer, stimulus, within)
+		if err != nil {
+			return nil, err
+		}
+		for i := range bins {
+			bins[i].Features[k] = slices.Clone(row[i*about.Size:][:about.Size])
+		}
+	}
+	return bins, nil
 }
 
 // TimeMean is the mean over a layer's bins of time, of those that have a score.

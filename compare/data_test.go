@@ -5,7 +5,6 @@ import (
 	"math"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/compare"
@@ -136,21 +135,6 @@ func (r *recorded) inOrder(t testing.TB, raw [][]float64) [][]float64 {
 		ordered = append(ordered, row)
 	}
 	return ordered
-}
-
-// equalWithin compares numbers, NaN with NaN.
-func equalWithin(t *testing.T, want, got []float64, tolerance float64, about string) {
-	t.Helper()
-	require.Len(t, got, len(want), about)
-	for i := range want {
-		if math.IsNaN(want[i]) || math.IsNaN(got[i]) {
-			assert.Equal(t, math.IsNaN(want[i]), math.IsNaN(got[i]), "%s: %d: want %v, got %v", about, i, want[i], got[i])
-		} else if math.Abs(want[i]-got[i]) > tolerance {
-			assert.Fail(t, "too far apart", "%s: %d: want %v, got %v, which differ by %.3g", about, i, want[i], got[i],
-				math.Abs(want[i]-got[i]))
-			return
-		}
-	}
 }
 
 // number is a float64 of JSON, where null is NaN.

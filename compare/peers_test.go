@@ -55,16 +55,16 @@ func TestCrossValidatedSimilarities(t *testing.T) {
 	cka, err := compare.CrossValidatedCKA(features, neural, splits, false)
 	require.NoError(t, err)
 	for _, c := range []struct {
-		want      goldenList
-		got       *compare.Score
-		tolerance float64
+		want goldenList
+		got  *compare.Score
+		q    quantity
 	}{
-		{golden[goldenList](t, "brainscore.json", "rdm", "rdm_cv"), rdm, 1e-9},
-		{golden[goldenList](t, "brainscore.json", "cka", "cka_cv/90"), cka, 1e-6},
+		{golden[goldenList](t, "brainscore.json", "rdm", "rdm_cv"), rdm, similarities},
+		{golden[goldenList](t, "brainscore.json", "cka", "cka_cv/90"), cka, ckaScores},
 	} {
-		assert.InDelta(t, c.want.Center, c.got.Center, c.tolerance)
-		assert.InDelta(t, c.want.Error, c.got.Error, c.tolerance)
-		equalWithin(t, c.want.Raw, column(c.got.Raw), c.tolerance, "splits")
+		within(t, c.want.Center, c.got.Center, c.q)
+		within(t, c.want.Error, c.got.Error, c.q)
+		equalWithin(t, c.want.Raw, column(c.got.Raw), c.q, "splits")
 	}
 	// All stimuli in one test set are the measures without splits.
 	whole := []compare.Split{{Test: splits[0].Test}, {Test: slices.Concat(splits[0].Train, splits[0].Test)}}
@@ -101,7 +101,7 @@ func TestReverseAndWindow(t *testing.T) {
 		Center, Error float64
 		Raw           [][]number
 	}](t, "brainscore.json", "predictivity", "reverse_pls10/stratified/90")
-	equalWithin(t, []float64{want.Center, want.Error}, []float64{reverse.Center, reverse.Error}, 1e-7, "reverse")
+	equalWithin(t, []float64{want.Center, want.Error}, []float64{reverse.Center, reverse.Error}, plsScores, "reverse")
 	names := make([]int, 60) // conv9.0, conv9.1, conv9.10, …: Brain-Score sorts by name
 	for i := range names {
 		names[i] = i
@@ -117,7 +117,7 @@ func TestReverseAndWindow(t *testing.T) {
 		for _, at := range names {
 			got = append(got, reverse.Raw[s][at])
 		}
-		equalWithin(t, plain(row), got, 1e-7, fmt.Sprint("reverse, split ", s))
+		equalWithin(t, plain(row), got, plsScores, fmt.Sprint("reverse, split ", s))
 	}
 	weights, err := compare.AlignBins(compare.TimestepBins(numpyOrder(20)...), compare.Bin{Start: 70, End: 170})
 	require.NoError(t, err)
@@ -129,7 +129,7 @@ func TestReverseAndWindow(t *testing.T) {
 		data.objects), compare.PLS{})
 	require.NoError(t, err)
 	compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity",
-		"pls/stratified/features70-170_neural100"), fit.Score, 1e-7, "window")
+		"pls/stratified/features70-170_neural100"), fit.Score, plsScores, "window")
 }
 
 func numpyOrder(n int) []int {
@@ -147,17 +147,17 @@ func TestFixedSets(t *testing.T) {
 	for name, flat := range map[string][]float32{"narrow": model.flat(9), "wide": model.flat(wide()...)} {
 		g := gramOf(t, flat, len(model))
 		alphas := golden[[]float64](t, "brainscore.json", "split_metrics", "alphas")
-		equalWithin(t, alphas, compare.BrainScoreAlphas(), 1e-9, "alphas")
+		equalWithin(t, alphas, compare.BrainScoreAlphas(), quantity{tolerance: 1e-9}, "alphas")
 		for metric, c := range map[string]struct {
-			mapping   compare.Mapping
-			tolerance float64
+			mapping compare.Mapping
+			q       quantity
 		}{
-			"pls_split": {compare.PLS{}, 1e-7}, "ridge_split": {compare.Ridge{}, 5e-5},
-			"dual_ridge_split":   {compare.Ridge{}, 5e-5},
-			"ridgecv_split":      {compare.Ridge{Alphas: compare.BrainScoreAlphas()}, 5e-5},
-			"dual_ridgecv_split": {compare.Ridge{Alphas: compare.BrainScoreAlphas()}, 1e-9},
+			"pls_split": {compare.PLS{}, plsScores}, "ridge_split": {compare.Ridge{}, ridge32Scores},
+			"dual_ridge_split":   {compare.Ridge{}, ridge32Scores},
+			"ridgecv_split":      {compare.Ridge{Alphas: compare.BrainScoreAlphas()}, ridge32Scores},
+			"dual_ridgecv_split": {compare.Ridge{Alphas: compare.BrainScoreAlphas()}, ridgeScores},
 			// In float32 the smallest of many solutions differs by as much; in float64 it is ours to 1e-12.
-			"linear_predictivity_split": {compare.Linear{}, 3e-4},
+			"linear_predictivity_split": {compare.Linear{}, linearFixedScores},
 		} {
 			about := metric + "/" + name
 			want := golden[struct {
@@ -167,8 +167,8 @@ func TestFixedSets(t *testing.T) {
 			}](t, "brainscore.json", "split_metrics", about)
 			fit, err := compare.FitTargets(g, data.bin(2), splits, c.mapping)
 			require.NoError(t, err, about)
-			assert.InDelta(t, want.Center, fit.Center, c.tolerance, about)
-			equalWithin(t, want.Raw, data.inOrder(t, fit.Raw)[0], c.tolerance, about)
+			within(t, want.Center, fit.Center, c.q, about)
+			equalWithin(t, want.Raw, data.inOrder(t, fit.Raw)[0], c.q, about)
 			if want.Alpha != nil {
 				assert.InEpsilon(t, *want.Alpha, fit.Alphas[0][0], 1e-12, about)
 			}
@@ -176,8 +176,8 @@ func TestFixedSets(t *testing.T) {
 		want := golden[goldenList](t, "brainscore.json", "split_metrics", "neuron_to_neuron_split/"+name)
 		single, err := compare.NeuronToNeuron(flat, data.bin(2), splits)
 		require.NoError(t, err)
-		assert.InDelta(t, want.Center, single.Center, 5e-5)
-		equalWithin(t, want.Raw, data.inOrder(t, single.Raw)[0], 5e-5, "neuron to neuron, "+name)
+		within(t, want.Center, single.Center, oneToOneScores)
+		equalWithin(t, want.Raw, data.inOrder(t, single.Raw)[0], oneToOneScores, "neuron to neuron, "+name)
 	}
 }
 
@@ -185,16 +185,16 @@ func TestPredictions(t *testing.T) {
 	model, data := goldenData(t)
 	split := golden[[]compare.Split](t, "brainscore.json", "splits", "stratified", "splits")[0]
 	for name, c := range map[string]struct {
-		mapping   compare.Mapping
-		tolerance float64
+		mapping compare.Mapping
+		q       quantity
 	}{
-		"pls": {compare.PLS{}, 1e-6}, "pls5": {compare.PLS{Components: 5}, 1e-6}, "ridge": {compare.Ridge{}, 2e-4},
-		"linear": {compare.Linear{}, 2e-4},
+		"pls": {compare.PLS{}, plsPredictions}, "pls5": {compare.PLS{Components: 5}, plsPredictions},
+		"ridge": {compare.Ridge{}, predictions32}, "linear": {compare.Linear{}, predictions32},
 	} {
 		got, err := compare.Predictions(c.mapping, gramOf(t, model.flat(9), len(model)), data.bin(2), split)
 		require.NoError(t, err)
 		want, _ := doubles(t, "brainscore_arrays.npz", "split0/"+name+"/prediction")
-		equalWithin(t, want, slices.Concat(got...), c.tolerance, name)
+		equalWithin(t, want, slices.Concat(got...), c.q, name)
 	}
 	own := compare.Split{Train: golden[[]int](t, "ridge.json", "train"), Test: golden[[]int](t, "ridge.json", "test")}
 	alphas := golden[[]float64](t, "ridge.json", "alphas")
@@ -211,11 +211,11 @@ func TestPredictions(t *testing.T) {
 			got, err := compare.Predictions(mapping, g, data.bin(2), own)
 			require.NoError(t, err)
 			want, _ := doubles(t, "ridge_arrays.npz", about+"/prediction")
-			equalWithin(t, want, slices.Concat(got...), 1e-9, about)
+			equalWithin(t, want, slices.Concat(got...), ridgeScores, about)
 		}
 		errors, err := compare.LeaveOneOutErrors(alphas, g, data.bin(2), own)
 		require.NoError(t, err)
-		equalWithin(t, golden[[]float64](t, "ridge.json", "sklearn.RidgeCV/loo_mse_by_alpha/"+name), errors, 1e-9,
+		equalWithin(t, golden[[]float64](t, "ridge.json", "sklearn.RidgeCV/loo_mse_by_alpha/"+name), errors, ridgeScores,
 			"leave-one-out "+name)
 	}
 }
@@ -228,7 +228,7 @@ func TestCeilingsInDetail(t *testing.T) {
 		require.NoError(t, err)
 		centers = append(centers, score.Center)
 	}
-	equalWithin(t, golden[[]float64](t, "brainscore.json", "internal_consistency", "temporal", "values"), centers, 1e-9,
+	equalWithin(t, golden[[]float64](t, "brainscore.json", "internal_consistency", "temporal", "values"), centers, ceilings,
 		"temporal")
 	halves := golden[[]struct{ Half1, Half2 []int }](t, "brainscore.json", "internal_consistency", "splits")
 	for i, split := range splitsOf(t, compare.Splits{TrainFraction: 0.5}, 6, nil) {
@@ -238,7 +238,7 @@ func TestCeilingsInDetail(t *testing.T) {
 	reverse, err := compare.PredictorConsistency(data.trials(2), slices.Repeat([]int{6}, 120))
 	require.NoError(t, err)
 	for s, row := range golden[[][]float64](t, "brainscore.json", "predictor_consistency", "raw") {
-		equalWithin(t, row, reverse.Raw[s], 1e-9, "predictor consistency")
+		equalWithin(t, row, reverse.Raw[s], ceilings, "predictor consistency")
 	}
 }
 
@@ -258,14 +258,14 @@ func TestNoiseCorrectedOfStreams(t *testing.T) {
 			require.NoError(t, err)
 			from := (s*3 + half) * 24
 			about := fmt.Sprintf("split %d, halving %d", s, half)
-			equalWithin(t, table["internal_cons"][from:from+24], got.ResponseReliability, 1e-9, about)
-			equalWithin(t, table["mapping_cons"][from:from+24], got.PredictionReliability, 1e-6, about)
-			equalWithin(t, table["fit_r"][from:from+24], got.R, 1e-6, about)
+			equalWithin(t, table["internal_cons"][from:from+24], got.ResponseReliability, ceilings, about)
+			equalWithin(t, table["mapping_cons"][from:from+24], got.PredictionReliability, correctedScores, about)
+			equalWithin(t, table["fit_r"][from:from+24], got.R, correctedScores, about)
 			squares := make([]float64, 24)
 			for j, v := range got.Corrected {
 				squares[j] = v * v
 			}
-			equalWithin(t, table["explained_var"][from:from+24], squares, 1e-6, about)
+			equalWithin(t, table["explained_var"][from:from+24], squares, correctedScores, about)
 		}
 	}
 }
@@ -279,15 +279,15 @@ func TestSpanningTimeBySplit(t *testing.T) {
 		targets = append(targets, data.bin(bin))
 	}
 	for name, c := range map[string]struct {
-		mapping   compare.Mapping
-		tolerance float64
-	}{"spantime_pls": {compare.PLS{}, 1e-7}, "spantime_ridge": {compare.Ridge{}, 5e-5}} {
+		mapping compare.Mapping
+		q       quantity
+	}{"spantime_pls": {compare.PLS{}, plsScores}, "spantime_ridge": {compare.Ridge{}, ridge32Scores}} {
 		fits, err := compare.FitSpanningTime(gramOf(t, features, 5*len(model)), targets,
 			splitsOf(t, compare.Splits{}, len(data.ids), data.objects), c.mapping)
 		require.NoError(t, err)
 		for s, bins := range golden[[][][]float64](t, "brainscore.json", name, "raw") {
 			for bin, row := range bins {
-				equalWithin(t, row, data.inOrder(t, fits[bin].Raw)[s], c.tolerance, fmt.Sprint(name, s, bin))
+				equalWithin(t, row, data.inOrder(t, fits[bin].Raw)[s], c.q, fmt.Sprint(name, s, bin))
 			}
 		}
 	}
@@ -305,45 +305,45 @@ func TestDissimilaritiesInDetail(t *testing.T) {
 		want, _ := doubles(t, "brainscore_arrays.npz", name)
 		for i, one := range c.order {
 			for j, other := range c.order {
-				assert.InDelta(t, want[i*120+j], c.rdm.At(slices.Index(data.ids, one), slices.Index(data.ids, other)), 1e-6)
+				within(t, want[i*120+j], c.rdm.At(slices.Index(data.ids, one), slices.Index(data.ids, other)), dissimilarities32)
 			}
 		}
 	}
 	features := compare.CorrelationRDM(gramOf(t, model.flat(9), 120))
 	for i, subject := range []string{"Chabo", "Magneto", "Nano", "Tito"} {
 		want := golden[float64](t, "brainscore.json", "rdm", "per_subject", subject)
-		assert.InDelta(t, want, similarity(t, features, data.subjects(t, compare.CorrelationRDM, true)[i],
-			compare.RankCorrelation), 1e-9, subject)
+		within(t, want, similarity(t, features, data.subjects(t, compare.CorrelationRDM, true)[i],
+			compare.RankCorrelation), similarities, subject)
 	}
 	for i, row := range golden[[][]float64](t, "brainscore.json", "rdm", "time_by_time", "spearman") {
 		over := compare.CorrelationRDM(gramOf(t, model.flat(4+i), 120))
 		for bin, want := range row {
-			assert.InDelta(t, want, similarity(t, over, compare.CorrelationRDM(gramOfTargets(t, data.bin(bin))),
-				compare.RankCorrelation), 1e-9)
+			within(t, want, similarity(t, over, compare.CorrelationRDM(gramOfTargets(t, data.bin(bin))),
+				compare.RankCorrelation), similarities)
 		}
 	}
 	var movie []float64
 	for bin := range 5 {
 		movie = append(movie, compare.CorrelationRDM(gramOfTargets(t, data.few(bin, nil))).Values...)
 	}
-	equalWithin(t, arrayOf(t, "rdm_movie/correlation"), movie, 1e-9, "movie")
+	equalWithin(t, arrayOf(t, "rdm_movie/correlation"), movie, dissimilarities, "movie")
 	var subjects []float64
 	for _, r := range data.subjects(t, compare.CorrelationRDM, false) {
 		subjects = append(subjects, r.Values...)
 	}
-	equalWithin(t, arrayOf(t, "subject_rdms/correlation"), subjects, 1e-9, "subjects")
+	equalWithin(t, arrayOf(t, "subject_rdms/correlation"), subjects, dissimilarities, "subjects")
 	covariance, err := compare.NoiseCovariance(data.trials(2)[:fewStimuli])
 	require.NoError(t, err)
 	precision, err := compare.Precision(covariance)
 	require.NoError(t, err)
-	equalWithin(t, arrayOf(t, "prec_from_measurements/shrinkage_diag"), precision.RawMatrix().Data, 1e-9, "precision")
+	equalWithin(t, arrayOf(t, "prec_from_measurements/shrinkage_diag"), precision.RawMatrix().Data, dissimilarities, "precision")
 	identity := mat.NewDense(24, 24, nil)
 	for j := range 24 {
 		identity.Set(j, j, 1)
 	}
 	crossnobis, err := compare.CrossnobisRDM(data.trials(2)[:fewStimuli], identity)
 	require.NoError(t, err)
-	equalWithin(t, arrayOf(t, "rdm/crossnobis_identity"), crossnobis.Values, 1e-9, "without a precision")
+	equalWithin(t, arrayOf(t, "rdm/crossnobis_identity"), crossnobis.Values, dissimilarities, "without a precision")
 }
 
 // unpacked reads an array that is in Fortran order and compressed.
@@ -403,7 +403,7 @@ func TestBehaviourInDetail(t *testing.T) {
 			"source_false_alarms": sorted(choices, choices.Rates), "source": sorted(choices, choices.DPrimes(kind)),
 			"target_rates_half0": sorted(half, half.Rates), "target_half0": sorted(half, half.DPrimes(kind)),
 		} {
-			equalWithin(t, unpacked(t, file, string(kind)+"/"+name), got, 1e-6, string(kind)+"/"+name)
+			equalWithin(t, unpacked(t, file, string(kind)+"/"+name), got, choiceRates, string(kind)+"/"+name)
 		}
 	}
 }
@@ -438,14 +438,14 @@ func TestOSTDecoder(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, got, len(values))
 			for i, v := range values {
-				assert.InDelta(t, v, got[i], 1e-5)
+				within(t, float64(v), float64(got[i]), ostDecoders)
 			}
 		}
 		reference := array(t, "ost_arrays.npz", fmt.Sprintf("split0/bin%d/probabilities", bin))
 		values, err := reference.Float32s(0, reference.Info().Shape[0])
 		require.NoError(t, err)
 		for i, p := range slices.Concat(probabilities...) {
-			assert.InDelta(t, values[i], p, 1e-5)
+			within(t, float64(values[i]), p, ostDecoders)
 		}
 	}
 }

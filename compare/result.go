@@ -303,6 +303,9 @@ func (r *Result) AddOST(scores []OSTLayerScore, measured *SolutionTimes) {
 				numberRows([][]float64{s.Raw})
 			row.Solved = numberOf(meanOf(s.Solved))
 			row.Points = s.points(measured)
+			for _, note := range s.Notes {
+				r.Note("layer %s: %s", s.Layer, note)
+			}
 		}
 		r.Scores = append(r.Scores, row)
 	}

@@ -53,7 +53,7 @@ func TestRDMs(t *testing.T) {
 	trials := data.trials(2)[:fewStimuli]
 	covariance, err := compare.NoiseCovariance(trials)
 	require.NoError(t, err)
-	equalWithin(t, arrayOf(t, "cov_from_measurements/shrinkage_diag"), covariance.RawMatrix().Data, 1e-9, "covariance")
+	equalWithin(t, arrayOf(t, "cov_from_measurements/shrinkage_diag"), covariance.RawMatrix().Data, dissimilarities, "covariance")
 	precision, err := compare.Precision(covariance)
 	require.NoError(t, err)
 	mahalanobis, err := compare.MahalanobisRDM(data.few(2, nil), precision)
@@ -73,7 +73,7 @@ func TestRDMs(t *testing.T) {
 		"rdm_model90/correlation": compare.CorrelationRDM(features), "rdm_model90/euclidean": compare.EuclideanRDM(features),
 		"rdm/mahalanobis": mahalanobis, "rdm/crossnobis": crossnobis, "rdm/poisson": poisson,
 	} {
-		equalWithin(t, arrayOf(t, name), r.Values, 1e-9, name)
+		equalWithin(t, arrayOf(t, name), r.Values, dissimilarities, name)
 	}
 	assert.Equal(t, mahalanobis.At(3, 7), mahalanobis.At(7, 3))
 }
@@ -99,8 +99,8 @@ func TestSimilarities(t *testing.T) {
 			"euclidean_rdms":   {compare.EuclideanRDM(features), compare.EuclideanRDM(neural)},
 			"ties":             {rounded(compare.CorrelationRDM(features)), rounded(compare.CorrelationRDM(neural))},
 		} {
-			assert.InDelta(t, golden[float64](t, "rsatoolbox.json", "compare", name, about), similarity(t, pair[0], pair[1], s),
-				1e-9, "%s %s", name, about)
+			within(t, golden[float64](t, "rsatoolbox.json", "compare", name, about), similarity(t, pair[0], pair[1], s),
+				similarities, name, about)
 		}
 	}
 }
@@ -113,8 +113,8 @@ func TestSimilaritiesOverTime(t *testing.T) {
 		for i, row := range want {
 			features := compare.CorrelationRDM(gramOf(t, model[:fewStimuli].flat(4+i), fewStimuli))
 			for bin, v := range row {
-				assert.InDelta(t, v, similarity(t, features, compare.CorrelationRDM(gramOfTargets(t, data.few(bin, nil))), s), 1e-9,
-					"%s %d %d", s, i, bin)
+				within(t, v, similarity(t, features, compare.CorrelationRDM(gramOfTargets(t, data.few(bin, nil))), s),
+					similarities, s, i, bin)
 			}
 		}
 	}
@@ -126,8 +126,8 @@ func TestRDMsOfBrainScore(t *testing.T) {
 		features, neural := compare.CorrelationRDM(gramOf(t, model.flat(7+bin), len(model))),
 			compare.CorrelationRDM(gramOfTargets(t, data.bin(bin)))
 		name := fmt.Sprintf("model%d_neural%d", 70+10*bin, 70+10*bin)
-		assert.InDelta(t, golden[float64](t, "brainscore.json", "rdm", name),
-			similarity(t, features, neural, compare.RankCorrelation), 1e-9, name)
+		within(t, golden[float64](t, "brainscore.json", "rdm", name),
+			similarity(t, features, neural, compare.RankCorrelation), similarities, name)
 	}
 }
 
@@ -159,13 +159,13 @@ func TestNoiseCeilings(t *testing.T) {
 		compare.TauA, compare.WhitenedCorrelation, compare.WhitenedCosine} {
 		lower, upper, err := compare.RSANoiseCeiling(subjects, s)
 		require.NoError(t, err)
-		equalWithin(t, golden[[]float64](t, "rsatoolbox.json", "noise_ceiling", string(s)), []float64{lower, upper}, 1e-9,
+		equalWithin(t, golden[[]float64](t, "rsatoolbox.json", "noise_ceiling", string(s)), []float64{lower, upper}, noiseCeilings,
 			string(s))
 	}
 	lower, upper, err := compare.BrainScoreRSACeiling(data.subjects(t, compare.CorrelationRDM, true))
 	require.NoError(t, err)
-	assert.InDelta(t, golden[float64](t, "brainscore.json", "rdm", "rsa_ceiling", "lower"), lower, 1e-9)
-	assert.InDelta(t, golden[float64](t, "brainscore.json", "rdm", "rsa_ceiling", "upper"), upper, 1e-9)
+	within(t, golden[float64](t, "brainscore.json", "rdm", "rsa_ceiling", "lower"), lower, noiseCeilings)
+	within(t, golden[float64](t, "brainscore.json", "rdm", "rsa_ceiling", "upper"), upper, noiseCeilings)
 }
 
 func TestCKA(t *testing.T) {
@@ -175,10 +175,10 @@ func TestCKA(t *testing.T) {
 		name := fmt.Sprint(70 + 10*bin)
 		unbiased, err := compare.CKA(features, neural)
 		require.NoError(t, err)
-		assert.InDelta(t, golden[float64](t, "brainscore.json", "cka", "cka", name), unbiased, 1e-6)
+		within(t, golden[float64](t, "brainscore.json", "cka", "cka", name), unbiased, ckaScores)
 		biased, err := compare.BiasedCKA(features, neural)
 		require.NoError(t, err)
-		assert.InDelta(t, golden[float64](t, "brainscore.json", "cka", "cka_biased", name), biased, 1e-6)
+		within(t, golden[float64](t, "brainscore.json", "cka", "cka_biased", name), biased, ckaScores)
 	}
 	constant := gramOf(t, slices.Repeat([]float32{1, 2}, 120), 120)
 	zero, err := compare.CKA(constant, gramOfTargets(t, data.bin(0)))

@@ -26,7 +26,7 @@ func TestAlignBins(t *testing.T) {
 				continue
 			}
 			require.NoError(t, err)
-			equalWithin(t, want.Portion[i], got, 1e-12, name)
+			equalWithin(t, want.Portion[i], got, binWeights, name)
 		}
 	}
 	_, err := compare.AlignBins(source, compare.Bin{Start: -10, End: 20})
@@ -52,7 +52,7 @@ func TestBlend(t *testing.T) {
 			got := compare.Blend(stimulus, weights)
 			for f, v := range got {
 				at := position[data.ids[i]]
-				assert.InDelta(t, want[(at*shape[1]+f)*shape[2]+b], float64(v), 1e-6)
+				within(t, want[(at*shape[1]+f)*shape[2]+b], float64(v), blends)
 			}
 		}
 	}
@@ -68,15 +68,15 @@ func TestSpanningTime(t *testing.T) {
 	}
 	splits := splitsOf(t, compare.Splits{}, len(data.ids), data.objects)
 	for name, c := range map[string]struct {
-		mapping   compare.Mapping
-		tolerance float64
-	}{"spantime_pls": {compare.PLS{}, 1e-6}, "spantime_ridge": {compare.Ridge{}, 5e-5}} {
+		mapping compare.Mapping
+		q       quantity
+	}{"spantime_pls": {compare.PLS{}, spanningScores}, "spantime_ridge": {compare.Ridge{}, ridge32Scores}} {
 		fits, err := compare.FitSpanningTime(gramOf(t, features, 5*len(model)), targets, splits, c.mapping)
 		require.NoError(t, err)
 		for bin, fit := range fits {
 			equalWithin(t, []float64{golden[[]float64](t, "brainscore.json", name, "center")[bin],
 				golden[[]float64](t, "brainscore.json", name, "error")[bin]},
-				[]float64{fit.Center, fit.Error}, c.tolerance, fmt.Sprint(name, bin))
+				[]float64{fit.Center, fit.Error}, c.q, fmt.Sprint(name, bin))
 		}
 	}
 }
@@ -87,11 +87,11 @@ func TestLinearAndNeuronToNeuron(t *testing.T) {
 	linear, err := compare.FitTargets(gramOf(t, model.flat(9), len(model)), data.bin(2), splits, compare.Linear{})
 	require.NoError(t, err)
 	compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity", "linear_predictivity/stratified/90"),
-		linear.Score, 5e-5, "linear")
+		linear.Score, linearScores, "linear")
 	single, err := compare.NeuronToNeuron(model.flat(9), data.bin(2), splits)
 	require.NoError(t, err)
 	compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity", "neuron_to_neuron/stratified/90"),
-		single.Score, 5e-5, "neuron to neuron")
+		single.Score, oneToOneScores, "neuron to neuron")
 	_, err = compare.NeuronToNeuron(nil, data.bin(2), splits)
 	assert.ErrorIs(t, err, compare.ErrData)
 }
@@ -117,7 +117,7 @@ func TestBootstrapError(t *testing.T) {
 	} {
 		got, err := compare.BootstrapError(raw, c.over, c.statistic)
 		require.NoError(t, err)
-		assert.InDelta(t, golden[float64](t, "brainscore.json", "bootstrap_error", name), got, 1e-9, name)
+		within(t, golden[float64](t, "brainscore.json", "bootstrap_error", name), got, bootstraps, name)
 	}
 	_, err := compare.BootstrapError(nil, nil, mean)
 	assert.ErrorIs(t, err, compare.ErrData)
@@ -153,16 +153,16 @@ func TestFixedInference(t *testing.T) {
 		at := func(name string) []float64 {
 			return golden[[]float64](t, "rsatoolbox.json", "eval_fixed", string(s), name)
 		}
-		equalWithin(t, at("means"), got.Means, 1e-9, string(s))
-		equalWithin(t, at("p_zero"), got.AgainstZero(), 1e-9, string(s))
-		equalWithin(t, at("p_noise"), got.AgainstCeiling(), 1e-9, string(s))
+		equalWithin(t, at("means"), got.Means, inferences, string(s))
+		equalWithin(t, at("p_zero"), got.AgainstZero(), inferences, string(s))
+		equalWithin(t, at("p_noise"), got.AgainstCeiling(), inferences, string(s))
 		low, high := got.Interval(0.95)
 		want := golden[[][]float64](t, "rsatoolbox.json", "eval_fixed", string(s), "ci95")
-		equalWithin(t, slices.Concat(want...), slices.Concat(low, high), 1e-6, string(s))
+		equalWithin(t, slices.Concat(want...), slices.Concat(low, high), intervals, string(s))
 		equalWithin(t, slices.Concat(golden[[][]float64](t, "rsatoolbox.json", "eval_fixed", string(s), "p_pairwise")...),
-			slices.Concat(got.BetweenModels()...), 1e-9, string(s))
+			slices.Concat(got.BetweenModels()...), inferences, string(s))
 		for i, v := range at("sem") {
-			assert.InDelta(t, v, math.Sqrt(got.Variances[i]), 1e-9)
+			within(t, v, math.Sqrt(got.Variances[i]), inferences)
 		}
 	}
 }
@@ -210,6 +210,6 @@ func TestDualVariance(t *testing.T) {
 			}
 			v[part] = square
 		}
-		assert.InDelta(t, want[m], math.Sqrt(compare.DualVariance(v[0], v[1], v[2], 4, fewStimuli)), 1e-9)
+		within(t, want[m], math.Sqrt(compare.DualVariance(v[0], v[1], v[2], 4, fewStimuli)), inferences)
 	}
 }

@@ -27,7 +27,9 @@ func newCompareOST() *cobra.Command {
 		Long: `When a decoder on the features first tells the object of each image as well as
 behaviour does, correlated with when one on neurons does (Kar et al. 2019). The
 data are a table with the columns stimulus_id, label, ost (ms) and i1 (the
-behavioural d'), or BrainIO's netCDF. Ceiled is ρ/0.79, as Brain-Score's.
+behavioural d'), or BrainIO's netCDF. Ceiled is ρ/0.79, as Brain-Score's. Bins
+before the stimulus reaches a layer count, as there: extract --include-all-times
+writes them.
 
 Decoders: brain-score is its own, which stops before it converges; converged is the
 optimum of the same loss.`,
