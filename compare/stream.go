@@ -16,15 +16,15 @@ import (
 // Limits of what is in memory, and in a temporary file, beside a Gram matrix. They are numbers of float32 values.
 var (
 	mostBlock   = 6 << 20  // features that are multiplied at once; there are two of them
-	mostShelved = 40 << 20 // features in memory; of up to twice as many those of each half are read by themselves
-	mostSpilled = 1 << 30  // features in the file, where there are more
+	mostShelved = 40 << 20 // features in memory; of more than twice as many none are
+	mostSpilled = 1 << 30  // features in the file, of those that are more
 )
 
 // EachGram streams the features of some stimuli, by their positions, in a layer into a Gram matrix for each list of
 // weights of the layer's bins, and passes the matrices to use in their order, each as soon as it is complete; features
-// of a list with several weights are their mean. The features of a stimulus are read once or twice, or, of more than 4
-// GB, a few times: those of more than 300 MB are put into a temporary file meanwhile, in the order in which they are
-// multiplied. Errors are the features' own, use's, wrap ErrData, or are ctx's.
+// of a list with several weights are their mean. The features of a stimulus are read once, or, of more than 4
+// GB, a few times: what of them is more than 160 MB, or all if that is more than 320, is put into a temporary file
+// meanwhile, in the order in which it is multiplied. Errors are the features' own, use's, wrap ErrData, or are ctx's.
 func EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64,
 	use func(i int, g *Gram) error) error {
 	about := f.Layers()[layer]
@@ -40,14 +40,10 @@ func EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights
 			parts = append(parts, part{i, from, min(from+width, size)})
 		}
 	}
-	most := mostSpilled
-	if n*size*len(weights) <= 2*mostShelved {
-		most = mostShelved
-	}
 	var g *Gram
 	for len(parts) > 0 {
 		count, columns := 0, 0
-		for count < len(parts) && (count == 0 || columns+parts[count].columns() <= max(most/n, width)) {
+		for count < len(parts) && (count == 0 || columns+parts[count].columns() <= max(mostSpilled/n, width)) {
 			columns += parts[count].columns()
 			count++
 		}
@@ -95,13 +91,14 @@ type part struct{ window, from, to int }
 
 func (p part) columns() int { return p.to - p.from }
 
-// shelf holds the features of parts, each [stimuli][columns], one after the other, in memory or in a temporary file.
+// shelf holds the features of parts, each [stimuli][columns], one after the other: the first ones in memory, the others in
+// a temporary file.
 type shelf struct {
 	parts  []part
 	starts []int // of the parts, in values
 	n      int
 	memory []float32
-	file   *os.File
+	file   *os.File // what begins behind what is in memory
 	spare  [2][]float32
 	bytes  []byte
 }
@@ -114,8 +111,15 @@ func newShelf(parts []part, n int) (*shelf, error) {
 		end += n * p.columns()
 		widest = max(widest, n*p.columns())
 	}
-	if len(parts) == 1 || end <= mostShelved {
-		s.memory = make([]float32, end)
+	kept := 0
+	for k := 0; k < len(parts) && end <= 2*mostShelved && kept+n*parts[k].columns() <= mostShelved; k++ {
+		kept += n * parts[k].columns()
+	}
+	if len(parts) == 1 {
+		kept = end
+	}
+	s.memory = make([]float32, kept)
+	if kept == end {
 		return s, nil
 	}
 	file, err := os.CreateTemp("", "tfconvrnn-features-*")
@@ -169,7 +173,7 @@ func (s *shelf) fill(ctx context.Context, f Features, layer int, stimuli []int, 
 }
 
 func (s *shelf) put(at int, values []float32) error {
-	if s.file == nil {
+	if at < len(s.memory) {
 		copy(s.memory[at:], values)
 		return nil
 	}
@@ -177,7 +181,7 @@ func (s *shelf) put(at int, values []float32) error {
 	for _, v := range values {
 		s.bytes = binary.LittleEndian.AppendUint32(s.bytes, math.Float32bits(v))
 	}
-	if _, err := s.file.WriteAt(s.bytes, 4*int64(at)); err != nil {
+	if _, err := s.file.WriteAt(s.bytes, 4*int64(at-len(s.memory))); err != nil {
 		return fmt.Errorf("features between reading and multiplying (TMPDIR says where else): %w", err)
 	}
 	return nil
@@ -192,7 +196,7 @@ func (s *shelf) read(values []float32, at int) error {
 	for from := 0; from < len(values); from += atOnce {
 		some := values[from:min(from+atOnce, len(values))]
 		raw := s.bytes[:4*len(some)]
-		if _, err := s.file.ReadAt(raw, 4*int64(at+from)); err != nil {
+		if _, err := s.file.ReadAt(raw, 4*int64(at-len(s.memory)+from)); err != nil {
 			return err
 		}
 		for i := range some {
@@ -209,7 +213,7 @@ func (s *shelf) each(add func(p part, block []float32) error, after func(p part)
 			return nil, nil
 		}
 		count := s.n * s.parts[k].columns()
-		if s.file == nil {
+		if s.starts[k] < len(s.memory) {
 			return s.memory[s.starts[k]:][:count], nil
 		}
 		block = s.spare[k%2][:count]

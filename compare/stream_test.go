@@ -23,7 +23,7 @@ func TestFeaturesBetweenReadingAndMultiplying(t *testing.T) {
 	defer func() { mostBlock, mostShelved, mostSpilled = block, shelved, spilled }()
 	for name, c := range map[string]struct{ block, shelved, spilled, reads int }{
 		"in parts": {1, 1 << 20, 1 << 20, 1}, "in a file": {1, 0, 1 << 20, 1}, "in a file, whole": {1 << 20, 0, 1 << 20, 1},
-		"three times": {1, 0, 30 * 1300, 3},
+		"half in a file": {1, 30 * 2000, 1 << 20, 1}, "three times": {1, 0, 30 * 1300, 3},
 	} {
 		mostBlock, mostShelved, mostSpilled = c.block, c.shelved, c.spilled
 		folder := t.TempDir()

@@ -136,6 +136,27 @@ func TestReadLargeRows(t *testing.T) {
 	})
 }
 
+// The chunk after those that are asked for one by one is read meanwhile; what is asked for is what comes.
+func TestZarrReadsAhead(t *testing.T) {
+	layout := sample(11)
+	path := filepath.Join(t.TempDir(), "x.zarr")
+	writeAll(t, path, Zarr, layout, 2, Options{ChunkRows: 2})
+	require.NoError(t, os.Remove(filepath.Join(path, "conv9", "4.0.0.0.0"))) // rows 8 and 9
+	s, err := Open(path)
+	require.NoError(t, err)
+	for _, row := range []int{0, 1, 2, 3, 4, 5, 6, 8, 10, 3, 4, 6, 7, 9, 0, 2, 4, 1, 2, 4, 6} {
+		got, err := s.Read(t.Context(), "conv9", row, 1, []int{2, 0})
+		if row/2 == 4 {
+			assert.ErrorIs(t, err, ErrFormat)
+			continue
+		}
+		require.NoError(t, err)
+		assert.Equal(t, expected(layout, 0, row, 1, []int{2, 0}), got)
+	}
+	assert.NoError(t, s.Close())
+	assert.NoError(t, s.Close())
+}
+
 func TestOpenRefusesMisuse(t *testing.T) {
 	eachFormat(t, func(t *testing.T, format Format) {
 		s := roundTrip(t, format, sample(4), Options{})

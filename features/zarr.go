@@ -399,6 +399,7 @@ func openZarrStore(s *Store) error {
 			if err != nil {
 				return err
 			}
+			s.closers = append(s.closers, array)
 			if err := s.addCompanion(name, array.info.DataType, array.info.Shape,
 				&zarrRows{storedZarr: array, steps: 1}); err != nil {
 				return err
@@ -437,6 +438,7 @@ func (s *Store) addZarrLayer(name string, attributes *zarrAttributes, optional f
 	if driven != nil {
 		l.Driven = booleans(driven)
 	}
+	s.closers = append(s.closers, array)
 	return s.addLayer(l, array.info.Shape, timesteps, ms, &zarrRows{storedZarr: array, steps: len(timesteps)})
 }
 

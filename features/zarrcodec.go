@@ -200,6 +200,8 @@ const (
 	zarrMostChunk = math.MaxInt32
 	// zarrWindow bounds what a compressed chunk makes the decoder allocate.
 	zarrWindow = 64 << 20
+	// zarrMostAhead bounds chunks that are read ahead.
+	zarrMostAhead = 2 * zarrChunkBytes
 )
 
 // storedZarr reads an array whose chunks span all but the first dimension.
@@ -212,6 +214,17 @@ type storedZarr struct {
 
 	chunk  int    // whose bytes values holds, -1 for none
 	values []byte // still shuffled
+	// ahead is the chunk that is being read meanwhile, nil for none; spare is a buffer for the next.
+	ahead *zarrAhead
+	spare []byte
+}
+
+// zarrAhead is a chunk that is read before it is asked for.
+type zarrAhead struct {
+	chunk  int
+	done   chan struct{} // closed when what follows is there
+	values []byte
+	err    error
 }
 
 type zarrAttributes struct {
@@ -284,19 +297,61 @@ func openZarrArray(path string) (*storedZarr, error) {
 	return a, nil
 }
 
-// load reads a chunk. What it allocates grows with what the file holds.
+// load has a chunk in values. Where chunks are asked for one after the other, the next one is read on another
+// core meanwhile, unless it is large.
 func (a *storedZarr) load(chunk int) error {
 	if chunk == a.chunk {
 		return nil
 	}
+	last := a.chunk
 	a.chunk = -1
+	if next := a.ahead; next != nil {
+		a.ahead = nil
+		<-next.done
+		if next.chunk == chunk && next.err == nil {
+			a.spare, a.values = a.values, next.values
+			a.chunk = chunk
+		} else {
+			a.spare = next.values
+		}
+	}
+	if a.chunk < 0 {
+		var err error
+		if a.values, err = a.read(chunk, a.values); err != nil {
+			return err
+		}
+		a.chunk = chunk
+	}
+	if last >= 0 && chunk == last+1 && (chunk+1)*a.chunkRows < a.info.Shape[0] && len(a.values) <= zarrMostAhead {
+		next := &zarrAhead{chunk: chunk + 1, done: make(chan struct{})}
+		buffer := a.spare
+		a.ahead, a.spare = next, nil
+		go func() {
+			defer close(next.done)
+			next.values, next.err = a.read(next.chunk, buffer)
+		}()
+	}
+	return nil
+}
+
+// Close waits for what is read ahead.
+func (a *storedZarr) Close() error {
+	if a.ahead != nil {
+		<-a.ahead.done
+		a.ahead = nil
+	}
+	return nil
+}
+
+// read returns the bytes of a chunk, in buffer if they fit. What it allocates grows with what the file holds.
+func (a *storedZarr) read(chunk int, into []byte) ([]byte, error) {
 	path := filepath.Join(a.path, strconv.Itoa(chunk)+strings.Repeat(".0", len(a.info.Shape)-1))
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w: this chunk is missing; extract again", path, ErrFormat)
+		return into, fmt.Errorf("%s: %w: this chunk is missing; extract again", path, ErrFormat)
 	}
 	if err != nil {
-		return err
+		return into, err
 	}
 	defer f.Close()
 	var in io.Reader = f
@@ -304,22 +359,21 @@ func (a *storedZarr) load(chunk int) error {
 		decoder, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxWindow(zarrWindow))
 		if err != nil {
-			return err
+			return into, err
 		}
 		defer decoder.Close()
 		in = decoder
 	}
 	want := int64(a.chunkRows) * int64(a.info.RowElements()) * int64(a.info.ElementSize)
-	buffer := bytes.NewBuffer(a.values[:0])
+	buffer := bytes.NewBuffer(into[:0])
 	n, err := io.Copy(buffer, io.LimitReader(in, want+1))
 	if err != nil {
-		return fmt.Errorf("%s: %w: %v", path, ErrFormat, err)
+		return into, fmt.Errorf("%s: %w: %v", path, ErrFormat, err)
 	}
 	if n != want {
-		return fmt.Errorf("%s: %w: the chunk does not have the %d bytes that .zarray says", path, ErrFormat, want)
+		return into, fmt.Errorf("%s: %w: the chunk does not have the %d bytes that .zarray says", path, ErrFormat, want)
 	}
-	a.values, a.chunk = buffer.Bytes(), chunk
-	return nil
+	return buffer.Bytes(), nil
 }
 
 // elements appends the bytes of count elements of the loaded chunk.
@@ -340,6 +394,16 @@ func (a *storedZarr) elements(dst []byte, first, count int) []byte {
 	return dst
 }
 
+// float32s fills dst with shuffled float32 values of the loaded chunk.
+func (a *storedZarr) float32s(dst []float32, first int) {
+	n := len(a.values) / 4
+	plane := func(k int) []byte { return a.values[k*n+first:][:len(dst)] }
+	b0, b1, b2, b3 := plane(0), plane(1), plane(2), plane(3)
+	for i := range dst {
+		dst[i] = math.Float32frombits(uint32(b0[i]) | uint32(b1[i])<<8 | uint32(b2[i])<<16 | uint32(b3[i])<<24)
+	}
+}
+
 type zarrRows struct {
 	*storedZarr
 	steps  int
@@ -354,6 +418,11 @@ func (a *zarrRows) appendRow(dst []float32, row int, timesteps []int) ([]float32
 	units := perRow / a.steps
 	first := row % a.chunkRows * perRow
 	for _, t := range timesteps {
+		if a.shuffled && a.info.DataType == Float32 {
+			dst = slices.Grow(dst, units)[:len(dst)+units]
+			a.float32s(dst[len(dst)-units:], first+t*units)
+			continue
+		}
 		for u := 0; u < units; u += chunkPieceValues {
 			n := min(chunkPieceValues, units-u)
 			a.buffer = a.elements(a.buffer[:0], first+t*units+u, n)
