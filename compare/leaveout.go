@@ -29,6 +29,8 @@ type leaveOut struct {
 	y       []float64
 	means   []float64 // of rows of K
 	mean    float64   // of K
+	usual   float64   // the mean of the diagonal of K, centred
+	size    float64   // √Σ of its squares
 	work    []float64
 	spare   sync.Pool // *[]float64, for what a split needs meanwhile
 }
@@ -57,6 +59,18 @@ func newLeaveOut(g *Gram, targets Targets, splits []Split) *leaveOut {
 		}
 	})
 	l.mean = meanOf(l.means)
+	trace, squares := make([]float64, n), make([]float64, n)
+	parallel.For(n, 16, func(i int) {
+		row := k[l.stimuli[i]*g.n:]
+		for j, at := range l.stimuli {
+			v := row[at] - l.means[i] - l.means[j] + l.mean
+			squares[i] += v * v
+			if i == j {
+				trace[i] = v
+			}
+		}
+	})
+	l.usual, l.size = meanOf(trace), math.Sqrt(meanOf(squares)*float64(n))
 	return l
 }
 
@@ -122,60 +136,59 @@ func (l *leaveOut) inverse(alpha float64) (*ridgeInverse, bool) {
 	if l.work == nil {
 		l.work = make([]float64, n*n)
 	}
-	trace := make([]float64, n)
-	size := make([]float64, n)
-	parallel.For(n, 16, func(i int) {
-		row, from := l.work[i*n:][:n], k[l.stimuli[i]*l.g.n:]
-		for j, at := range l.stimuli {
-			row[j] = from[at] - l.means[i] - l.means[j] + l.mean
-		}
-		trace[i], size[i] = row[i], dot(row, row)
-	})
 	// Along the intercept the eigenvalue would be α alone; it is made one of the usual size.
-	usual := meanOf(trace)
 	parallel.For(n, 16, func(i int) {
-		row := l.work[i*n:][:n]
-		for j := range row {
-			row[j] += usual / float64(n)
+		row, from := l.work[i*n:][:i+1], k[l.stimuli[i]*l.g.n:]
+		add := l.mean - l.means[i] + l.usual/float64(n)
+		for j, at := range l.stimuli[:i+1] {
+			row[j] = from[at] - l.means[j] + add
 		}
 		row[i] += alpha
 	})
 	pivot := products.Invert(l.work, n)
-	if !(pivot*worstCondition > math.Sqrt(meanOf(size)*float64(n))) {
+	if !(pivot*worstCondition > l.size) {
 		return nil, false
 	}
 	r := &ridgeInverse{leaveOut: l, n: n, q: q, m: l.work, my: make([]float64, q*n),
-		less: 1 / (float64(n) * (alpha + usual))}
+		less: 1 / (float64(n) * (alpha + l.usual))}
 	// The targets' means are 0, so what is along the intercept makes no difference.
 	products.AddProduct(r.my, n, products.Rows[float64]{Data: l.y, Count: q, Columns: n, Stride: n},
 		products.Rows[float64]{Data: r.m, Count: n, Columns: n, Stride: n})
 	return r, true
 }
 
-// removed is what is left out, and what its errors are.
+// removed is what is left out, and what its errors are. With W that whitens M_SS the inverse is WᵀW.
 type removed struct {
 	fold
-	inverse []float64 // M_SS⁻¹
-	errors  []float64 // of what is left out, [q, S]
+	whitening []float64 // W, [S, S]
+	whitened  []float64 // W (M Y)_S, [q, S]
+	errors    []float64 // of what is left out, [q, S]
 }
 
 func (r *ridgeInverse) remove(f fold) *removed {
 	h := len(f.out)
-	x := &removed{fold: f, inverse: make([]float64, h*h), errors: make([]float64, r.q*h)}
+	block, my, turned := make([]float64, h*h), make([]float64, r.q*h), make([]float64, h*h)
 	for i, at := range f.out {
-		for j, other := range f.out {
-			x.inverse[i*h+j] = r.m[at*r.n+other] - r.less
+		for j, other := range f.out[:i+1] {
+			block[i*h+j] = r.m[at*r.n+other] - r.less
 		}
 	}
-	products.Invert(x.inverse, h)
-	my := make([]float64, r.q*h)
+	x := &removed{fold: f, whitened: make([]float64, r.q*h), errors: make([]float64, r.q*h)}
+	x.whitening, _ = products.Whiten(block, h)
+	for i := range h {
+		for j, v := range x.whitening[i*h:][:i+1] {
+			turned[j*h+i] = v
+		}
+	}
 	for j := range r.q {
 		for i, at := range f.out {
 			my[j*h+i] = r.my[j*r.n+at]
 		}
 	}
-	products.AddProduct(x.errors, h, products.Rows[float64]{Data: my, Count: r.q, Columns: h, Stride: h},
-		products.Rows[float64]{Data: x.inverse, Count: h, Columns: h, Stride: h})
+	products.AddLower(x.whitened, h, products.Rows[float64]{Data: my, Count: r.q, Columns: h, Stride: h},
+		products.Rows[float64]{Data: x.whitening, Count: h, Columns: h, Stride: h})
+	products.AddUpper(x.errors, h, products.Rows[float64]{Data: x.whitened, Count: r.q, Columns: h, Stride: h},
+		products.Rows[float64]{Data: turned, Count: h, Columns: h, Stride: h})
 	return x
 }
 
@@ -227,13 +240,17 @@ func (l *leaveOut) room(n int) *[]float64 {
 	return &buffer
 }
 
-// columns copies columns of M into rows of them.
+// columns copies columns of M into rows of them. M is symmetric, so rows are read, as many of their
+// numbers at a time as stay in a cache while they are written.
 func (r *ridgeInverse) columns(to []float64, out []int) {
+	const some = 64
 	h := len(out)
-	for i := range r.n {
-		row, from := to[i*h:][:h], r.m[i*r.n:][:r.n]
+	for from := 0; from < r.n; from += some {
+		end := min(from+some, r.n)
 		for j, at := range out {
-			row[j] = from[at] - r.less
+			for i, v := range r.m[at*r.n+from : at*r.n+end] {
+				to[(from+i)*h+j] = v - r.less
+			}
 		}
 	}
 }
@@ -241,16 +258,17 @@ func (r *ridgeInverse) columns(to []float64, out []int) {
 // leaveOneMore returns the mean squares of the errors at each other stimulus when it is left out too, [q].
 func (r *ridgeInverse) leaveOneMore(x *removed) []float64 {
 	n, h := r.n, len(x.out)
-	columns, times := r.room(n*h), r.room(n*h) // M_S, M_S M_SS⁻¹
+	columns, whitened := r.room(n*h), r.room(n*h) // M_S, M_S Wᵀ
 	defer r.spare.Put(columns)
-	defer r.spare.Put(times)
-	clear(*times)
+	defer r.spare.Put(whitened)
+	clear(*whitened)
 	r.columns(*columns, x.out)
-	tall := products.Rows[float64]{Data: *columns, Count: n, Columns: h, Stride: h}
-	products.AddProduct(*times, h, tall, products.Rows[float64]{Data: x.inverse, Count: h, Columns: h, Stride: h})
+	products.AddLower(*whitened, h, products.Rows[float64]{Data: *columns, Count: n, Columns: h, Stride: h},
+		products.Rows[float64]{Data: x.whitening, Count: h, Columns: h, Stride: h})
 	scales := make([]float64, n) // of the others' errors
 	for i := range n {
-		scales[i] = 1 / (r.m[i*n+i] - r.less - dot((*columns)[i*h:][:h], (*times)[i*h:][:h]))
+		row := (*whitened)[i*h:][:h]
+		scales[i] = 1 / (r.m[i*n+i] - r.less - dot(row, row))
 	}
 	for _, at := range x.out {
 		scales[at] = 0
@@ -259,13 +277,14 @@ func (r *ridgeInverse) leaveOneMore(x *removed) []float64 {
 	const atOnce = 256 // neuroids
 	for from := 0; from < r.q; from += atOnce {
 		to := min(from+atOnce, r.q)
-		taken, errors := slices.Clone(x.errors[from*h:to*h]), r.room((to-from)*n)
+		taken, errors := slices.Clone(x.whitened[from*h:to*h]), r.room((to-from)*n)
 		d := *errors
 		copy(d, r.my[from*n:to*n])
 		for i := range taken {
 			taken[i] = -taken[i]
 		}
-		products.AddProduct(d, n, products.Rows[float64]{Data: taken, Count: to - from, Columns: h, Stride: h}, tall)
+		products.AddProduct(d, n, products.Rows[float64]{Data: taken, Count: to - from, Columns: h, Stride: h},
+			products.Rows[float64]{Data: *whitened, Count: n, Columns: h, Stride: h})
 		for j := range to - from {
 			row := d[j*n:][:n]
 			for i, scale := range scales {

@@ -6,8 +6,13 @@ import (
 	"github.com/tfconvrnn/go/internal/parallel"
 )
 
-// pivotsAtOnce are the rows and columns that Invert takes together.
-const pivotsAtOnce = 128
+const (
+	// pivotsAtOnce are the rows and columns that Invert takes together: as many as are multiplied at a time, since what is
+	// added to is read and written for each of them.
+	pivotsAtOnce = Depth
+	// pivotsByRow are those of which a triangle is inverted row by row.
+	pivotsByRow = 64
+)
 
 // Invert replaces a symmetric positive definite matrix, [n, n] by rows, of which only
 // the lower triangle is read, by its inverse, whole. It takes n³ multiplications and
@@ -22,11 +27,7 @@ func Invert(a []float64, n int) (smallest float64) {
 	}
 	// Blocks are swept (Gauss and Jordan) through −A, so that what is to be added to the
 	// rest is a Gram matrix.
-	parallel.For(n, 64, func(i int) {
-		for j, v := range a[i*n : i*n+i+1] {
-			a[i*n+j] = -v
-		}
-	})
+	negate(a, n)
 	smallest = math.Inf(1)
 	width := min(pivotsAtOnce, n)
 	panel, whitened := make([]float64, n*width), make([]float64, n*width)
@@ -36,27 +37,21 @@ func Invert(a []float64, n int) (smallest float64) {
 		square := func(m []float64) Rows[float64] { return Rows[float64]{m, b, b, b} }
 		tall := func(m []float64) Rows[float64] { return Rows[float64]{m, n, b, b} }
 		for i := range b {
-			for j := range i + 1 {
-				factor[i*b+j] = -a[(from+i)*n+from+j]
-			}
+			copy(factor[i*b:], a[(from+i)*n+from:][:i+1])
 		}
-		pivot := cholesky(factor, b)
+		clear(inverse)
+		pivot := whiten(inverse, factor, b, b)
 		smallest = min(smallest, pivot)
 		if !(pivot > 0) {
 			return pivot
 		}
-		invertTriangle(inverse, factor, b)
-		for i := range b {
-			for j := range b {
-				transposed[j*b+i] = inverse[i*b+j]
-			}
-		}
+		transpose(transposed, b, inverse, b, b, b)
 		column(panel, a, n, from, b, false)
 		clearRows(whitened, n, b)
-		AddProduct(whitened, b, tall(panel), square(inverse))
+		AddLower(whitened, b, tall(panel), square(inverse))
 		AddGram(a, tall(whitened))
 		clearRows(panel, n, b)
-		AddProduct(panel, b, tall(whitened), square(transposed))
+		AddUpper(panel, b, tall(whitened), square(transposed))
 		column(panel, a, n, from, b, true)
 		clear(factor)
 		AddGram(factor, square(transposed))
@@ -66,6 +61,86 @@ func Invert(a []float64, n int) (smallest float64) {
 	}
 	Mirror(a, n)
 	return smallest
+}
+
+// Whiten returns the inverse of the Cholesky factor of a symmetric positive definite matrix, [n, n] by rows, of which
+// only the lower triangle is read, and which is lost: a lower triangle W with W A Wᵀ = 1 and A⁻¹ = Wᵀ W. The smallest
+// pivot is that of Invert; where it is not positive, W is of no use.
+func Whiten(a []float64, n int) (w []float64, smallest float64) {
+	if n < 0 || len(a) != n*n {
+		panic("products: a square matrix of another size")
+	}
+	negate(a, n)
+	w = make([]float64, n*n)
+	return w, whiten(w, a, n, n)
+}
+
+// negate changes the signs of the lower triangle.
+func negate(a []float64, n int) {
+	parallel.For(n, 64, func(i int) {
+		for j, v := range a[i*n : i*n+i+1] {
+			a[i*n+j] = -v
+		}
+	})
+}
+
+// whiten is Whiten of −A into zeros; rows of both begin stride apart.
+func whiten(w, a []float64, n, stride int) (smallest float64) {
+	if n <= pivotsByRow {
+		return whitenRows(w, a, n, stride)
+	}
+	h := (n/2 + pivotsByRow - 1) / pivotsByRow * pivotsByRow
+	rest := n - h
+	if smallest = whiten(w, a, h, stride); !(smallest > 0) {
+		return smallest
+	}
+	below, corner := a[h*stride:], h*stride+h
+	first := Rows[float64]{w, h, h, stride}
+	// −A is [−A₁ …; −B −A₂], and W [W₁ 0; −W₂ F W₁ W₂] of F = B W₁ᵀ, where W₂ whitens A₂ − F Fᵀ.
+	f := make([]float64, rest*h)
+	AddLower(f, h, Rows[float64]{below, rest, h, stride}, first)
+	second := make([]float64, rest*rest)
+	AddGram(second, Rows[float64]{f, rest, h, h})
+	for i := range rest {
+		for j, v := range second[i*rest : i*rest+i+1] {
+			a[corner+i*stride+j] += v
+		}
+	}
+	if smallest = min(smallest, whiten(w[corner:], a[corner:], rest, stride)); !(smallest > 0) {
+		return smallest
+	}
+	turned, product := make([]float64, h*h), make([]float64, h*rest)
+	transpose(turned, h, w, h, h, stride)
+	AddProduct(product, rest, Rows[float64]{turned, h, h, h}, Rows[float64]{f, rest, h, h}) // −(F W₁)ᵀ
+	AddProduct(w[h*stride:], stride, Rows[float64]{w[corner:], rest, rest, stride}, Rows[float64]{product, h, rest, rest})
+	return smallest
+}
+
+// whitenRows is whiten for few rows.
+func whitenRows(w, a []float64, n, stride int) (smallest float64) {
+	factor, inverse := make([]float64, n*n), make([]float64, n*n)
+	for i := range n {
+		for j := range i + 1 {
+			factor[i*n+j] = -a[i*stride+j]
+		}
+	}
+	if smallest = cholesky(factor, n); !(smallest > 0) {
+		return smallest
+	}
+	invertTriangle(inverse, factor, n)
+	for i := range n {
+		copy(w[i*stride:][:i+1], inverse[i*n:])
+	}
+	return smallest
+}
+
+// transpose fills to, [columns, rows], with from, [rows, columns].
+func transpose(to []float64, toStride int, from []float64, rows, columns, fromStride int) {
+	for i := range rows {
+		for j, v := range from[i*fromStride:][:columns] {
+			to[j*toStride+i] = v
+		}
+	}
 }
 
 // clearRows clears n rows of b numbers.
@@ -79,23 +154,31 @@ func column(panel, a []float64, n, from, b int, store bool) {
 	parallel.For(n, 64, func(i int) {
 		row := panel[i*b:][:b]
 		switch {
-		case i >= from && i < from+b:
+		case i < from:
+		case i < from+b:
 			if !store {
 				clear(row)
 			}
-		case i >= from+b && store:
+		case store:
 			for j, v := range row {
 				a[i*n+from+j] = -v
 			}
-		case i >= from+b:
-			copy(row, a[i*n+from:])
-		case store:
-			for j, v := range row {
-				a[(from+j)*n+i] = -v
-			}
 		default:
-			for j := range row {
-				row[j] = a[(from+j)*n+i]
+			copy(row, a[i*n+from:])
+		}
+	})
+	// What is left of the diagonal lies across, so as many rows at a time as a cache line holds.
+	const line = 8
+	parallel.For((from+line-1)/line, 8, func(tile int) {
+		first, end := tile*line, min((tile+1)*line, from)
+		for j := range b {
+			across := a[(from+j)*n+first : (from+j)*n+end]
+			for i := range across {
+				if store {
+					across[i] = -panel[(first+i)*b+j]
+				} else {
+					panel[(first+i)*b+j] = across[i]
+				}
 			}
 		}
 	})

@@ -31,17 +31,18 @@ each_processor static void block(const double *restrict a, const double *restric
 	memcpy(sums, s, sizeof s);
 }
 
-// tfconvrnn_products_rows adds the products of `panels` panels of a with one panel of b to c, whose
-// rows are `stride` apart. Of the panel of b only `columns` count, of the last panel
+// tfconvrnn_products_rows adds the products of panels of a, which begin `step` numbers apart, with one panel of b, over
+// depth, to c, whose rows are `stride` apart. Of the panel of b only `columns` count, of the last panel
 // of a only what makes `rows` rows in all.
-void tfconvrnn_products_rows(const double *a, long rows, const double *b, long columns, long depth, double *c, long stride) {
+void tfconvrnn_products_rows(const double *a, long rows, long step, const double *b, long columns, long depth, double *c,
+		long stride) {
 	double sums[rows_in_block * columns_in_block] __attribute__((aligned(64)));
-	for (long first = 0; first < rows; first += rows_in_block) {
+	for (long first = 0; first < rows; first += rows_in_block, a += step) {
 		long n = rows - first < rows_in_block ? rows - first : rows_in_block;
 		// What is added to comes from memory meanwhile.
 		for (long i = 0; i < n; i++)
 			for (long j = 0; j < columns; j += lanes) __builtin_prefetch(c + (first + i) * stride + j, 1);
-		block(a + first * depth, b, depth, sums);
+		block(a, b, depth, sums);
 		for (long i = 0; i < n; i++)
 			for (long j = 0; j < columns; j++) c[(first + i) * stride + j] += sums[i * columns_in_block + j];
 	}

@@ -43,7 +43,7 @@ func (r Rows[T]) check(name string) {
 // AddGram adds A Aᵀ to c, which is [A.Count, A.Count] by rows; only its lower triangle
 // and the blocks of the diagonal are touched. Sums are float64. It uses all cores; the
 // result does not depend on their number.
-func AddGram[T Number](c []float64, a Rows[T]) { add(c, a.Count, a, a, true) }
+func AddGram[T Number](c []float64, a Rows[T]) { add(c, a.Count, a, a, gram) }
 
 // Mirror copies the lower triangle of a square matrix to the upper one.
 func Mirror(c []float64, n int) {
@@ -63,13 +63,46 @@ func Mirror(c []float64, n int) {
 // AddProduct adds A Bᵀ to c, whose rows of B.Count numbers begin stride apart. A and B
 // have equal numbers of columns.
 func AddProduct[T, U Number](c []float64, stride int, a Rows[T], b Rows[U]) {
-	add(c, stride, a, b, false)
+	add(c, stride, a, b, whole)
 }
 
-func add[T, U Number](c []float64, stride int, a Rows[T], b Rows[U], lower bool) {
+// AddLower is AddProduct with a square lower triangular B, in half the time: what is above the diagonal of B is taken
+// for 0, and is to be 0.
+func AddLower[T, U Number](c []float64, stride int, a Rows[T], b Rows[U]) {
+	add(c, stride, a, b, lower)
+}
+
+// AddUpper is AddLower with an upper triangular B.
+func AddUpper[T, U Number](c []float64, stride int, a Rows[T], b Rows[U]) {
+	add(c, stride, a, b, upper)
+}
+
+// shape is what need not be computed: above the diagonal of the result (gram), or of B (lower), or below it (upper).
+type shape int
+
+const (
+	whole shape = iota
+	gram
+	lower
+	upper
+)
+
+// deep returns where in a block of depth, from which B's columns begin, a panel of B from column on is not 0.
+func (s shape) deep(from, depth, column int) (start, end int) {
+	switch s {
+	case lower:
+		return 0, max(min(depth, column+columnsInBlock-from), 0)
+	case upper:
+		return min(max(column-from, 0), depth), depth
+	}
+	return 0, depth
+}
+
+func add[T, U Number](c []float64, stride int, a Rows[T], b Rows[U], s shape) {
 	a.check("A")
 	b.check("B")
-	if a.Columns != b.Columns || stride < b.Count || a.Count > 0 && len(c) < (a.Count-1)*stride+b.Count {
+	if a.Columns != b.Columns || stride < b.Count || a.Count > 0 && len(c) < (a.Count-1)*stride+b.Count ||
+		s > gram && b.Count != b.Columns {
 		panic("products: shapes do not fit")
 	}
 	panels := (b.Count + columnsInBlock - 1) / columnsInBlock
@@ -89,15 +122,19 @@ func add[T, U Number](c []float64, stride int, a Rows[T], b Rows[U], lower bool)
 			first, end := block*rowsAtOnce, min((block+1)*rowsAtOnce, a.Count)
 			for panel := range panels {
 				column := panel * columnsInBlock
-				if lower && column >= end {
+				if s == gram && column >= end {
 					break
 				}
 				start := first
-				if lower { // blocks above the diagonal
+				if s == gram { // blocks above the diagonal
 					start = max(first, column/rowsInBlock*rowsInBlock)
 				}
-				rows(packedA[start*depth:], end-start, packedB[column*depth:], min(columnsInBlock, b.Count-column), depth,
-					c[start*stride+column:], stride)
+				k, deep := s.deep(from, depth, column)
+				if k >= deep {
+					continue
+				}
+				rows(packedA[start*depth+k*rowsInBlock:], end-start, rowsInBlock*depth, packedB[column*depth+k*columnsInBlock:],
+					min(columnsInBlock, b.Count-column), deep-k, c[start*stride+column:], stride)
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/internal/products"
 )
@@ -53,6 +54,36 @@ func TestProductsOfAllShapes(t *testing.T) {
 	}
 }
 
+func TestTrianglesTakePartOnly(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	for _, n := range []int{1, 23, 24, 25, 255, 256, 257, 600} {
+		rows := 1 + r.IntN(300)
+		a := products.Rows[float32]{Data: random(r, rows*n), Count: rows, Columns: n, Stride: n}
+		below, above := random(r, n*n), random(r, n*n)
+		for i := range n {
+			for j := range n {
+				if j > i {
+					below[i*n+j] = 0
+				} else if j < i {
+					above[i*n+j] = 0
+				}
+			}
+		}
+		square := func(data []float32) products.Rows[float32] {
+			return products.Rows[float32]{Data: data, Count: n, Columns: n, Stride: n}
+		}
+		want, got := make([]float64, rows*n), make([]float64, rows*n)
+		products.AddProduct(want, n, a, square(below))
+		products.AddLower(got, n, a, square(below))
+		assert.InDeltaSlice(t, want, got, 1e-11*float64(n))
+		clear(want)
+		clear(got)
+		products.AddProduct(want, n, a, square(above))
+		products.AddUpper(got, n, a, square(above))
+		assert.InDeltaSlice(t, want, got, 1e-11*float64(n))
+	}
+}
+
 func TestProductsDoNotDependOnCores(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	a := products.Rows[float32]{Data: random(r, 500*300), Count: 500, Columns: 300, Stride: 300}
@@ -89,7 +120,7 @@ func spd(n int) []float64 {
 }
 
 func TestInvert(t *testing.T) {
-	for _, n := range []int{1, 2, 7, 127, 128, 129, 300} {
+	for _, n := range []int{1, 2, 7, 63, 64, 65, 128, 129, 255, 256, 257, 300, 600} {
 		a := spd(n)
 		inverse := slices.Clone(a)
 		for i := range n { // the upper triangle is not read
@@ -116,6 +147,38 @@ func TestInvert(t *testing.T) {
 	}
 }
 
+func TestWhiten(t *testing.T) {
+	for _, n := range []int{1, 7, 64, 65, 130, 320, 385} {
+		a := spd(n)
+		lower := slices.Clone(a)
+		for i := range n { // the upper triangle is not read
+			for j := i + 1; j < n; j++ {
+				lower[i*n+j] = math.NaN()
+			}
+		}
+		w, pivot := products.Whiten(lower, n)
+		assert.Positive(t, pivot)
+		rows := func(m []float64) products.Rows[float64] {
+			return products.Rows[float64]{Data: m, Count: n, Columns: n, Stride: n}
+		}
+		half, identity := make([]float64, n*n), make([]float64, n*n) // W A, W A Wᵀ
+		products.AddProduct(half, n, rows(w), rows(a))
+		products.AddProduct(identity, n, rows(half), rows(w))
+		for i := range n {
+			for j := range n {
+				want := 0.0
+				if i == j {
+					want = 1
+				}
+				require.InDelta(t, want, identity[i*n+j], 1e-9)
+				if j > i {
+					require.Zero(t, w[i*n+j])
+				}
+			}
+		}
+	}
+}
+
 func TestInvertDoesNotDependOnCores(t *testing.T) {
 	inverse := func(cores int) []float64 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
@@ -131,6 +194,13 @@ func TestInvertRefusesWhatIsNotPositive(t *testing.T) {
 	a[150*200+150] = -1
 	assert.Negative(t, products.Invert(a, 200))
 	assert.Panics(t, func() { products.Invert(make([]float64, 5), 2) })
+	for _, at := range []int{3, 70, 150, 199} {
+		b := spd(200)
+		b[at*200+at] = -1
+		_, pivot := products.Whiten(b, 200)
+		assert.Negative(t, pivot)
+	}
+	assert.Panics(t, func() { products.Whiten(make([]float64, 5), 2) })
 }
 
 func BenchmarkInvert(b *testing.B) {

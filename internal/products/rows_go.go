@@ -3,9 +3,9 @@
 package products
 
 // rows does without a C compiler what that of rows_cgo.go does, slowly.
-func rows(a []float64, count int, b []float64, columns, depth int, c []float64, stride int) {
+func rows(a []float64, count, step int, b []float64, columns, depth int, c []float64, stride int) {
 	for i := range count {
-		panel := a[i/rowsInBlock*rowsInBlock*depth:]
+		panel := a[i/rowsInBlock*step:]
 		for j := range columns {
 			sum := 0.0
 			for k := range depth {
