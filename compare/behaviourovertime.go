@@ -264,8 +264,8 @@ type OSTLayerScore struct {
 }
 
 // OSTOverLayers computes the object solution times of each layer from its features in the bins of time
-// that lie within from and to, in ms, and compares them with measured ones: as OST. As in Brain-Score all bins count, also
-// those in which the layer is not driven; a layer that is driven in none has a Reason. Errors wrap ErrData or
+// that lie within from and to, in ms, and compares them with measured ones: as OST. As in Brain-Score all bins count,
+// also those in which the layer is not driven; a layer that is driven in none has a Reason. Errors wrap ErrData or
 // ErrSplits, or are ctx's or the features'.
 func OSTOverLayers(ctx context.Context, f Features, measured *SolutionTimes, decoder OSTDecoder, layers []string, from,
 	to float64) ([]OSTLayerScore, error) {
@@ -302,7 +302,8 @@ func OSTOverLayers(ctx context.Context, f Features, measured *SolutionTimes, dec
 				undriven, len(within)))
 		}
 		if first := s.Bins[0].Start; first > from && !math.IsInf(from, 0) {
-			s.Notes = append(s.Notes, fmt.Sprintf("no features of %g-%g ms, where Brain-Score has some of all layers", from, first))
+			s.Notes = append(s.Notes, fmt.Sprintf("no features of %g-%g ms, where Brain-Score has some of all layers", from,
+				first))
 		}
 		bins, err := ostFeatures(ctx, f, layer, at, within)
 		if err != nil {

@@ -228,8 +228,8 @@ func TestCeilingsInDetail(t *testing.T) {
 		require.NoError(t, err)
 		centers = append(centers, score.Center)
 	}
-	equalWithin(t, golden[[]float64](t, "brainscore.json", "internal_consistency", "temporal", "values"), centers, ceilings,
-		"temporal")
+	equalWithin(t, golden[[]float64](t, "brainscore.json", "internal_consistency", "temporal", "values"), centers,
+		ceilings, "temporal")
 	halves := golden[[]struct{ Half1, Half2 []int }](t, "brainscore.json", "internal_consistency", "splits")
 	for i, split := range splitsOf(t, compare.Splits{TrainFraction: 0.5}, 6, nil) {
 		assert.Equal(t, halves[i].Half1, split.Train)

@@ -54,10 +54,10 @@ var (
 	ostScores         = quantity{"OST: correlations", 1e-9}
 )
 
-var quantities = []quantity{plsScores, plsPredictions, spanningScores, ridgeScores, ridge32Scores, predictions32, linearScores,
-	linearFixedScores, oneToOneScores, averages, ceilings, ceiledScores, correctedScores, binWeights, blends, dissimilarities, dissimilarities32,
-	similarities, noiseCeilings, inferences, intervals, bootstraps, ckaScores, choiceRates, consistencies, consistencyRatios,
-	readouts, ostDecoders, ostTimes, ostScores}
+var quantities = []quantity{plsScores, plsPredictions, spanningScores, ridgeScores, ridge32Scores, predictions32,
+	linearScores, linearFixedScores, oneToOneScores, averages, ceilings, ceiledScores, correctedScores, binWeights, blends,
+	dissimilarities, dissimilarities32, similarities, noiseCeilings, inferences, intervals, bootstraps, ckaScores,
+	choiceRates, consistencies, consistencyRatios, readouts, ostDecoders, ostTimes, ostScores}
 
 // worst are the largest differences of quantities, and how many numbers were compared.
 var worst = struct {
@@ -98,7 +98,8 @@ func equalWithin(t *testing.T, want, got []float64, q quantity, about string) {
 		difference := math.Abs(want[i] - got[i])
 		q.note(difference)
 		if difference > q.tolerance {
-			assert.Fail(t, "too far apart", "%s: %d: want %v, got %v, which differ by %.3g", about, i, want[i], got[i], difference)
+			assert.Fail(t, "too far apart", "%s: %d: want %v, got %v, which differ by %.3g", about, i, want[i], got[i],
+				difference)
 			return
 		}
 	}

@@ -159,8 +159,8 @@ func TestNoiseCeilings(t *testing.T) {
 		compare.TauA, compare.WhitenedCorrelation, compare.WhitenedCosine} {
 		lower, upper, err := compare.RSANoiseCeiling(subjects, s)
 		require.NoError(t, err)
-		equalWithin(t, golden[[]float64](t, "rsatoolbox.json", "noise_ceiling", string(s)), []float64{lower, upper}, noiseCeilings,
-			string(s))
+		equalWithin(t, golden[[]float64](t, "rsatoolbox.json", "noise_ceiling", string(s)), []float64{lower, upper},
+			noiseCeilings, string(s))
 	}
 	lower, upper, err := compare.BrainScoreRSACeiling(data.subjects(t, compare.CorrelationRDM, true))
 	require.NoError(t, err)

@@ -91,8 +91,8 @@ type part struct{ window, from, to int }
 
 func (p part) columns() int { return p.to - p.from }
 
-// shelf holds the features of parts, each [stimuli][columns], one after the other: the first ones in memory, the others in
-// a temporary file.
+// shelf holds the features of parts, each [stimuli][columns], one after the other: the first ones in memory, the others
+// in a temporary file.
 type shelf struct {
 	parts  []part
 	starts []int // of the parts, in values
