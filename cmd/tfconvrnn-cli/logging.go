@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,8 @@ import (
 // logFlags say how messages go to standard error. All commands have them.
 type logFlags struct {
 	format, level string
+	// every is how often progress is said where no bar is shown, 0 for now and then.
+	every time.Duration
 }
 
 const (
@@ -31,6 +34,8 @@ func (f *logFlags) register(root *cobra.Command) {
 		"`FORMAT` of messages on standard error: text, or json with one object a line", logText, logJSON)
 	addChoiceTo(root.PersistentFlags(), root, &f.level, "log-level", "info",
 		"least `LEVEL` of messages: debug, info, warn or error", "debug", "info", "warn", "error")
+	root.PersistentFlags().DurationVar(&f.every, "progress-every", 0,
+		"`TIME` between messages of progress where there is no terminal, such as 500ms (default 10s)")
 }
 
 // handler returns where the messages of a command go. Quiet hides what is not a
@@ -68,6 +73,7 @@ func logFlagsOf(cmd *cobra.Command) *logFlags {
 	flags := cmd.Root().PersistentFlags()
 	f.format, _ = flags.GetString("log-format")
 	f.level, _ = flags.GetString("log-level")
+	f.every, _ = flags.GetDuration("progress-every")
 	return f
 }
 

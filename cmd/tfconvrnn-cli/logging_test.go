@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
@@ -51,7 +53,7 @@ func TestErrorsInJSON(t *testing.T) {
 }
 
 func TestLogFlagsAreChecked(t *testing.T) {
-	for _, args := range [][]string{{"--log-format", "xml"}, {"--log-level", "loud"}} {
+	for _, args := range [][]string{{"--log-format", "xml"}, {"--log-level", "loud"}, {"--progress-every", "-1s"}} {
 		code, _, stderr := run(t.Context(), append(args, "models")...)
 		assert.Equal(t, exitUsage, code)
 		assert.Contains(t, stderr, args[1])
@@ -68,6 +70,16 @@ func TestLogFlagsAreChecked(t *testing.T) {
 	for _, sub := range newRoot().Commands() {
 		walk(sub)
 	}
+}
+
+// A command that another program started ends with it.
+func TestEndsWithStdin(t *testing.T) {
+	in, end := io.Pipe()
+	time.AfterFunc(300*time.Millisecond, func() { end.Close() })
+	var stdout, stderr bytes.Buffer
+	code := Main(t.Context(), []string{"serve", "--end-with-stdin", "--model", "timedecay_shallow", "--weights", "seeded:1",
+		"--listen", "127.0.0.1:0"}, in, &stdout, &stderr)
+	assert.Equal(t, exitOK, code, stderr.String())
 }
 
 func TestLevels(t *testing.T) {

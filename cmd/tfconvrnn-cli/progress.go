@@ -16,6 +16,9 @@ func commandConsole(cmd *cobra.Command, quiet bool) *console {
 	if f.format == logJSON {
 		c.ForMachines()
 	}
+	if f.every > 0 {
+		c.Every(f.every)
+	}
 	if level := logLevels[f.level]; level > slog.LevelInfo {
 		c.Quieten()
 	}

@@ -39,7 +39,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	if err == nil {
 		err = results.Err()
 	}
-	return report(ctx, command, err, stderr)
+	return report(command.Context(), command, err, stderr)
 }
 
 func newRoot() *cobra.Command {
@@ -57,7 +57,19 @@ Start with "` + program + ` models", "` + program + ` doctor" and "` + program +
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
-	new(logFlags).register(root)
+	logs := &logFlags{}
+	logs.register(root)
+	ends := root.PersistentFlags().Bool("end-with-stdin", false,
+		"stop, tidily, when standard input ends: for programs that start this one")
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if logs.every < 0 {
+			return usagef("--progress-every %v: it is more than nothing", logs.every)
+		}
+		if *ends {
+			endWithStdin(cmd)
+		}
+		return nil
+	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.SetGlobalNormalizationFunc(normalizeFlag)
 	root.AddCommand(
@@ -68,6 +80,17 @@ Start with "` + program + ` models", "` + program + ` doctor" and "` + program +
 		newVersion(), newExitCodes(),
 	)
 	return root
+}
+
+// endWithStdin makes a command end when its standard input does, so that it ends with the program that started it, also
+// if that is killed.
+func endWithStdin(cmd *cobra.Command) {
+	ctx, cancel := context.WithCancel(cmd.Context())
+	cmd.SetContext(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, cmd.InOrStdin()) // an error is its end, too
+		cancel()
+	}()
 }
 
 // unknownSubcommand is the Args of commands that only hold others.

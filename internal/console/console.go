@@ -18,7 +18,7 @@ import (
 	"golang.org/x/term"
 )
 
-// lineInterval is how often progress is reported where there is no terminal.
+// lineInterval is how often progress is reported where there is no terminal, unless Every says it.
 const lineInterval = 10 * time.Second
 
 // A Console shows progress and warnings on standard error: a bar on a terminal,
@@ -28,6 +28,7 @@ type Console struct {
 	terminal bool // and messages are for people
 	quiet    bool
 	log      *slog.Logger
+	every    time.Duration // see Every
 
 	mu   sync.Mutex
 	bars *mpb.Progress // nil while no bar is shown
@@ -47,6 +48,10 @@ func New(program string, out io.Writer, quiet bool) *Console {
 
 // ForMachines makes the console write no bars, whose messages a program reads.
 func (c *Console) ForMachines() { c.terminal = false }
+
+// Every makes the console report progress so often where no bar is shown, and also the beginning and the end of
+// every task, for a program that draws a bar of its own. It is called before Start.
+func (c *Console) Every(interval time.Duration) { c.every = interval }
 
 // Quieten hides progress.
 func (c *Console) Quieten() { c.quiet = true }
@@ -149,6 +154,7 @@ type Task struct {
 	mu       sync.Mutex
 	bar      *mpb.Bar
 	lastLine time.Time
+	said     bool // whether there was a line
 	done     int64
 }
 
@@ -206,6 +212,15 @@ func (c *Console) Start(label string, u Unit, total int64) *Task {
 	return t
 }
 
+// due says whether a line about the task is due. The caller holds the lock.
+func (t *Task) due(now time.Time, done, total int64) bool {
+	every := t.console.every
+	if every == 0 {
+		return now.Sub(t.lastLine) >= lineInterval
+	}
+	return !t.said || now.Sub(t.lastLine) >= every || total > 0 && done >= total
+}
+
 // Set says how far the task is.
 func (t *Task) Set(done, total int64) {
 	t.mu.Lock()
@@ -217,10 +232,10 @@ func (t *Task) Set(done, total int64) {
 		return
 	}
 	now := time.Now()
-	if t.console.quiet || now.Sub(t.lastLine) < lineInterval {
+	if t.console.quiet || !t.due(now, done, total) {
 		return
 	}
-	t.lastLine = now
+	t.lastLine, t.said = now, true
 	elapsed := now.Sub(t.begun)
 	line := t.label + ": " + t.unit.format(done)
 	if total > 0 {

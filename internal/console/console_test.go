@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +26,25 @@ func TestProgressLines(t *testing.T) {
 	quiet.Note("hidden")
 	quiet.Warn("shown")
 	assert.Equal(t, "program: warning: shown\n", out.String())
+}
+
+// A program that draws a bar of its own is told of the beginning, the end, and what comes between now and then.
+func TestProgressForPrograms(t *testing.T) {
+	var out bytes.Buffer
+	c := New("program", &out, false)
+	c.Every(time.Hour)
+	task := c.Start("extracting", UnitChunks, 4)
+	task.Set(0, 4)
+	task.Set(1, 4)
+	task.lastLine = task.lastLine.Add(-time.Hour)
+	task.Set(2, 4)
+	task.Set(3, 4)
+	task.Set(4, 4)
+	var said []string
+	for line := range strings.Lines(out.String()) {
+		said = append(said, strings.Fields(line)[1])
+	}
+	assert.Equal(t, []string{"0", "2", "4"}, said, out.String())
 }
 
 func TestShortCount(t *testing.T) {

@@ -24,7 +24,7 @@ from conftest import COMPARISON, MODEL, PICTURES, WEIGHTS
 from PIL import Image
 
 import tfconvrnn
-from tfconvrnn import _program
+from tfconvrnn import _program, _stimuli
 
 Array = npt.NDArray[Any]
 
@@ -79,7 +79,7 @@ def test_kinds_of_stimuli_are_one(images: Array, tmp_path: Path) -> None:
     folder.mkdir()
     paths = []
     for i, image in enumerate(images):
-        paths.append(folder / f"{i} ü.png")
+        paths.append(folder / f"{i} ü [a]*.png")
         Image.fromarray(image).save(paths[-1])
     table = pd.DataFrame({"path": paths, "category": list("abcab")})
     for stimuli in (folder, str(folder), paths, table, list(images), [Image.open(path) for path in paths]):
@@ -92,6 +92,14 @@ def test_kinds_of_stimuli_are_one(images: Array, tmp_path: Path) -> None:
     assert (folder / "features.zarr").exists()
     with pytest.raises(tfconvrnn.UsageError, match="exists"):
         extract(images, out=folder / "features.zarr")
+
+
+def test_paths_go_into_a_table(tmp_path: Path) -> None:
+    """There may be more than fit a command line, also where names hold what patterns are made of."""
+    (tmp_path / "cat [1].png").touch()
+    with _stimuli.inputs([tmp_path / "cat [1].png"] * 2) as (inputs, flags):
+        assert [Path(path).name for path in inputs] == ["stimuli.csv"]
+        assert flags == {"table_root": "/"}
 
 
 class _Tensor:
@@ -185,21 +193,25 @@ def test_progress(images: Array, monkeypatch: pytest.MonkeyPatch) -> None:
     class Bar:
         def __init__(self, desc: str, total: int | None, leave: bool) -> None:
             self.desc, self.total, self.n, self.closed = desc, total, 0, False
+            self.shown: list[int] = []
             bars.append(self)
 
         def update(self, more: int) -> None:
             self.n += more
+            self.shown.append(self.n)
 
         def close(self) -> None:
             self.closed = True
 
     monkeypatch.setattr(auto, "tqdm", Bar)
-    many = np.concatenate([images] * 120)  # for the program to have something to say on a fast machine, too
+    many = np.concatenate([images] * 8)
     with tfconvrnn.extract(MODEL, many, "imnetds", weights=WEIGHTS):
         pass
-    assert any(bar.total == len(many) and 0 < bar.n <= len(many) for bar in bars), [
-        (bar.desc, bar.n, bar.total) for bar in bars
-    ]
+    (bar,) = (bar for bar in bars if bar.desc == "extracting")
+    assert bar.total == len(many)
+    assert bar.shown == sorted(bar.shown)
+    assert bar.shown[0] < len(many), "it is shown before the end, however short the run"
+    assert bar.shown[-1] == len(many)
     assert all(bar.closed for bar in bars)
 
 
@@ -236,6 +248,7 @@ def test_temporary_stores_go_away(images: Array) -> None:
         ([np.zeros((224, 224, 3), np.uint8), "a.png"], "all of one kind"),
         ([np.zeros((224, 224, 3), np.uint8), np.zeros((8, 8, 3), np.uint8)], "different shapes"),
         (pd.DataFrame({"image": ["a.png"]}), "needs stimulus_path"),
+        (pd.DataFrame({"path": [str(PICTURES / "chelsea.png"), np.nan]}), "row 1 of the table has nan"),
     ],
 )
 def test_bad_stimuli(stimuli: Any, message: str) -> None:
@@ -328,6 +341,29 @@ def test_ctrl_c_stops_the_program(images: Array, tmp_path: Path) -> None:
     time.sleep(0.1)
     assert not Path(f"/proc/{started[0]}").exists()
     assert not (tmp_path / "out.zarr").exists()
+
+
+def test_the_program_ends_with_python(images: Array, tmp_path: Path) -> None:
+    """A notebook's kernel that is killed leaves nothing that goes on computing."""
+    np.save(tmp_path / "many.npy", np.concatenate([images] * 200))
+    code = (
+        "import sys, tfconvrnn; tfconvrnn.extract(sys.argv[1], sys.argv[2], 'conv5', weights=sys.argv[3],"
+        "out=sys.argv[4], progress=False)"
+    )
+    out = tmp_path / "out.zarr"
+    python = subprocess.Popen([sys.executable, "-c", code, MODEL, str(tmp_path / "many.npy"), WEIGHTS, str(out)])
+    children = Path(f"/proc/{python.pid}/task/{python.pid}/children")
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob(".*")):  # it computes
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    (program,) = children.read_text().split()
+    python.kill()
+    python.wait()
+    while Path(f"/proc/{program}").exists():
+        assert time.monotonic() < until, "the program lives on"
+        time.sleep(0.05)
+    assert not out.exists()
 
 
 def test_overhead_is_small(images: Array, tmp_path: Path) -> None:

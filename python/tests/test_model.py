@@ -41,6 +41,9 @@ def test_responses_are_those_of_extract(model: tfconvrnn.Model, images: Array) -
     close(model.respond(images.astype(np.float64) / 255, "conv5"), whole[:, :, 2, 2])
     close(model.respond(images[::-1], "conv5"), whole[::-1, :, 2, 2])
     close(model.respond(images[0], "conv5"), whole[:1, :, 2, 2])
+    best = whole[0, 12, 2, 2].argmax()  # an integer of NumPy's
+    close(model.respond(images, "conv5", channels=best), whole[:, :, 2, 2, best : best + 1])
+    close(model.respond(images, "conv5", np.array([9, 2]), np.array([0, 3])), whole[:, :, 0, 3][..., [9, 2]])
     close(model.respond([Image.fromarray(image) for image in images], "conv5"), whole[:, :, 2, 2])
     assert model.respond(PICTURES / "chelsea.png", "imnetds", unit="all", window=(150, 160)).shape == (1, 1000)
 
@@ -63,6 +66,9 @@ def test_through_a_pipe(images: Array, model: tfconvrnn.Model, monkeypatch: pyte
         ({"unit": (4, 0)}, r"none at \(4,0\)"),
         ({"unit": "middle"}, "middle"),
         ({"unit": (0.5, 1)}, "whole"),
+        ({"unit": 5}, "row, column"),
+        ({"unit": (1, 2, 3)}, "row, column"),
+        ({"channels": "best"}, "whole"),
         ({"channels": 512}, "no 512"),
         ({"channels": []}, "no channel"),
         ({"window": (101, 150)}, "timestep"),
@@ -116,6 +122,43 @@ def test_ctrl_c(images: Array) -> None:
         with pytest.raises(KeyboardInterrupt):
             model.respond(many, "conv5", unit="all")
         assert model.respond(images[:1], "conv5", window=(100, 110)).shape == (1, 512)
+
+
+def test_several_threads(model: tfconvrnn.Model, images: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer is that of its request, also where another thread asks before it is looked at."""
+    lock = model._lock
+
+    class Contended:
+        def __enter__(self) -> None:
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            model._requests += 1  # as another thread does that waited for the lock
+            lock.release()
+
+    monkeypatch.setattr(model, "_lock", Contended())
+    assert model.respond(images[:1], "conv5", window=(100, 110)).shape == (1, 512)
+
+
+def test_a_forked_process_is_refused(model: tfconvrnn.Model, images: Array) -> None:
+    """It would mix its requests with those of the process that loaded the model."""
+    child = os.fork()
+    if child == 0:
+        try:
+            model.respond(images[:1], "conv5")
+        except tfconvrnn.UsageError:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert model.respond(images[:1], "conv5", window=(100, 110)).shape == (1, 512)
+
+
+def test_times_are_numbers_of_any_kind(images: Array) -> None:
+    with tfconvrnn.load(
+        MODEL, weights=WEIGHTS, progress=False, on_ms=np.int64(0), off_ms=np.array([100]), total_ms=np.float32(160)
+    ) as model:
+        assert model.times == 16
 
 
 def _other_process(images: Array, results: Any) -> None:

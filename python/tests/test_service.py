@@ -72,7 +72,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tfconvrnn.Serv
 
 
 def test_extract_is_that_of_the_command(service: tfconvrnn.Service, images: Array) -> None:
-    for options in ({"areas": "IT", "all_times": True}, {"layers": "conv3,imnetds", "reduce": {"conv3": "gap"}}):
+    for options in (
+        {"areas": "IT", "all_times": True},
+        {"layers": "conv3,imnetds", "reduce": {"conv3": "gap"}},
+        {"layers": "conv4,conv5", "select": {"conv4": "center", "conv5": "(0,2)+channels(3,0-1)"}},
+        {"layers": "conv5", "select": {"conv5": "channels(7,2)"}, "reduce": "gap"},
+    ):
         served = service.extract(MODEL, images, logits=True, **options)
         with tfconvrnn.extract(MODEL, images, logits=True, weights=WEIGHTS, progress=False, **options) as written:
             assert served.sizes == written.sizes
@@ -85,7 +90,10 @@ def test_extract_is_that_of_the_command(service: tfconvrnn.Service, images: Arra
             ours, theirs = tfconvrnn.provenance(served), tfconvrnn.provenance(written)
             assert ours["model"] == theirs["model"]
             assert ours["weights"] == theirs["weights"]
-            assert tfconvrnn.driven(served, "imnetds" if "layers" in options else "conv5").dtype == bool
+            last = list(served.data_vars)[-2]  # before the logits
+            assert tfconvrnn.driven(served, str(last)).dtype == bool
+            if "select" in options:
+                assert "conv5_channel" in served.coords
 
 
 def test_kinds_of_stimuli(service: tfconvrnn.Service, images: Array, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,14 +125,31 @@ def test_classify(service: tfconvrnn.Service) -> None:
         {"unit": (1, 3), "channels": [7, 2], "window": (100, 150)},
         {"unit": "mean", "channels": 5, "window": (100, 150), "average": False},
         {"unit": "all", "window": (100, 110)},
+        {"channels": np.int64(3)},
+        {"unit": "mean", "window": (100, 150)},
     ],
 )
 def test_respond_is_that_of_a_loaded_model(
-    service: tfconvrnn.Service, model: tfconvrnn.Model, images: Array, options: dict[str, Any]
+    service: tfconvrnn.Service,
+    model: tfconvrnn.Model,
+    images: Array,
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    sizes: list[int] = []
+    request = service._request
+
+    def counted(*args: Any) -> Any:
+        answer = request(*args)
+        sizes.append(len(answer[1]))
+        return answer
+
+    monkeypatch.setattr(service, "_request", counted)
     served, loaded = service.respond(MODEL, images, "conv5", **options), model.respond(images, "conv5", **options)
     assert served.shape == loaded.shape
     np.testing.assert_allclose(served, loaded, rtol=1e-4, atol=1e-5)
+    if options.get("unit") != "all":
+        assert max(sizes) < 400_000, "only the units that are asked for travel; the whole layer has 2.6 MB"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .errors import UsageError
 
 Numbers = float | Sequence[float]
@@ -22,8 +24,8 @@ def milliseconds(times: Numbers | None) -> str | None:
     """Write one or several times."""
     if times is None:
         return None
-    values = [times] if isinstance(times, (int, float)) else list(times)
-    return ",".join(f"{value:g}" for value in values)
+    values: Any = [times] if np.ndim(times) == 0 else times
+    return ",".join(np.format_float_positional(np.float64(value), trim="-") for value in values)
 
 
 def presentation(

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import html
 import json
+import math
 import mmap
 import os
 import struct
@@ -43,14 +44,28 @@ class Units:
     channels: list[int] | None
     mean: bool
 
+    def text(self) -> str:
+        """Write position and channels as the program's --select does, "" for all units."""
+        parts = []
+        if self.position is not None:
+            parts.append(f"({self.position[0]},{self.position[1]})")
+        if self.channels is not None:
+            parts.append("channels(" + ",".join(map(str, self.channels)) + ")")
+        return "+".join(parts)
+
+    def values(self, shape: Sequence[int]) -> int:
+        """Return how many values of a layer of this shape there are at a timestep."""
+        places = 1 if self.position is not None or self.mean else math.prod(shape[:-1])
+        return places * (shape[-1] if self.channels is None else len(self.channels))
+
 
 def units(info: _catalogue.ModelInfo, layer: str, channels: int | Sequence[int] | None, unit: str | Position) -> Units:
     """Read what :meth:`Model.respond` is asked for."""
     shape = info.layer(layer).shape
     listed: list[int] | None = None
     if channels is not None:
-        of = [channels] if isinstance(channels, (int, np.integer)) else list(channels)
-        if not of:
+        of: Any = [channels] if np.ndim(channels) == 0 else channels
+        if len(of) == 0:
             raise UsageError("channels=[]: there is no channel in it")
         listed = [_whole(channel, "channels") for channel in of]
     if len(shape) == 1:
@@ -61,6 +76,8 @@ def units(info: _catalogue.ModelInfo, layer: str, channels: int | Sequence[int] 
         if unit not in ("center", "all", "mean"):
             raise UsageError(f"unit={unit!r}; it is 'center', a (row, column), 'all' or 'mean'")
         return Units((shape[0] // 2, shape[1] // 2) if unit == "center" else None, listed, unit == "mean")
+    if np.shape(unit) != (2,):
+        raise UsageError(f"unit={unit!r}; it is 'center', a (row, column), 'all' or 'mean'")
     row, column = (_whole(at, "unit") for at in unit)
     return Units((row, column), listed, False)
 
@@ -107,6 +124,7 @@ class Model:
     def __init__(self, name: str, flags: Sequence[str], progress: bool) -> None:
         self._flags, self._name = list(flags), name
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._requests = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._log: _program.Log | None = None
@@ -211,11 +229,14 @@ class Model:
         The result is [images, timesteps, channels], [images, channels] for the mean of a window, and with "all"
         [images, timesteps, height, width, channels]. The timesteps are all of the presentation, or those in the window.
         """
-        request: dict[str, Any] = {"outputs": [self._output(layer, channels, unit)]}
+        asked = units(self.info, layer, channels, unit)
+        output = {"layer": layer, "mean": asked.mean, "units": asked.text()}
+        request: dict[str, Any] = {"outputs": [output]}
         if window is not None:
             request["window_ms"] = [_whole(edge, "window") for edge in window]
         request["average"] = window is not None if average is None else average
-        values, _ = self._all(images, request, self._step(layer, unit, channels, request))
+        size = 4 * asked.values(self.info.layer(layer).shape) * (1 if request["average"] else self.times)
+        values, _ = self._all(images, request, max(1, min(_IMAGES, _RESPONSE_BYTES // size)))
         return values[0]
 
     def _all(
@@ -241,41 +262,9 @@ class Model:
         together = [of[0] if len(parts) == 1 else np.concatenate(of) for of in zip(*parts, strict=True)]
         return together, outputs
 
-    def _step(
-        self,
-        layer: str,
-        unit: str | Position,
-        channels: int | Sequence[int] | None,
-        request: dict[str, Any],
-    ) -> int:
-        """Return how many images one request asks for, so that its answer stays small."""
-        shape = self.info.layer(layer).shape
-        size = (
-            4
-            * (1 if request["average"] else self.times)
-            * (1 if channels is None or isinstance(channels, int) else max(len(channels), 1))
-        )
-        if channels is None:
-            size *= shape[-1]
-        if unit == "all" and len(shape) == 3:
-            size *= shape[0] * shape[1]
-        return max(1, min(_IMAGES, _RESPONSE_BYTES // size))
-
-    def _output(self, layer: str, channels: int | Sequence[int] | None, unit: str | Position) -> dict[str, Any]:
-        asked = units(self.info, layer, channels, unit)
-        output: dict[str, Any] = {"layer": layer, "mean": asked.mean}
-        parts = []
-        if unit == "center" and asked.position is not None:
-            parts.append("center")
-        elif asked.position is not None:
-            parts.append(f"({asked.position[0]},{asked.position[1]})")
-        if asked.channels is not None:
-            parts.append("channels(" + ",".join(map(str, asked.channels)) + ")")
-        if parts:
-            output["units"] = "+".join(parts)
-        return output
-
     def _ask(self, request: dict[str, Any], images: npt.NDArray[Any] | None) -> tuple[dict[str, Any], bytearray]:
+        if self._pid != os.getpid():
+            raise UsageError(f"{self._name} was loaded by another process, from which this one is forked; load it here")
         with self._lock:
             if not self._flags:
                 raise UsageError(f"{self._name} is closed")
@@ -283,6 +272,7 @@ class Model:
                 self._start()
             assert self._process is not None
             self._requests += 1
+            number = self._requests
             try:
                 payload = None
                 if images is not None and self._shared is not None:
@@ -290,17 +280,16 @@ class Model:
                     request["shared"] = True
                 elif images is not None:
                     payload = memoryview(np.ascontiguousarray(images)).cast("B")
-                self._send(self._process.stdin, {"id": self._requests, **request}, payload)  # type: ignore[arg-type]
+                self._send(self._process.stdin, {"id": number, **request}, payload)  # type: ignore[arg-type]
                 answer, values = self._receive(self._process.stdout)  # type: ignore[arg-type]
+                if answer.get("id") != number and "error" not in answer:
+                    raise ProgramDied(f"the program answered request {answer.get('id')}, not {number}")
             except BaseException:
                 # Ctrl-C, or a program that died: nobody knows what comes next over the pipe.
                 self._stop()
                 raise
         if error := answer.get("error"):
             raise of_exit_code(int(error["exit_code"]), str(error["message"]))
-        if answer.get("id") != self._requests:
-            self._stop()
-            raise ProgramDied(f"the program answered request {answer.get('id')}, not {self._requests}")
         return answer, values
 
     def _send(self, pipe: BinaryIO, header: dict[str, Any], payload: memoryview | None) -> None:
@@ -383,7 +372,8 @@ def _write(pipe: BinaryIO, data: memoryview) -> None:
 
 
 def _whole(value: Any, name: str) -> int:
-    number = int(value)
-    if number != value:
-        raise UsageError(f"{name}: {value!r} is no whole number")
-    return number
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        number = int(value)
+        if number == value:
+            return number
+    raise UsageError(f"{name}: {value!r} is no whole number")

@@ -137,9 +137,10 @@ class Log:
 
 def start(args: Sequence[str], progress: Progress | None = None, **options: Any) -> tuple[subprocess.Popen[bytes], Log]:
     """Start the program. It gets no Ctrl-C of the terminal: the caller stops it."""
+    messages = ["--log-format=json", *([] if progress is None else ["--progress-every=500ms"])]
     try:
         process = subprocess.Popen(
-            [find(), "--log-format=json", *args], stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+            [find(), *messages, *args], stderr=subprocess.PIPE, stdout=subprocess.PIPE,
             env=environment(), start_new_session=True, **options,
         )  # fmt: skip
     except OSError as error:
@@ -160,11 +161,12 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def run(args: Sequence[str], progress: Progress | None = None) -> bytes:
-    """Run the program to its end and return what it printed. Ctrl-C stops it."""
-    process, log = start(args, progress, stdin=subprocess.DEVNULL)
+    """Run the program to its end and return what it printed. Ctrl-C stops it, and so does the end of this process."""
+    process, log = start(["--end-with-stdin", *args], progress, stdin=subprocess.PIPE)
+    assert process.stdin is not None
     assert process.stdout is not None
     try:
-        with process.stdout:
+        with process.stdin, process.stdout:
             output: bytes = process.stdout.read()
         process.wait()
     except BaseException:

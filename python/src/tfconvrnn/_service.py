@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import os
 import socket
 import ssl
@@ -124,6 +125,7 @@ class Service:
         blank: str | None = None,
         all_times: bool = False,
         logits: bool = False,
+        select: Mapping[str, str] | None = None,
         reduce: str | Mapping[str, str] | None = None,
         **options: Any,
     ) -> xr.Dataset:
@@ -139,11 +141,13 @@ class Service:
         parameters = {
             **_flags.presentation(presentation, on_ms, off_ms, total_ms, blank),
             "include_all_times": all_times,
-            "reduce": reduce if isinstance(reduce, str) else ",".join(f"{k}={v}" for k, v in (reduce or {}).items()),
+            "select": _of_layers(select),
+            "reduce": reduce if isinstance(reduce, str) else _of_layers(reduce),
             **options,
         }
         outputs = [*parts, *(["logits"] if logits else []), "provenance"]
-        found, ids = self._infer(info, stimuli, names, parameters, outputs, along=(*names, "logits"))
+        values = sum(math.prod(info.layer(layer).shape) for layer in names)
+        found, ids = self._infer(info, stimuli, values, parameters, outputs, along=(*names, "logits"))
         reduced = {layer: reduce if isinstance(reduce, str) else (reduce or {}).get(layer) for layer in names}
         return _dataset(info, names, reduced, found, ids)
 
@@ -169,7 +173,7 @@ class Service:
             "index": "classes", "wordnet_id": "classes/wordnet_ids", "names": "classes/names",
             "probability": "classes/probabilities",
         }  # fmt: skip
-        found, ids = self._infer(info, stimuli, [], parameters, list(columns.values()), along=tuple(columns.values()))
+        found, ids = self._infer(info, stimuli, 0, parameters, list(columns.values()), along=tuple(columns.values()))
         ranks = found["classes"].shape[1]
         table = {
             "stimulus": np.repeat(np.array(ids, object), ranks),
@@ -190,17 +194,12 @@ class Service:
     ) -> npt.NDArray[np.float32]:
         """Return the responses of a layer's units, as :meth:`tfconvrnn.Model.respond` does.
 
-        The service sends the whole layer, or its mean over positions for ``unit="mean"``, and the units are taken here.
-        ``options`` are parameters of the service's requests, such as ``on_ms``.
+        The service sends the units that are asked for, at all timesteps. ``options`` are parameters of the service's
+        requests, such as ``on_ms``.
         """
         info = _catalogue.models()[model]
         shape = info.layer(layer).shape
         asked = _model.units(info, layer, channels, unit)
-        parameters = {"include_all_times": True, "reduce": "gap" if asked.mean else "", **options}
-        found, _ = self._infer(info, images, [layer], parameters, [layer, f"{layer}/ms"], along=(layer,))
-        values: npt.NDArray[np.float32] = found[layer]
-        if window is not None:
-            values = values[:, _within(found[f"{layer}/ms"], window)]
         places = [
             *zip(asked.position or (), shape, strict=False),
             *((channel, shape[-1]) for channel in asked.channels or ()),
@@ -208,10 +207,16 @@ class Service:
         for at, size in places:
             if not 0 <= at < size:
                 raise UsageError(f"{layer} is {'×'.join(map(str, shape))}; there is no {at}")
-        if asked.position is not None:
-            values = values[:, :, asked.position[0], asked.position[1]]
-        if asked.channels is not None:
-            values = values[..., asked.channels]
+        parameters = {
+            "include_all_times": True,
+            "select": f"{layer}={asked.text()}" if asked.text() else "",
+            "reduce": "gap" if asked.mean else "",
+            **options,
+        }
+        found, _ = self._infer(info, images, asked.values(shape), parameters, [layer, f"{layer}/ms"], along=(layer,))
+        values: npt.NDArray[np.float32] = found[layer]
+        if window is not None:
+            values = values[:, _within(found[f"{layer}/ms"], window)]
         if (window is not None) if average is None else average:
             values = values.mean(axis=1)
         return np.ascontiguousarray(values)
@@ -220,16 +225,18 @@ class Service:
         self,
         info: _catalogue.ModelInfo,
         stimuli: Any,
-        layers: Sequence[str],
+        values: int,
         parameters: Mapping[str, Any],
         outputs: Sequence[str],
         along: Sequence[str],
     ) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
-        """Ask for outputs, a few stimuli at a time; those named ``along`` have a row for each stimulus."""
+        """Ask for outputs, a few stimuli at a time; those named ``along`` have a row for each stimulus.
+
+        ``values`` is how many there are of a stimulus at a timestep, at most.
+        """
         wanted = {name: value for name, value in parameters.items() if value not in (None, False, "")}
-        times = max(info.times, 30)
-        bytes_each = sum(4 * times * int(np.prod(info.layer(layer).shape)) for layer in layers)
-        step = max(1, min(_IMAGES, _RESPONSE_BYTES // max(bytes_each, 1)))
+        bytes_each = 4 * max(info.times, 30) * max(values, 1)
+        step = max(1, min(_IMAGES, _RESPONSE_BYTES // bytes_each))
         answers = []
         with _stimuli.pixels(stimuli) as (array, paths):
             number = len(array) if array is not None else len(paths)
@@ -320,6 +327,10 @@ def _within(ms: npt.NDArray[Any], window: tuple[int, int]) -> slice:
     return slice(edges.index(begin), edges.index(end))
 
 
+def _of_layers(choices: Mapping[str, str] | None) -> str:
+    return ",".join(f"{layer}={choice}" for layer, choice in (choices or {}).items())
+
+
 def _path(model: str) -> str:
     return "/v2/models/" + urllib.parse.quote(model, safe="")
 
@@ -333,7 +344,7 @@ def _refusal(response: http.client.HTTPResponse, answer: bytes) -> ServiceError:
     message = f"the service answers {response.status} {response.reason}"
     with contextlib.suppress(ValueError, KeyError, TypeError):
         message = str(json.loads(answer)["error"])
-    wrong = response.status in (400, 404, 413, 501)
+    wrong = response.status in (400, 404, 405, 413, 501)
     return (RequestError if wrong else ServiceError)(message, response.status)
 
 
@@ -382,6 +393,7 @@ def _dataset(
     ids: Sequence[str],
 ) -> xr.Dataset:
     """Return outputs under the names that an extraction's Zarr store has."""
+    made = json.loads(found["provenance"][0])
     same = len({tuple(found[f"{layer}/timesteps"]) for layer in layers}) == 1
     variables: dict[str, Any] = {}
     coordinates: dict[str, Any] = {"stimulus_id": ("presentation", np.array(ids, object))}
@@ -394,8 +406,14 @@ def _dataset(
         values = found[layer]
         places = ["height", "width", "channel"]
         if values.ndim == 3:
-            plain = reduced[layer] is None
-            places = ["class"] if plain else ["channel"] if reduced[layer] == "gap" else ["component"]
+            flat = len(info.layer(layer).shape) == 1
+            places = ["component" if reduced[layer] not in (None, "gap") else "class" if flat else "channel"]
+        if units := made.get("selections", {}).get(layer):  # which of the layer's there are
+            for place in ("row", "column"):
+                if place in units:
+                    coordinates[f"{layer}_{place}"] = ((), units[place])
+            if "channels" in units and places[-1] != "component":
+                coordinates[f"{layer}_{places[-1]}"] = (f"{layer}_{places[-1]}", units["channels"])
         variables[layer] = (["presentation", time, *(f"{layer}_{place}" for place in places)], values)
     if "logits" in found:
         variables["logits"] = (["presentation", "logit"], found["logits"])

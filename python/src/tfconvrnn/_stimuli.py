@@ -120,7 +120,7 @@ def _listed(paths: Sequence[str], folder: Path) -> tuple[list[str], dict[str, An
     """Name files in a table, since there may be more than fit a command line."""
     if len(paths) == 1:
         return [paths[0]], {}
-    if any(os.path.isdir(path) or not _is_plain(path) for path in paths):
+    if not all(map(_is_plain, paths)):
         return list(paths), {}
     import csv
 
@@ -132,9 +132,9 @@ def _listed(paths: Sequence[str], folder: Path) -> tuple[list[str], dict[str, An
 
 
 def _is_plain(path: str) -> bool:
-    return Path(path).suffix.lower() not in {".csv", ".tsv", ".txt", ".npy", ".npz"} and not any(
-        c in path for c in "*?[\n"
-    )
+    """Say whether a path is that of a file to be read as one stimulus, and no pattern."""
+    suffix = Path(path).suffix.lower()
+    return suffix not in {".csv", ".tsv", ".txt", ".npy", ".npz"} and "\n" not in path and os.path.isfile(path)
 
 
 def _table(table: Any, folder: Path) -> tuple[list[str], dict[str, Any]]:
@@ -144,6 +144,9 @@ def _table(table: Any, folder: Path) -> tuple[list[str], dict[str, Any]]:
             f"a table with the columns {', '.join(map(str, table.columns))}; it needs stimulus_path, path or filename"
         )
     table = table.copy()
+    for row, path in enumerate(table[column]):
+        if not isinstance(path, (str, os.PathLike)):
+            raise InputError(f"row {row} of the table has {path!r} in the column {column}, where a path belongs")
     table[column] = [os.path.abspath(os.fspath(path)) for path in table[column]]
     table.to_csv(folder / "stimuli.csv", index=False)
     flags: dict[str, Any] = {"table_root": "/"}
