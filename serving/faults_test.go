@@ -192,12 +192,42 @@ func TestRefusals(t *testing.T) {
 		{"/v2/repository/index", "model repository"}, {"/v2/repository/models/a/load", "model repository"},
 		{"/v2/models/" + testModel + "/stats", "statistics"}, {"/v2/models/" + testModel + "/config", "configuration"},
 		{"/v2/models/" + testModel + "/generate", "generate"}, {"/v2/logging", "log"}, {"/v2/trace/setting", "trace"},
-		{"/v2/anything", "/v2/anything"},
 	} {
 		code, a := post(t, url+c.path, "application/json", []byte("{}"))
 		assert.Equal(t, http.StatusNotImplemented, code, c.path)
 		assert.Contains(t, a.Error, c.says)
 		assert.Contains(t, a.Error, "not supported")
+	}
+}
+
+// What there is not, and what is asked for in a wrong way, is answered with the protocol's error object.
+func TestNotFound(t *testing.T) {
+	for _, noPage := range []bool{false, true} {
+		s := emptyService(t, Options{NoPage: noPage})
+		for _, c := range []struct {
+			method, path string
+			status       int
+			says         string
+		}{
+			{"POST", "/v2", 405, "GET"}, {"POST", "/v2/", 404, "/v2/"}, {"GET", "/v2/anything", 404, "/v2/anything"},
+			{"DELETE", "/v2/health/ready", 405, "GET"}, {"POST", "/v2/models/" + testModel, 405, "GET"},
+			{"GET", inferPath, 405, "POST"}, {"PUT", inferPath, 405, "POST"},
+			{"GET", "/v2/models/" + testModel + "/versions/1/infer", 405, "POST"},
+			{"POST", "/v2/models/" + testModel + "/ready", 405, "GET"},
+			{"GET", "/v1/classify", 405, "POST"}, {"GET", "/v1/extract", 405, "POST"}, {"GET", "/v1/other", 404, "/v1/other"},
+			{"POST", "/openapi.json", 405, "GET"}, {"POST", "/metrics", 405, "GET"},
+		} {
+			w := record(s, c.method, c.path, func(r *http.Request) { r.Host = "localhost" })
+			assert.Equal(t, c.status, w.Code, "%s %s", c.method, c.path)
+			var said struct{ Error string }
+			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &said), "%s %s: %s", c.method, c.path, w.Body)
+			assert.Contains(t, said.Error, c.says)
+			if c.status == 405 {
+				assert.Equal(t, c.says, w.Header().Get("Allow"))
+			}
+		}
+		assert.Equal(t, http.StatusOK, record(s, "HEAD", "/v2/health/live",
+			func(r *http.Request) { r.Host = "localhost" }).Code)
 	}
 }
 

@@ -43,11 +43,11 @@ func (s *Service) GRPC(options ...grpc.ServerOption) *grpc.Server {
 	return server
 }
 
-func (s *Service) grpcServer(certificate *tls.Config) *grpc.Server {
-	if certificate == nil {
-		return s.GRPC()
+func (s *Service) grpcServer(certificate *tls.Config, options ...grpc.ServerOption) *grpc.Server {
+	if certificate != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(certificate)))
 	}
-	return s.GRPC(grpc.Creds(credentials.NewTLS(certificate)))
+	return s.GRPC(options...)
 }
 
 // codesOf are those of failures.

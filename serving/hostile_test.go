@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/zlib"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/tfconvrnn/go/internal/inferencepb"
 )
 
 // pngBomb is a PNG of a few kilobytes that says it has side×side pixels.
@@ -126,8 +131,9 @@ func TestHostileRequests(t *testing.T) {
 		"a zero byte in a path":     {get("/explorer/page/app.js%00.png"), 404, ""},
 		"a model by a path":         {get("/v2/models/..%2f..%2fetc/ready"), 404, "not one of the service's"},
 		"an unknown method": {"BREAK /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-			501, "BREAK"},
-		"no HTTP": {"hello\r\n\r\n", 400, ""},
+			405, "BREAK"},
+		"a query that is none": {post("/v1/classify?top=1;layers=conv5", smallType, string(small)), 400, "query"},
+		"no HTTP":              {"hello\r\n\r\n", 400, ""},
 	} {
 		status, body := ask(t, address, c.request)
 		assert.Equal(t, c.status, status, "%s: %.300s", name, body)
@@ -210,24 +216,84 @@ func TestSlowClients(t *testing.T) {
 	require.NoError(t, stop())
 }
 
-// Connections on which nothing happens give way to those on which something does.
+// Ten thousand connections on which nothing happens, or on which headers trickle in, give way to those on which
+// something does, and take no memory to speak of.
 func TestIdleConnections(t *testing.T) {
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	// Both ends of those that are open are this process's.
+	connections := int(min(10_000, limit.Cur-min(limit.Cur, 2500)))
+	t.Logf("%d connections, of which %d may be open at once", connections, 1024)
+	require.Greater(t, connections, 1024, "more files must be allowed to be open (ulimit -n)")
 	s := emptyService(t, Options{})
-	address, stop := serveAt(t, s, Listening{HTTP: "127.0.0.1:0", Connections: 64})
-	for i := range 300 {
+	address, stop := serveAt(t, s, Listening{HTTP: "127.0.0.1:0"})
+	const live = "GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n"
+	live200 := func() {
+		began := time.Now()
+		response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + address +
+			"/v2/health/live")
+		require.NoError(t, err)
+		response.Body.Close()
+		assert.Equal(t, http.StatusOK, response.StatusCode)
+		assert.Less(t, time.Since(began), 5*time.Second, "it waited for idle connections to time out")
+	}
+	live200()
+	before := resident(t)
+	for i := range connections {
 		connection, err := net.Dial("tcp", address)
 		require.NoError(t, err)
 		defer connection.Close()
-		if i%2 == 0 {
-			_, err = io.WriteString(connection, "GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-			require.NoError(t, err)
+		_, err = io.WriteString(connection, []string{"", live + "\r\n", live}[i%3])
+		if err != nil { // it has given way already
+			require.True(t, errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET), "%v", err)
+		}
+		if i%2000 == 1999 {
+			live200()
 		}
 	}
-	began := time.Now()
-	response, err := http.Get("http://" + address + "/v2/health/live")
+	live200()
+	grown := resident(t) - before
+	t.Logf("%.0f MB more memory", grown)
+	assert.Less(t, grown, 300.0)
+	require.NoError(t, stop())
+}
+
+// So do those of gRPC; calls in progress keep theirs.
+func TestIdleCalls(t *testing.T) {
+	s, _ := newTestService(t, Options{})
+	address, stop := serveAt(t, s, Listening{GRPC: "127.0.0.1:0", Connections: 64})
+	dialled, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
-	response.Body.Close()
-	assert.Equal(t, http.StatusOK, response.StatusCode)
-	assert.Less(t, time.Since(began), 5*time.Second, "it waited for idle connections to time out")
+	defer dialled.Close()
+	client := inferencepb.NewGRPCInferenceServiceClient(dialled)
+	free := held(s)
+	defer free()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := client.ModelInfer(t.Context(), &inferencepb.ModelInferRequest{ModelName: testModel,
+			Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{{Name: "images", Datatype: "UINT8",
+				Shape: []int64{1, 224, 224, 3}}}, RawInputContents: [][]byte{randomPixels(1, 1)}})
+		answered <- err
+	}()
+	eventuallyWaiting(t, s, 1)
+	var idle []net.Conn
+	for range 300 {
+		connection, err := net.Dial("tcp", address)
+		require.NoError(t, err)
+		idle = append(idle, connection)
+		_, _ = connection.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
+	}
+	other, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	defer other.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err = inferencepb.NewGRPCInferenceServiceClient(other).ServerLive(ctx, &inferencepb.ServerLiveRequest{})
+	require.NoError(t, err, "it waited for idle connections to time out")
+	free()
+	require.NoError(t, <-answered)
+	for _, connection := range idle { // which would be waited for
+		connection.Close()
+	}
 	require.NoError(t, stop())
 }

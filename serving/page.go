@@ -116,7 +116,24 @@ func (s *Service) servePage(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Refresh", "2")
 		return fmt.Errorf("%w: models are being loaded", ErrNotReady)
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, s.options.MaxBody)
+	t := &ticket{engine: s.engine}
+	defer t.release()
+	r.Body = &pageBody{bodyReader{ReadCloser: http.MaxBytesReader(w, r.Body, s.options.MaxBody), ticket: t}}
 	page.ServeHTTP(w, r)
 	return nil
+}
+
+// pageBody is a bodyReader whose errors the page understands.
+type pageBody struct{ bodyReader }
+
+// Read implements io.Reader.
+func (b *pageBody) Read(p []byte) (int, error) {
+	n, err := b.bodyReader.Read(p)
+	switch {
+	case errors.Is(err, ErrBusy):
+		err = fmt.Errorf("%w: %w", explorer.ErrBusy, err)
+	case errors.Is(err, ErrTooLarge):
+		err = &http.MaxBytesError{Limit: b.ticket.engine.options.MaxMemory}
+	}
+	return n, err
 }

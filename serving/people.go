@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -40,7 +41,11 @@ func (s *Service) readForm(r *http.Request) (*form, error) {
 		return nil, requestf("the form cannot be read: %w", err)
 	}
 	f := &form{parameters: parameters{}}
-	for name, values := range r.URL.Query() {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, requestf("the query cannot be read: %w", err)
+	}
+	for name, values := range query {
 		for _, value := range values {
 			f.add(name, value)
 		}

@@ -23,6 +23,9 @@ func (s *Service) routes() http.Handler {
 	handle := func(pattern, name string, handler func(http.ResponseWriter, *http.Request) error) {
 		s.patterns = append(s.patterns, pattern)
 		mux.Handle(pattern, s.measured(name, handler))
+		if method, path, ok := strings.Cut(pattern, " "); ok {
+			mux.Handle(path, s.measured("unsupported", refuseMethod(method)))
+		}
 	}
 	handle("GET /v2", "server_metadata", s.serverMetadata)
 	handle("GET /v2/health/live", "live", s.live)
@@ -35,9 +38,13 @@ func (s *Service) routes() http.Handler {
 	handle("/v2/", "unsupported", refuseREST)
 	handle("POST /v1/classify", "classify", s.classify)
 	handle("POST /v1/extract", "extract", s.extract)
+	mux.Handle("/v1/", s.measured("unsupported", notFound))
 	handle("GET /openapi.json", "openapi", openAPI)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
-	if !s.options.NoPage {
+	mux.Handle("/metrics", s.measured("unsupported", refuseMethod(http.MethodGet)))
+	if s.options.NoPage {
+		mux.Handle("/", s.measured("unsupported", notFound))
+	} else {
 		mux.Handle("/", s.measured("page", s.servePage))
 	}
 	return s.secured(mux)
@@ -149,8 +156,23 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 	_, _ = w.Write(text) // a client that has left needs no answer
 }
 
+// refuseMethod refuses other methods than that of a path.
+func refuseMethod(method string) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Allow", method)
+		writeError(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s has %s, not %s", r.URL.Path, method, r.Method))
+		return nil
+	}
+}
+
+// notFound refuses a path that there is not.
+func notFound(w http.ResponseWriter, r *http.Request) error {
+	writeError(w, http.StatusNotFound, fmt.Sprintf("there is no %s; /openapi.json describes what there is", r.URL.Path))
+	return nil
+}
+
 // refuseREST names what is not supported.
-func refuseREST(_ http.ResponseWriter, r *http.Request) error {
+func refuseREST(w http.ResponseWriter, r *http.Request) error {
 	path := strings.TrimPrefix(r.URL.Path, "/v2/")
 	for prefix, what := range map[string]string{
 		"systemsharedmemory": "shared memory", "cudasharedmemory": "shared memory", "repository": "the model repository",
@@ -170,7 +192,7 @@ func refuseREST(_ http.ResponseWriter, r *http.Request) error {
 			return unsupported(what)
 		}
 	}
-	return unsupported(fmt.Sprintf("%s %s", r.Method, r.URL.Path))
+	return notFound(w, r)
 }
 
 func (s *Service) live(w http.ResponseWriter, _ *http.Request) error {

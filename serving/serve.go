@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+	"google.golang.org/grpc"
 
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -34,8 +35,8 @@ type Listening struct {
 	// Drain is the longest that accepted requests may take when the service stops; a minute
 	// if it is 0.
 	Drain time.Duration
-	// Connections is the most connections of each address, 1024 if it is 0. Idle connections of HTTP beyond three
-	// quarters of them are closed.
+	// Connections is the most connections of each address, 1024 if it is 0. Idle connections beyond three quarters of
+	// them are closed.
 	Connections int
 	// Listening, if not nil, is called with the addresses when they are listened on.
 	Listening func(http, grpc net.Addr)
@@ -118,7 +119,8 @@ func (s *Service) Serve(ctx context.Context, l Listening) error {
 	web := s.httpServer(certificate)
 	// A quarter of the places is left for connections that come while all do something.
 	web.ConnState = newIdleConnections(l.Connections * 3 / 4).changed
-	calls := s.grpcServer(certificate)
+	ofCalls := newIdleConnections(l.Connections * 3 / 4)
+	calls := s.grpcServer(certificate, grpc.StatsHandler(ofCalls))
 	failed := make(chan error, 2)
 	if listeners[0] != nil {
 		go func() {
@@ -130,7 +132,7 @@ func (s *Service) Serve(ctx context.Context, l Listening) error {
 		}()
 	}
 	if listeners[1] != nil {
-		go func() { failed <- calls.Serve(listeners[1]) }()
+		go func() { failed <- calls.Serve(ofCalls.listener(listeners[1])) }()
 	}
 	select {
 	case err = <-failed:

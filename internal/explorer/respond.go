@@ -3,6 +3,7 @@ package explorer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,7 +38,7 @@ func (x *Explorer) readAsk(w http.ResponseWriter, r *http.Request) (a ask, pixel
 		if err == io.EOF {
 			break
 		} else if err != nil {
-			return a, nil, &fault{http.StatusBadRequest, err}
+			return a, nil, formFault(err)
 		}
 		switch part.FormName() {
 		case "request":
@@ -62,6 +63,15 @@ func (x *Explorer) readAsk(w http.ResponseWriter, r *http.Request) (a ask, pixel
 	a.Name = pictureName(a.Name)
 	pixels, _, err = x.prepare(r.Context(), file, a.Name)
 	return a, pixels, err
+}
+
+// formFault is the error of a form that cannot be read to its end.
+func formFault(err error) error {
+	var large *http.MaxBytesError
+	if errors.Is(err, ErrBusy) || errors.As(err, &large) {
+		return err
+	}
+	return &fault{http.StatusBadRequest, err}
 }
 
 // respond computes a run and streams what it is made of as server-sent events: run, layer and classes as they are
