@@ -208,6 +208,8 @@ func TestPage(t *testing.T) {
 		b.axe(t)
 	})
 
+	b.step("a layer on the whole screen", func(t *testing.T) { b.wholeScreen(t, want) })
+
 	b.step("compare", func(t *testing.T) {
 		b.do(chromedp.Click("#compare"))
 		b.wait(`document.querySelectorAll("#similarity td").length > 0`)
@@ -245,9 +247,15 @@ func TestPage(t *testing.T) {
 		b.show(390, 844, "light")
 		assert.LessOrEqual(t, evaluate[int](b, `document.documentElement.scrollWidth`), 390)
 		b.axe(t)
+		b.script(`scrollTo(0, 0)`)
+		b.keep("phone-top")
 		b.script(`document.getElementById("clock").scrollIntoView()`)
 		b.settle()
 		b.keep("phone")
+		b.script(`document.querySelector('[aria-label="Enlarge conv2"]').click()`)
+		b.wait(`document.getElementById("full").open && document.body.dataset.maps === "there"`)
+		b.keep("phone-whole-screen")
+		b.do(chromedp.KeyEvent(kb.Escape))
 	})
 	assert.Empty(t, b.complaints())
 }
@@ -299,6 +307,42 @@ func (b *tab) hoverAndPin(t *testing.T, want *tfconvrnn.Features) {
 	b.choose("#pin-row", "3")
 	b.do(chromedp.Click(".pin-form button"))
 	b.wait(`document.querySelectorAll("#units li").length === 2`)
+	b.move(5, 5)
+}
+
+// wholeScreen looks at a layer on the whole screen, without a mouse but for the values.
+func (b *tab) wholeScreen(t *testing.T, want *tfconvrnn.Features) {
+	b.script(`document.querySelector('[aria-label="Enlarge conv2"]').focus()`)
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.wait(`document.getElementById("full").open && document.body.dataset.maps === "there"`)
+	b.wait(`document.querySelector("#full canvas.maps").height > 200`)
+	assert.Contains(t, evaluate[string](b, `document.querySelector("#full .note").innerText`), "64 of 128 channels")
+	b.keep("whole-screen")
+	b.axe(t)
+	b.choose("[data-full=size]", "224")
+	b.choose("[data-full=count]", "0")
+	b.wait(`document.querySelector("#full .note").innerText.includes("128 of 128") && document.body.dataset.maps === "there"`)
+	b.script(`document.querySelector("#full input[type=range]").focus()`)
+	b.do(chromedp.KeyEvent(kb.ArrowRight))
+	b.wait(`document.getElementById("scrub").getAttribute("aria-valuenow") === "80"`)
+	canvas := b.box("#full canvas.maps")
+	// In the second map, row 3, column 20.
+	b.script(`document.querySelector("#full .full-body").scrollTo(0, 0)`)
+	canvas.Y = evaluate[float64](b, `document.querySelector("#full canvas.maps").getBoundingClientRect().y`)
+	b.move(canvas.X+228+20.5*8, canvas.Y+3.5*8)
+	b.wait(`document.getElementById("tip").innerText.includes("row 3, column 20, 80 ms") && !document.getElementById("tip").innerText.includes("≈")`)
+	said := evaluate[[]string](b, `document.getElementById("tip").innerText.split("\n").filter((l) => l.trim())`)
+	value, err := strconv.ParseFloat(said[0], 32)
+	require.NoError(t, err, "%q", said)
+	channel, err := strconv.Atoi(strings.TrimPrefix(said[1], "conv2 channel "))
+	require.NoError(t, err, "%q", said)
+	conv2, err := want.Layer("conv2")
+	require.NoError(t, err)
+	assert.Equal(t, conv2.At(0, 8)[(3*28+20)*conv2.Shape[2]+channel], float32(value))
+	b.do(chromedp.KeyEvent(kb.Escape))
+	b.wait(`!document.getElementById("full").open && document.getElementById("tip").hidden`)
+	assert.Equal(t, "Enlarge conv2", evaluate[string](b, `document.activeElement.getAttribute("aria-label")`))
+	b.settle()
 	b.move(5, 5)
 }
 

@@ -122,6 +122,15 @@ class Panel {
     this.decision.replaceChildren(...parts);
   }
 
+  /** The likeliest class at a time, '' where the picture has not reached the readout. @param {number} time */
+  likeliest(time) {
+    const driven = this.run?.plan.layers[this.run.plan.layers.length - 1]?.driven_from;
+    const top = this.run?.classes?.top[time]?.[0];
+    if (!this.run?.classes || driven === null || driven === undefined) return '';
+    if (time < driven) return `readout driven from ${driven * ms} ms`;
+    return top ? `${this.names?.get(top.index)?.name ?? `class ${top.index}`} ${percent(top.probability)}` : '';
+  }
+
   /** @param {number} time */
   go(time) {
     this.chart.go(time);
@@ -149,9 +158,23 @@ export class Classes {
   /** @param {State} state @param {Clock} clock */
   constructor(state, clock) {
     this.state = state;
+    this.clock = clock;
     this.panels = [0, 1].map((i) => new Panel(state, clock, i));
     byId('class-panels').append(...this.panels.map((p) => p.element));
-    clock.listeners.add((t) => this.panels.forEach((p, i) => { if (i < state.now.conditions.length) p.go(t); }));
+    clock.listeners.add((t) => {
+      this.panels.forEach((p, i) => { if (i < state.now.conditions.length) p.go(t); });
+      this.tell(t);
+    });
+  }
+
+  /** Says beside the clock which class is the likeliest. @param {number} time */
+  tell(time) {
+    const { conditions } = this.state.now;
+    const texts = this.panels.slice(0, conditions.length).map((p) => {
+      const likeliest = p.likeliest(time);
+      return likeliest && `${conditions.length > 1 ? p.name + ': ' : ''}${likeliest}`;
+    });
+    byId('likely').textContent = texts.filter(Boolean).join('   ');
   }
 
   /** @param {boolean} dark */
@@ -161,6 +184,7 @@ export class Classes {
       p.element.hidden = i >= this.state.now.conditions.length;
       if (!p.element.hidden) p.set(dark, comparing);
     });
+    this.tell(this.clock.time);
     byId('classes-about').textContent = 'The likeliest ImageNet classes at each timestep, by the softmax of the readout.';
   }
 }

@@ -12,6 +12,8 @@ export class Clock {
     this.times = 1;
     /** @type {Set<(time: number) => void>} */
     this.listeners = new Set();
+    /** Called when it begins or ends to play. @type {Set<() => void>} */
+    this.changes = new Set();
     /** @type {Strip[]} */
     this.strips = [];
     this.playing = 0;
@@ -31,7 +33,9 @@ export class Clock {
     this.speed = h('select', {
       'aria-label': 'Speed', title: 'Speed', onchange: () => { this.slowness = Number(this.speed.value); },
     }, ...[[1, 'real time'], [5, '5 × slower'], [10, '10 × slower'], [30, '30 × slower'], [100, '100 × slower']].map(([v, text]) => h('option', { value: String(v), selected: v === 10 }, String(text))));
-    byId('clock').append(this.play, this.track, this.readout, this.speed);
+    const jump = h('nav', { 'aria-label': 'Figures' }, ...[['layers', 'Layers'], ['similarity', 'Similarity'], ['classes', 'Classes'], ['units', 'Units'], ['take', 'Take away']]
+      .map(([id, text]) => h('a', { href: `#${id}`, 'data-to': id }, text)));
+    byId('clock').append(this.play, this.track, this.readout, this.speed, h('div', { class: 'jump' }, jump, h('p', { id: 'likely' })));
     this.track.addEventListener('pointerdown', (event) => {
       if (event.button !== 0) return;
       event.preventDefault();
@@ -132,6 +136,7 @@ export class Clock {
       this.playing = requestAnimationFrame(tick);
     };
     this.playing = requestAnimationFrame(tick);
+    for (const f of this.changes) f();
   }
 
   pause() {
@@ -139,6 +144,7 @@ export class Clock {
     this.playing = 0;
     this.play.classList.remove('on');
     this.play.setAttribute('aria-label', 'Play');
+    for (const f of this.changes) f();
   }
 
   /** @param {KeyboardEvent} event @returns {boolean} whether the key means something */

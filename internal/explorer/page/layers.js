@@ -6,7 +6,8 @@ import { spans } from './classes.js';
 import { curveColours, mapBar } from './colours.js';
 import { byId, colour, debounce, h, number } from './dom.js';
 import * as figures from './figures.js';
-import { MapStrip } from './maps.js';
+import { Full } from './full.js';
+import { MapStrip, side } from './maps.js';
 
 const ms = 10;
 const partLabels = ['A', 'B', 'A − B'];
@@ -19,12 +20,14 @@ const partNames = ['this', 'other', 'difference'];
  * @typedef {import('./api.js').Run} Run
  */
 
-class Row {
-  /** @param {Layers} layers @param {string} name @param {number[]} shape @param {string[]} areas */
-  constructor(layers, name, shape, areas) {
+export class Row {
+  /** @param {Layers} layers @param {string} name @param {number[]} shape @param {string[]} areas @param {number} [size] pixels of a map on the whole screen */
+  constructor(layers, name, shape, areas, size = 0) {
     this.layers = layers;
     this.name = name;
     this.shape = shape;
+    this.areas = areas;
+    this.size = size;
     this.wanted = '';
     this.loaded = '';
     this.visible = false;
@@ -45,15 +48,16 @@ class Row {
       hover: (/** @type {MapStrip} */ strip, /** @type {any} */ place, /** @type {PointerEvent|null} */ event) => layers.hover(this, strip, place, event),
       pin: (/** @type {MapStrip} */ _, /** @type {any} */ place) => layers.state.pin({ layer: name, channel: place.channel, row: place.row, column: place.column }),
     };
-    this.strips = shape.length === 3 ? partLabels.map((label) => new MapStrip(label, on)) : [];
+    this.strips = shape.length === 3 ? partLabels.map((label) => new MapStrip(label, on, size || side)) : [];
     this.note = h('p', { class: 'note' });
-    this.side = h('div', { class: 'strips' }, ...this.strips.map((s) => s.element), this.note);
+    const enlarge = !size && shape.length === 3 && h('button', { type: 'button', class: 'small', 'aria-label': `Enlarge ${name}`, 'aria-haspopup': 'dialog', onclick: () => layers.full.open(this) }, 'Enlarge');
+    this.side = h('div', { class: 'strips' }, ...this.strips.map((s) => s.element), h('div', { class: 'under' }, this.note, enlarge));
     const curveSave = figures.buttons(`Mean response of ${name}`, { name: () => `${name}-mean`, svg: () => figures.lines(/** @type {any} */ (this.figure)), csv: () => this.csv() });
     const mapSave = shape.length === 3 && figures.buttons(`Feature maps of ${name}`, { name: () => `${name}-maps-${layers.clock.time * ms}ms`, svg: () => this.svg() });
-    this.element = h('section', { class: 'layer', 'aria-label': `Layer ${name}`, 'data-layer': name },
+    this.element = h('section', { class: 'layer', 'aria-label': `Layer ${name}`, ...(size ? {} : { 'data-layer': name }) },
       h('div', { class: 'layer-head' }, h('h3', {}, name), h('p', { class: 'shape' }, shape.join(' × '), ...areas.map((a) => h('span', { class: 'area' }, a))),
         this.driven, this.value,
-        h('details', { class: 'take' }, h('summary', {}, 'Save'), h('p', {}, 'Curve ', curveSave), mapSave ? h('p', {}, 'Maps ', mapSave) : '')),
+        !size && h('details', { class: 'take' }, h('summary', {}, 'Save'), h('p', {}, 'Curve ', curveSave), mapSave ? h('p', {}, 'Maps ', mapSave) : '')),
       h('div', { class: 'layer-curve' }, host), this.side);
   }
 
@@ -142,7 +146,7 @@ class Row {
       this.loaded = wanted;
     } catch (error) {
       if (error instanceof api.Refusal && error.status === 410) {
-        for (const r of this.layers.rows) r.wanted = r.loaded; // nothing more of these runs
+        for (const r of this.layers.shown()) r.wanted = r.loaded; // nothing more of these runs
         for (const id of [a, b]) id && this.layers.state.gone(id);
       } else if (/** @type {Error} */ (error).name !== 'AbortError') this.note.textContent = /** @type {Error} */ (error).message;
     }
@@ -211,6 +215,7 @@ export class Layers {
     this.large = h('canvas', { width: 168, height: 168 });
     this.said = h('p');
     this.tip.append(this.large, this.said);
+    this.full = new Full(this);
     /** @type {Map<string, Promise<number[]>>} */
     this.exact = new Map();
     /** @type {string} */
@@ -241,7 +246,7 @@ export class Layers {
       if (now === width) return;
       width = now;
       this.fetchSoon();
-      for (const r of this.rows) {
+      for (const r of this.shown()) {
         for (const s of r.strips) {
           s.layout();
           s.draw(clock.time);
@@ -253,7 +258,17 @@ export class Layers {
       for (const r of this.rows) r.go(t);
       this.tell();
     });
-    state.on('units', () => this.rows.forEach((r) => r.mark()));
+    state.on('units', () => this.shown().forEach((r) => r.mark()));
+  }
+
+  /** The rows of the page, and what is on the whole screen. */
+  shown() {
+    return this.full.row ? [...this.rows, this.full.row] : this.rows;
+  }
+
+  /** Another row of the layer of a row. @param {Row} row @param {number} size pixels of a map */
+  another(row, size) {
+    return new Row(this, row.name, row.shape, row.areas, size);
   }
 
   /** The runs of the conditions, also those that are not complete. @returns {(Run|null)[]} */
@@ -276,12 +291,13 @@ export class Layers {
       this.names = names;
       this.watcher.disconnect();
       for (const r of this.rows) r.loading?.abort();
+      if (this.full.row) this.full.close();
       this.rows = ordered.map(([name, { shape, areas }]) => new Row(this, name, shape, areas));
       byId('layer-rows').replaceChildren(...this.rows.map((r) => r.element));
       for (const r of this.rows) this.watcher.observe(r.element);
     }
     const live = this.state.live;
-    for (const r of this.rows) {
+    for (const r of this.shown()) {
       r.element.classList.toggle('stale', this.state.now.conditions.some((_, i) => live[i]?.run && !live[i].complete && live[i].stage !== '' && !live[i].run?.layers.has(r.name)));
       r.set(dark);
       if (turned && r.maps.length) r.show(r.maps, r.said);
@@ -293,11 +309,13 @@ export class Layers {
   async fetch() {
     const runs = this.runs();
     const [a, b] = runs.map((r) => r?.id ?? null);
-    for (const r of this.rows) {
+    const rows = this.shown();
+    for (const r of rows) {
       const of = (/** @type {Run|null} */ run) => run?.plan.layers.some((l) => l.name === r.name);
       // What is being computed again stays in sight until the new maps are there.
       if (!runs.length || !runs.every((run, i) => run && this.state.live[i].own && (api.hasLayer(run, r.name) || run.plan.times > 0 && !of(run)))) continue;
       const how = { ...this.how };
+      if (r.size) how.count = this.full.count;
       if (how.count < 0) how.count = r.strips[0]?.room(!!b) ?? 1;
       if (!b && how.order === 'different') how.order = 'strongest';
       const first = of(runs[0]) ? a : null;
@@ -306,13 +324,13 @@ export class Layers {
       if (apart && how.order === 'different') how.order = 'strongest';
       r.wanted = JSON.stringify({ a: first, b: second, apart, how });
     }
-    if (!this.state.now.conditions[0]?.picture) for (const r of this.rows) r.wanted = '';
-    if (this.rows.some((r) => r.strips.length && r.loaded !== r.wanted)) document.body.dataset.maps = 'coming';
-    const queue = [...this.rows].sort((x, y) => Number(y.visible) - Number(x.visible));
+    if (!this.state.now.conditions[0]?.picture) for (const r of rows) r.wanted = '';
+    if (rows.some((r) => r.strips.length && r.loaded !== r.wanted)) document.body.dataset.maps = 'coming';
+    const queue = [...rows].sort((x, y) => Number(y.visible) - Number(x.visible));
     await Promise.all([0, 1, 2].map(async () => {
       for (let r = queue.shift(); r; r = queue.shift()) await r.load();
     }));
-    document.body.dataset.maps = this.rows.every((r) => !r.strips.length || (r.loaded === r.wanted && r.wanted)) ? 'there' : 'coming';
+    document.body.dataset.maps = this.shown().every((r) => !r.strips.length || (r.loaded === r.wanted && r.wanted)) ? 'there' : 'coming';
   }
 
   /** @param {Row} row @param {MapStrip} strip @param {Place|null} place @param {PointerEvent|null} event */

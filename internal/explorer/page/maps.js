@@ -7,11 +7,12 @@ import { lookup } from './colours.js';
 /** @typedef {import('./api.js').MapPart} MapPart */
 /** @typedef {{channel: number, row: number, column: number, index: number}} Place a unit, and the map it is in */
 
-const side = 56; // pixels of a map on the page: every layer's size divides it
+/** Pixels of a map on the page. Every layer's size divides it and what is a multiple of it. */
+export const side = 56;
 const gap = 4;
 
-/** Draws a part of maps as pixels. @param {Uint32Array} pixels @param {number} width @param {Maps} maps @param {MapPart} part @param {number} time @param {Uint32Array} table @param {number} columns */
-function paint(pixels, width, maps, part, time, table, columns) {
+/** Draws a part of maps as pixels. @param {Uint32Array} pixels @param {number} width @param {Maps} maps @param {MapPart} part @param {number} time @param {Uint32Array} table @param {number} columns @param {number} side */
+function paint(pixels, width, maps, part, time, table, columns, side) {
   const { height: rows, width: across, channels } = maps;
   const scale = Math.max(1, Math.floor(side / rows));
   const bytes = part.bytes;
@@ -40,8 +41,10 @@ export class MapStrip {
   /**
    * @param {string} label
    * @param {{hover: (strip: MapStrip, place: Place|null, event: PointerEvent|null) => void, pin: (strip: MapStrip, place: Place) => void}} on
+   * @param {number} size pixels of a map, a multiple of side
    */
-  constructor(label, on) {
+  constructor(label, on, size) {
+    this.side = size;
     this.canvas = h('canvas', { class: 'maps', role: 'img' });
     this.label = h('span', { class: 'strip-label' }, label);
     this.marks = h('div', { class: 'marks' });
@@ -79,7 +82,7 @@ export class MapStrip {
   /** How many maps stand in a line, beside a label or without one. @param {boolean} labelled */
   room(labelled) {
     const width = (this.element.parentElement?.clientWidth ?? 800) - (labelled ? 40 : 0);
-    return Math.max(1, Math.floor((width + gap) / (side + gap)));
+    return Math.max(1, Math.floor((width + gap) / (this.side + gap)));
   }
 
   /** Draws one map, large. @param {HTMLCanvasElement} canvas @param {Place} place */
@@ -88,7 +91,7 @@ export class MapStrip {
     if (!image || !maps) return;
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
     context.imageSmoothingEnabled = false;
-    context.drawImage(this.canvas, (place.index % this.columns) * (side + gap), Math.floor(place.index / this.columns) * (side + gap), side, side, 0, 0, canvas.width, canvas.height);
+    context.drawImage(this.canvas, (place.index % this.columns) * (this.side + gap), Math.floor(place.index / this.columns) * (this.side + gap), this.side, this.side, 0, 0, canvas.width, canvas.height);
     const size = canvas.width / maps.width;
     context.strokeStyle = '#fff';
     context.lineWidth = 1;
@@ -102,12 +105,12 @@ export class MapStrip {
     const { maps } = this;
     if (!maps) return;
     const room = this.box.clientWidth || 800;
-    const columns = Math.max(1, Math.min(maps.channels.length, Math.floor((room + gap) / (side + gap))));
+    const columns = Math.max(1, Math.min(maps.channels.length, Math.floor((room + gap) / (this.side + gap))));
     if (this.image && columns === this.columns) return;
     this.columns = columns;
     const rows = Math.ceil(maps.channels.length / columns);
-    const width = columns * (side + gap) - gap;
-    const height = rows * (side + gap) - gap;
+    const width = columns * (this.side + gap) - gap;
+    const height = rows * (this.side + gap) - gap;
     this.canvas.width = width;
     this.canvas.height = height;
     this.canvas.style.width = `${width}px`;
@@ -124,7 +127,7 @@ export class MapStrip {
     const shown = Math.min(time, maps.times - 1);
     if (shown === this.time) return;
     this.time = shown;
-    paint(pixels, image.width, maps, part, shown, table, this.columns);
+    paint(pixels, image.width, maps, part, shown, table, this.columns, this.side);
     this.context.putImageData(image, 0, 0);
   }
 
@@ -135,9 +138,9 @@ export class MapStrip {
     const box = this.canvas.getBoundingClientRect();
     const x = event.clientX - box.left;
     const y = event.clientY - box.top;
-    const index = Math.floor(y / (side + gap)) * this.columns + Math.floor(x / (side + gap));
-    const column = Math.floor(x % (side + gap) / side * maps.width);
-    const row = Math.floor(y % (side + gap) / side * maps.height);
+    const index = Math.floor(y / (this.side + gap)) * this.columns + Math.floor(x / (this.side + gap));
+    const column = Math.floor(x % (this.side + gap) / this.side * maps.width);
+    const row = Math.floor(y % (this.side + gap) / this.side * maps.height);
     if (index < 0 || index >= maps.channels.length || column >= maps.width || row >= maps.height || column < 0 || row < 0) return null;
     return { channel: maps.channels[index], row, column, index };
   }
@@ -157,14 +160,14 @@ export class MapStrip {
     const { maps } = this;
     this.marks.replaceChildren();
     if (!maps) return;
-    const scale = side / maps.height;
+    const scale = this.side / maps.height;
     for (const u of units) {
       const index = maps.channels.indexOf(u.channel);
       if (index < 0) continue;
       const mark = h('i');
       const size = Math.max(scale, 5);
-      mark.style.left = `${(index % this.columns) * (side + gap) + (u.column + 0.5) * scale - size / 2}px`;
-      mark.style.top = `${Math.floor(index / this.columns) * (side + gap) + (u.row + 0.5) * scale - size / 2}px`;
+      mark.style.left = `${(index % this.columns) * (this.side + gap) + (u.column + 0.5) * scale - size / 2}px`;
+      mark.style.top = `${Math.floor(index / this.columns) * (this.side + gap) + (u.row + 0.5) * scale - size / 2}px`;
       mark.style.width = mark.style.height = `${size}px`;
       mark.style.borderColor = u.stroke;
       this.marks.append(mark);
@@ -180,5 +183,3 @@ export class MapStrip {
     return large.toDataURL('image/png');
   }
 }
-
-export const cell = { side, gap };
