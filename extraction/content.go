@@ -231,9 +231,9 @@ type rowWriter struct {
 	features, reduced []float32
 }
 
-// newRowWriter prepares the reductions of an output. Those of layers that are averaged have been
+// newRowWriter prepares the reductions of an output. Those of the layers in reduced have been
 // done. Errors wrap reduce.ErrShape.
-func newRowWriter(o *outputContent, averaged []string) (*rowWriter, error) {
+func newRowWriter(o *outputContent, reduced []string) (*rowWriter, error) {
 	f := &rowWriter{logits: o.Logits, mask: o.Mask}
 	for _, l := range o.Layers {
 		r, err := reduce.New(l.reduction, l.Shape)
@@ -241,7 +241,7 @@ func newRowWriter(o *outputContent, averaged []string) (*rowWriter, error) {
 			return nil, err
 		}
 		if f.sizes = append(f.sizes, r.OutputSize()*len(l.Timesteps)); l.reduction.IsNone() ||
-			slices.Contains(averaged, l.Name) {
+			slices.Contains(reduced, l.Name) {
 			r = nil
 		}
 		f.reducers, f.times = append(f.reducers, r), append(f.times, len(l.Timesteps))

@@ -53,12 +53,11 @@ func (p *Plan) newEngine(ctx context.Context, model *tfconvrnn.Model, options Wo
 		return nil, nil, err
 	}
 	here := x.Provenance()
-	var averaged []string
+	var reduced []string
 	if deviceKind(here.Device) != "cpu" {
-		averaged = p.averaged()
-	}
-	if len(averaged) > 0 { // on the GPU, before the features are copied
-		if x, err = model.Plan(append(extract, tfconvrnn.Average(averaged...))...); err != nil {
+		var smaller []tfconvrnn.ExtractOption
+		smaller, reduced = p.onGPU()
+		if x, err = model.Plan(append(extract, smaller...)...); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -71,7 +70,7 @@ func (p *Plan) newEngine(ctx context.Context, model *tfconvrnn.Model, options Wo
 			"this processor is %s, the plan was made on %s: the last bits of what they compute may differ",
 			here.Processor, planned))
 	}
-	writer, err := newRowWriter(p.contents, averaged)
+	writer, err := newRowWriter(p.contents, reduced)
 	if err != nil {
 		return nil, nil, err
 	}

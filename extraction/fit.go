@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -64,12 +65,24 @@ func (r *Recipe) newReader(ctx context.Context, options WorkerOptions) (*stimuli
 	}, r.Set.Arrays)
 }
 
-// averaged lists the layers whose features the library can average over all positions.
-func (p *Plan) averaged() (names []string) {
+// onGPU returns the options by which a GPU makes features smaller before it copies them, and the layers that it reduces.
+func (p *Plan) onGPU() (options []tfconvrnn.ExtractOption, reduced []string) {
 	for _, l := range p.contents.Layers {
-		if l.reduction.IsAverage() && l.Selection == nil {
-			names = append(names, l.Name)
+		switch {
+		case l.reduction.IsNone():
+		case l.Selection != nil:
+			continue
+		case l.reduction.IsAverage():
+			options, reduced = append(options, tfconvrnn.Average(l.Name)), append(reduced, l.Name)
+		case l.reduction.PoolSize() > 0:
+			options = append(options, tfconvrnn.Pool(l.reduction.PoolSize(), l.Name))
+			reduced = append(reduced, l.Name)
+		default:
+			continue
+		}
+		if p.contents.DataType == features.Float16 {
+			options = append(options, tfconvrnn.AsFloat16(l.Name))
 		}
 	}
-	return names
+	return options, reduced
 }

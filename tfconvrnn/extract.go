@@ -11,6 +11,7 @@ import (
 
 	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/dimensions"
+	"github.com/tfconvrnn/go/internal/reduce"
 )
 
 // ExtractOption says what Extract and Stream compute, and how.
@@ -30,6 +31,8 @@ type extractOptions struct {
 	selected      []layerUnits
 	selections    []string // of SelectUnits, until they are read
 	averaged      []string // layers
+	pooled        []pooledLayer
+	float16       []string // layers
 	onError       func(index int, s Stimulus, err error) error
 	onHalved      func(from, to int, err error)
 	trace         func(Span)
@@ -114,6 +117,8 @@ type LayerOutput struct {
 	Selection *Selection
 	// Averaged says that the units are means over all positions; see Average.
 	Averaged bool
+
+	pool *reduce.Reducer // nil unless Pool says so
 }
 
 // Size is the number of values at one timestep.
@@ -163,7 +168,7 @@ func (m *Model) Plan(options ...ExtractOption) (*Extraction, error) {
 			return nil, fmt.Errorf("%w: the manifest in %s lacks layer %s", ErrModified, m.dir, output.Name)
 		}
 		layers[i] = layerRequest{layer: &m.manifest.Layers[index], timesteps: output.Timesteps}
-		layers[i].onDevice(m, &outputs[i], slices.Contains(o.averaged, output.Name))
+		layers[i].onDevice(m, &outputs[i], o)
 	}
 	var logits *manifest.Logits
 	if o.logits {
@@ -205,7 +210,13 @@ func (x *Extraction) Provenance() Provenance {
 	p.Layers, p.AllTimesteps, p.BatchSize, p.BatchHalvedFrom = x.options.layers, x.options.allTimesteps, x.BatchSize(),
 		x.halvedFrom()
 	p.Preprocessing = x.options.preprocessing
-	p.Averaged = x.options.averaged
+	p.Averaged, p.Float16 = x.options.averaged, x.options.float16
+	for _, l := range x.options.pooled {
+		if p.Pooled == nil {
+			p.Pooled = map[string]int{}
+		}
+		p.Pooled[l.layer] = l.size
+	}
 	if w := x.options.window; w != nil {
 		p.Window = w[:]
 	}
@@ -254,6 +265,13 @@ func (b *Batch) Feature(layer, timestep, stimulus int) ([]float32, error) {
 		values = output.Selection.of(values)
 	case l.averaged:
 		values = positionMeans(values, output.Size())
+	case l.pool != nil:
+		means := make([]float32, output.Size())
+		l.pool.Apply(means, values)
+		values = means
+	}
+	if whole && l.float16 && err == nil {
+		values = roundToFloat16(values)
 	}
 	return values, err
 }

@@ -290,7 +290,7 @@ func gpuMemory() (used, total float64, ok bool) {
 	return used / 1024, total / 1024, true
 }
 
-// TestGPUSmallerFeatures has the GPU select units and average layers before it copies them: the same values.
+// TestGPUSmallerFeatures has the GPU select units, average, pool and round layers before it copies them: the same values.
 func TestGPUSmallerFeatures(t *testing.T) {
 	requireGPU(t)
 	name := "rgc_shallow"
@@ -300,7 +300,7 @@ func TestGPUSmallerFeatures(t *testing.T) {
 	model, err := Load(name, WithWeights("seeded:1"), WithStore(testStore(t)), WithDevice(provedDevice()))
 	require.NoError(t, err)
 	defer model.Close()
-	layers := Layers("conv5", "conv4", "conv2", "conv1", "imnetds")
+	layers := Layers("conv5", "conv4", "conv2", "conv1", "imnetds", "conv3")
 	extract := func(options ...ExtractOption) *Features {
 		features, err := model.Extract(context.Background(), goldenStimuli(t),
 			append([]ExtractOption{layers, AllTimesteps(), Logits(), WithPresentation(Neural())}, options...)...)
@@ -309,8 +309,12 @@ func TestGPUSmallerFeatures(t *testing.T) {
 	}
 	whole := extract()
 	smaller := extract(SelectUnits("conv5=center", "conv4=(1,2)+channels(7,3,5)", "conv2=channels(0-3,9)",
-		"imnetds=channels(999,0)"), Average("conv1"))
+		"imnetds=channels(999,0)"), Average("conv1"), Pool(3, "conv3"))
 	require.Equal(t, []string{"conv1"}, smaller.Provenance.Averaged)
+	require.Equal(t, map[string]int{"conv3": 3}, smaller.Provenance.Pooled)
+	rounded := extract(SelectUnits("conv5=center", "conv4=(1,2)+channels(7,3,5)", "imnetds=channels(999,0)"),
+		Average("conv1"), Pool(3, "conv3"), AsFloat16("conv5", "conv4", "conv2", "conv1", "conv3", "imnetds"))
+	requireRounded(t, whole, smaller, rounded)
 	var values [2]int
 	largest := 0.0
 	for i := range whole.Layers {
@@ -319,6 +323,12 @@ func TestGPUSmallerFeatures(t *testing.T) {
 		for stimulus := range whole.Stimuli {
 			for _, timestep := range all.Timesteps {
 				features := all.At(stimulus, timestep)
+				if some.pool != nil {
+					means := make([]float32, some.Size())
+					some.pool.Apply(means, features)
+					largest = max(largest, largestDifference(means, some.At(stimulus, timestep)))
+					continue
+				}
 				if !some.Averaged {
 					require.Equal(t, some.Selection.of(features), some.At(stimulus, timestep), "%s t=%d", all.Name, timestep)
 					continue
@@ -330,6 +340,27 @@ func TestGPUSmallerFeatures(t *testing.T) {
 	reportGPU(t, "smaller", map[string]any{"model": name, "largest_difference_of_rms": largest,
 		"smaller_by": float64(values[0]) / float64(values[1])})
 	assert.Less(t, largest, 1e-6)
+}
+
+// requireRounded compares features that a GPU rounded to float16 with those that it did not.
+func requireRounded(t *testing.T, whole, smaller, rounded *Features) {
+	t.Helper()
+	for i := range rounded.Layers {
+		got, want := &rounded.Layers[i], smaller.Layers[i].Data
+		if got.Name == "conv2" { // whole here
+			want = whole.Layers[i].Data
+		}
+		require.Len(t, got.Data, len(want), got.Name)
+		exact := !got.Averaged && got.pool == nil
+		for k, v := range roundToFloat16(want) {
+			if exact {
+				require.Equal(t, v, got.Data[k], "%s %d", got.Name, k)
+				continue
+			}
+			// Sums in another order may be rounded to the neighbour.
+			require.InDelta(t, v, got.Data[k], math.Abs(float64(v))/1000+1e-7, "%s %d", got.Name, k)
+		}
+	}
 }
 
 // TestGPUTrials computes in every way that can be tried.

@@ -13,14 +13,17 @@ import (
 	"github.com/tfconvrnn/go/internal/tfpb"
 )
 
-// What is done to a graph where GPUs compute it: features are selected and averaged there, so that less is
-// copied to the host, and in bfloat16 the operands of convolutions and matrix products are cast.
+// What is done to a graph where GPUs compute it: features are selected, averaged and rounded there, so that
+// less is copied to the host, and in bfloat16 the operands of convolutions and matrix products are cast.
 
 // The operations that are added begin with these names.
 const (
 	unitsPrefix    = "device/units/"  // places for the units of a layer
 	selectedPrefix = "device/select/" // features of the units
 	averagePrefix  = "device/mean/"   // features averaged over positions
+	fieldsPrefix   = "device/fields/" // places for the weights of a layer's fields
+	poolPrefix     = "device/pool/"   // features averaged over fields
+	halfPrefix     = "device/half/"   // of each of these, and of whole features, as float16
 )
 
 // adaptToGPU adds to a graph what a GPU can do before features are copied to the host, and puts
@@ -43,24 +46,31 @@ func (o *loadOptions) adaptToGPU(def *tfpb.GraphDef, m *manifest.Manifest) {
 		}
 		flat := added.Int32s("device/flat/"+l.Name, []int32{-1, int32(size)}, 2)
 		units := add(unitsPrefix+l.Name, "Placeholder", graph.Attributes{"dtype": int32Type, "shape": graph.Shape(-1)})
+		var wide, fields graph.Tensor
+		if len(l.Shape) == 3 {
+			wide = added.Int32s("device/positions/"+l.Name, []int32{-1, int32(l.Shape[0] * l.Shape[1]), int32(l.Shape[2])}, 3)
+			fields = add(fieldsPrefix+l.Name, "Placeholder", graph.Attributes{"dtype": doubleType, "shape": graph.Shape(-1, -1)})
+		}
 		for _, step := range l.Timesteps {
 			if step.Kind == kindConstant || features[step.Tensor] {
 				continue
 			}
 			features[step.Tensor] = true
+			a := adding{add, step.Tensor}
 			x := add(step.Tensor, "Placeholder", graph.Attributes{"dtype": floatType}) // stands for the one in def
-			rows := add("device/rows/"+step.Tensor, "Reshape", graph.Attributes{"T": floatType, "Tshape": int32Type}, x, flat)
-			add(selectedPrefix+step.Tensor, "GatherV2", graph.Attributes{
-				"Tparams": floatType, "Tindices": int32Type, "Taxis": int32Type, "batch_dims": graph.Int(0)}, rows, units, axis)
+			a.half("", x)
+			a.half(selectedPrefix, a.op(selectedPrefix, "GatherV2", graph.Attributes{
+				"Tparams": floatType, "Tindices": int32Type, "Taxis": int32Type, "batch_dims": graph.Int(0)},
+				a.reshape("device/rows/", floatType, x, flat), units, axis))
 			if len(l.Shape) != 3 {
 				continue
 			}
-			wide := add("device/wide/"+step.Tensor, "Cast", graph.Attributes{"SrcT": floatType, "DstT": doubleType,
-				"Truncate": graph.Bool(false)}, x)
-			mean := add("device/wide_mean/"+step.Tensor, "Mean", graph.Attributes{"T": doubleType, "Tidx": int32Type,
-				"keep_dims": graph.Bool(false)}, wide, axes)
-			add(averagePrefix+step.Tensor, "Cast", graph.Attributes{"SrcT": doubleType, "DstT": floatType,
-				"Truncate": graph.Bool(false)}, mean)
+			double := a.cast("device/wide/", floatType, doubleType, x)
+			a.half(averagePrefix, a.cast(averagePrefix, doubleType, floatType, a.op("device/wide_mean/", "Mean",
+				graph.Attributes{"T": doubleType, "Tidx": int32Type, "keep_dims": graph.Bool(false)}, double, axes)))
+			a.half(poolPrefix, a.cast(poolPrefix, doubleType, floatType, a.op("device/wide_pool/", "BatchMatMulV2",
+				graph.Attributes{"T": doubleType, "adj_x": graph.Bool(false), "adj_y": graph.Bool(false)}, fields,
+				a.reshape("device/wide_positions/", doubleType, double, wide))))
 		}
 	}
 	for _, node := range added.Proto().Node {
@@ -70,9 +80,33 @@ func (o *loadOptions) adaptToGPU(def *tfpb.GraphDef, m *manifest.Manifest) {
 	}
 }
 
+// adding adds operations on a tensor of features, named after it.
+type adding struct {
+	add    func(name, op string, attributes graph.Attributes, inputs ...graph.Tensor) graph.Tensor
+	tensor string
+}
+
+func (a adding) op(prefix, op string, attributes graph.Attributes, inputs ...graph.Tensor) graph.Tensor {
+	return a.add(prefix+a.tensor, op, attributes, inputs...)
+}
+
+func (a adding) cast(prefix string, from, to *tfpb.AttrValue, x graph.Tensor) graph.Tensor {
+	return a.op(prefix, "Cast", graph.Attributes{"SrcT": from, "DstT": to, "Truncate": graph.Bool(false)}, x)
+}
+
+func (a adding) reshape(prefix string, of *tfpb.AttrValue, x, shape graph.Tensor) graph.Tensor {
+	return a.op(prefix, "Reshape", graph.Attributes{"T": of, "Tshape": int32Type}, x, shape)
+}
+
+// half adds features, or what was made of them, as float16.
+func (a adding) half(prefix string, x graph.Tensor) {
+	a.cast(halfPrefix+prefix, floatType, halfType, x)
+}
+
 var (
 	floatType  = graph.Type(tfpb.DataType_DT_FLOAT)
 	doubleType = graph.Type(tfpb.DataType_DT_DOUBLE)
+	halfType   = graph.Type(tfpb.DataType_DT_HALF)
 	bfloatType = graph.Type(tfpb.DataType_DT_BFLOAT16)
 	int32Type  = graph.Type(tfpb.DataType_DT_INT32)
 )

@@ -320,6 +320,10 @@ type Provenance struct {
 	Window []int `json:"window_ms,omitempty"`
 	// Averaged are the layers that are averaged over positions.
 	Averaged []string `json:"averaged,omitempty"`
+	// Pooled are the layers that are averaged over the fields of a grid, with its size.
+	Pooled map[string]int `json:"pooled,omitempty"`
+	// Float16 are the layers that are rounded to float16.
+	Float16 []string `json:"float16,omitempty"`
 	// Selections are the units taken of layers of which not all are.
 	Selections     map[string]Selection `json:"selections,omitempty"`
 	Decoder        string               `json:"decoder,omitempty"`

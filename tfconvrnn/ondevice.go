@@ -2,10 +2,13 @@ package tfconvrnn
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/tfconvrnn/go/convert/manifest"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/reduce"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
@@ -15,6 +18,84 @@ import (
 // has no positions, is not extracted, or of which only some units are selected.
 func Average(layers ...string) ExtractOption {
 	return func(o *extractOptions) { o.averaged = append(o.averaged, layers...) }
+}
+
+// Pool averages layers over the fields of a grid of size×size, those of PyTorch's adaptive_avg_pool2d, in float64: the
+// shape of their output is [size, size, channels]. A GPU does so before it copies features to the host, as Average.
+// Plan's error wraps ErrOption for a layer that Average would not take, that is averaged, or whose map is smaller.
+func Pool(size int, layers ...string) ExtractOption {
+	return func(o *extractOptions) {
+		for _, name := range layers {
+			o.pooled = append(o.pooled, pooledLayer{name, size})
+		}
+	}
+}
+
+type pooledLayer struct {
+	layer string
+	size  int
+}
+
+// AsFloat16 rounds the features of layers to values of float16, to the nearest, of two equally near ones to the even
+// one; what is beyond them is infinite. A GPU does so before it copies features to the host, which then are
+// half the bytes. Plan's error wraps ErrOption for a layer that is not extracted.
+func AsFloat16(layers ...string) ExtractOption {
+	return func(o *extractOptions) { o.float16 = append(o.float16, layers...) }
+}
+
+// roundToFloat16 returns values of float16.
+func roundToFloat16(values []float32) []float32 {
+	rounded := make([]float32, len(values))
+	for i, v := range values {
+		rounded[i] = features.Float32FromFloat16(features.Float16FromFloat32(v))
+	}
+	return rounded
+}
+
+// fromFloat16 returns the values of float16's bits.
+func fromFloat16(bits []libtf.HalfBits) []float32 {
+	values := make([]float32, len(bits))
+	for i, b := range bits {
+		values[i] = features.Float32FromFloat16(uint16(b))
+	}
+	return values
+}
+
+// poolOf returns what pools a layer, and the shape of what it makes; nil if it is not pooled.
+func (o *extractOptions) poolOf(layer savedmodels.Layer) (*reduce.Reducer, []int, error) {
+	i := slices.IndexFunc(o.pooled, func(p pooledLayer) bool { return p.layer == layer.Name })
+	if i < 0 {
+		return nil, nil, nil
+	}
+	reduction, err := reduce.Parse(fmt.Sprintf("pool(%d)", o.pooled[i].size))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: layer %s: %w", ErrOption, layer.Name, err)
+	}
+	shape, err := reduction.OutputShape(layer.Shape)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: layer %s: %w", ErrOption, layer.Name, err)
+	}
+	pool, err := reduce.New(reduction, layer.Shape)
+	return pool, shape, err
+}
+
+// fieldWeights are how much of each field of a pool every position is, [fields, positions].
+func fieldWeights(pool *reduce.Reducer, shape []int) []float64 {
+	positions := shape[0] * shape[1]
+	fields := pool.OutputSize() / shape[2]
+	weights := make([]float64, fields*positions)
+	one, means := make([]float32, positions*shape[2]), make([]float32, pool.OutputSize())
+	for p := range positions {
+		one[p*shape[2]] = 1
+		pool.Apply(means, one)
+		one[p*shape[2]] = 0
+		for f := range fields {
+			if means[f*shape[2]] > 0 { // 1 over the positions of the field
+				weights[f*positions+p] = 1 / math.Round(1/float64(means[f*shape[2]]))
+			}
+		}
+	}
+	return weights
 }
 
 // positionMeans are the means over all positions of the values of a layer with so many channels.
@@ -32,9 +113,13 @@ func positionMeans(values []float32, channels int) []float32 {
 	return means
 }
 
-// settleAverages makes sure that the layers to average can be.
+// settleAverages makes sure that the layers to average, to pool and to round can be.
 func (o *extractOptions) settleAverages(model savedmodels.Model) error {
-	for i, name := range o.averaged {
+	averaged := slices.Clone(o.averaged)
+	for _, p := range o.pooled {
+		averaged = append(averaged, p.layer)
+	}
+	for i, name := range averaged {
 		layer, err := model.Layer(name)
 		if err != nil {
 			return err
@@ -44,24 +129,36 @@ func (o *extractOptions) settleAverages(model savedmodels.Model) error {
 			return fmt.Errorf("%w: layer %s is averaged, which is not extracted", ErrOption, name)
 		case len(layer.Shape) != 3:
 			return fmt.Errorf("%w: layer %s has no positions to average over", ErrOption, name)
-		case slices.Contains(o.averaged[:i], name):
+		case slices.Contains(averaged[:i], name):
 			return fmt.Errorf("%w: layer %s is averaged twice", ErrOption, name)
 		case slices.ContainsFunc(o.selected, func(s layerUnits) bool { return s.layer == name }):
 			return fmt.Errorf("%w: units of layer %s are selected, and it is averaged over all", ErrOption, name)
+		}
+	}
+	for _, name := range o.float16 {
+		if !slices.Contains(o.layers, name) {
+			return fmt.Errorf("%w: layer %s is rounded to float16, which is not extracted", ErrOption, name)
 		}
 	}
 	return nil
 }
 
 // onDevice decides what a GPU does with a layer's features before they are copied.
-func (l *layerRequest) onDevice(m *Model, output *LayerOutput, averaged bool) {
-	l.averaged = averaged
+func (l *layerRequest) onDevice(m *Model, output *LayerOutput, o *extractOptions) {
+	l.averaged, l.pool, l.float16 = output.Averaged, output.pool, slices.Contains(o.float16, output.Name)
+	if len(m.gpu.numbers) == 0 {
+		return
+	}
 	switch {
-	case len(m.gpu.numbers) == 0:
-	case averaged:
+	case l.averaged:
 		l.prefix, l.size = averagePrefix, output.Size()
+	case l.pool != nil:
+		l.prefix, l.size, l.fields = poolPrefix, output.Size(), fieldWeights(l.pool, l.layer.Shape)
 	case output.Selection != nil:
 		l.prefix, l.size, l.units = selectedPrefix, output.Size(), output.Selection.units()
+	}
+	if l.float16 {
+		l.prefix, l.size = halfPrefix+l.prefix, output.Size()
 	}
 }
 
@@ -107,32 +204,42 @@ func (r *request) smaller() bool {
 	return slices.ContainsFunc(r.layers, func(l layerRequest) bool { return l.prefix != "" })
 }
 
-// selects says whether the device takes units of a layer in a run.
-func (r *request) selects(l *layerRequest) bool {
-	return l.units != nil && slices.ContainsFunc(l.timesteps, func(t int) bool {
-		return l.layer.Timesteps[t].Kind != kindConstant
-	})
+// computes says whether a run computes anything of a layer.
+func (l *layerRequest) computes() bool {
+	return slices.ContainsFunc(l.timesteps, func(t int) bool { return l.layer.Timesteps[t].Kind != kindConstant })
 }
 
-// unitNames are the places to feed units of layers to.
-func (r *request) unitNames() (names []string) {
+// choiceNames are the places to feed what the device takes of layers: units, or the weights of fields.
+func (r *request) choiceNames() (names []string) {
 	for i := range r.layers {
-		if r.selects(&r.layers[i]) {
-			names = append(names, unitsPrefix+r.layers[i].layer.Name)
+		switch l := &r.layers[i]; {
+		case !l.computes():
+		case l.units != nil:
+			names = append(names, unitsPrefix+l.layer.Name)
+		case l.fields != nil:
+			names = append(names, fieldsPrefix+l.layer.Name)
 		}
 	}
 	return names
 }
 
-// unitTensors are what is fed to unitNames. The caller closes them.
-func (r *request) unitTensors() (tensors []*libtf.Tensor, err error) {
+// choiceTensors are what is fed to choiceNames. The caller closes them.
+func (r *request) choiceTensors() (tensors []*libtf.Tensor, err error) {
 	for i := range r.layers {
-		if l := &r.layers[i]; r.selects(l) {
-			t, err := libtf.NewTensor([]int64{int64(len(l.units))}, l.units)
-			if err != nil {
-				libtf.CloseAll(tensors)
-				return nil, err
-			}
+		var t *libtf.Tensor
+		switch l := &r.layers[i]; {
+		case !l.computes():
+		case l.units != nil:
+			t, err = libtf.NewTensor([]int64{int64(len(l.units))}, l.units)
+		case l.fields != nil:
+			positions := int64(l.layer.Shape[0] * l.layer.Shape[1])
+			t, err = libtf.NewTensor([]int64{int64(len(l.fields)) / positions, positions}, l.fields)
+		}
+		if err != nil {
+			libtf.CloseAll(tensors)
+			return nil, err
+		}
+		if t != nil {
 			tensors = append(tensors, t)
 		}
 	}

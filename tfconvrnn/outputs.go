@@ -86,6 +86,11 @@ func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error)
 		if output.Averaged = slices.Contains(o.averaged, name); output.Averaged {
 			output.Shape = layer.Shape[2:]
 		}
+		if pool, shape, err := o.poolOf(layer); err != nil {
+			return nil, err
+		} else if pool != nil {
+			output.pool, output.Shape = pool, shape
+		}
 		for t := first; t < end; t++ {
 			output.Timesteps = append(output.Timesteps, t)
 			output.Milliseconds = append(output.Milliseconds, t*MillisecondsPerTimestep)

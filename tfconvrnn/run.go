@@ -13,6 +13,7 @@ import (
 
 	"github.com/tfconvrnn/go/convert/manifest"
 	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/reduce"
 )
 
 // request says what to compute, whatever the stimuli.
@@ -41,12 +42,16 @@ type request struct {
 type layerRequest struct {
 	layer     *manifest.Layer
 	timesteps []int
-	// averaged asks for means over positions. prefix is that of the operations with which a GPU
-	// makes the features smaller, "" for none, to size values for each item; units are those it takes.
+	// averaged asks for means over positions, pool for those over fields, float16 for rounded values. prefix is that of
+	// the operations with which a GPU makes the features smaller, "" for none, to size values for each item; units are
+	// those it takes, fields the weights of positions.
 	averaged bool
+	pool     *reduce.Reducer
+	float16  bool
 	prefix   string
 	size     int
 	units    []int32
+	fields   []float64
 }
 
 func (m *Model) newRequest(layers []layerRequest, logits *manifest.Logits) *request {
@@ -365,7 +370,7 @@ func (m *Model) run(ctx context.Context, r *request, in *input) (_ *result, err 
 		return nil, err
 	}
 	defer schedule.Close()
-	units, err := r.unitTensors()
+	units, err := r.choiceTensors()
 	if err != nil {
 		return nil, err
 	}
@@ -429,7 +434,7 @@ func (m *Model) feeds(res *result, in *input, schedule *libtf.Tensor, units []*l
 			names, tensors = append(names, m.manifest.Known[i].Tensor), append(tensors, res.blank[m.manifest.Known[i].Source])
 		}
 	}
-	names, tensors = append(names, r.unitNames()...), append(tensors, units...)
+	names, tensors = append(names, r.choiceNames()...), append(tensors, units...)
 	outputs, err := m.outputs(names)
 	if err != nil {
 		return nil, err
@@ -475,15 +480,24 @@ func (r *result) feature(l *layerRequest, timestep, stimulus int) (values []floa
 	default:
 		tensor = r.tensors[r.request.fetchIndex[l.prefix+step.Tensor]]
 	}
-	data, err := libtf.Data[float32](tensor)
+	if l.float16 && !whole {
+		bits, err := itemOf[libtf.HalfBits](tensor, step.Tensor, item, size)
+		return fromFloat16(bits), false, err
+	}
+	values, err = itemOf[float32](tensor, step.Tensor, item, size)
+	return values, whole, err
+}
+
+// itemOf returns the values of an item of a tensor.
+func itemOf[T libtf.Element](t *libtf.Tensor, name string, item, size int) ([]T, error) {
+	data, err := libtf.Data[T](t)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if len(data) < (item+1)*size {
-		return nil, false, fmt.Errorf("%w: %s has %d values, too few for item %d of %d", ErrModified, step.Tensor, len(data),
-			item, size)
+		return nil, fmt.Errorf("%w: %s has %d values, too few for item %d of %d", ErrModified, name, len(data), item, size)
 	}
-	return data[item*size : (item+1)*size], whole, nil
+	return data[item*size : (item+1)*size], nil
 }
 
 // logits returns the decoded logits of a stimulus, in memory of the result.

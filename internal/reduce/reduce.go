@@ -131,6 +131,14 @@ func (r Reduction) IsNone() bool { return r.kind == none }
 // IsAverage says whether features are averaged over all positions.
 func (r Reduction) IsAverage() bool { return r.kind == gap }
 
+// PoolSize is k of pool(k), 0 of others.
+func (r Reduction) PoolSize() int {
+	if r.kind == pool {
+		return r.size
+	}
+	return 0
+}
+
 // Specification says how the layers of a model are reduced.
 type Specification struct {
 	general Reduction
