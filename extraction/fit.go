@@ -65,7 +65,8 @@ func (r *Recipe) newReader(ctx context.Context, options WorkerOptions) (*stimuli
 	}, r.Set.Arrays)
 }
 
-// onGPU returns the options by which a GPU makes features smaller before it copies them, and the layers that it reduces.
+// onGPU returns the options by which a GPU makes features smaller before it copies them, and the layers that it
+// reduces.
 func (p *Plan) onGPU() (options []tfconvrnn.ExtractOption, reduced []string) {
 	for _, l := range p.contents.Layers {
 		switch {

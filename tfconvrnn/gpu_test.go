@@ -290,7 +290,8 @@ func gpuMemory() (used, total float64, ok bool) {
 	return used / 1024, total / 1024, true
 }
 
-// TestGPUSmallerFeatures has the GPU select units, average, pool and round layers before it copies them: the same values.
+// TestGPUSmallerFeatures has the GPU select units, average, pool and round layers before it copies them: the same
+// values.
 func TestGPUSmallerFeatures(t *testing.T) {
 	requireGPU(t)
 	name := "rgc_shallow"

@@ -246,6 +246,18 @@ func (r *request) choiceTensors() (tensors []*libtf.Tensor, err error) {
 	return tensors, nil
 }
 
+// itemOf returns the values of an item of a tensor.
+func itemOf[T libtf.Element](t *libtf.Tensor, name string, item, size int) ([]T, error) {
+	data, err := libtf.Data[T](t)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) < (item+1)*size {
+		return nil, fmt.Errorf("%w: %s has %d values, too few for item %d of %d", ErrModified, name, len(data), item, size)
+	}
+	return data[item*size : (item+1)*size], nil
+}
+
 func wholeSize(l *manifest.Layer) int {
 	size := 1
 	for _, d := range l.Shape {

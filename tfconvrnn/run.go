@@ -488,18 +488,6 @@ func (r *result) feature(l *layerRequest, timestep, stimulus int) (values []floa
 	return values, whole, err
 }
 
-// itemOf returns the values of an item of a tensor.
-func itemOf[T libtf.Element](t *libtf.Tensor, name string, item, size int) ([]T, error) {
-	data, err := libtf.Data[T](t)
-	if err != nil {
-		return nil, err
-	}
-	if len(data) < (item+1)*size {
-		return nil, fmt.Errorf("%w: %s has %d values, too few for item %d of %d", ErrModified, name, len(data), item, size)
-	}
-	return data[item*size : (item+1)*size], nil
-}
-
 // logits returns the decoded logits of a stimulus, in memory of the result.
 func (r *result) logits(stimulus, classes int) ([]float32, error) {
 	data, err := libtf.Data[float32](r.tensors[r.request.fetchIndex[r.request.logits.Tensor]])
