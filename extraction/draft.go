@@ -62,6 +62,9 @@ func prepare(ctx context.Context, request *Request, name string) (_ *Draft, err 
 	if d.recipe, err = request.recipe(); err != nil {
 		return nil, err
 	}
+	if _, err := features.SettleName(d.recipe.Output, d.recipe.Format); err != nil {
+		return nil, err
+	}
 	folder := os.TempDir()
 	if !storage.IsRemote(name) {
 		folder = filepath.Dir(name)

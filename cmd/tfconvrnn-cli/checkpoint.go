@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/convert"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
@@ -85,7 +86,7 @@ conversion recognizes their values.`,
 			if out == "" {
 				return usagef("where to? give --out DIR")
 			}
-			if err := checkFolderName("--out", out, "checkpoints"); err != nil {
+			if err := named("--out", features.CheckFolderName(out, "checkpoints")); err != nil {
 				return err
 			}
 			c := commandConsole(cmd, quiet)

@@ -4,13 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
-	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/convert"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
@@ -54,12 +53,8 @@ It needs neither TensorFlow nor Python. The same checkpoint gives the same bytes
 func (c *convertCommand) run(cmd *cobra.Command, args []string) error {
 	model := args[0]
 	if c.out != "" {
-		if err := checkFolderName("--out", c.out, "savedmodel"); err != nil {
+		if err := named("--out", features.CheckNewFolderName(c.out, "savedmodel")); err != nil {
 			return err
-		}
-		if endsInFolder(strings.TrimRight(c.out, "/")) {
-			return usagef("--out %s: the folder is made anew; name one in it, such as --out %s", c.out,
-				filepath.Join(c.out, "savedmodel"))
 		}
 	}
 	store, err := savedmodels.Open(c.store)

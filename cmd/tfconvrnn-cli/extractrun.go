@@ -209,8 +209,8 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 		return nil, err
 	}
 	p.times = r.Presentation.Times(info)
-	if e.out, err = settleOutputName(e.out, e.format); err != nil {
-		return nil, err
+	if e.out, err = features.SettleName(e.out, features.Format(e.format)); err != nil {
+		return nil, named("--out", err)
 	}
 	if r.Format, err = outputFormat(e.out, e.format); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
 
 	"github.com/tfconvrnn/go/features"
@@ -37,3 +38,18 @@ func outputFormat(file, name string) (features.Format, error) {
 // checkOutput finds out, before anything is computed, whether an output can be
 // written.
 func checkOutput(file string, force bool) error { return features.CheckOutput(file, force) }
+
+// checkFileName refuses a name that a flag gives a file to be written, if it can be none. Example is a file's name for
+// the message.
+func checkFileName(flag, name, example string) error {
+	return named(flag, features.CheckFileName(name, example))
+}
+
+// named says which flag a name is of that can be none.
+func named(flag string, err error) error {
+	var name *features.NameError
+	if !errors.As(err, &name) {
+		return err
+	}
+	return usagef("%s %s: %s, such as %[1]s %[4]s", flag, name.Name, name.Why, name.Example)
+}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/cluster"
 )
 
@@ -92,7 +93,7 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 			return err
 		})
 	}
-	if err := checkFolderName("--folder", s.Logs, "set.plan.slurm"); err != nil {
+	if err := named("--folder", features.CheckFolderName(s.Logs, "set.plan.slurm")); err != nil {
 		return err
 	}
 	r, err := s.Submit(cmd.Context())

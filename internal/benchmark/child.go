@@ -72,22 +72,30 @@ func Child(ctx context.Context, o Options, measurement string, out io.Writer) er
 	return fmt.Errorf("%w: unknown measurement %q", errChild, measurement)
 }
 
+// loaded returns a model, what is computed with it, and a batch of images. The caller closes the model.
+func loaded(ctx context.Context, o Options, everyLayer bool, load []tfconvrnn.Option) (m *tfconvrnn.Model,
+	x *tfconvrnn.Extraction, images []tfconvrnn.Stimulus, err error) {
+	if m, err = tfconvrnn.LoadContext(ctx, o.Model, load...); err != nil {
+		return nil, nil, nil, err
+	}
+	if x, err = plan(m, o, everyLayer); err == nil {
+		images, err = tfconvrnn.FromUint8(pictures(x.BatchSize()))
+	}
+	if err != nil {
+		m.Close()
+		return nil, nil, nil, err
+	}
+	return m, x, images, nil
+}
+
 // childTurns computes a batch for each line that it reads.
 func childTurns(ctx context.Context, o Options, everyLayer bool, load []tfconvrnn.Option, in io.Reader,
 	out *json.Encoder) error {
-	m, err := tfconvrnn.LoadContext(ctx, o.Model, load...)
+	m, x, images, err := loaded(ctx, o, everyLayer, load)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	x, err := plan(m, o, everyLayer)
-	if err != nil {
-		return err
-	}
-	images, err := tfconvrnn.FromUint8(pictures(x.BatchSize()))
-	if err != nil {
-		return err
-	}
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		begun := time.Now()
@@ -106,19 +114,11 @@ func childTurns(ctx context.Context, o Options, everyLayer bool, load []tfconvrn
 }
 
 func childMemory(ctx context.Context, o Options, everyLayer bool, load []tfconvrnn.Option, out *json.Encoder) error {
-	m, err := tfconvrnn.LoadContext(ctx, o.Model, load...)
+	m, x, images, err := loaded(ctx, o, everyLayer, load)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	x, err := plan(m, o, everyLayer)
-	if err != nil {
-		return err
-	}
-	images, err := tfconvrnn.FromUint8(pictures(x.BatchSize()))
-	if err != nil {
-		return err
-	}
 	for range 2 {
 		if err := x.Stream(ctx, slices.Values(images), discard); err != nil {
 			return err
