@@ -13,8 +13,8 @@ func TestSettleName(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.Mkdir("folder", 0o777))
 	require.NoError(t, os.WriteFile("file", nil, 0o666))
-	for name, want := range map[string]string{"": "", "a.npz": "a.npz", "a.zarr/": "a.zarr", "folder/a.mat//": "folder/a.mat",
-		"s3://bucket/-": "s3://bucket/-", "/dev/shm/a.npz": "/dev/shm/a.npz"} {
+	for name, want := range map[string]string{"": "", "a.npz": "a.npz", "a.zarr/": "a.zarr",
+		"folder/a.mat//": "folder/a.mat", "s3://bucket/-": "s3://bucket/-", "/dev/shm/a.npz": "/dev/shm/a.npz"} {
 		got, err := SettleName(name, "")
 		require.NoError(t, err, name)
 		assert.Equal(t, want, got)
