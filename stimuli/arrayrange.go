@@ -90,11 +90,14 @@ func pythonRemedy(file, name, expression string) string {
 	if strings.Contains(expression, "…") || strings.ContainsAny(file+name, "\"'\\") {
 		return "convert it with NumPy"
 	}
-	load := fmt.Sprintf("np.load(%q)", file)
+	load, modules := fmt.Sprintf("np.load(%q)", file), "numpy as np"
 	if name != "" {
 		load += fmt.Sprintf("[%q]", name)
 	}
-	return fmt.Sprintf("python3 -c 'import numpy as np; a = %s; np.save(%q, %s)'", load,
+	if hasSuffix(file, hdf5Suffixes) {
+		load, modules = fmt.Sprintf("h5py.File(%q)[%q][:]", file, name), "h5py, numpy as np"
+	}
+	return fmt.Sprintf("python3 -c 'import %s; a = %s; np.save(%q, %s)'", modules, load,
 		strings.TrimSuffix(file, filepath.Ext(file))+"-images.npy", expression)
 }
 

@@ -19,7 +19,7 @@ const imageValues = tfconvrnn.ImageSize * tfconvrnn.ImageSize * 3
 type arraySource struct {
 	file  string
 	name  string // in an .npz
-	array *features.Array
+	array pixels
 	bytes bool
 	// scale: the values are 0 … 255 and not integers.
 	scale bool
@@ -52,16 +52,18 @@ func (f *finder) array(ctx context.Context, name string) (input Input, err error
 	if err := checkFetched(name); err != nil {
 		return input, err
 	}
-	file, err := features.OpenArrays(name)
+	file, err := openArrays(name)
 	if err != nil {
 		return input, err
 	}
 	s.closers = append(s.closers, file.Close)
 	wanted := s.options.Array
-	if !slices.Contains(file.Names(), wanted) && len(file.Names()) == 1 {
-		wanted = file.Names()[0]
+	if wanted == "" || !hasSuffix(name, hdf5Suffixes) {
+		if names := file.Names(); !slices.Contains(names, wanted) && len(names) == 1 {
+			wanted = names[0]
+		}
 	}
-	array, err := file.Array(wanted)
+	array, err := file.pixels(wanted)
 	if err != nil {
 		if wanted == "" {
 			err = &OptionError{Option: "Array", Err: err}
@@ -96,16 +98,43 @@ func (f *finder) array(ctx context.Context, name string) (input Input, err error
 		}
 	}
 	s.sequences = s.sequences || rank == 5
+	ids, err := s.arrayIDs(file, name, info.Shape[0])
+	if err != nil {
+		return input, err
+	}
 	for i := range info.Shape[0] {
-		err := f.add(found{
-			id: fmt.Sprintf("%s[%d]", baseName(name), i), shown: fmt.Sprintf("%s[%d]", public(name), i), where: name,
-			source: &arrayRow{arraySource: source, row: i},
-		})
-		if err != nil {
+		place := fmt.Sprintf("%s[%d]", public(name), i)
+		stimulus := found{id: fmt.Sprintf("%s[%d]", baseName(name), i), shown: place, where: name,
+			source: &arrayRow{arraySource: source, row: i}}
+		if ids != nil {
+			stimulus.id, stimulus.fixed, stimulus.where = ids[i], true, place
+		}
+		if err := f.add(stimulus); err != nil {
 			return input, err
 		}
 	}
 	return input, nil
+}
+
+// arrayIDs reads the ids of an array's stimuli, nil where none are asked for.
+func (s *session) arrayIDs(file arrayFile, name string, rows int) ([]string, error) {
+	if s.options.ArrayIDs == "" {
+		return nil, nil
+	}
+	ids, err := file.ids(s.options.ArrayIDs)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) != rows {
+		return nil, fmt.Errorf("%s: %w: %d ids in %s for %d stimuli", name, features.ErrRank, len(ids), s.options.ArrayIDs,
+			rows)
+	}
+	for i, id := range ids {
+		if id == "" {
+			return nil, inputf("%s[%d]: the id in %s is empty", name, i, s.options.ArrayIDs)
+		}
+	}
+	return ids, nil
 }
 
 func hashValues(values []float32) string {

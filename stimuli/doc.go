@@ -25,7 +25,7 @@
 //     along. It may be as Excel writes it: UTF-16, Windows-1252, semicolons. With a column "timestep" rows of equal stimulus_id are the frames of
 //     one sequence, each shown from its timestep to that of the next;
 //   - a list, .txt, of paths of pictures, one a line, relative to the list;
-//   - an array, .npy or .npz, of shape [N, height, width, 3], or [N, T, height,
+//   - an array, .npy, .npz or .h5, of shape [N, height, width, 3], or [N, T, height,
 //     width, 3] for N sequences of T frames: uint8, or, of 224×224 only, floating
 //     point 0 … 1 or 0 … 255;
 //   - "-", a list of such inputs on standard input, one a line.

@@ -105,10 +105,7 @@ func otherFormat(name string) string {
 	base := filepath.Base(name)
 	npy := strings.TrimSuffix(base, filepath.Ext(base)) + ".npy"
 	csv := strings.TrimSuffix(base, filepath.Ext(base)) + ".csv"
-	const hdf5 = "HDF5 is not read; save the array of pictures, whose name h5py lists: python3 -c 'import h5py, numpy as np; f = h5py.File(%q); print(list(f)); np.save(%q, %s)'"
 	switch strings.ToLower(filepath.Ext(name)) {
-	case ".h5", ".hdf5", ".hdf":
-		return fmt.Sprintf(hdf5, base, npy, `f["NAME"][:]`)
 	case ".mat":
 		if strings.HasPrefix(beginning(name), "MATLAB 5") {
 			return fmt.Sprintf(
@@ -116,8 +113,8 @@ func otherFormat(name string) string {
 					"python3 -c 'import scipy.io, numpy as np; f = scipy.io.loadmat(%q); print(list(f)); np.save(%q, np.moveaxis(f[\"NAME\"], -1, 0))'",
 				base, npy)
 		}
-		return "MATLAB's files are not read, and this is HDF5 (-v7.3): " +
-			fmt.Sprintf(hdf5, base, npy, `f["NAME"][:].transpose(0, 3, 2, 1)`)
+		return fmt.Sprintf("MATLAB's files are not read, and this is HDF5 (-v7.3); save the array of pictures, height×width×3×N, whose name h5py lists: "+
+			"python3 -c 'import h5py, numpy as np; f = h5py.File(%q); print(list(f)); np.save(%q, f[\"NAME\"][:].transpose(0, 3, 2, 1))'", base, npy)
 	case ".xls", ".xlsx", ".xlsm", ".ods":
 		return "spreadsheets are not read; save it as CSV UTF-8 in the program that made it"
 	case ".parquet":

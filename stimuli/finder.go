@@ -28,7 +28,8 @@ var (
 	pictureSuffixes = images.Extensions()
 	videoSuffixes   = []string{".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv"}
 	tableSuffixes   = []string{".csv", ".tsv"}
-	arraySuffixes   = []string{".npy", ".npz"}
+	hdf5Suffixes    = []string{".h5", ".hdf5", ".hdf"}
+	arraySuffixes   = slices.Concat([]string{".npy", ".npz"}, hdf5Suffixes)
 	listSuffixes    = []string{".txt"}
 )
 
@@ -95,7 +96,7 @@ func (f *finder) describe(name, kind string, first int) {
 func (f *finder) all(ctx context.Context) error {
 	if len(f.session.options.Inputs) == 0 {
 		return inputf(
-			"no input; name pictures, videos, folders, tables (.csv, .tsv), or arrays (.npy, .npz) of shape [N, 224, 224, 3]")
+			"no input; name pictures, videos, folders, tables (.csv, .tsv), or arrays (.npy, .npz, .h5) of shape [N, 224, 224, 3]")
 	}
 	for _, input := range f.session.options.Inputs {
 		if err := f.input(ctx, input); err != nil {

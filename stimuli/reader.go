@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/hdf5"
 	"github.com/tfconvrnn/go/internal/storage"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -149,11 +150,11 @@ func (r *Reader) array(index int) (*arraySource, error) {
 		return nil, inputf("the plan has no array %d", index)
 	}
 	a := r.arrays[index]
-	file, err := features.OpenArrays(a.File)
+	file, err := openArrays(a.File)
 	if err != nil {
 		return nil, inputError{err}
 	}
-	array, err := file.Array(a.Name)
+	array, err := file.pixels(a.Name)
 	if err != nil {
 		file.Close()
 		return nil, inputError{err}
@@ -174,7 +175,9 @@ func IsStimulusFault(err error) bool {
 	}
 	var file *fs.PathError
 	switch {
-	case errors.As(err, &file), errors.Is(err, ErrNoFFmpeg), errors.Is(err, ErrChanged), errors.Is(err, storage.ErrRemote),
+	// HDF5 does not tell a damaged file from a disk that fails.
+	case errors.As(err, &file), errors.Is(err, ErrNoFFmpeg), errors.Is(err, hdf5.ErrNoLibrary),
+		errors.Is(err, hdf5.ErrFormat), errors.Is(err, ErrChanged), errors.Is(err, storage.ErrRemote),
 		errors.Is(err, fs.ErrNotExist), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
 	}

@@ -23,8 +23,10 @@ type Options struct {
 	Stdin io.Reader
 	// Preprocessing says how pictures become 224×224.
 	Preprocessing tfconvrnn.Preprocessing
-	// Array is the name of the array in .npz files that hold several.
+	// Array is the name of the array in .npz files that hold several, or the path of the dataset in HDF5 files.
 	Array string
+	// ArrayIDs is the name of an array of texts beside it, one for each stimulus: their ids; "" for none.
+	ArrayIDs string
 	// ArrayRange says what the values of floating-point arrays are: Range1, Range255, or
 	// RangeAuto, which "" stands for.
 	ArrayRange string

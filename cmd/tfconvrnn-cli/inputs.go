@@ -9,20 +9,21 @@ import (
 
 // inputFlags say how inputs become stimuli.
 type inputFlags struct {
-	preprocess, orientation, array string
-	alpha                          string
-	arrayRange                     string
-	animation                      string
-	folderSequences                bool
-	tableRoot, pathColumn          string
-	columns                        []string // nil for all
+	preprocess, orientation string
+	array, arrayIDs         string
+	alpha                   string
+	arrayRange              string
+	animation               string
+	folderSequences         bool
+	tableRoot, pathColumn   string
+	columns                 []string // nil for all
 }
 
 // inputHelp says what an INPUT can be.
 const inputHelp = `An INPUT is a picture (PNG, JPEG, GIF, WebP, BMP, TIFF, PNM), a folder of pictures
 (with those below it, sorted), a pattern such as "set/*.png", a table (.csv, .tsv)
 with a column path or stimulus_path, relative to the table, and optionally
-stimulus_id, a list of paths (.txt), an .npy or .npz array of shape
+stimulus_id, a list of paths (.txt), an .npy, .npz or HDF5 (.h5) array of shape
 [N, height, width, 3]: uint8, or floating-point, 0 … 1 or 0 … 255, or "-", a list
 of these on standard input.
 
@@ -33,7 +34,10 @@ and tables with the columns stimulus_id, timestep and path.`
 func (f *inputFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.registerPictures(cmd)
-	flags.StringVar(&f.array, "array", "", "`NAME` of the array in .npz inputs that hold several")
+	flags.StringVar(&f.array, "array",
+		"", "`NAME` of the array in .npz inputs that hold several, or path of the dataset in .h5")
+	flags.StringVar(&f.arrayIDs, "array-ids",
+		"", "`NAME` of the array in .npz and .h5 inputs that holds the stimuli's ids")
 	addChoice(cmd, &f.arrayRange, "array-range", stimuli.RangeAuto,
 		"what floating-point arrays hold: 0-1, 0-255 or auto, which decides by the largest value",
 		stimuli.Range1, stimuli.Range255, stimuli.RangeAuto)
@@ -81,11 +85,12 @@ func (f *inputFlags) options(cmd *cobra.Command, args []string, p tfconvrnn.Prep
 	stimuli.Options, error) {
 	if len(args) == 0 {
 		return stimuli.Options{},
-			usagef("no input; name pictures, folders of pictures, tables of them (.csv), videos, or .npy or .npz arrays of shape [N, 224, 224, 3]")
+			usagef("no input; name pictures, folders of pictures, tables of them (.csv), videos, or .npy, .npz or .h5 arrays of shape [N, 224, 224, 3]")
 	}
 	return stimuli.Options{
-		Inputs: args, Stdin: cmd.InOrStdin(), Preprocessing: p, Array: f.array, ArrayRange: f.arrayRange,
-		Animate: f.animation == "frames" || f.animation == "" && sequences, FolderSequences: f.folderSequences,
+		Inputs: args, Stdin: cmd.InOrStdin(), Preprocessing: p, Array: f.array, ArrayIDs: f.arrayIDs,
+		ArrayRange: f.arrayRange,
+		Animate:    f.animation == "frames" || f.animation == "" && sequences, FolderSequences: f.folderSequences,
 		TableRoot: f.tableRoot, PathColumn: f.pathColumn, Columns: f.columns,
 		Warn: c.warnNotice, Note: c.noteNotice,
 	}, nil

@@ -73,6 +73,7 @@ func TestScripts(t *testing.T) {
 				"PICTURES":              filepath.Join(repository, "testdata/pictures"),
 				"GOLDEN":                filepath.Join(repository, "testdata/golden"),
 				"COMPARISON":            filepath.Join(repository, "testdata/comparison"),
+				"STIMULI":               filepath.Join(repository, "stimuli/testdata"),
 				"IMAGES":                filepath.Join(repository, "internal/images/testdata/pictures"),
 			} {
 				env.Setenv(name, value)

@@ -44,6 +44,7 @@ typedef struct {  // H5G_info_t
   X(hid_t, H5Dget_space, (hid_t))                                                          \
   X(hid_t, H5Dget_type, (hid_t))                                                           \
   X(hid_t, H5Dget_create_plist, (hid_t))                                                   \
+  X(hsize_t, H5Dget_storage_size, (hid_t))                                                 \
   X(herr_t, H5Dread, (hid_t, hid_t, hid_t, hid_t, hid_t, void*))                           \
   X(int, H5Pget_chunk, (hid_t, int, hsize_t*))                                             \
   X(int, H5Pget_layout, (hid_t))                                                           \
@@ -97,14 +98,14 @@ static struct {
 #undef MEMBER
   // Since 1.10.5: without it nothing can be written.
   herr_t (*H5Dget_chunk_info_by_coord)(hid_t, const hsize_t*, unsigned*, uint64_t*, hsize_t*);
-  hid_t *native_double, *native_float, *native_int, *native_int64, *c_string, *object_reference;
+  hid_t *native_double, *native_float, *native_int, *native_int64, *native_uint8, *c_string, *object_reference;
   hid_t *float32, *float64, *int8, *uint8, *int32, *int64;  // little-endian
   hid_t *file_access, *file_create, *dataset_create;         // classes of property lists
 } api;
 
 enum { index_by_name = 0, index_by_creation = 1, increasing = 0, whole_file = 0, defaults = 0, scalar_rank = 0 };
 enum { kind_group = 2, kind_dataset = 5 };  // H5I_type_t
-enum { layout_chunked = 2, walk_downward = 1, reference_object = 0 };
+enum { layout_chunked = 2, layout_virtual = 3, walk_downward = 1, reference_object = 0 };
 #define VARIABLE ((size_t)-1)
 
 int hdf5_open_library(const char* path, char* text, size_t size) {
@@ -134,6 +135,7 @@ int hdf5_open_library(const char* path, char* text, size_t size) {
       {"H5P_CLS_FILE_CREATE_ID_g", (void**)&api.file_create},
       {"H5P_CLS_DATASET_CREATE_ID_g", (void**)&api.dataset_create},
       {"H5T_NATIVE_INT64_g", (void**)&api.native_int64},
+      {"H5T_NATIVE_UINT8_g", (void**)&api.native_uint8},
       {"H5T_C_S1_g", (void**)&api.c_string},
       {"H5T_STD_REF_OBJ_g", (void**)&api.object_reference},
   };
@@ -225,7 +227,10 @@ int hdf5_describe(int64_t dataset, hdf5_shape* shape) {
     shape->dims[0] = 0;
   }
   if (describe_type(type, shape) < 0) goto end;
-  if (api.H5Pget_layout(list) == layout_chunked) {
+  int layout = api.H5Pget_layout(list);
+  shape->is_virtual = layout == layout_virtual;
+  shape->stored = api.H5Dget_storage_size(dataset);
+  if (layout == layout_chunked) {
     hsize_t chunk[HDF5_MOST_DIMS];
     if (api.H5Pget_chunk(list, shape->rank, chunk) != shape->rank) goto end;
     shape->chunk = shape->size;
@@ -289,6 +294,10 @@ int hdf5_read_doubles(int64_t dataset, const uint64_t* start, const uint64_t* co
 
 int hdf5_read_floats(int64_t dataset, const uint64_t* start, const uint64_t* count, float* values) {
   return read_as(dataset, start, count, *api.native_float, values);
+}
+
+int hdf5_read_bytes(int64_t dataset, const uint64_t* start, const uint64_t* count, uint8_t* values) {
+  return read_as(dataset, start, count, *api.native_uint8, values);
 }
 
 int hdf5_read_integers(int64_t dataset, const uint64_t* start, const uint64_t* count, int64_t* values) {

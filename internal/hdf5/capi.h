@@ -11,6 +11,8 @@ typedef struct {
   size_t size;                            // bytes of an element
   uint64_t dims[HDF5_MOST_DIMS];
   uint64_t chunk;  // bytes of a chunk once decompressed, 0 for contiguous data
+  uint64_t stored; // bytes that the values take in the file
+  int is_virtual;  // the values are those of other datasets
 } hdf5_shape;
 
 // Functions return a negative number where HDF5 failed; hdf5_message says why.
@@ -35,6 +37,7 @@ int64_t hdf5_member(int64_t file, const char* group, uint64_t index, char* name,
 
 int hdf5_read_doubles(int64_t dataset, const uint64_t* start, const uint64_t* count, double* values);
 int hdf5_read_floats(int64_t dataset, const uint64_t* start, const uint64_t* count, float* values);
+int hdf5_read_bytes(int64_t dataset, const uint64_t* start, const uint64_t* count, uint8_t* values);
 int hdf5_read_integers(int64_t dataset, const uint64_t* start, const uint64_t* count, int64_t* values);
 int hdf5_read_strings(int64_t dataset, const uint64_t* start, const uint64_t* count, size_t size, char* values);
 // Each value is the library's own, to be given back with hdf5_free.

@@ -72,7 +72,9 @@ type description struct {
 	elements       Type
 	size           int
 	variable, utf8 bool
-	chunk          uint64
+	chunk, stored  uint64
+	signed         bool
+	elsewhere      bool
 }
 
 func describe(dataset int64) (description, bool) {
@@ -81,7 +83,7 @@ func describe(dataset int64) (description, bool) {
 		return description{}, false
 	}
 	d := description{size: int(s.size), variable: s.variable != 0, utf8: s.utf8 != 0, chunk: uint64(s.chunk),
-		elements: Other}
+		elements: Other, stored: uint64(s.stored), signed: s.sign != 0, elsewhere: s.is_virtual != 0}
 	switch s.class {
 	case C.HDF5_INTEGER:
 		d.elements = Integer
@@ -135,6 +137,11 @@ func readDoubles(dataset int64, start, count []uint64, values []float64) bool {
 
 func readFloats(dataset int64, start, count []uint64, values []float32) bool {
 	return C.hdf5_read_floats(C.int64_t(dataset), first(start), first(count), (*C.float)(unsafe.Pointer(&values[0]))) >= 0
+}
+
+func readBytes(dataset int64, start, count []uint64, values []uint8) bool {
+	return C.hdf5_read_bytes(C.int64_t(dataset), first(start), first(count),
+		(*C.uint8_t)(unsafe.Pointer(&values[0]))) >= 0
 }
 
 func readIntegers(dataset int64, start, count []uint64, values []int64) bool {

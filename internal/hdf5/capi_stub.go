@@ -9,7 +9,9 @@ type description struct {
 	elements       Type
 	size           int
 	variable, utf8 bool
-	chunk          uint64
+	chunk, stored  uint64
+	signed         bool
+	elsewhere      bool
 }
 
 func openLibrary(string) (string, bool) {
@@ -36,6 +38,7 @@ func dimension(int64, int) (string, bool)                                       
 func quiet()                                                         {}
 func openObject(int64, string) int64                                 { return -1 }
 func closeObject(int64)                                              {}
+func readBytes(int64, []uint64, []uint64, []uint8) bool              { return false }
 func readFloats(int64, []uint64, []uint64, []float32) bool           { return false }
 func createFile(string, uint64) int64                                { return -1 }
 func createDataset(int64, string, Element, []uint64, []uint64) int64 { return -1 }

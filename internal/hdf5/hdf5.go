@@ -180,6 +180,12 @@ type Dataset struct {
 	// Type is that of the elements, which have Bytes bytes each.
 	Type  Type
 	Bytes int
+	// Signed tells whether integers are.
+	Signed bool
+	// Chunk is the bytes of a chunk once decompressed, 0 for values in one piece; Stored those that all values take in the
+	// file. Elsewhere tells that they are those of other datasets: what is not found is 0 then.
+	Chunk, Stored int64
+	Elsewhere     bool
 
 	file     *File
 	handle   int64
@@ -207,6 +213,8 @@ func (f *File) Dataset(path string) (*Dataset, error) {
 		return nil, f.bad(path, "%s", message())
 	}
 	d.Type, d.Bytes, d.variable, d.utf8 = shape.elements, shape.size, shape.variable, shape.utf8
+	d.Signed, d.Elsewhere = shape.signed, shape.elsewhere
+	d.Chunk, d.Stored = int64(min(shape.chunk, math.MaxInt64)), int64(min(shape.stored, math.MaxInt64))
 	size := uint64(d.Bytes)
 	for _, n := range shape.dims {
 		if n > math.MaxInt32*64 || n > 0 && size > math.MaxInt64/n {
@@ -293,6 +301,24 @@ func (d *Dataset) Float32s(start, count []int) ([]float32, error) {
 	}
 	values := make([]float32, n)
 	if n > 0 && !readFloats(d.handle, from, size, values) {
+		return nil, d.file.bad(d.Path, "%s", message())
+	}
+	return values, nil
+}
+
+// Uint8s reads a part of a dataset of unsigned integers of one byte, as Float64s does.
+func (d *Dataset) Uint8s(start, count []int) ([]uint8, error) {
+	library.Lock()
+	defer library.Unlock()
+	from, size, n, err := d.part(start, count, 1)
+	if err != nil {
+		return nil, err
+	}
+	if d.Type != Integer || d.Bytes != 1 || d.Signed {
+		return nil, d.file.bad(d.Path, "unsigned bytes are needed, and it holds %s of %d", d.Type, d.Bytes)
+	}
+	values := make([]uint8, n)
+	if n > 0 && !readBytes(d.handle, from, size, values) {
 		return nil, d.file.bad(d.Path, "%s", message())
 	}
 	return values, nil
