@@ -236,7 +236,7 @@ func gramBytes(n int) int64 { return int64(binary.Size(gramHeader{})+8*n+4*n*(n+
 func (c *GramCache) write(key string, g *Gram) {
 	size := gramBytes(g.n)
 	if size > c.limit || os.MkdirAll(c.folder, 0o755) != nil || c.shrink(c.limit-size) != nil ||
-		writeGram(c.file(key), g) != nil {
+		writeGram(c.file(key), c.folder, g) != nil {
 		return
 	}
 	c.mu.Lock()
@@ -245,9 +245,9 @@ func (c *GramCache) write(key string, g *Gram) {
 	c.size += size
 }
 
-// writeGram writes a matrix, with a checksum: whole or not at all.
-func writeGram(name string, g *Gram) error {
-	file, err := atomicfile.Create(name)
+// writeGram writes a matrix, with a checksum: whole or not at all. It is in the folder unfinished until it is complete.
+func writeGram(name, unfinished string, g *Gram) error {
+	file, err := atomicfile.CreateIn(unfinished, name)
 	if err != nil {
 		return err
 	}

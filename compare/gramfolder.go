@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,6 +70,9 @@ type GramFolderOptions struct {
 	Shard, Shards int
 	// About says what made the features, such as their provenance; "" for their Identity.
 	About string
+	// Unfinished, if not "", is a folder of the same file system for matrices that are being written. The folder of
+	// the matrices must be there then: what has been renamed or removed meanwhile is not made anew.
+	Unfinished string
 	// Progress is called after each matrix, if it is not nil.
 	Progress func(done, of int64)
 }
@@ -97,14 +101,11 @@ func MakeGrams(ctx context.Context, folder string, f Features, o GramFolderOptio
 	if o.Shard < 0 || o.Shard >= o.Shards {
 		return nil, fmt.Errorf("%w: shard %d of %d; the first is 0", ErrOptions, o.Shard, o.Shards)
 	}
-	if err := index.begin(folder); err != nil {
+	if err := index.begin(folder, o.Unfinished); err != nil {
 		return nil, err
 	}
 	n := len(index.Stimuli)
-	made := &GramsMade{}
-	for _, l := range index.Layers {
-		made.Of += len(l.Windows)
-	}
+	made := &GramsMade{Of: matricesOf(index.Layers)}
 	made.Bytes = int64(made.Of) * gramBytes(n)
 	first, end := made.Of*o.Shard/o.Shards, made.Of*(o.Shard+1)/o.Shards
 	number, done := 0, 0
@@ -129,7 +130,7 @@ func MakeGrams(ctx context.Context, folder string, f Features, o GramFolderOptio
 			if o.Progress != nil {
 				o.Progress(int64(done+made.Made), int64(end-first))
 			}
-			return writeGram(files[i], g)
+			return writeGram(files[i], cmp.Or(o.Unfinished, folder), g)
 		}); err != nil {
 			return nil, err
 		}
@@ -147,30 +148,64 @@ func newGramIndex(f Features, o GramFolderOptions) (index *gramIndex, at []int, 
 	if identified, ok := f.(Identified); ok && index.About == "" {
 		index.About = identified.Identity()
 	}
-	for _, i := range at {
-		l := gramLayer{FeatureLayer: f.Layers()[i]}
+	index.Layers, err = gramLayers(pick(f.Layers(), at), o.Windows)
+	return index, at, err
+}
+
+// GramFolderSize is the number of matrices that MakeGrams makes of layers and windows, and the bytes that they take for
+// so many stimuli. Errors are those of MakeGrams about layers and windows.
+func GramFolderSize(layers []FeatureLayer, windows []Bin, stimuli int) (matrices int, size int64, err error) {
+	list, err := gramLayers(layers, windows)
+	matrices = matricesOf(list)
+	return matrices, int64(matrices) * gramBytes(stimuli), err
+}
+
+// IsGram tells whether a file of a folder of Gram matrices is one, by its name.
+func IsGram(name string) bool { return strings.HasSuffix(name, gramSuffix) }
+
+func matricesOf(layers []gramLayer) (n int) {
+	for _, l := range layers {
+		n += len(l.Windows)
+	}
+	return n
+}
+
+// gramLayers lists the matrices of layers.
+func gramLayers(layers []FeatureLayer, windows []Bin) (list []gramLayer, err error) {
+	covered := make([]bool, len(windows))
+	for _, about := range layers {
+		l := gramLayer{FeatureLayer: about}
 		if l.Name != filepath.Base(l.Name) || strings.HasPrefix(l.Name, ".") {
-			return nil, nil, fmt.Errorf("%w: a layer called %q gives no names of files", ErrOptions, l.Name)
+			return nil, fmt.Errorf("%w: a layer called %q gives no names of files", ErrOptions, l.Name)
 		}
 		if len(l.Bins) == 0 {
 			l.Windows = []gramWindow{{File: l.Name + gramSuffix, Weights: []float64{1}}}
 		}
-		for _, b := range slices.Concat(l.Bins, o.Windows) {
-			w := windowOf(l.FeatureLayer, b)
+		for i, b := range slices.Concat(l.Bins, windows) {
+			w := windowOf(about, b)
 			if w.reason != "" { // not driven, or of another layer's time
 				continue
+			}
+			if k := i - len(l.Bins); k >= 0 {
+				covered[k] = true
 			}
 			if !slices.ContainsFunc(l.Windows, func(g gramWindow) bool { return slices.Equal(g.Weights, w.weights) }) {
 				l.Windows = append(l.Windows, gramWindow{b, fmt.Sprintf("%s-%v%s", l.Name, b, gramSuffix), w.weights})
 			}
 		}
-		index.Layers = append(index.Layers, l)
+		list = append(list, l)
 	}
-	return index, at, nil
+	if i := slices.Index(covered, false); i >= 0 {
+		return nil, fmt.Errorf("%w: no layer has features of all of %v ms", ErrOptions, windows[i])
+	}
+	if matricesOf(list) == 0 {
+		return nil, fmt.Errorf("%w: no layer has features over time", ErrOptions)
+	}
+	return list, nil
 }
 
 // begin writes the index, or compares with what is there.
-func (x *gramIndex) begin(folder string) error {
+func (x *gramIndex) begin(folder, unfinished string) error {
 	text, err := json.Marshal(x)
 	if err != nil {
 		return err
@@ -178,6 +213,9 @@ func (x *gramIndex) begin(folder string) error {
 	name := filepath.Join(folder, GramFolderName)
 	before, err := disk.ReadFile(name, mostGramIndex)
 	if errors.Is(err, fs.ErrNotExist) {
+		if unfinished != "" {
+			return putFile(name, unfinished, text)
+		}
 		if err := os.MkdirAll(folder, 0o777); err != nil {
 			return err
 		}
@@ -192,6 +230,19 @@ func (x *gramIndex) begin(folder string) error {
 		err = fmt.Errorf("%s: %w", folder, ErrOtherGrams)
 	}
 	return err
+}
+
+// putFile writes a file, whole or not at all, that is in another folder until it is complete.
+func putFile(name, unfinished string, content []byte) error {
+	file, err := atomicfile.CreateIn(unfinished, name)
+	if err != nil {
+		return err
+	}
+	defer file.Abort()
+	if _, err := file.Write(content); err != nil {
+		return err
+	}
+	return file.Commit()
 }
 
 // missing are the files that are not there, or are of another size.

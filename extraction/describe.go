@@ -14,9 +14,11 @@ type Description struct {
 	Model        string `json:"model"`
 	Presentation string `json:"presentation"`
 	// Times is the number of timesteps of the presentation.
-	Times   int                `json:"times"`
-	Stimuli int                `json:"stimuli"`
-	Arrays  []ArrayDescription `json:"arrays"`
+	Times int `json:"times"`
+	// Matrices is the number of Gram matrices, of an output of them; Bytes counts the store of the features too.
+	Matrices int                `json:"matrices,omitempty"`
+	Stimuli  int                `json:"stimuli"`
+	Arrays   []ArrayDescription `json:"arrays"`
 }
 
 // ArrayDescription describes an array with a row for each stimulus.
@@ -42,6 +44,7 @@ func (r *Recipe) describe(layout *features.Layout, size int64) Description {
 	if info, err := savedmodels.Lookup(r.Model); err == nil { // as it was when the recipe was made
 		d.Times = r.Presentation.Times(info)
 	}
+	d.Matrices, _, _ = r.checkGrams(layout) // which was checked before
 	for _, s := range layout.Streamed {
 		a := ArrayDescription{Name: s.Name, DataType: s.DataType, Shape: append([]int{layout.Rows}, s.RowShape...),
 			Reduction: r.Provenance.Reductions[s.Name]}

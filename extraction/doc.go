@@ -22,6 +22,9 @@
 //	worked, err := plan.Work(ctx, 0, 4, extraction.WorkOptions{}) // likewise 1, 2 and 3, anywhere
 //	finished, err := plan.Finish(ctx, nil)
 //
+// An output can also be the Gram matrices of the features (Recipe.Grams). The store of the features is then beside it
+// until workers have made the matrices, or Finish has.
+//
 // No step relies on a clock or a lock. A chunk is one file for each array (or several),
 // written beside and renamed, and then a record of the files' SHA-256, written likewise:
 // a chunk counts from then on. Whoever computes a chunk writes the same bytes, so it

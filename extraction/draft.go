@@ -190,9 +190,13 @@ func (d *Draft) describe() (err error) {
 		d.size, err = d.layout.Size(r.Format)
 		return err
 	}
+	_, grams, err := r.checkGrams(d.layout)
+	if err != nil {
+		return err
+	}
 	store, err := features.NewZarrStore(d.layout, features.Options{})
 	if err == nil {
-		d.size = store.Size()
+		d.size = store.Size() + grams
 	}
 	return err
 }
@@ -214,6 +218,9 @@ func (d *Draft) complete(model *tfconvrnn.Model) error {
 	} else {
 		r.BatchSize, r.Threads = max(r.BatchSize, 1), max(r.Threads, 1)
 		r.Provenance.BatchSize, r.Provenance.Threads = r.BatchSize, r.Threads
+		if r.Grams != nil {
+			r.Provenance.Software = software
+		}
 	}
 	var err error
 	if d.layout, err = d.content.Layout(r.Format); err != nil { // with the whole provenance

@@ -80,14 +80,21 @@ func ranges(numbers []int) string {
 // in an object store, an earlier output, which without replace is an error that wraps
 // fs.ErrExist.
 func (p *Plan) Begin(ctx context.Context, replace bool) error {
-	return p.place.begin(ctx, p.claim(), replace, func(claim) bool { return replace })
+	return p.begin(ctx, p.claim(), replace, func(claim) bool { return replace })
+}
+
+func (p *Plan) begin(ctx context.Context, own claim, fresh bool, mayDiscard func(claim) bool) error {
+	if p.grams != nil {
+		return p.beginGrams(ctx, own, fresh, mayDiscard)
+	}
+	return p.place.begin(ctx, own, fresh, mayDiscard)
 }
 
 // Resume is Begin for going on with an interrupted run. It discards chunks of plans that
 // had the plan file's name before.
 func (p *Plan) Resume(ctx context.Context) error {
 	own := p.claim()
-	return p.place.begin(ctx, own, false, func(c claim) bool { return c.Name == own.Name })
+	return p.begin(ctx, own, false, func(c claim) bool { return c.Name == own.Name })
 }
 
 // Displaced returns the names of the plans from which Begin or Resume has taken the
@@ -104,7 +111,11 @@ func (p *Plan) claim() claim {
 
 // Discard removes what workers have written, and the plan file.
 func (p *Plan) Discard(ctx context.Context) error {
-	return errors.Join(p.place.discard(ctx), p.Remove(ctx))
+	err := errors.Join(p.place.discard(ctx), p.Remove(ctx))
+	if p.grams != nil {
+		err = errors.Join(err, p.grams.discard(ctx))
+	}
+	return err
 }
 
 // Remove removes the plan file.
@@ -129,13 +140,15 @@ func (p *Plan) Remove(ctx context.Context) error {
 
 // Sealed returns the seal of the finished store; an error that wraps fs.ErrNotExist
 // if it is not finished, or another plan's.
-func (p *Plan) Sealed(ctx context.Context) (*Seal, error) {
-	seal, err := p.place.seal(ctx)
+func (p *Plan) Sealed(ctx context.Context) (*Seal, error) { return p.sealedAt(ctx, p.end()) }
+
+func (p *Plan) sealedAt(ctx context.Context, at *place) (*Seal, error) {
+	seal, err := at.seal(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if seal.Plan != p.hash {
-		return nil, fmt.Errorf("%s is sealed, but by another plan: %w", p.Output, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s is sealed, but by another plan: %w", at.output, fs.ErrNotExist)
 	}
 	return seal, nil
 }
@@ -283,9 +296,18 @@ const MaxSkipped = 10_000
 // sealed.json holds that of the list. Then the store gets its name. What is damaged
 // counts as missing from then on; where something is missing the error is an
 // *IncompleteError and nothing is sealed. Finishing again is harmless. What own workers
-// have written in this process is known and not read again.
+// have written in this process is known and not read again. Of Gram matrices it also makes those that workers have not
+// made, and removes the features when these are sealed; progress then goes on with the matrices after the chunks.
 func (p *Plan) Finish(ctx context.Context, progress func(chunks int), own ...*Worker) (*Finished, error) {
-	if seal, err := p.Sealed(ctx); err == nil {
+	if p.grams != nil {
+		return p.finishGrams(ctx, progress, own...)
+	}
+	return p.finishStore(ctx, progress, own...)
+}
+
+// finishStore seals the Zarr store.
+func (p *Plan) finishStore(ctx context.Context, progress func(chunks int), own ...*Worker) (*Finished, error) {
+	if seal, err := p.sealedAt(ctx, p.place); err == nil {
 		return &Finished{Seal: *seal, Already: true}, p.place.tidy(ctx)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -366,7 +388,7 @@ func (p *Plan) finishedMeanwhile(ctx context.Context, err error) (*Finished, err
 		return nil, fmt.Errorf("%s: %w (%w)", p.Output, errBegunAnew, err)
 	}
 	if errors.Is(ready, ErrSealed) {
-		if seal, err := p.Sealed(ctx); err == nil {
+		if seal, err := p.sealedAt(ctx, p.place); err == nil {
 			return &Finished{Seal: *seal, Already: true}, nil
 		}
 	}

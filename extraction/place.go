@@ -59,6 +59,8 @@ type Seal struct {
 	Stimuli  int    `json:"stimuli"`
 	Chunks   int    `json:"chunks"`
 	Files    int    `json:"files"`
+	// Matrices is the number of Gram matrices, of an output of them.
+	Matrices int `json:"matrices,omitempty"`
 }
 
 // claim says that a plan has been begun.

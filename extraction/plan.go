@@ -16,15 +16,18 @@ import (
 // it.
 type Plan struct {
 	Recipe
-	name     string
-	file     *planReader
-	contents *outputContent
-	layout   *features.Layout
-	store    *features.ZarrStore
-	starts   []int // first stimulus of each frame, and the number of all
-	place    *place
-	hash     string
-	parallel int // files of the store that are encoded and written, or verified, at once
+	name        string
+	file        *planReader
+	contents    *outputContent
+	layout      *features.Layout
+	store       *features.ZarrStore
+	starts      []int  // first stimulus of each frame, and the number of all
+	place       *place // of the store
+	grams       *place // of Gram matrices; nil without
+	matrices    int
+	matrixBytes int64
+	hash        string
+	parallel    int // files of the store that are encoded and written, or verified, at once
 }
 
 // Open opens a plan by its path or URL. Errors wrap ErrPlan or fs.ErrNotExist.
@@ -37,9 +40,7 @@ func Open(ctx context.Context, name string) (_ *Plan, err error) {
 	defer func() {
 		if err != nil {
 			file.Close()
-			if p.place != nil {
-				p.place.close()
-			}
+			p.closePlaces()
 		}
 	}()
 	text, err := file.frame(len(file.frames) - 1)
@@ -72,7 +73,15 @@ func Open(ctx context.Context, name string) (_ *Plan, err error) {
 	if p.hash, err = p.Recipe.hash(identity); err != nil {
 		return nil, err
 	}
-	p.place, err = newPlace(ctx, p.Output, p.hash)
+	if p.matrices, p.matrixBytes, err = p.checkGrams(p.layout); err == nil {
+		err = p.gramsInFolder()
+	}
+	if err != nil {
+		return nil, file.bad("%v", err)
+	}
+	if p.place, err = newPlace(ctx, p.FeaturesOutput(), p.hash); err == nil && p.Grams != nil {
+		p.grams, err = newPlace(ctx, p.Output, p.hash)
+	}
 	return p, err
 }
 
@@ -88,10 +97,16 @@ func (p *Plan) count() {
 
 // Close closes the plan file and the connection to the output. It is idempotent.
 func (p *Plan) Close() error {
-	if p.place == nil {
-		return p.file.Close()
+	return errors.Join(p.file.Close(), p.closePlaces())
+}
+
+func (p *Plan) closePlaces() (err error) {
+	for _, at := range []*place{p.place, p.grams} {
+		if at != nil {
+			err = errors.Join(err, at.close())
+		}
 	}
-	return errors.Join(p.file.Close(), p.place.close())
+	return err
 }
 
 // Hash identifies what the plan computes: plans of equal hashes give stores of equal
@@ -106,8 +121,8 @@ func (p *Plan) Rows(chunk int) (first, end int) {
 	return chunk * p.ChunkStimuli, min((chunk+1)*p.ChunkStimuli, p.Stimuli)
 }
 
-// Size is the most bytes that the store takes.
-func (p *Plan) Size() int64 { return p.store.Size() }
+// Size is the most bytes that the store takes, with Gram matrices of it.
+func (p *Plan) Size() int64 { return p.store.Size() + p.matrixBytes }
 
 // Layers are those of the store, and how they are reduced.
 func (p *Plan) Layers() []LayerReduction { return p.contents.Layers }

@@ -22,6 +22,8 @@ type Recipe struct {
 	// Format is the output's. In a request "" chooses .npz, or Zarr if the output is large, and
 	// adds its suffix to Output; plan files are of Zarr.
 	Format features.Format `json:"format,omitempty"`
+	// Grams, if not nil, makes the output a folder of Gram matrices; Format is Zarr then.
+	Grams *Grams `json:"grams,omitempty"`
 	// Replace lets finish put the store in the place of another.
 	Replace bool `json:"replace,omitempty"`
 	// Weights is how the planner found the weights. Workers may find them elsewhere: their
@@ -294,13 +296,18 @@ func (r *Recipe) check() error {
 
 // hash identifies what is computed, wherever the files lie.
 func (r *Recipe) hash(identity *Identity) (string, error) {
+	grams := r.Grams
+	if grams != nil { // whether the features stay changes nothing
+		grams = &Grams{Windows: grams.Windows}
+	}
 	text, err := json.Marshal(struct {
 		Identity      *Identity
 		ZarrChunkRows int
 		Columns       []PlannedColumn
 		ColumnsSHA256 string
 		Name          string
-	}{identity, r.ZarrChunkRows, r.Columns, r.ColumnsSHA256, r.Set.Name})
+		Grams         *Grams `json:",omitempty"`
+	}{identity, r.ZarrChunkRows, r.Columns, r.ColumnsSHA256, r.Set.Name, grams})
 	if err != nil {
 		return "", err
 	}

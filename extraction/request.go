@@ -89,6 +89,15 @@ func (q *Request) recipe() (Recipe, error) {
 	if err := r.checkChoices(); err != nil {
 		return r, err
 	}
+	if r.Grams != nil {
+		if r.Format != "" && r.Format != features.Zarr {
+			return r, fmt.Errorf("%w: Gram matrices are made of a Zarr store, not of %s", tfconvrnn.ErrOption, r.Format)
+		}
+		r.Format = features.Zarr
+	}
+	if err := r.gramsInFolder(); err != nil {
+		return r, err
+	}
 	perFrame := max(r.Presentation.TimestepsPerFrame(), 1)
 	if r.MaxFrames == 0 {
 		r.MaxFrames = (r.Presentation.Times(info) + perFrame - 1) / perFrame

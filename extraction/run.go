@@ -27,6 +27,8 @@ type RunOptions struct {
 	// an interrupted run. Skipped is called for each that could not be read, where that is let pass.
 	Progress func(stimuli int)
 	Skipped  func(FailedStimulus)
+	// Multiplied is called with the number of Gram matrices that are there, of an output of them.
+	Multiplied func(done, of int64)
 	// Halved is called when a chosen batch finds no memory on a GPU and batches of so many stimuli are computed
 	// instead; err wraps tfconvrnn.ErrMemory. Without it Warn is told.
 	Halved func(to int, err error)
@@ -55,6 +57,9 @@ func (o RunOptions) defaults() RunOptions {
 	}
 	if o.Skipped == nil {
 		o.Skipped = func(FailedStimulus) {}
+	}
+	if o.Multiplied == nil {
+		o.Multiplied = func(int64, int64) {}
 	}
 	if o.Halved == nil {
 		warn := o.Warn

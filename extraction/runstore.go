@@ -33,6 +33,9 @@ func (d *Draft) runStore(ctx context.Context, options RunOptions, compute newEng
 		return nil, s.keep(context.WithoutCancel(ctx), err)
 	}
 	s.result.Skipped = finished.Skipped
+	if p.grams != nil && !p.Grams.KeepFeatures {
+		s.result.Size = p.matrixBytes
+	}
 	return s.result, p.Remove(ctx)
 }
 
@@ -178,7 +181,11 @@ func (s *storeRun) run(ctx context.Context, compute newEngine) (finished *Finish
 			return nil, err
 		}
 		finishing := s.options.Stage("finish")
-		finished, err = p.Finish(ctx, nil, worker)
+		finished, err = p.Finish(ctx, func(n int) {
+			if made := int64(n - p.Chunks()); made > 0 {
+				s.options.Multiplied(made, int64(p.matrices))
+			}
+		}, worker)
 		finishing()
 		var incomplete *IncompleteError
 		if attempt == attempts || !errors.As(err, &incomplete) {

@@ -2,6 +2,7 @@ package extraction
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -63,7 +64,9 @@ func (p *Plan) Wait(ctx context.Context, report func(chunks int)) error {
 		if _, err := p.Sealed(ctx); err == nil {
 			return nil
 		}
-		if err := p.Ready(ctx); err != nil {
+		if err := p.Ready(ctx); errors.Is(err, ErrSealed) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 		missing, err := p.Missing(ctx, 0, p.Chunks())

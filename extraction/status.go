@@ -21,6 +21,9 @@ type Status struct {
 	Checked     bool   `json:"checked"` // whether all files were read
 	Stimuli     int    `json:"stimuli"`
 	StimuliDone int    `json:"stimuli_done"`
+	// Matrices is the number of Gram matrices, of a plan of them, and MatricesDone that of those that are there.
+	Matrices     int `json:"matrices,omitempty"`
+	MatricesDone int `json:"matrices_done,omitempty"`
 	// StimuliPerSecond is that of the last chunks in the time in which at least one worker
 	// computed one of them, by the clock of the file system or object store; 0 if that
 	// cannot be told.
@@ -41,6 +44,7 @@ func (p *Plan) Status(ctx context.Context, check bool) (*Status, error) {
 	seal, err := p.Sealed(ctx)
 	if err == nil {
 		s.Sealed, s.Done, s.StimuliDone = seal, s.Chunks, s.Stimuli
+		s.Matrices, s.MatricesDone = p.matrices, p.matrices
 		if check {
 			return s, p.verifySealed(ctx)
 		}
@@ -48,6 +52,20 @@ func (p *Plan) Status(ctx context.Context, check bool) (*Status, error) {
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	if p.grams != nil {
+		if err := p.gramStatus(ctx, s); err != nil {
+			return nil, err
+		}
+		if _, err := p.sealedAt(ctx, p.place); err == nil { // the features are complete
+			s.Done, s.StimuliDone = s.Chunks, s.Stimuli
+			if check {
+				return s, VerifyStore(ctx, p.FeaturesOutput())
+			}
+			return s, nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
 	}
 	done, times, err := p.done(ctx)
 	if err != nil {

@@ -20,6 +20,8 @@ type WorkOptions struct {
 	// were missing when the work began. Skipped is called for each that could not be read.
 	Progress func(done, missing int)
 	Skipped  func(FailedStimulus)
+	// Multiplied is called with the number of Gram matrices of the shard that are there, and that it has.
+	Multiplied func(done, of int64)
 }
 
 // Worked is what Work did.
@@ -31,14 +33,20 @@ type Worked struct {
 	// Skipped is the number of stimuli that could not be read.
 	Skipped int `json:"skipped,omitempty"`
 	// Sealed says that the store is complete, so that nothing was left to do.
-	Sealed  bool          `json:"sealed,omitempty"`
-	Elapsed time.Duration `json:"-"`
+	Sealed bool `json:"sealed,omitempty"`
+	// Awaited is the number of chunks of other shards that must be there before Gram matrices are made, Matrices that of
+	// those that this worker made, and MatricesMissing of those that nobody has made yet.
+	Awaited         int           `json:"chunks_awaited,omitempty"`
+	Matrices        int           `json:"matrices,omitempty"`
+	MatricesMissing int           `json:"matrices_missing,omitempty"`
+	Elapsed         time.Duration `json:"-"`
 }
 
 // Work computes the chunks of shard index of count that are not there yet; the whole plan is shard 0 of
 // 1. Any number may do so at once, also of the same shard. A worker of the whole plan begins
-// anywhere, so that several of them meet late. Errors are those of Shard, Ready, Load and Worker.Work,
-// but it is none that the store is sealed.
+// anywhere, so that several of them meet late. Of a plan of Gram matrices the worker that finds all chunks there seals
+// the features, and then makes the shard's matrices; called again, the others make theirs. Errors are those of Shard,
+// Ready, Load, Worker.Work and Finish, but it is none that the output is sealed.
 func (p *Plan) Work(ctx context.Context, index, count int, o WorkOptions) (*Worked, error) {
 	first, end, err := p.Shard(index, count)
 	if err != nil {
@@ -58,7 +66,10 @@ func (p *Plan) Work(ctx context.Context, index, count int, o WorkOptions) (*Work
 		err = p.work(ctx, chunks, o, worked)
 	}
 	if errors.Is(err, ErrSealed) { // perhaps by somebody else, meanwhile
-		worked.Sealed, err = true, nil
+		worked.Sealed, err = p.grams == nil, nil
+	}
+	if err == nil && p.grams != nil {
+		err = p.workGrams(ctx, index, count, o, worked)
 	}
 	worked.Elapsed = time.Since(begun)
 	return worked, err

@@ -227,14 +227,23 @@ func (w *Worker) Work(ctx context.Context, chunks iter.Seq[int], progress Progre
 	return nil
 }
 
-// Ready tells, by a nil, whether chunks can be written: ErrSealed if all is done,
+// Ready tells, by a nil, whether chunks can be written: ErrSealed if all are there and sealed,
 // ErrOtherPlan if another plan has taken the output, ErrNotBegun if Begin has not been
 // called.
 func (p *Plan) Ready(ctx context.Context) error {
-	if begun, err := p.place.begun(ctx); err != nil || begun {
+	if p.grams != nil {
+		if err := p.readyAt(ctx, p.grams); err != nil {
+			return err
+		}
+	}
+	return p.readyAt(ctx, p.place)
+}
+
+func (p *Plan) readyAt(ctx context.Context, at *place) error {
+	if begun, err := at.begun(ctx); err != nil || begun {
 		return err
 	}
-	claims, err := p.place.claims(ctx)
+	claims, err := at.claims(ctx)
 	if err != nil {
 		return err
 	}
@@ -244,7 +253,7 @@ func (p *Plan) Ready(ctx context.Context) error {
 				p.Output, ErrOtherPlan, c.Name, c.Plan, p.name, p.hash)
 		}
 	}
-	seal, err := readSeal(ctx, p.place.final)
+	seal, err := readSeal(ctx, at.final)
 	switch {
 	case err == nil && seal.Plan == p.hash:
 		return fmt.Errorf("%s: %w", p.Output, ErrSealed)
@@ -254,7 +263,7 @@ func (p *Plan) Ready(ctx context.Context) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return fmt.Errorf("%s: %w", p.place.chunks, ErrNotBegun)
+	return fmt.Errorf("%s: %w", at.chunks, ErrNotBegun)
 }
 
 // explain says what it means that folders have gone.

@@ -81,7 +81,7 @@ type featureFlags struct {
 
 func (f *featureFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.features, "features", "",
-		"`FILE` of features: an output of extract, BrainIO's netCDF-4, or a folder of compare gram")
+		"`FILE` of features: an output of extract, BrainIO's netCDF-4, or a folder of Gram matrices")
 	cmd.Flags().StringArrayVar(&f.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
 }
 

@@ -23,6 +23,8 @@ type extractCommand struct {
 	resume                   bool
 	chunk                    int
 	planFile                 string // of extract plan
+	windows                  []string
+	keepFeatures             bool
 	onError                  extraction.OnError
 	trace                    string
 	compares                 bool            // for a comparison, which has no --resume
@@ -50,7 +52,8 @@ An .npz output holds
   stimuli             the names of the N images, and the columns of tables
   provenance          how the features were made, as JSON
 The other formats hold the same:
-` + features.FormatHelp() + `An --out without a suffix gets .npz, or .zarr above 4 GB.
+` + features.FormatHelp() + `  .grams a folder of the features' Gram matrices, for "compare", which needs no more
+An --out without a suffix gets .npz, or .zarr above 4 GB.
 
 convN is reported from timestep N on, imnetds from the number of layers, unless
 --include-all-times asks for everything from timestep 0. With --presentation
@@ -74,7 +77,8 @@ stimuli that are computed. Those that are not may have been mended, added or
 removed since, and --on-error skip may be given.
 
 On several machines: "extract plan" with the same flags, then "extract work" on any
-number of them, then "extract finish". The Zarr store is the same, byte for byte.
+number of them, then "extract finish". The Zarr store, or the folder of Gram matrices, is
+the same, byte for byte.
 
 Coming from run_model.py: its flags work too: --model_name, --out_layers,
 --image_pres, --image_off, --times, --ckpt_dir, --gpu (numbers of GPUs),
@@ -93,7 +97,7 @@ imnetds.`,
 	e.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&e.out, "out", "o", "", "`FILE` to write: "+features.FormatSuffixes()+
-		", or a Zarr store s3://bucket/name")
+		", a folder "+extraction.GramSuffix+", or a Zarr store s3://bucket/name")
 	flags.StringVar(&e.format, "format", "", "its `FORMAT`, if the name does not tell it: "+features.FormatNames())
 	complete(cmd, "format", strings.Split(features.FormatNames(), ", ")...)
 	flags.BoolVar(&e.resume, "resume", false, "go on with an interrupted run, if there is one")
@@ -128,6 +132,10 @@ func (e *extractCommand) register(cmd *cobra.Command) {
 		"fail", "skip")
 	flags.IntVar(&e.chunk, "chunk",
 		0, "`STIMULI` in a chunk of a Zarr output, which is computed and written whole; rounded to whole batches (default: chunks of about 8 MiB)")
+	addWindows(cmd, &e.windows)
+	flags.Lookup("window").Usage = "of Gram matrices: " + flags.Lookup("window").Usage
+	flags.BoolVar(&e.keepFeatures, "keep-features", false,
+		"of Gram matrices: leave the Zarr store of the features beside them, under their name with .zarr")
 	addJSON(cmd, &e.asJSON)
 	_ = cmd.RegisterFlagCompletionFunc("layers", e.completeLayers)
 	complete(cmd, "areas", "V4", "pIT", "cIT", "aIT", "IT")

@@ -46,8 +46,8 @@ func printStatus(cmd *cobra.Command, s *extraction.Status) {
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%s → %s\n", s.Plan, s.Output)
 	if s.Sealed != nil {
-		fmt.Fprintf(out, "sealed: %s in %s, manifest %s\n", plural(s.Sealed.Stimuli, "stimulus"),
-			plural(s.Sealed.Chunks, "chunk"), s.Sealed.Manifest)
+		fmt.Fprintf(out, "sealed: %s in %s, manifest %s\n", plural(s.Sealed.Stimuli, "stimulus"), partsOf(s.Sealed),
+			s.Sealed.Manifest)
 		return
 	}
 	corrupt := ""
@@ -61,9 +61,20 @@ func printStatus(cmd *cobra.Command, s *extraction.Status) {
 		fmt.Fprintf(out, ", %.2f/s, %s left at that rate", s.StimuliPerSecond, left)
 	}
 	fmt.Fprintln(out)
+	if s.Matrices > 0 {
+		fmt.Fprintf(out, "Gram matrices: %d of %d made\n", s.MatricesDone, s.Matrices)
+	}
 	if s.Corrupt > 0 {
 		fmt.Fprintf(out, "extract finish will discard the corrupt chunks; then run extract work again\n")
 	}
+}
+
+// partsOf says what a sealed output is made of.
+func partsOf(s *extraction.Seal) string {
+	if s.Matrices > 0 {
+		return matrices(s.Matrices)
+	}
+	return plural(s.Chunks, "chunk")
 }
 
 // finishReport is what extract finish prints.
@@ -85,6 +96,9 @@ func newExtractFinish() *cobra.Command {
 seal the store: manifest.sha256 lists the SHA-256 of every file (sha256sum -c reads it),
 sealed.json holds that of the list. Only then the store has its name.
 
+Of a plan of Gram matrices it also makes those that are missing, and then removes the
+features, unless the plan was made with --keep-features.
+
 Where chunks are missing or damaged nothing is sealed, and the message says what to do.
 Finishing twice is harmless.`,
 		Args: usageArgs(cobra.NoArgs),
@@ -103,8 +117,9 @@ Finishing twice is harmless.`,
 					return err
 				}
 			}
-			progress := c.start("verifying", unitChunks, int64(plan.Chunks()))
-			finished, err := plan.Finish(cmd.Context(), func(n int) { progress.set(int64(n), int64(plan.Chunks())) })
+			parts := int64(plan.Chunks() + plan.Matrices())
+			progress := c.start("verifying", unitChunks, parts)
+			finished, err := plan.Finish(cmd.Context(), func(n int) { progress.set(int64(n), parts) })
 			progress.end()
 			if err != nil {
 				return err
@@ -120,7 +135,7 @@ Finishing twice is harmless.`,
 				word = "sealed before"
 			}
 			fmt.Fprintf(out, "%s: %s: %s in %s, %s, manifest %s\n", r.Output, word, plural(r.Stimuli, "stimulus"),
-				plural(r.Chunks, "chunk"), plural(r.Files, "file"), r.Manifest)
+				partsOf(&r.Seal), plural(r.Files, "file"), r.Manifest)
 			if finished.SkippedCount > 0 {
 				fmt.Fprintf(out, "%s could not be read; see the mask \"valid\"\n", plural(finished.SkippedCount, "stimulus"))
 			}

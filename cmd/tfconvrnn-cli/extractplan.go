@@ -46,13 +46,18 @@ type planReport struct {
 func newExtractPlan() *cobra.Command {
 	e := &extractCommand{}
 	cmd := &cobra.Command{
-		Use:   "plan --plan PLAN --out STORE.zarr --model MODEL [flags] INPUT…",
+		Use:   "plan --plan PLAN --out STORE.zarr|FOLDER.grams --model MODEL [flags] INPUT…",
 		Short: "Plan an extraction that several machines compute",
 		Long: `Plan an extraction that any number of processes on any number of machines compute:
 the plan fixes the stimuli with the hashes of their contents, the model with the hash
 of its weights, presentation, preprocessing, reductions, and which stimuli are computed
 together. It is computed by "extract work" and sealed by "extract finish"; "extract
 status" says how far it is.
+
+The output is a Zarr store of features, or, called .grams, a folder of their Gram matrices,
+which "compare" needs instead of them. The features then go to a store beside it, which
+is removed in the end. When all features are there, "extract work", called again, makes the
+matrices of its shard, and "extract finish" those that are left.
 
 The flags are those of "extract". Inputs, the output and weights must be found under the
 same absolute paths or URLs on all machines. Both the output and the plan may be in an
@@ -70,7 +75,8 @@ object store (s3://bucket/name).`,
 	}
 	addPlan(cmd, &e.planFile)
 	e.register(cmd)
-	cmd.Flags().StringVarP(&e.out, "out", "o", "", "Zarr `STORE` to write: a folder, or s3://bucket/name")
+	cmd.Flags().StringVarP(&e.out, "out", "o", "",
+		"Zarr `STORE` to write: a folder, or s3://bucket/name; or a folder of Gram matrices, called .grams")
 	cmd.Flags().Lookup("force").Usage = "replace an existing plan, what was computed of it, and an existing output"
 	return cmd
 }
@@ -85,10 +91,13 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if format, err := features.FormatOf(e.out); err == nil && format != features.Zarr {
-		return usagef("--out %s: plans are of Zarr stores; call it %s", e.out,
-			strings.TrimSuffix(e.out, filepath.Ext(e.out))+features.Zarr.Suffix())
+		name := strings.TrimSuffix(e.out, filepath.Ext(e.out))
+		return usagef("--out %s: plans are of Zarr stores, or of Gram matrices; call it %s or %s", e.out,
+			name+features.Zarr.Suffix(), name+extraction.GramSuffix)
 	}
-	e.format = string(features.Zarr)
+	if !strings.HasSuffix(strings.TrimRight(e.out, "/"), extraction.GramSuffix) {
+		e.format = string(features.Zarr)
+	}
 	p, err := e.plan(cmd)
 	if err != nil {
 		return err

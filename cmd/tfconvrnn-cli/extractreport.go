@@ -41,8 +41,14 @@ func (r *extractReport) print(out io.Writer) error {
 	if r.DryRun {
 		about = "about "
 	}
+	format := string(r.Format)
+	if r.Matrices > 0 {
+		if format = matrices(r.Matrices); r.DryRun {
+			format += ", after the features"
+		}
+	}
 	fmt.Fprintf(out, "%s: %s of %s, %s%s (%s)\n", name, plural(r.Stimuli, "stimulus"), r.Model, about,
-		humanize.Bytes(uint64(r.Bytes)), r.Format)
+		humanize.Bytes(uint64(r.Bytes)), format)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, a := range r.Arrays {
 		notes := ""

@@ -133,7 +133,7 @@ func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *ext
 	}
 	c.note("%s: %s, %s, %s …", to, plural(int(total), "stimulus"), plural(p.times, "timestep"),
 		humanize.Bytes(uint64(draft.Size())))
-	var progress *task
+	var progress, multiplying *task
 	skipped := 0
 	options := extraction.RunOptions{
 		Replace: e.force, Resume: e.resume, ForceSize: e.forceSize, Stage: trace.start, Writer: e.into,
@@ -147,13 +147,22 @@ func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *ext
 			}
 			progress.set(int64(n), total)
 		},
+		Multiplied: func(done, of int64) {
+			if multiplying == nil {
+				progress.end()
+				progress, multiplying = nil, c.start("multiplying", unitMatrices, of)
+			}
+			multiplying.set(done, of)
+		},
 	}
 	if trace.wanted() {
 		options.Trace = trace.span
 	}
 	result, err := draft.Run(ctx, model, options)
-	if progress != nil {
-		progress.end()
+	for _, t := range []*task{progress, multiplying} {
+		if t != nil {
+			t.end()
+		}
 	}
 	r := draft.Recipe()
 	c.debug("plan", "batch_size", r.BatchSize, "timesteps", p.times, "presentation", r.Presentation.String())
@@ -209,6 +218,9 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 		return nil, err
 	}
 	p.times = r.Presentation.Times(info)
+	if err := e.settleGrams(r); err != nil {
+		return nil, err
+	}
 	if e.out, err = features.SettleName(e.out, features.Format(e.format)); err != nil {
 		return nil, named("--out", err)
 	}
@@ -234,6 +246,19 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 		err = e.checkOutput(cmd.Context(), p)
 	}
 	return p, err
+}
+
+// settleGrams has Gram matrices made where the output is called so.
+func (e *extractCommand) settleGrams(r *extraction.Recipe) error {
+	if e.format != "" || !strings.HasSuffix(strings.TrimRight(e.out, "/"), extraction.GramSuffix) {
+		if len(e.windows) > 0 || e.keepFeatures {
+			return usagef("--window and --keep-features are for Gram matrices, --out it%s", extraction.GramSuffix)
+		}
+		return nil
+	}
+	windows, err := gramWindows(e.windows)
+	r.Grams, e.format = &extraction.Grams{Windows: windows, KeepFeatures: e.keepFeatures}, string(features.Zarr)
+	return err
 }
 
 // checkOutput finds out whether the output can be written.

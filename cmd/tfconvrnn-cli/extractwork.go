@@ -37,7 +37,10 @@ N shards (I counts from 0). Any number of workers may run at once, also on the s
 shard; each may be killed and started again. What is computed is the same whoever does
 it, so the flags here are only those that do not change the result.
 
-A worker without --shard begins somewhere in the plan and takes what is missing.`,
+A worker without --shard begins somewhere in the plan and takes what is missing.
+
+Of a plan of Gram matrices the worker that finds all features there seals them, and makes the
+matrices of its shard; run the workers again for the others.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: w.run,
 	}
@@ -72,7 +75,7 @@ func (w *extractWork) run(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	defer plan.Close()
-	var progress *task
+	var progress, multiplying *task
 	skipped := 0
 	worked, err := plan.Work(ctx, index, count, extraction.WorkOptions{
 		WorkerOptions: extraction.WorkerOptions{Warn: c.warnNotice, Note: c.noteNotice},
@@ -84,9 +87,17 @@ func (w *extractWork) run(cmd *cobra.Command, _ []string) error {
 			}
 			progress.set(int64(done), int64(missing))
 		},
+		Multiplied: func(done, of int64) {
+			if multiplying == nil {
+				multiplying = c.start("multiplying", unitMatrices, of)
+			}
+			multiplying.set(done, of)
+		},
 	})
-	if progress != nil {
-		progress.end()
+	for _, t := range []*task{progress, multiplying} {
+		if t != nil {
+			t.end()
+		}
 	}
 	if err != nil {
 		return err
@@ -105,6 +116,14 @@ func (w *extractWork) run(cmd *cobra.Command, _ []string) error {
 		plural(report.Chunks, "chunk"), plural(report.Stimuli, "stimulus"), report.Seconds, report.ImagesPerSec)
 	if report.Skipped > 0 {
 		fmt.Fprintf(out, "%s could not be read\n", plural(report.Skipped, "stimulus"))
+	}
+	again := "\"" + program + " extract work\" again makes a shard of them, \"" + program + " extract finish\" all"
+	switch {
+	case report.Awaited > 0:
+		fmt.Fprintf(out, "%s of other shards to come, then the Gram matrices: %s\n", plural(report.Awaited, "chunk"), again)
+	case plan.Matrices() > 0:
+		fmt.Fprintf(out, "made %d of %s, %d missing\n", report.Worked.Matrices, matrices(plan.Matrices()),
+			report.MatricesMissing)
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ const (
 	unitBytes      = terminal.UnitBytes
 	unitChunks     = terminal.UnitChunks
 	unitFits       = terminal.UnitFits
+	unitMatrices   = terminal.UnitMatrices
 )
 
 func (c *console) warn(format string, args ...any) { c.Warn(format, args...) }

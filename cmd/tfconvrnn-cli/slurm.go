@@ -30,6 +30,8 @@ func newSlurmSubmit() *cobra.Command {
 		Long: `Submit an extraction to Slurm: an array job whose tasks are the workers of a plan,
 and a job that verifies and seals the store when they have ended.
 
+For a plan of Gram matrices the array is submitted twice: they come after all features.
+
 The two batch scripts are written into a folder beside the plan, where the jobs'
 output goes too; they can be read, changed and submitted with sbatch again. Chunks
 that are there already are not computed again.
@@ -101,8 +103,12 @@ func (s *slurmSubmitCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return present(cmd, s.asJSON, r, func(out io.Writer) error {
-		_, err := fmt.Fprintf(out, "job %s: %s\njob %s: finish, after them\nscripts and output: %s\n", r.WorkJob,
-			plural(r.Workers, "worker"), r.FinishJob, s.Logs)
+		second := ""
+		if r.SecondJob != "" {
+			second = fmt.Sprintf("job %s: the same for the Gram matrices, after them\n", r.SecondJob)
+		}
+		_, err := fmt.Fprintf(out, "job %s: %s\n%sjob %s: finish, after them\nscripts and output: %s\n", r.WorkJob,
+			plural(r.Workers, "worker"), second, r.FinishJob, s.Logs)
 		return err
 	})
 }
@@ -119,6 +125,7 @@ func (s *slurmSubmitCommand) readPlan(cmd *cobra.Command) (output string, err er
 		c.note("%s for %s: one each", plural(chunks, "worker"), plural(chunks, "chunk"))
 		s.Workers = chunks
 	}
+	s.Twice = plan.Matrices() > 0
 	if s.GPUs != "" && plan.Devices.String() == "cpu" {
 		c.warn("the plan is for the CPU; plan with --device gpu for workers with GPUs")
 	}

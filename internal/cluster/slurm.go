@@ -30,6 +30,8 @@ type Slurm struct {
 	Binds []string
 	// Program is tfconvrnn-cli's path, or its name where it is found.
 	Program string
+	// Twice submits the array a second time, after itself, as a plan of Gram matrices wants: they come after all features.
+	Twice bool
 	// Logs is the absolute path of the directory for the jobs' output.
 	Logs string
 	// Options are further ones of sbatch for all jobs, such as --reservation=x.

@@ -65,8 +65,10 @@ type Submitted struct {
 	WorkScript   string `json:"work_script"`
 	FinishScript string `json:"finish_script"`
 	WorkJob      string `json:"work_job,omitempty"`
-	FinishJob    string `json:"finish_job,omitempty"`
-	Workers      int    `json:"workers"`
+	// SecondJob is the array again, after itself.
+	SecondJob string `json:"second_job,omitempty"`
+	FinishJob string `json:"finish_job,omitempty"`
+	Workers   int    `json:"workers"`
 }
 
 // Submit writes the scripts into the folder of the jobs' output, which is made, and submits them: the
@@ -93,10 +95,23 @@ func (s *Slurm) Submit(ctx context.Context) (*Submitted, error) {
 	if r.WorkJob, err = submit(ctx, sbatch, r.WorkScript); err != nil {
 		return nil, err
 	}
-	if r.FinishJob, err = submit(ctx, sbatch, "--dependency=afterany:"+r.WorkJob, r.FinishScript); err != nil {
-		return nil, fmt.Errorf(
-			"the workers are submitted as job %s, but the job after them is not (sbatch --dependency=afterany:%s %s): %w",
-			r.WorkJob, r.WorkJob, r.FinishScript, err)
+	last := r.WorkJob
+	follow := func(script string) (job string, err error) {
+		if job, err = submit(ctx, sbatch, "--dependency=afterany:"+last, script); err != nil {
+			return "", fmt.Errorf(
+				"the workers are submitted as job %s, but the job after them is not (sbatch --dependency=afterany:%s %s): %w",
+				r.WorkJob, last, script, err)
+		}
+		last = job
+		return job, nil
+	}
+	if s.Twice {
+		if r.SecondJob, err = follow(r.WorkScript); err != nil {
+			return nil, err
+		}
+	}
+	if r.FinishJob, err = follow(r.FinishScript); err != nil {
+		return nil, err
 	}
 	return r, nil
 }

@@ -118,6 +118,7 @@ const (
 	UnitBytes      Unit = "bytes"
 	UnitChunks     Unit = "chunks"
 	UnitFits       Unit = "fits"
+	UnitMatrices   Unit = "matrices"
 )
 
 func (u Unit) format(n int64) string {
