@@ -70,10 +70,12 @@ int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int6
   int form = -1;
   for (int tile = 4; tile >= 0; tile--) {
     if (tile != 0 && !kernels_has_tile(shape->kernel, tile)) continue;
-    double positions = tile == 0 ? kernel : (tile + shape->kernel - 1) * (tile + shape->kernel - 1), step = tile == 0 ? 1 : tile;
+    double positions = tile == 0 ? kernel : (tile + shape->kernel - 1) * (tile + shape->kernel - 1),
+           step = tile == 0 ? 1 : tile;
     double rows = (double)batch * (double)divide_up(height, (int64_t)step) * (double)divide_up(width, (int64_t)step);
     double values = tile == 0 ? COST_COPY * channels : COST_VALUE * (channels + depth);
-    double cost = positions * (rows * (2 * channels * depth + values) + COST_BYTE * (double)sizeof(float) * channels * depth);
+    double cost =
+        positions * (rows * (2 * channels * depth + values) + COST_BYTE * (double)sizeof(float) * channels * depth);
     if (frugal && positions > 16) cost += COST_MEMORY * (double)sizeof(float) * (positions - 16) * channels * depth;
     if (form < 0 || cost < best) {
       form = tile;
@@ -96,7 +98,8 @@ static void pack_panel(void *argument, int64_t panel) {
 // huge is from where on weights lie on pages of 2 MiB.
 enum { HUGE_PAGE = 2 << 20 };
 
-int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, const float *const *filters, int threads, kernels_weights **packed) {
+int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, const float *const *filters,
+                 int threads, kernels_weights **packed) {
   if (!valid_shape(shape) || (tile != 0 && !kernels_has_tile(shape->kernel, tile))) return KERNELS_INVALID;
   kernels_weights *w = calloc(1, sizeof(*w));
   if (w == NULL) return KERNELS_MEMORY;
@@ -170,15 +173,19 @@ static void multiply_rows(const blocks *b, int64_t panel, int64_t from, int64_t 
   const kernels_isa *isa = w->isa;
   size_t stride = (size_t)b->count * KERNELS_BLOCK;
   for (int p = 0; p < w->positions; p++) {
-    const float *right = w->values + (((size_t)panel * (size_t)w->positions + (size_t)p) * (size_t)w->inner + (size_t)b->c->offset) * (size_t)isa->panel;
-    isa->product(b->left + (size_t)p * (size_t)b->block * stride + (size_t)from * KERNELS_BLOCK, stride, rows, right, b->c->inner,
-                 products + (size_t)p * (size_t)rows * (size_t)isa->panel);
+    const float *right =
+        w->values + (((size_t)panel * (size_t)w->positions + (size_t)p) * (size_t)w->inner + (size_t)b->c->offset) *
+                        (size_t)isa->panel;
+    isa->product(b->left + (size_t)p * (size_t)b->block * stride + (size_t)from * KERNELS_BLOCK, stride, rows, right,
+                 b->c->inner, products + (size_t)p * (size_t)rows * (size_t)isa->panel);
   }
   isa->output(b->c, b->first + from, rows, panel, products);
 }
 
 // whole makes a number of rows whole runs of a depthwise convolution, if there is one.
-static int64_t whole(const kernels_convolution *c, int64_t rows) { return c->stencil == NULL ? rows : divide_up(rows, KERNELS_RUN) * KERNELS_RUN; }
+static int64_t whole(const kernels_convolution *c, int64_t rows) {
+  return c->stencil == NULL ? rows : divide_up(rows, KERNELS_RUN) * KERNELS_RUN;
+}
 
 static size_t products_bytes(const kernels_weights *w, int64_t rows) {
   return (size_t)w->positions * (size_t)rows * (size_t)w->isa->panel * sizeof(float);
@@ -231,7 +238,8 @@ static void rows_item(void *argument, int64_t item) {
   const kernels_weights *w = b.c->weights;
   b.count = all->count - item * all->part;
   if (b.count > all->part) b.count = all->part;
-  size_t products = products_bytes(w, all->part), row = (size_t)w->positions * (size_t)b.block * KERNELS_BLOCK * sizeof(float);
+  size_t products = products_bytes(w, all->part),
+         row = (size_t)w->positions * (size_t)b.block * KERNELS_BLOCK * sizeof(float);
   kernels_scratch *memory = kernels_take(products + (size_t)all->part * row);
   if (memory == NULL) {
     atomic_store(&all->failed, 1);
@@ -246,16 +254,23 @@ static void rows_item(void *argument, int64_t item) {
 int kernels_convolve(const kernels_convolution *asked) {
   kernels_convolution copy = *asked, *c = &copy;
   const kernels_weights *w = c->weights;
-  if (c->first < 0 || c->sources < 1 || c->first > w->shape.sources || c->sources > w->shape.sources - c->first) return KERNELS_INVALID;
-  if (c->batch < 0 || c->height < 0 || c->width < 0 || c->batch > KERNELS_DIMENSION || c->height > KERNELS_DIMENSION || c->width > KERNELS_DIMENSION) return KERNELS_INVALID;
-  if (c->stencil != NULL && (c->stencil_size < 1 || c->stencil_size > KERNELS_KERNEL || w->tile != 0 || w->shape.kernel != 1 || w->shape.sources != 1)) return KERNELS_INVALID;
+  if (c->first < 0 || c->sources < 1 || c->first > w->shape.sources || c->sources > w->shape.sources - c->first)
+    return KERNELS_INVALID;
+  if (c->batch < 0 || c->height < 0 || c->width < 0 || c->batch > KERNELS_DIMENSION ||
+      c->height > KERNELS_DIMENSION || c->width > KERNELS_DIMENSION)
+    return KERNELS_INVALID;
+  if (c->stencil != NULL && (c->stencil_size < 1 || c->stencil_size > KERNELS_KERNEL || w->tile != 0 ||
+                             w->shape.kernel != 1 || w->shape.sources != 1))
+    return KERNELS_INVALID;
   int64_t tile = w->tile == 0 ? 1 : w->tile, rows;
-  if (__builtin_mul_overflow(c->batch, divide_up(c->height, tile) * divide_up(c->width, tile), &rows)) return KERNELS_INVALID;
+  if (__builtin_mul_overflow(c->batch, divide_up(c->height, tile) * divide_up(c->width, tile), &rows))
+    return KERNELS_INVALID;
   if (rows == 0) return KERNELS_OK;
   size_t zeros = 0;
   c->inner = c->offset = 0;
   for (int i = 0; i < c->first + c->sources; i++) {
-    int64_t channels = divide_up(w->shape.channels[i], 16) * 16, length = w->tile == 0 ? channels * w->shape.kernel * w->shape.kernel : channels;
+    int64_t channels = divide_up(w->shape.channels[i], 16) * 16,
+            length = w->tile == 0 ? channels * w->shape.kernel * w->shape.kernel : channels;
     if (i < c->first) {
       c->offset += length;
       continue;

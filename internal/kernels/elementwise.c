@@ -27,7 +27,8 @@ typedef struct {
 } program;
 
 // integers reads an attribute of exactly so many integers from least to most.
-static void integers(TF_OpKernelConstruction *context, const char *name, int count, int64_t least, int64_t most, int64_t *values, TF_Status *status) {
+static void integers(TF_OpKernelConstruction *context, const char *name, int count, int64_t least, int64_t most,
+                     int64_t *values, TF_Status *status) {
   int32_t size = 0, total = 0;
   if (tf->TF_GetCode(status) != TF_OK) return;
   tf->TF_OpKernelConstruction_GetAttrSize(context, name, &size, &total, status);
@@ -38,7 +39,8 @@ static void integers(TF_OpKernelConstruction *context, const char *name, int cou
   }
   tf->TF_OpKernelConstruction_GetAttrInt64List(context, name, values, count, status);
   for (int i = 0; tf->TF_GetCode(status) == TF_OK && i < count; i++) {
-    if (values[i] < least || values[i] > most) tf->TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnElementwise: a number is out of range");
+    if (values[i] < least || values[i] > most)
+      tf->TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnElementwise: a number is out of range");
   }
 }
 
@@ -49,11 +51,15 @@ static void read_program(TF_OpKernelConstruction *context, program *p, TF_Status
   int32_t length = 0, size = 0, total = 0;
   tf->TF_OpKernelConstruction_GetAttrInt64(context, "count", &count, status);
   if (tf->TF_GetCode(status) == TF_OK) tf->TF_OpKernelConstruction_GetAttrInt64(context, "threads", &threads, status);
-  if (tf->TF_GetCode(status) == TF_OK) tf->TF_OpKernelConstruction_GetAttrSize(context, "operation", &length, &total, status);
-  if (tf->TF_GetCode(status) == TF_OK) tf->TF_OpKernelConstruction_GetAttrSize(context, "number", &size, &total, status);
+  if (tf->TF_GetCode(status) == TF_OK)
+    tf->TF_OpKernelConstruction_GetAttrSize(context, "operation", &length, &total, status);
+  if (tf->TF_GetCode(status) == TF_OK)
+    tf->TF_OpKernelConstruction_GetAttrSize(context, "number", &size, &total, status);
   if (tf->TF_GetCode(status) != TF_OK) return;
-  if (count < 1 || count > KERNELS_OPERANDS || length < 1 || length > KERNELS_LONGEST || size != length || threads < 1 || threads > 4096) {
-    tf->TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnElementwise: too few or too many inputs, instructions or threads");
+  if (count < 1 || count > KERNELS_OPERANDS || length < 1 || length > KERNELS_LONGEST || size != length ||
+      threads < 1 || threads > 4096) {
+    tf->TF_SetStatus(status, TF_INVALID_ARGUMENT,
+                     "TfconvrnnElementwise: too few or too many inputs, instructions or threads");
     return;
   }
   e->operands = (int)count;
@@ -63,15 +69,19 @@ static void read_program(TF_OpKernelConstruction *context, program *p, TF_Status
   integers(context, "parts", (int)count, 1, KERNELS_DIMENSION, p->parts, status);
   static const char *const names[] = {"operation", "to", "a", "b"};
   for (int i = 0; i < 4; i++) integers(context, names[i], length, 0, KERNELS_DIMENSION, lists[i], status);
-  if (tf->TF_GetCode(status) == TF_OK) tf->TF_OpKernelConstruction_GetAttrFloatList(context, "number", numbers, length, status);
+  if (tf->TF_GetCode(status) == TF_OK)
+    tf->TF_OpKernelConstruction_GetAttrFloatList(context, "number", numbers, length, status);
   if (tf->TF_GetCode(status) != TF_OK) return;
   for (int i = 0; i < length; i++) {
-    e->program[i] = (kernels_instruction){(int)lists[0][i], (int)lists[1][i], (int)lists[2][i], (int)lists[3][i], numbers[i]};
+    e->program[i] =
+        (kernels_instruction){(int)lists[0][i], (int)lists[1][i], (int)lists[2][i], (int)lists[3][i], numbers[i]};
   }
   for (int i = 0; i < count; i++) {
-    if (p->part[i] >= p->parts[i]) tf->TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnElementwise: there is no such part");
+    if (p->part[i] >= p->parts[i])
+      tf->TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnElementwise: there is no such part");
   }
-  if (kernels_check(e) != KERNELS_OK) tf->TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnElementwise: a wrong instruction");
+  if (kernels_check(e) != KERNELS_OK)
+    tf->TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnElementwise: a wrong instruction");
 }
 
 static void *create(TF_OpKernelConstruction *context) {
@@ -112,7 +122,8 @@ static const char *describe(TF_Tensor *const *tensors, const program *p, kernels
       dims[1] = height;
       dims[2] = width;
     }
-    if ((height != 1 || width != 1) && (height != dims[1] || width != dims[2])) return "inputs must have the same height and width, or 1";
+    if ((height != 1 || width != 1) && (height != dims[1] || width != dims[2]))
+      return "inputs must have the same height and width, or 1";
     if (batch != 1) {
       if (dims[0] != 1 && dims[0] != batch) return "inputs must have the same batch, or 1";
       dims[0] = batch;
@@ -127,7 +138,8 @@ static const char *describe(TF_Tensor *const *tensors, const program *p, kernels
   e->channels = dims[3];
   for (int i = 0; i < e->operands; i++) {
     int rank = tf->TF_NumDims(tensors[i]), items = rank == 4 && tf->TF_Dim(tensors[i], 0) != 1;
-    int64_t depth = e->channels * p->parts[i], pixels = rank == 1 ? 1 : tf->TF_Dim(tensors[i], rank - 3) * tf->TF_Dim(tensors[i], rank - 2);
+    int64_t depth = e->channels * p->parts[i],
+            pixels = rank == 1 ? 1 : tf->TF_Dim(tensors[i], rank - 3) * tf->TF_Dim(tensors[i], rank - 2);
     e->operand[i].values = tf->TF_TensorData(tensors[i]);
     if (e->channels > 0 && e->pixels > 0 && e->batch > 0) e->operand[i].values += p->part[i] * e->channels;
     e->operand[i].pixel = pixels != 1 ? depth : 0;
@@ -151,7 +163,8 @@ static void compute(void *kernel, TF_OpKernelContext *context) {
   if (problem == NULL) problem = describe(tensors, p, &e, dims);
   if (problem != NULL) goto end;
   size_t count;
-  if (__builtin_mul_overflow((size_t)(e.batch * e.channels), (size_t)e.pixels, &count) || count > PTRDIFF_MAX / sizeof(float)) {
+  if (__builtin_mul_overflow((size_t)(e.batch * e.channels), (size_t)e.pixels, &count) ||
+      count > PTRDIFF_MAX / sizeof(float)) {
     problem = "the output is too large";
     goto end;
   }
@@ -172,8 +185,11 @@ end:
   tf->TF_DeleteStatus(status);
 }
 
-void kernels_register_elementwise(const kernels_tensorflow *functions, const kernels_isa *instructions, TF_Status *status) {
-  static const char *const attributes[] = {"count: int >= 1", "part: list(int)", "parts: list(int)", "operation: list(int)", "to: list(int)", "a: list(int)", "b: list(int)", "number: list(float)", "threads: int >= 1", NULL};
+void kernels_register_elementwise(const kernels_tensorflow *functions, const kernels_isa *instructions,
+                                  TF_Status *status) {
+  static const char *const attributes[] = {
+      "count: int >= 1", "part: list(int)", "parts: list(int)",    "operation: list(int)", "to: list(int)",
+      "a: list(int)",    "b: list(int)",    "number: list(float)", "threads: int >= 1",    NULL};
   static const char *const inputs[] = {"inputs: count * float", NULL};
   tf = functions;
   isa = instructions;

@@ -5,7 +5,8 @@
 #include "kernels.h"
 
 int kernels_check(const kernels_evaluation *e) {
-  if (e->instructions < 1 || e->instructions > KERNELS_LONGEST || e->operands < 1 || e->operands > KERNELS_OPERANDS) return KERNELS_INVALID;
+  if (e->instructions < 1 || e->instructions > KERNELS_LONGEST || e->operands < 1 || e->operands > KERNELS_OPERANDS)
+    return KERNELS_INVALID;
   int written = 0;
   for (int i = 0; i < e->instructions; i++) {
     const kernels_instruction *n = &e->program[i];
@@ -14,7 +15,8 @@ int kernels_check(const kernels_evaluation *e) {
       if (from[k] < 0 || from[k] >= KERNELS_REGISTERS + e->operands) return KERNELS_INVALID;
       if (from[k] < KERNELS_REGISTERS && (written >> from[k] & 1) == 0) return KERNELS_INVALID;
     }
-    if (n->operation < 0 || n->operation >= KERNELS_INSTRUCTIONS || n->to < 0 || n->to >= KERNELS_REGISTERS) return KERNELS_INVALID;
+    if (n->operation < 0 || n->operation >= KERNELS_INSTRUCTIONS || n->to < 0 || n->to >= KERNELS_REGISTERS)
+      return KERNELS_INVALID;
     written |= 1 << n->to;
   }
   return KERNELS_OK;

@@ -15,7 +15,8 @@ enum {
   KERNELS_KERNEL = 7,       // the largest kernel
   KERNELS_DIMENSION = 1 << 20,  // the largest dimension of a tensor
   KERNELS_BLOCK = 64,       // inner dimension of a block of a packed operand
-  KERNELS_RUN = 7,          // pixels of a row that a depthwise convolution computes at once: what divides the zoo's maps
+  // Pixels of a row that a depthwise convolution computes at once: what divides the zoo's maps.
+  KERNELS_RUN = 7,
 };
 
 // What functions return; 0 is success.
@@ -106,7 +107,8 @@ typedef struct kernels_isa {
   // input writes rows from … to-1 of the left operand, of which the block holds
   // count and the first is that of tile or pixel first. zeros has as many zeros as
   // the source with the most channels needs.
-  void (*input)(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left);
+  void (*input)(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count,
+                const float *zeros, float *left);
   // product multiplies rows rows of a left operand, whose blocks are stride floats apart,
   // with a panel's position, into out [rows][panel].
   void (*product)(const float *left, size_t stride, int64_t rows, const float *right, int64_t inner, float *out);
@@ -124,9 +126,10 @@ typedef struct kernels_isa {
 extern const kernels_isa *const kernels_isas[];
 int kernels_isa_runs(const kernels_isa *isa);
 
-// kernels_pack packs weights for a tile, 0 or one that kernels_has_tile has for the kernel. filters holds one [kernel, kernel, channels, depth] for each
-// source. The caller frees the result.
-int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, const float *const *filters, int threads, kernels_weights **packed);
+// kernels_pack packs weights for a tile, 0 or one that kernels_has_tile has for the kernel. filters holds one
+// [kernel, kernel, channels, depth] for each source. The caller frees the result.
+int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, const float *const *filters,
+                 int threads, kernels_weights **packed);
 void kernels_free(kernels_weights *w);
 
 // kernels_has_tile says whether there is code for F(tile×tile, kernel×kernel).

@@ -30,7 +30,8 @@ static void *create(TF_OpKernelConstruction *context) {
   if (tf->TF_GetCode(status) == TF_OK) tf->TF_OpKernelConstruction_GetAttrInt64(context, "threads", &n.threads, status);
   if (tf->TF_GetCode(status) == TF_OK) tf->TF_OpKernelConstruction_GetAttrFloat(context, "epsilon", &n.epsilon, status);
   if (tf->TF_GetCode(status) == TF_OK) {
-    if (n.parts < 1 || n.parts > KERNELS_DIMENSION || n.part < 0 || n.part >= n.parts || n.threads < 1 || n.threads > 4096) {
+    if (n.parts < 1 || n.parts > KERNELS_DIMENSION || n.part < 0 || n.part >= n.parts || n.threads < 1 ||
+        n.threads > 4096) {
       tf->TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnNormal: wrong attributes");
     } else if ((copy = malloc(sizeof(*copy))) == NULL) {
       tf->TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "TfconvrnnNormal: out of memory");
@@ -77,7 +78,8 @@ static const char *describe(TF_Tensor *const *tensors, const normal *n, items *a
   all->channels = all->depth / n->parts;
   if (all->depth % n->parts != 0) return "the channels cannot be divided";
   if (all->pixels == 0 || all->channels == 0) return "the map is empty";
-  if (tf->TF_Dim(tensors[1], 0) != all->channels || tf->TF_Dim(tensors[2], 0) != all->channels) return "gamma and beta must have the map's channels";
+  if (tf->TF_Dim(tensors[1], 0) != all->channels || tf->TF_Dim(tensors[2], 0) != all->channels)
+    return "gamma and beta must have the map's channels";
   all->x = (const float *)tf->TF_TensorData(tensors[0]) + n->part * all->channels;
   all->gamma = tf->TF_TensorData(tensors[1]);
   all->beta = tf->TF_TensorData(tensors[2]);
@@ -99,7 +101,8 @@ static void compute(void *kernel, TF_OpKernelContext *context) {
     const char *problem = describe(tensors, n, &all, dims);
     kernels_fail("TfconvrnnNormal", TF_INVALID_ARGUMENT, problem, status);
   }
-  if (tf->TF_GetCode(status) == TF_OK) y = tf->TF_AllocateOutput(context, 0, TF_FLOAT, dims, 4, (size_t)(dims[0] * dims[3]) * sizeof(float), status);
+  if (tf->TF_GetCode(status) == TF_OK)
+    y = tf->TF_AllocateOutput(context, 0, TF_FLOAT, dims, 4, (size_t)(dims[0] * dims[3]) * sizeof(float), status);
   if (tf->TF_GetCode(status) == TF_OK) {
     all.y = tf->TF_TensorData(y);
     kernels_parallel((int)n->threads, dims[0], item, &all);
@@ -114,7 +117,8 @@ static void compute(void *kernel, TF_OpKernelContext *context) {
 }
 
 void kernels_register_normal(const kernels_tensorflow *functions, const kernels_isa *instructions, TF_Status *status) {
-  static const char *const attributes[] = {"part: int >= 0 = 0", "parts: int >= 1 = 1", "epsilon: float", "threads: int >= 1", NULL};
+  static const char *const attributes[] = {"part: int >= 0 = 0", "parts: int >= 1 = 1", "epsilon: float",
+                                           "threads: int >= 1", NULL};
   static const char *const inputs[] = {"input: float", "gamma: float", "beta: float", NULL};
   tf = functions;
   isa = instructions;

@@ -52,7 +52,9 @@ static void work(job *j, int helping) {
 // find returns a job that needs help. The lock is held.
 static job *find(void) {
   for (job *j = pool.jobs; j != NULL; j = j->link) {
-    if (atomic_load(&j->next) < j->items && atomic_load(&j->helpers) + 1 < j->threads && atomic_load(&pool.running) < j->threads) return j;
+    if (atomic_load(&j->next) < j->items && atomic_load(&j->helpers) + 1 < j->threads &&
+        atomic_load(&pool.running) < j->threads)
+      return j;
   }
   return NULL;
 }
@@ -76,7 +78,8 @@ static void *help(void *unused) {
     // The next job often comes at once.
     int seen = atomic_load(&pool.posted);
     pthread_mutex_unlock(&pool.lock);
-    for (int i = 0; i < SPINS && atomic_load_explicit(&pool.posted, memory_order_relaxed) == seen; i++) pause_a_little();
+    for (int i = 0; i < SPINS && atomic_load_explicit(&pool.posted, memory_order_relaxed) == seen; i++)
+      pause_a_little();
     pthread_mutex_lock(&pool.lock);
     if (atomic_load(&pool.posted) == seen) {
       pool.sleeping++;
@@ -158,7 +161,8 @@ kernels_scratch *kernels_take(size_t bytes) {
   for (kernels_scratch **p = &scratch.free; *p != NULL; p = &(*p)->next) {
     if (best == NULL) {
       best = p;
-    } else if ((*best)->bytes < bytes ? (*p)->bytes > (*best)->bytes : (*p)->bytes >= bytes && (*p)->bytes < (*best)->bytes) {
+    } else if ((*best)->bytes < bytes ? (*p)->bytes > (*best)->bytes
+                                      : (*p)->bytes >= bytes && (*p)->bytes < (*best)->bytes) {
       best = p;
     }
   }

@@ -56,7 +56,8 @@ INLINE vector relu_of(vector x) { return choose(x < 0, (vector){0}, x); }
   }                                                                                  \
   break
 
-static void step(int operation, float n, float *to, int64_t st, const float *a, int64_t sa, const float *b, int64_t sb, int64_t pixels, int64_t channels) {
+static void step(int operation, float n, float *to, int64_t st, const float *a, int64_t sa, const float *b,
+                 int64_t sb, int64_t pixels, int64_t channels) {
   if (st == channels && sa == channels && sb == channels) {
     channels *= pixels;
     pixels = 1;
@@ -75,7 +76,8 @@ static void step(int operation, float n, float *to, int64_t st, const float *a, 
   }
 }
 
-static void evaluate(const kernels_evaluation *e, int64_t item, int64_t from, int64_t to, float *registers, int64_t room) {
+static void evaluate(const kernels_evaluation *e, int64_t item, int64_t from, int64_t to, float *registers,
+                     int64_t room) {
   int64_t channels = e->channels, most = room / channels;
   for (int64_t first = from; first < to; first += most) {
     int64_t pixels = to - first < most ? to - first : most;

@@ -102,10 +102,12 @@ static int64_t integer(TF_OpKernelConstruction *context, const char *name, TF_St
 }
 
 // integer_list returns how many integers an attribute has, and reads them if they are at most so many.
-static int integer_list(TF_OpKernelConstruction *context, const char *name, int most, int64_t *values, TF_Status *status) {
+static int integer_list(TF_OpKernelConstruction *context, const char *name, int most, int64_t *values,
+                        TF_Status *status) {
   int32_t count = 0, total = 0;
   if (tf.TF_GetCode(status) == TF_OK) tf.TF_OpKernelConstruction_GetAttrSize(context, name, &count, &total, status);
-  if (tf.TF_GetCode(status) == TF_OK && count > 0 && count <= most) tf.TF_OpKernelConstruction_GetAttrInt64List(context, name, values, count, status);
+  if (tf.TF_GetCode(status) == TF_OK && count > 0 && count <= most)
+    tf.TF_OpKernelConstruction_GetAttrInt64List(context, name, values, count, status);
   return count;
 }
 
@@ -131,24 +133,36 @@ static void *create(TF_OpKernelConstruction *context) {
   TF_Status *status = tf.TF_NewStatus();
   convolution *c = NULL;
   kernels_shape shape = {0};
-  int64_t sources = integer(context, "sources", status), stencils = integer(context, "stencils", status), threads = integer(context, "threads", status);
-  int64_t first = integer(context, "first", status), kernel = integer(context, "kernel", status), frugal = integer(context, "frugal", status);
+  int64_t sources = integer(context, "sources", status), stencils = integer(context, "stencils", status),
+          threads = integer(context, "threads", status);
+  int64_t first = integer(context, "first", status), kernel = integer(context, "kernel", status),
+          frugal = integer(context, "frugal", status);
   shape.depth = integer(context, "depth", status);
   shape.sources = integer_list(context, "channels", KERNELS_SOURCES, shape.channels, status);
   char *key = key_of(context, status);
   if (tf.TF_GetCode(status) != TF_OK) goto end;
-  int wrong = kernel < 1 || kernel > KERNELS_KERNEL || shape.depth < 1 || shape.depth > KERNELS_DIMENSION || shape.sources < 1 || shape.sources > KERNELS_SOURCES ||
-              first < 0 || first >= shape.sources || sources < 1 || sources > shape.sources - first || threads < 1 || threads > 4096 ||
-              stencils < 0 || stencils > 1 || (stencils == 1 && (shape.sources > 1 || kernel > 1));
-  for (int i = 0; !wrong && i < shape.sources; i++) wrong = shape.channels[i] < 1 || shape.channels[i] > KERNELS_DIMENSION;
+  int wrong = kernel < 1 || kernel > KERNELS_KERNEL || shape.depth < 1 || shape.depth > KERNELS_DIMENSION ||
+              shape.sources < 1 || shape.sources > KERNELS_SOURCES || first < 0 || first >= shape.sources ||
+              sources < 1 || sources > shape.sources - first || threads < 1 || threads > 4096 || stencils < 0 ||
+              stencils > 1 || (stencils == 1 && (shape.sources > 1 || kernel > 1));
+  for (int i = 0; !wrong && i < shape.sources; i++)
+    wrong = shape.channels[i] < 1 || shape.channels[i] > KERNELS_DIMENSION;
   if (wrong) {
     tf.TF_SetStatus(status, TF_INVALID_ARGUMENT, "TfconvrnnConvolution: wrong attributes");
     goto end;
   }
   shape.kernel = (int)kernel;
   c = calloc(1, sizeof(*c));
-  if (c != NULL) *c = (convolution){.shape = shape, .first = (int)first, .sources = (int)sources, .stencils = (int)stencils, .threads = (int)threads, .frugal = frugal != 0, .filters = acquire(key)};
-  if (c == NULL || c->filters == NULL) tf.TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "TfconvrnnConvolution: out of memory");
+  if (c != NULL)
+    *c = (convolution){.shape = shape,
+                       .first = (int)first,
+                       .sources = (int)sources,
+                       .stencils = (int)stencils,
+                       .threads = (int)threads,
+                       .frugal = frugal != 0,
+                       .filters = acquire(key)};
+  if (c == NULL || c->filters == NULL)
+    tf.TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "TfconvrnnConvolution: out of memory");
 end:
   free(key);
   if (tf.TF_GetCode(status) != TF_OK) {
@@ -178,20 +192,25 @@ static const char *check(TF_Tensor *const *tensors, const convolution *op, kerne
       c->height = tf.TF_Dim(x, 1);
       c->width = tf.TF_Dim(x, 2);
     }
-    if (tf.TF_Dim(x, 0) != c->batch || tf.TF_Dim(x, 1) != c->height || tf.TF_Dim(x, 2) != c->width) return "inputs must have the same batch, height and width";
+    if (tf.TF_Dim(x, 0) != c->batch || tf.TF_Dim(x, 1) != c->height || tf.TF_Dim(x, 2) != c->width)
+      return "inputs must have the same batch, height and width";
     if (tf.TF_Dim(x, 3) != op->shape.channels[op->first + i]) return "an input must have its filter's channels";
     c->x[i] = tf.TF_TensorData(x);
   }
-  if (c->batch > KERNELS_DIMENSION || c->height > KERNELS_DIMENSION || c->width > KERNELS_DIMENSION) return "a dimension is too large";
+  if (c->batch > KERNELS_DIMENSION || c->height > KERNELS_DIMENSION || c->width > KERNELS_DIMENSION)
+    return "a dimension is too large";
   return NULL;
 }
 
 // check_stencil does the same for the depthwise convolution.
 static const char *check_stencil(const TF_Tensor *stencil, const convolution *op, kernels_convolution *c) {
-  if (tf.TF_TensorType(stencil) != TF_FLOAT || tf.TF_NumDims(stencil) != 4) return "the stencil must be float, with four dimensions";
+  if (tf.TF_TensorType(stencil) != TF_FLOAT || tf.TF_NumDims(stencil) != 4)
+    return "the stencil must be float, with four dimensions";
   int64_t size = tf.TF_Dim(stencil, 0);
-  if (size < 1 || size > KERNELS_KERNEL || tf.TF_Dim(stencil, 1) != size) return "the stencil must be square and not too large";
-  if (tf.TF_Dim(stencil, 2) != op->shape.channels[0] || tf.TF_Dim(stencil, 3) != 1) return "the stencil must have the input's channels, one for each";
+  if (size < 1 || size > KERNELS_KERNEL || tf.TF_Dim(stencil, 1) != size)
+    return "the stencil must be square and not too large";
+  if (tf.TF_Dim(stencil, 2) != op->shape.channels[0] || tf.TF_Dim(stencil, 3) != 1)
+    return "the stencil must have the input's channels, one for each";
   c->stencil = tf.TF_TensorData(stencil);
   c->stencil_size = (int)size;
   return NULL;
@@ -216,7 +235,9 @@ static int pack(const convolution *c, int form, kernels_weights **packed, char *
   size_t counts[KERNELS_SOURCES], total = 0;
   for (int i = 0; i < shape->sources; i++) {
     size_t plane = (size_t)(shape->kernel * shape->kernel) * (size_t)shape->channels[i];
-    if (__builtin_mul_overflow(plane, (size_t)shape->depth, &counts[i]) || __builtin_add_overflow(total, counts[i], &total)) return KERNELS_MEMORY;
+    if (__builtin_mul_overflow(plane, (size_t)shape->depth, &counts[i]) ||
+        __builtin_add_overflow(total, counts[i], &total))
+      return KERNELS_MEMORY;
   }
   if (total > PTRDIFF_MAX / sizeof(float)) return KERNELS_MEMORY;
   float *memory = mmap(NULL, total * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -289,8 +310,11 @@ static void compute(void *kernel, TF_OpKernelContext *context) {
   y = tf.TF_AllocateOutput(context, 0, TF_FLOAT, dims, 4, bytes, status);
   if (tf.TF_GetCode(status) != TF_OK || bytes == 0) goto end;
   k.y = tf.TF_TensorData(y);
-  int result = packed(c, kernels_form(&c->shape, k.batch, k.height, k.width, c->frugal), &k.weights, text, sizeof(text));
-  code = result == KERNELS_MEMORY ? TF_RESOURCE_EXHAUSTED : result == KERNELS_DATA ? TF_DATA_LOSS : TF_FAILED_PRECONDITION;
+  int result =
+      packed(c, kernels_form(&c->shape, k.batch, k.height, k.width, c->frugal), &k.weights, text, sizeof(text));
+  code = result == KERNELS_MEMORY ? TF_RESOURCE_EXHAUSTED
+         : result == KERNELS_DATA ? TF_DATA_LOSS
+                                  : TF_FAILED_PRECONDITION;
   if (result == KERNELS_MEMORY) problem = "no memory for the packed weights";
   if (result != KERNELS_OK) goto end;
   if (kernels_convolve(&k) != KERNELS_OK) {
@@ -358,10 +382,14 @@ static void compute_weights(void *kernel, TF_OpKernelContext *context) {
   tf.TF_DeleteStatus(status);
 }
 
-static void unknown_shape(TF_ShapeInferenceContext *context, TF_Status *status) { tf.TF_ShapeInferenceContextSetUnknownShape(context, status); }
+static void unknown_shape(TF_ShapeInferenceContext *context, TF_Status *status) {
+  tf.TF_ShapeInferenceContextSetUnknownShape(context, status);
+}
 
-void kernels_register_operation(const char *name, const char *const *attributes, const char *const *inputs, void *(*create)(TF_OpKernelConstruction *),
-                                void (*compute)(void *, TF_OpKernelContext *), void (*remove)(void *), TF_Status *status) {
+void kernels_register_operation(const char *name, const char *const *attributes, const char *const *inputs,
+                                void *(*create)(TF_OpKernelConstruction *),
+                                void (*compute)(void *, TF_OpKernelContext *), void (*remove)(void *),
+                                TF_Status *status) {
   if (tf.TF_GetCode(status) != TF_OK) return;
   TF_OpDefinitionBuilder *op = tf.TF_NewOpDefinitionBuilder(name);
   for (; *attributes != NULL; attributes++) tf.TF_OpDefinitionBuilderAddAttr(op, *attributes);
@@ -374,7 +402,8 @@ void kernels_register_operation(const char *name, const char *const *attributes,
 }
 
 static const char *const convolution_attributes[] = {
-    "sources: int >= 1", "stencils: int >= 0 = 0", "key: string", "first: int >= 0 = 0", "kernel: int >= 1", "channels: list(int)", "depth: int >= 1", "threads: int >= 1", "frugal: int >= 0 = 0", NULL};
+    "sources: int >= 1",   "stencils: int >= 0 = 0", "key: string",       "first: int >= 0 = 0",  "kernel: int >= 1",
+    "channels: list(int)", "depth: int >= 1",        "threads: int >= 1", "frugal: int >= 0 = 0", NULL};
 static const char *const convolution_inputs[] = {"inputs: sources * float", "stencil: stencils * float", NULL};
 static const char *const weights_attributes[] = {"key: string", "shape: list(int)", NULL};
 static const char *const no_inputs[] = {NULL};
@@ -384,8 +413,10 @@ void kernels_register(void *const *functions, int instructions, char *text, size
   isa = kernels_isas[instructions];
   text[0] = 0;
   TF_Status *status = tf.TF_NewStatus();
-  kernels_register_operation("TfconvrnnConvolution", convolution_attributes, convolution_inputs, create, compute, remove_convolution, status);
-  kernels_register_operation("TfconvrnnFilter", weights_attributes, no_inputs, create_weights, compute_weights, remove_weights, status);
+  kernels_register_operation("TfconvrnnConvolution", convolution_attributes, convolution_inputs, create, compute,
+                             remove_convolution, status);
+  kernels_register_operation("TfconvrnnFilter", weights_attributes, no_inputs, create_weights, compute_weights,
+                             remove_weights, status);
   kernels_register_elementwise(&tf, isa, status);
   kernels_register_normal(&tf, isa, status);
   if (tf.TF_GetCode(status) != TF_OK) snprintf(text, size, "%s", tf.TF_Message(status));

@@ -49,7 +49,8 @@ static const float b5[5][5] = {
 static const float b4[4][4] = {{-1, 0, 1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}};
 
 // Aᵀ [m][t]: the powers of the points; ∞ is in the last row alone.
-static const float a46[4][6] = {{1, 1, 1, 1, 1, 0}, {0, 1, -1, .5f, -2, 0}, {0, 1, 1, .25f, 4, 0}, {0, 1, -1, .125f, -8, 1}};
+static const float a46[4][6] = {
+    {1, 1, 1, 1, 1, 0}, {0, 1, -1, .5f, -2, 0}, {0, 1, 1, .25f, 4, 0}, {0, 1, -1, .125f, -8, 1}};
 static const float a36[3][6] = {{1, 1, 1, 1, 1, 0}, {0, 1, -1, .5f, -2, 0}, {0, 1, 1, .25f, 4, 1}};
 static const float a45[4][5] = {{1, 1, 1, 1, 0}, {0, 1, -1, .5f, 0}, {0, 1, 1, .25f, 0}, {0, 1, -1, .125f, 1}};
 static const float a35[3][5] = {{1, 1, 1, 1, 0}, {0, 1, -1, .5f, 0}, {0, 1, 1, .25f, 1}};
@@ -59,14 +60,20 @@ static const float a24[2][4] = {{1, 1, 1, 0}, {0, 1, -1, 1}};
 
 // G without the row of ∞, which is 1 in its last column, for kernels of up to 4×4.
 static const double g6[5][4] = {
-    {1, 0, 0, 0}, {1. / 3, 1. / 3, 1. / 3, 1. / 3}, {-1. / 3, 1. / 3, -1. / 3, 1. / 3}, {-16. / 15, -8. / 15, -4. / 15, -2. / 15}, {1. / 15, -2. / 15, 4. / 15, -8. / 15},
+    {1, 0, 0, 0},
+    {1. / 3, 1. / 3, 1. / 3, 1. / 3},
+    {-1. / 3, 1. / 3, -1. / 3, 1. / 3},
+    {-16. / 15, -8. / 15, -4. / 15, -2. / 15},
+    {1. / 15, -2. / 15, 4. / 15, -8. / 15},
 };
-static const double g5[4][4] = {{2, 0, 0, 0}, {1, 1, 1, 1}, {-1. / 3, 1. / 3, -1. / 3, 1. / 3}, {-8. / 3, -4. / 3, -2. / 3, -1. / 3}};
+static const double g5[4][4] = {
+    {2, 0, 0, 0}, {1, 1, 1, 1}, {-1. / 3, 1. / 3, -1. / 3, 1. / 3}, {-8. / 3, -4. / 3, -2. / 3, -1. / 3}};
 static const double g4[3][4] = {{-1, 0, 0, 0}, {.5, .5, .5, .5}, {.5, -.5, .5, -.5}};
 
 // multiply computes out[i·out_step] = Σ matrix[i][j]·in[j·in_step]. All but the vectors
 // is known when this is compiled, and products with 0 and 1 cost nothing.
-INLINE void multiply(const int rows, const int columns, const float *matrix, const vector *in, const int in_step, vector *out, const int out_step) {
+INLINE void multiply(const int rows, const int columns, const float *matrix, const vector *in, const int in_step,
+                     vector *out, const int out_step) {
 #pragma GCC unroll 8
   for (int i = 0; i < rows; i++) {
     vector sum = {0};
@@ -109,7 +116,8 @@ static void pack_products(const kernels_weights *w, const float *const *filters,
   }
 }
 
-INLINE void pack_winograd(const int t, const int r, const double (*points)[4], const kernels_weights *w, const float *const *filters, int64_t panel) {
+INLINE void pack_winograd(const int t, const int r, const double (*points)[4], const kernels_weights *w,
+                          const float *const *filters, int64_t panel) {
   const kernels_shape *s = &w->shape;
   int64_t column = panel * PANEL, columns = s->depth - column < PANEL ? s->depth - column : PANEL;
   size_t position = (size_t)w->inner * PANEL;
@@ -126,7 +134,8 @@ INLINE void pack_winograd(const int t, const int r, const double (*points)[4], c
       for (int p = 0; p < t; p++) {
         for (int x = 0; x < r; x++) {
           for (int y = 0; y < r; y++) {
-            for (int64_t n = 0; n < columns; n++) half[p][x][n] += g[p][y] * in[(size_t)(y * r + x) * plane + (size_t)n];
+            for (int64_t n = 0; n < columns; n++)
+              half[p][x][n] += g[p][y] * in[(size_t)(y * r + x) * plane + (size_t)n];
           }
         }
       }
@@ -164,7 +173,8 @@ static void pack(const kernels_weights *w, const float *const *filters, int64_t 
 
 // pixels fills t×t pointers to the channels of a source's pixels from (top, left) on of an
 // image [height, width, channels]; those outside the map point to zeros.
-INLINE void pixels(const int t, const float *image, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t left, const float *zeros, const float **at) {
+INLINE void pixels(const int t, const float *image, int64_t height, int64_t width, int64_t channels, int64_t top,
+                   int64_t left, const float *zeros, const float **at) {
   for (int y = 0; y < t; y++) {
     for (int x = 0; x < t; x++) {
       int64_t row = top + y, column = left + x;
@@ -174,7 +184,8 @@ INLINE void pixels(const int t, const float *image, int64_t height, int64_t widt
   }
 }
 
-INLINE void input_winograd(const int t, const float *matrix, const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
+INLINE void input_winograd(const int t, const float *matrix, const kernels_convolution *c, int64_t first,
+                           int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
   enum { MOST = 36 };
   const kernels_shape *s = &c->weights->shape;
   const int64_t m = c->weights->tile, before = (s->kernel - 1) / 2;
@@ -188,7 +199,8 @@ INLINE void input_winograd(const int t, const float *matrix, const kernels_convo
     for (int i = 0; i < c->sources; i++) {
       int64_t channels = s->channels[c->first + i];
       const float *at[MOST];
-      pixels(t, c->x[i] + (size_t)image * (size_t)(c->height * c->width) * (size_t)channels, c->height, c->width, channels, top, side, zeros, at);
+      pixels(t, c->x[i] + (size_t)image * (size_t)(c->height * c->width) * (size_t)channels, c->height, c->width,
+             channels, top, side, zeros, at);
       int64_t padded = (channels + 15) / 16 * 16;
       for (int64_t from_channel = 0; from_channel < padded; from_channel += LANES, k += LANES) {
         vector in[MOST], out[MOST];
@@ -200,7 +212,8 @@ INLINE void input_winograd(const int t, const float *matrix, const kernels_convo
           for (int p = 0; p < t * t; p++) in[p] = load_some(at[p] + (some > 0 ? from_channel : 0), some);
         }
         sandwich(t, t, matrix, in, out);
-        float *result = left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK);
+        float *result =
+            left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK);
 #pragma GCC unroll 36
         for (int p = 0; p < t * t; p++) store(result + (size_t)p * position, out[p]);
       }
@@ -208,7 +221,8 @@ INLINE void input_winograd(const int t, const float *matrix, const kernels_convo
   }
 }
 
-static void input_patches(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
+static void input_patches(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count,
+                          const float *zeros, float *left) {
   const kernels_shape *s = &c->weights->shape;
   int64_t size = c->height * c->width, before = (s->kernel - 1) / 2;
   size_t block = (size_t)count * KERNELS_BLOCK;
@@ -221,9 +235,11 @@ static void input_patches(const kernels_convolution *c, int64_t first, int64_t f
       for (int at = 0; at < s->kernel * s->kernel; at++) {
         int64_t py = y + at / s->kernel - before, px = x + at % s->kernel - before;
         int inside = py >= 0 && py < c->height && px >= 0 && px < c->width;
-        const float *in = inside ? c->x[i] + (size_t)((image * c->height + py) * c->width + px) * (size_t)channels : zeros;
+        const float *in =
+            inside ? c->x[i] + (size_t)((image * c->height + py) * c->width + px) * (size_t)channels : zeros;
         for (int64_t from_channel = 0; from_channel < padded; from_channel += LANES, k += LANES) {
-          float *out = left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK);
+          float *out =
+              left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK);
           if (from_channel + LANES <= channels) {
             store(out, load(in + from_channel));
           } else {
@@ -241,7 +257,8 @@ enum { RUN = KERNELS_RUN };
 // stencil_run computes channels of RUN pixels that follow each other in a row of the map. Row
 // dy of the stencil, of those from top to bottom-1, reads the pixels at[dy]. Of the results count
 // are wanted. RUN sums at once are as many as the processor needs to be busy.
-INLINE void stencil_run(const int size, const float *const (*at)[KERNELS_KERNEL + RUN - 1], int top, int bottom, const float *weights, int64_t channels, int64_t count, size_t block, float *left) {
+INLINE void stencil_run(const int size, const float *const (*at)[KERNELS_KERNEL + RUN - 1], int top, int bottom,
+                        const float *weights, int64_t channels, int64_t count, size_t block, float *left) {
   for (int64_t k = 0; k < (channels + 15) / 16 * 16; k += LANES) {
     int64_t some = channels - k;
     vector sums[RUN] = {{0}};
@@ -276,7 +293,8 @@ INLINE void stencil_run(const int size, const float *const (*at)[KERNELS_KERNEL 
   }
 }
 
-static void input_stencil(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
+static void input_stencil(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count,
+                          const float *zeros, float *left) {
   int64_t size = c->stencil_size, before = (size - 1) / 2, channels = c->weights->shape.channels[0];
   size_t block = (size_t)count * KERNELS_BLOCK;
   for (int64_t row = from, run; row < to; row += run) {
@@ -307,7 +325,8 @@ static void input_stencil(const kernels_convolution *c, int64_t first, int64_t f
   }
 }
 
-static void input(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
+static void input(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count,
+                  const float *zeros, float *left) {
   switch (c->weights->positions) {
     case 16: input_winograd(4, &b4[0][0], c, first, from, to, count, zeros, left); break;
     case 25: input_winograd(5, &b5[0][0], c, first, from, to, count, zeros, left); break;
@@ -328,7 +347,8 @@ static void input(const kernels_convolution *c, int64_t first, int64_t from, int
 #define INNER (8 * KERNELS_BLOCK)
 
 // block_product computes out [rows][PANEL] (+)= left · right, with all sums in registers.
-INLINE void block_product(const int rows, const float *left, size_t stride, const float *right, int64_t inner, int add, float *out) {
+INLINE void block_product(const int rows, const float *left, size_t stride, const float *right, int64_t inner,
+                          int add, float *out) {
   vector sums[ROWS][2];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++) {
@@ -354,8 +374,10 @@ INLINE void block_product(const int rows, const float *left, size_t stride, cons
   }
 }
 
-#define BLOCK(n) \
-  static void block_##n(const float *left, size_t stride, const float *right, int64_t inner, int add, float *out) { block_product(n, left, stride, right, inner, add, out); }
+#define BLOCK(n)                                                                                                    \
+  static void block_##n(const float *left, size_t stride, const float *right, int64_t inner, int add, float *out) { \
+    block_product(n, left, stride, right, inner, add, out);                                                         \
+  }
 BLOCK(1) BLOCK(2) BLOCK(3) BLOCK(4) BLOCK(5) BLOCK(6)
 #if ROWS == 14
 BLOCK(7) BLOCK(8) BLOCK(9) BLOCK(10) BLOCK(11) BLOCK(12) BLOCK(13) BLOCK(14)
@@ -387,7 +409,8 @@ static void product(const float *left, size_t stride, int64_t rows, const float 
 
 // Outputs.
 
-INLINE void output_winograd(const int m, const int t, const float *matrix, const kernels_convolution *c, int64_t first, int64_t rows, int64_t panel, const float *products) {
+INLINE void output_winograd(const int m, const int t, const float *matrix, const kernels_convolution *c,
+                            int64_t first, int64_t rows, int64_t panel, const float *products) {
   enum { MOST = 36 };
   int64_t depth = c->weights->shape.depth, column = panel * PANEL;
   int64_t across = (c->width + m - 1) / m, tiles = (c->height + m - 1) / m * across;
@@ -405,7 +428,8 @@ INLINE void output_winograd(const int m, const int t, const float *matrix, const
       for (int j = 0; j < t; j++) multiply(m, t, matrix, in + j, t, middle + j, t);
 #pragma GCC unroll 8
       for (int i = 0; i < m; i++) multiply(m, t, matrix, middle + i * t, 1, out + i * m, 1);
-      float *y = c->y + (size_t)((image * c->height + top) * c->width + side) * (size_t)depth + (size_t)column + (size_t)(half * LANES);
+      float *y = c->y + (size_t)((image * c->height + top) * c->width + side) * (size_t)depth + (size_t)column +
+                 (size_t)(half * LANES);
       if (columns >= LANES && top + m <= c->height && side + m <= c->width) {
 #pragma GCC unroll 4
         for (int i = 0; i < m; i++) {
@@ -415,13 +439,15 @@ INLINE void output_winograd(const int m, const int t, const float *matrix, const
         continue;
       }
       for (int i = 0; i < m && top + i < c->height; i++) {
-        for (int j = 0; j < m && side + j < c->width; j++) store_some(y + (size_t)(i * c->width + j) * (size_t)depth, out[i * m + j], columns);
+        for (int j = 0; j < m && side + j < c->width; j++)
+          store_some(y + (size_t)(i * c->width + j) * (size_t)depth, out[i * m + j], columns);
       }
     }
   }
 }
 
-static void output_patches(const kernels_convolution *c, int64_t first, int64_t rows, int64_t panel, const float *products) {
+static void output_patches(const kernels_convolution *c, int64_t first, int64_t rows, int64_t panel,
+                           const float *products) {
   int64_t depth = c->weights->shape.depth, column = panel * PANEL;
   for (int64_t row = 0; row < rows; row++, products += PANEL) {
     float *y = c->y + (size_t)(first + row) * (size_t)depth + column;
@@ -441,5 +467,13 @@ static void output(const kernels_convolution *c, int64_t first, int64_t rows, in
 #include "program.h"
 
 const kernels_isa JOIN(kernels_, NAME) = {
-    .name = TEXT(NAME), .panel = PANEL, .rows = ROWS, .pack = pack, .input = input, .product = product, .output = output, .moments = moments, .evaluate = evaluate,
+    .name = TEXT(NAME),
+    .panel = PANEL,
+    .rows = ROWS,
+    .pack = pack,
+    .input = input,
+    .product = product,
+    .output = output,
+    .moments = moments,
+    .evaluate = evaluate,
 };

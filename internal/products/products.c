@@ -17,7 +17,8 @@ enum { lanes = 8, rows_in_block = 8, vectors_in_block = 3, columns_in_block = la
 #endif
 
 // block adds a panel of 8 rows times a panel of 24 rows, over depth, to sums [8][24].
-each_processor static void block(const double *restrict a, const double *restrict b, long depth, double *restrict sums) {
+each_processor static void block(const double *restrict a, const double *restrict b, long depth,
+		double *restrict sums) {
 	vector s[rows_in_block][vectors_in_block];
 	memset(s, 0, sizeof s);
 	for (long k = 0; k < depth; k++) {
@@ -34,8 +35,8 @@ each_processor static void block(const double *restrict a, const double *restric
 // tfconvrnn_products_rows adds the products of panels of a, which begin `step` numbers apart, with one panel of b, over
 // depth, to c, whose rows are `stride` apart. Of the panel of b only `columns` count, of the last panel
 // of a only what makes `rows` rows in all.
-void tfconvrnn_products_rows(const double *a, long rows, long step, const double *b, long columns, long depth, double *c,
-		long stride) {
+void tfconvrnn_products_rows(const double *a, long rows, long step, const double *b, long columns, long depth,
+		double *c, long stride) {
 	double sums[rows_in_block * columns_in_block] __attribute__((aligned(64)));
 	for (long first = 0; first < rows; first += rows_in_block, a += step) {
 		long n = rows - first < rows_in_block ? rows - first : rows_in_block;

@@ -1,2 +1,2 @@
-void tfconvrnn_products_rows(const double *a, long rows, long step, const double *b, long columns, long depth, double *c,
-		long stride);
+void tfconvrnn_products_rows(const double *a, long rows, long step, const double *b, long columns, long depth,
+		double *c, long stride);
