@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/tfconvrnn/go/compare"
 	"github.com/tfconvrnn/go/features"
@@ -51,7 +52,7 @@ func (r *Recipe) checkGrams(layout *features.Layout) (matrices int, size int64, 
 	}
 	matrices, size, err = compare.GramFolderSize(recordings.LayersOf(layout), r.Grams.Windows, layout.Rows)
 	if err != nil {
-		err = fmt.Errorf("%w: %w", tfconvrnn.ErrOption, err)
+		err = fmt.Errorf("%w: %s", tfconvrnn.ErrOption, strings.TrimPrefix(err.Error(), compare.ErrOptions.Error()+": "))
 	}
 	return matrices, size, err
 }
@@ -103,31 +104,44 @@ func (p *Plan) beginGrams(ctx context.Context, own claim, fresh bool, mayDiscard
 
 // workGrams makes the matrices of a shard that are not there, when all features are.
 func (p *Plan) workGrams(ctx context.Context, index, count int, o WorkOptions, worked *Worked) error {
-	if _, err := p.Sealed(ctx); err == nil {
-		worked.Sealed = true
-		return nil
+	made, err := p.makeShard(ctx, index, count, o, worked)
+	if err != nil || made == nil {
+		worked.Sealed, err = p.sealedMeanwhile(ctx, err)
+		return err
+	}
+	worked.Matrices, worked.MatricesMissing = made.Made, made.Missing
+	return nil
+}
+
+// makeShard returns nil where the features of other shards are missing.
+func (p *Plan) makeShard(ctx context.Context, index, count int, o WorkOptions, worked *Worked) (*compare.GramsMade,
+	error) {
+	if err := p.readyAt(ctx, p.grams); err != nil {
+		return nil, err
 	}
 	if _, err := p.sealedAt(ctx, p.place); errors.Is(err, fs.ErrNotExist) {
 		missing, err := p.Missing(ctx, 0, p.Chunks())
 		if worked.Awaited = len(missing); err != nil || len(missing) > 0 {
-			return err // the features of other shards
+			return nil, err
 		}
 		if _, err := p.finishStore(ctx, nil); err != nil {
-			return err
+			return nil, err
 		}
 	} else if err != nil {
-		return err
+		return nil, err
 	}
-	made, err := p.makeGrams(ctx, index, count, o.Multiplied)
+	return p.makeGrams(ctx, index, count, o.Multiplied)
+}
+
+// sealedMeanwhile turns an error that comes of another process's having finished into none.
+func (p *Plan) sealedMeanwhile(ctx context.Context, err error) (bool, error) {
 	if err == nil {
-		worked.Matrices, worked.MatricesMissing = made.Made, made.Missing
-		return nil
+		return false, nil
 	}
-	if _, sealed := p.Sealed(ctx); sealed == nil { // by somebody else, meanwhile
-		worked.Sealed = true
-		return nil
+	if _, sealed := p.Sealed(ctx); sealed == nil {
+		return true, nil
 	}
-	return p.explainGrams(ctx, err)
+	return false, p.explainGrams(ctx, err)
 }
 
 // explainGrams says what it means that folders have gone.
@@ -162,37 +176,42 @@ func (p *Plan) makeGrams(ctx context.Context, index, count int, progress func(do
 // finishGrams is Finish for Gram matrices: it seals the features, makes the matrices that are missing, reads all, and
 // seals them.
 func (p *Plan) finishGrams(ctx context.Context, progress func(chunks int), own ...*Worker) (*Finished, error) {
-	if seal, err := p.Sealed(ctx); err == nil {
-		return &Finished{Seal: *seal, Already: true}, p.tidyGrams(ctx)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	finished, err := p.completeGrams(ctx, progress, own...)
+	if err != nil {
+		sealed, err := p.sealedMeanwhile(ctx, err)
+		if !sealed {
+			return nil, err
+		}
+		seal, err := p.Sealed(ctx)
+		if err != nil {
+			return nil, err
+		}
+		finished = &Finished{Seal: *seal, Already: true}
 	}
-	if err := p.readyAt(ctx, p.grams); err != nil {
+	return finished, p.tidyGrams(ctx)
+}
+
+func (p *Plan) completeGrams(ctx context.Context, progress func(chunks int), own ...*Worker) (*Finished, error) {
+	if err := p.readyAt(ctx, p.grams); err != nil { // sealed, say
 		return nil, err
 	}
 	finished, err := p.finishStore(ctx, progress, own...)
 	if err != nil {
 		return nil, err
 	}
-	multiplied := func(done, _ int64) {
+	if _, err := p.makeGrams(ctx, 0, 1, func(done, _ int64) {
 		if progress != nil {
 			progress(p.Chunks() + int(done))
 		}
+	}); err != nil {
+		return nil, err
 	}
-	if _, err = p.makeGrams(ctx, 0, 1, multiplied); err == nil {
-		var seal *Seal
-		if seal, err = p.sealGrams(ctx); err == nil {
-			finished.Seal, finished.Already = *seal, false
-			err = p.grams.publish(ctx, p.Replace)
-		}
-	}
+	seal, err := p.sealGrams(ctx)
 	if err != nil {
-		if seal, sealed := p.Sealed(ctx); sealed == nil { // by another process, meanwhile
-			return &Finished{Seal: *seal, Already: true}, nil
-		}
-		return nil, p.explainGrams(ctx, err)
+		return nil, err
 	}
-	return finished, p.tidyGrams(ctx)
+	finished.Seal, finished.Already = *seal, false
+	return finished, p.grams.publish(ctx, p.Replace)
 }
 
 // sealGrams writes the manifest and the seal of the matrices, which are all there.
@@ -245,7 +264,11 @@ func (p *Plan) tidyGrams(ctx context.Context) error {
 	store := p.FeaturesOutput()
 	if seal, err := readSeal(ctx, p.place.final); err == nil && seal.Plan == p.hash && !p.Grams.KeepFeatures {
 		away := store + ".replaced" // which tidy removes, also if this ends before
-		if err := errors.Join(os.RemoveAll(away), os.Rename(store, away)); err != nil {
+		err := os.RemoveAll(away)
+		if err == nil {
+			err = os.Rename(store, away)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // gone by another process
 			return err
 		}
 	}

@@ -55,7 +55,9 @@ func (p *Plan) Work(ctx context.Context, index, count int, o WorkOptions) (*Work
 	worked, begun := &Worked{Chunks: end - first}, time.Now()
 	var chunks []int
 	if err = p.Ready(ctx); err == nil {
-		chunks, err = p.Missing(ctx, first, end)
+		if chunks, err = p.Missing(ctx, first, end); err == nil && len(chunks) > 0 {
+			err = p.Ready(ctx) // else their records may have gone because all is sealed
+		}
 	}
 	if n := len(chunks); err == nil && n > 0 {
 		if count == 1 {
