@@ -6,9 +6,6 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "kernels.h"
 
@@ -95,9 +92,6 @@ static void pack_panel(void *argument, int64_t panel) {
   p->w->isa->pack(p->w, p->filters, panel);
 }
 
-// huge is from where on weights lie on pages of 2 MiB.
-enum { HUGE_PAGE = 2 << 20 };
-
 int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, const float *const *filters,
                  int threads, kernels_weights **packed) {
   if (!valid_shape(shape) || (tile != 0 && !kernels_has_tile(shape->kernel, tile))) return KERNELS_INVALID;
@@ -116,17 +110,10 @@ int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, c
     free(w);
     return KERNELS_MEMORY;
   }
-  size_t alignment = w->bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-  void *values = NULL;
-  if (posix_memalign(&values, alignment, w->bytes) != 0) {
+  if ((w->values = kernels_allocate(w->bytes)) == NULL) {
     free(w);
     return KERNELS_MEMORY;
   }
-#if defined(__linux__)
-  // The last page would be huge for a small rest.
-  if (alignment == HUGE_PAGE) madvise(values, w->bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-#endif
-  w->values = values;
   packing p = {w, filters};
   kernels_parallel(threads, w->panels, pack_panel, &p);
   *packed = w;

@@ -159,6 +159,10 @@ void kernels_parallel(int threads, int64_t items, void (*body)(void *argument, i
 // with them in problem. It is written in Go.
 extern int kernels_read(char *key, int source, float *to, int64_t count, char *problem, int size);
 
+// kernels_allocate returns memory for so many bytes, which free frees, aligned to 64, or NULL. From 2 MiB on it
+// lies on pages of that size, which fewer entries of the processor's table of pages cover.
+void *kernels_allocate(size_t bytes);
+
 // kernels_take returns memory for at least so many bytes, aligned to 64, or NULL; what
 // kernels_give gives back is kept for the next until kernels_trim.
 typedef struct kernels_scratch {

@@ -7,6 +7,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "kernels.h"
 
@@ -149,6 +152,19 @@ void kernels_parallel(int threads, int64_t items, void (*body)(void *argument, i
   pthread_mutex_unlock(&pool.lock);
 }
 
+enum { HUGE_PAGE = 2 << 20 };
+
+void *kernels_allocate(size_t bytes) {
+  size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+  void *memory = NULL;
+  if (posix_memalign(&memory, alignment, bytes) != 0) return NULL;
+#if defined(__linux__)
+  // The last page would be huge for a small rest.
+  if (alignment == HUGE_PAGE) madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+#endif
+  return memory;
+}
+
 static struct {
   pthread_mutex_t lock;
   kernels_scratch *free;
@@ -179,8 +195,10 @@ kernels_scratch *kernels_take(size_t bytes) {
   if (s->bytes < bytes) {
     free(s->floats);
     s->bytes = 0;
-    void *memory = NULL;
-    if (posix_memalign(&memory, 64, bytes) != 0) {
+    // Whole pages, of which the last is huge too.
+    if (bytes >= HUGE_PAGE / 2 && bytes <= PTRDIFF_MAX) bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    void *memory = kernels_allocate(bytes);
+    if (memory == NULL) {
       free(s);
       return NULL;
     }
