@@ -32,6 +32,26 @@ each_processor static void block(const double *restrict a, const double *restric
 	memcpy(sums, s, sizeof s);
 }
 
+// define_pack defines a function that puts some rows of numbers, which begin `stride` apart, side by side: column
+// after column of them, with zeros for those of `width` that are not there.
+#define define_pack(name, number) \
+	each_processor void name(double *restrict packed, const number *restrict from, long rows, long stride, long width, \
+			long depth) { \
+		for (long i = 0; i < width; i += lanes) { \
+			if (rows - i >= lanes) { \
+				const number *row = from + i * stride; \
+				for (long k = 0; k < depth; k++) \
+					for (int j = 0; j < lanes; j++) packed[k * width + i + j] = row[j * stride + k]; \
+				continue; \
+			} \
+			for (long k = 0; k < depth; k++) \
+				for (long j = i; j < i + lanes; j++) packed[k * width + j] = j < rows ? from[j * stride + k] : 0; \
+		} \
+	}
+
+define_pack(tfconvrnn_products_pack, double)
+define_pack(tfconvrnn_products_pack_floats, float)
+
 // tfconvrnn_products_rows adds the products of panels of a, which begin `step` numbers apart, with one panel of b, over
 // depth, to c, whose rows are `stride` apart. Of the panel of b only `columns` count, of the last panel
 // of a only what makes `rows` rows in all.

@@ -15,6 +15,8 @@ const (
 	depthInBlock   = Depth
 	// rowsAtOnce are the rows of A that stay in the second-level cache meanwhile.
 	rowsAtOnce = 192
+	// fewBlocks of so many rows do not keep all cores at work.
+	fewBlocks = 8
 )
 
 // Depth is how many columns of A and B are worked on at a time: a panel of B then takes 48 kB, about a first-level
@@ -30,8 +32,6 @@ type Rows[T Number] struct {
 	Data                   []T
 	Count, Columns, Stride int
 }
-
-func (r Rows[T]) row(i, from, to int) []T { return r.Data[i*r.Stride+from : i*r.Stride+to] }
 
 func (r Rows[T]) check(name string) {
 	if r.Count < 0 || r.Columns < 0 || r.Stride < r.Columns || r.Count > 0 &&
@@ -117,10 +117,14 @@ func add[T, U Number](c []float64, stride int, a Rows[T], b Rows[U], s shape) {
 		parallel.For(panels, 1, func(i int) { pack(packedB, b, i, columnsInBlock, from, to) })
 		depth := to - from
 		blocks := (a.Count + rowsAtOnce - 1) / rowsAtOnce
-		parallel.For(blocks, 1, func(done int) {
-			block := blocks - 1 - done // of a triangle the longest rows first, so that all cores end at once
+		parts := 1 // of the panels, where rows are few
+		if s != gram && blocks < fewBlocks {
+			parts = min(fewBlocks, panels)
+		}
+		parallel.For(blocks*parts, 1, func(done int) {
+			block := blocks - 1 - done/parts // of a triangle the longest rows first, so that all cores end at once
 			first, end := block*rowsAtOnce, min((block+1)*rowsAtOnce, a.Count)
-			for panel := range panels {
+			for panel := done % parts * panels / parts; panel < (done%parts+1)*panels/parts; panel++ {
 				column := panel * columnsInBlock
 				if s == gram && column >= end {
 					break
@@ -148,32 +152,4 @@ func room(buffer *[]float64, n int) []float64 {
 		*buffer = make([]float64, n)
 	}
 	return (*buffer)[:n]
-}
-
-// pack puts some rows side by side: column after column of them, with zeros for rows
-// that are not there.
-func pack[T Number](packed []float64, m Rows[T], panel, width, from, to int) {
-	depth := to - from
-	out := packed[panel*width*depth:][:width*depth]
-	count := min(width, m.Count-panel*width)
-	i := 0
-	for ; i+4 <= count; i += 4 { // four at a time, so that what is written lies together
-		at := panel*width + i
-		a, b, c, d := m.row(at, from, to), m.row(at+1, from, to), m.row(at+2, from, to), m.row(at+3, from, to)
-		for k, v := range a {
-			o := out[k*width+i:][:4]
-			o[0], o[1], o[2], o[3] = float64(v), float64(b[k]), float64(c[k]), float64(d[k])
-		}
-	}
-	for ; i < width; i++ {
-		if i < count {
-			for k, v := range m.row(panel*width+i, from, to) {
-				out[k*width+i] = float64(v)
-			}
-		} else {
-			for k := range depth {
-				out[k*width+i] = 0
-			}
-		}
-	}
 }
