@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tfconvrnn/go/compare"
 	"github.com/tfconvrnn/go/internal/version"
@@ -17,12 +18,14 @@ import (
 type resultFlags struct {
 	out                  string
 	force, quiet, asJSON bool
+	flags                *pflag.FlagSet // of the same command
 }
 
 func (f *resultFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.out, "out", "o",
 		"", "`FILE` to write the results to, with the scores of every split and neuroid: .nc or .zarr for xarray, .json; or .csv without them")
 	cmd.Flags().BoolVar(&f.force, "force", false, "replace an existing file")
+	f.flags = cmd.Flags()
 	addQuiet(cmd, &f.quiet)
 	addJSON(cmd, &f.asJSON)
 }
@@ -42,7 +45,13 @@ func (f *resultFlags) check() error {
 			return err
 		}
 	}
-	return checkOutput(f.out, f.force)
+	var inputs []string
+	for _, name := range []string{"features", "data"} {
+		if flag := f.flags.Lookup(name); flag != nil {
+			inputs = append(inputs, flag.Value.String())
+		}
+	}
+	return checkOutput(f.out, f.force, inputs...)
 }
 
 // comparison is one run of a subcommand of compare.

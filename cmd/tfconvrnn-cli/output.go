@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 
 	"github.com/tfconvrnn/go/features"
@@ -36,8 +37,27 @@ func outputFormat(file, name string) (features.Format, error) {
 }
 
 // checkOutput finds out, before anything is computed, whether an output can be
-// written.
-func checkOutput(file string, force bool) error { return features.CheckOutput(file, force) }
+// written, and that it is none of the inputs, which --force would not have meant.
+func checkOutput(file string, force bool, inputs ...string) error {
+	if err := notInput(file, inputs...); err != nil {
+		return err
+	}
+	return features.CheckOutput(file, force)
+}
+
+// notInput refuses an output that is one of the inputs under whatever name.
+func notInput(output string, inputs ...string) error {
+	replaced, err := os.Stat(output)
+	if err != nil { // there is none, or none that can be looked at
+		return nil
+	}
+	for _, input := range inputs {
+		if info, err := os.Stat(input); err == nil && os.SameFile(replaced, info) {
+			return usagef("--out %s: that is the input %s, which would be replaced by what is made of it", output, input)
+		}
+	}
+	return nil
+}
 
 // checkFileName refuses a name that a flag gives a file to be written, if it can be none. Example is a file's name for
 // the message.

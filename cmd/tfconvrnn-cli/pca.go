@@ -64,7 +64,7 @@ func (p *pcaCommand) run(cmd *cobra.Command, args []string) (err error) {
 	if p.request.Components < 1 {
 		return usagef("--components %d: it is at least 1", p.request.Components)
 	}
-	if err := checkOutput(p.request.Output, p.request.Replace); err != nil {
+	if err := checkOutput(p.request.Output, p.request.Replace, args...); err != nil {
 		return err
 	}
 	r, c := p.request, commandConsole(cmd, p.quiet)

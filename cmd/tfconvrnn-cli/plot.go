@@ -115,7 +115,7 @@ func (p *plotCommand) run(cmd *cobra.Command, args []string) error {
 	if err := p.parse(); err != nil {
 		return err
 	}
-	if err := checkOutput(p.out, p.force); err != nil {
+	if err := checkOutput(p.out, p.force, args...); err != nil {
 		return err
 	}
 	data, report, err := p.drawn(cmd, args[0])

@@ -81,7 +81,7 @@ export class MapStrip {
 
   /** How many maps stand in a line, beside a label or without one. @param {boolean} labelled */
   room(labelled) {
-    const width = (this.element.parentElement?.clientWidth ?? 800) - (labelled ? 40 : 0);
+    const width = (this.element.parentElement?.clientWidth ?? 800) - (labelled ? 46 : 0);
     return Math.max(1, Math.floor((width + gap) / (this.side + gap)));
   }
 
