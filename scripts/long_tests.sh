@@ -211,6 +211,8 @@ for part in $parts; do
 	brain)
 		run "compare finds layer, time and ceiling of made-up neurons" "3 layers, 4 lags" \
 			gotest ./cmd/tfconvrnn-cli -run '^TestFindsTheLayerAndTheTime$'
+		run "the same in a deep model" "3 models, 36 layers and times" \
+			env TFCONVRNN_BRAIN_SEEDS=3 go test -count=1 ./cmd/tfconvrnn-cli -v -run '^TestFindsALayerOfADeepModel$'
 		if [ -z "${TFCONVRNN_BRAINSCORE_PYTHON-}" ] && python3.11 -m venv "$logs/brainscore" &&
 			"$logs/brainscore/bin/pip" install --quiet --no-deps -r scripts/python-requirements-brainscore.txt; then
 			export TFCONVRNN_BRAINSCORE_PYTHON="$logs/brainscore/bin/python"

@@ -79,7 +79,7 @@ func testFinds(t *testing.T, b brain) {
 	responses := filepath.Join(dir, "neural.npy")
 	ids := filepath.Join(dir, "ids.txt")
 	require.NoError(t, os.WriteFile(ids, []byte(strings.Join(store.Stimuli(), "\n")+"\n"), 0o600))
-	writeResponses(t, responses, b.record(t, store), b.stimuli)
+	writeResponses(t, responses, b.record(t, store), b.stimuli, brainBins)
 	require.NoError(t, store.Close())
 
 	ceiling := 1 / (1 + brainNoise*brainNoise/brainRepetitions)
@@ -198,21 +198,21 @@ func (b brain) record(t *testing.T, store *features.Store) []float64 {
 	require.True(t, eigen.Factorize(mat.NewSymDense(rows, products.RawMatrix().Data), true))
 	var vectors mat.Dense
 	eigen.VectorsTo(&vectors)
-	return noisy(b.stimuli, func(stimulus, bin, component int) float64 {
+	return noisy(b.stimuli, brainBins, func(stimulus, bin, component int) float64 {
 		return vectors.At(stimulus*brainBins+bin, rows-1-component)
 	})
 }
 
 // noisy makes neurons of random sums of components, standardized in every bin, and adds noise to each repetition.
-func noisy(stimuli int, component func(stimulus, bin, component int) float64) []float64 {
+func noisy(stimuli, bins int, component func(stimulus, bin, component int) float64) []float64 {
 	random := rand.New(rand.NewPCG(5, 5))
-	out := make([]float64, stimuli*brainRepetitions*brainNeurons*brainBins)
+	out := make([]float64, stimuli*brainRepetitions*brainNeurons*bins)
 	for j := range brainNeurons {
 		weights := make([]float64, brainComponents)
 		for c := range weights {
 			weights[c] = random.NormFloat64()
 		}
-		for bin := range brainBins {
+		for bin := range bins {
 			signal, mean, square := make([]float64, stimuli), 0.0, 0.0
 			for i := range signal {
 				for c, w := range weights {
@@ -225,7 +225,7 @@ func noisy(stimuli int, component func(stimulus, bin, component int) float64) []
 			}
 			for i, v := range signal {
 				for r := range brainRepetitions {
-					at := ((i*brainRepetitions+r)*brainNeurons+j)*brainBins + bin
+					at := ((i*brainRepetitions+r)*brainNeurons+j)*bins + bin
 					out[at] = (v-mean)/math.Sqrt(square) + brainNoise*random.NormFloat64()
 				}
 			}
@@ -235,9 +235,9 @@ func noisy(stimuli int, component func(stimulus, bin, component int) float64) []
 }
 
 // writeResponses writes a .npy file.
-func writeResponses(t *testing.T, name string, values []float64, stimuli int) {
+func writeResponses(t *testing.T, name string, values []float64, stimuli, bins int) {
 	header := fmt.Sprintf("{'descr': '<f8', 'fortran_order': False, 'shape': (%d, %d, %d, %d), }", stimuli,
-		brainRepetitions, brainNeurons, brainBins)
+		brainRepetitions, brainNeurons, bins)
 	header += strings.Repeat(" ", 63-(10+len(header))%64) + "\n"
 	buffer := bytes.NewBufferString("\x93NUMPY\x01\x00")
 	require.NoError(t, binary.Write(buffer, binary.LittleEndian, uint16(len(header))))
