@@ -22,3 +22,18 @@ func TestTypes(t *testing.T) {
 		"jsconfig.json").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
+
+// The page's scripts are formatted by Prettier, to 120 columns.
+func TestFormat(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fetches Prettier")
+	}
+	npm, err := exec.LookPath("npm")
+	if err != nil && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	out, err := exec.Command(npm, "exec", "--yes", "--package=prettier@3.6.2", "--", "prettier", "--check",
+		"page/*.js").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}

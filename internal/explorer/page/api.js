@@ -5,7 +5,8 @@
  * @typedef {{name: string, title: string, times: number, episodes: [number, number][]}} Preset
  * @typedef {{name: string, shape: number[], areas: string[]|null, driven_after: number}} LayerInfo
  * @typedef {{name: string, beta: number, threshold: number, first_timestep: number}} Decoder
- * @typedef {{name: string, cell: string, depth: string, weights: string, untrained: boolean, times: number, top1: number,
+ * @typedef {{name: string, cell: string, depth: string, weights: string, untrained: boolean, times: number, top1:
+ *   number,
  *   decoder: Decoder, layers: LayerInfo[], presets: Preset[]}} Model
  * @typedef {{file: string, title: string, about: string, source: string}} BuiltIn
  * @typedef {{models: Model[], pictures: BuiltIn[], milliseconds_per_timestep: number, max_picture_bytes: number}} About
@@ -13,14 +14,18 @@
  * @typedef {{layer: string, mean: number[], deviation: number[], least: number, greatest: number}} LayerSummary
  * @typedef {{index: number, probability: number}} Class
  * @typedef {{index: number, name: string, names: string, wordnet_id: string, probabilities: number[]}} ClassCurve
- * @typedef {{decoder: string, timestep: number|null, driven: boolean, confidence?: number, threshold?: number, reached: boolean,
+ * @typedef {{decoder: string, timestep: number|null, driven: boolean, confidence?: number, threshold?: number,
+ *   reached: boolean,
  *   classes: Class[], names: string[]}} Decision
  * @typedef {{name: string, shape: number[], driven_from: number|null}} LayerPlan
- * @typedef {{run: string, model: string, untrained: boolean, presentation: string, times: number, schedule: number[], layers: LayerPlan[]}} Plan
- * @typedef {{id: string, plan: Plan, layers: Map<string, LayerSummary>, classes: {top: Class[][], curves: ClassCurve[]}|null,
+ * @typedef {{run: string, model: string, untrained: boolean, presentation: string, times: number, schedule: number[],
+ *   layers: LayerPlan[]}} Plan
+ * @typedef {{id: string, plan: Plan, layers: Map<string, LayerSummary>, classes: {top: Class[][], curves:
+ *   ClassCurve[]}|null,
  *   decision: Decision|null, seconds: number}} Run
  * @typedef {{part: string, zero: number, steps: number[], clipped: number, bytes: Uint8Array}} MapPart
- * @typedef {{layer: string, times: number, height: number, width: number, channels: number[], of: number, parts: MapPart[]}} Maps
+ * @typedef {{layer: string, times: number, height: number, width: number, channels: number[], of: number, parts:
+ *   MapPart[]}} Maps
  */
 
 const base = new URL('explorer/', document.baseURI);
@@ -60,13 +65,16 @@ async function ask(path, options) {
   let message = `The server answers ${response.status} ${response.statusText}.`;
   try {
     message = sentence((await response.json()).error);
-  } catch { /* the answer is of a proxy between */ }
+  } catch {
+    /* the answer is of a proxy between */
+  }
   throw new Refusal(message, response.status);
 }
 
 /** @param {string} text */
 export function sentence(text) {
-  const s = /^[a-z]+[ ,]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text; // names of files stay as they are
+  // Names of files stay as they are.
+  const s = /^[a-z]+[ ,]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.!?]$/.test(s) ? s : s + '.';
 }
 
@@ -78,7 +86,14 @@ export async function about() {
 /** @param {BuiltIn} picture @returns {Promise<Picture>} */
 export async function builtIn(picture) {
   const file = await (await ask(`pictures/${picture.file}`)).blob();
-  return { key: picture.title, name: picture.title, about: picture.about, file, url: URL.createObjectURL(file), remarks: [] };
+  return {
+    key: picture.title,
+    name: picture.title,
+    about: picture.about,
+    file,
+    url: URL.createObjectURL(file),
+    remarks: [],
+  };
 }
 
 let uploads = 0;
@@ -86,17 +101,26 @@ let uploads = 0;
 /** What the models see of a picture file. @param {File} file @returns {Promise<Picture>} */
 export async function preview(file) {
   const name = file.name || 'pasted.png';
-  const response = await ask(`preview?name=${encodeURIComponent(name)}`, { method: 'POST', body: file, headers: { 'Content-Type': file.type || 'application/octet-stream' } });
+  const response = await ask(`preview?name=${encodeURIComponent(name)}`, {
+    method: 'POST',
+    body: file,
+    headers: { 'Content-Type': file.type || 'application/octet-stream' },
+  });
   const info = JSON.parse(JSON.parse(response.headers.get('Picture-Info') || '"{}"'));
   const seen = await response.blob();
   return {
-    key: `${name}#${++uploads}`, name, about: `${info.format}, ${info.width} × ${info.height}`, file: seen, url: URL.createObjectURL(seen),
+    key: `${name}#${++uploads}`,
+    name,
+    about: `${info.format}, ${info.width} × ${info.height}`,
+    file: seen,
+    url: URL.createObjectURL(seen),
     remarks: info.remarks.map(sentence),
   };
 }
 
 /**
- * Computes a run. The callback is called when something of it has come: a layer comes again with every timestep that is computed.
+ * Computes a run. The callback is called when something of it has come: a layer comes again with every timestep that
+ *   is computed.
  * @param {string} model @param {Picture} picture @param {Presentation} presentation
  * @param {(run: Run, event: string, data: any) => void} progress @param {AbortSignal} signal
  * @returns {Promise<Run>}
@@ -107,7 +131,14 @@ export async function respond(model, picture, presentation, progress, signal) {
   form.append('picture', picture.file, 'picture.png');
   const response = await ask('respond', { method: 'POST', body: form, signal });
   /** @type {Run} */
-  const run = { id: '', plan: { run: '', model, untrained: false, presentation: '', times: 0, schedule: [], layers: [] }, layers: new Map(), classes: null, decision: null, seconds: 0 };
+  const run = {
+    id: '',
+    plan: { run: '', model, untrained: false, presentation: '', times: 0, schedule: [], layers: [] },
+    layers: new Map(),
+    classes: null,
+    decision: null,
+    seconds: 0,
+  };
   if (!response.body) throw new Refusal('This browser cannot read answers as they come.', 0);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
@@ -124,12 +155,25 @@ export async function respond(model, picture, presentation, progress, signal) {
       if (!event || !data) continue;
       const content = JSON.parse(data);
       switch (event) {
-        case 'run': run.plan = content; run.id = content.run; break;
-        case 'layer': run.layers.set(content.layer, content); break;
-        case 'classes': run.classes = content; break;
-        case 'decision': run.decision = content; break;
-        case 'done': whole = true; run.seconds = content.seconds; break;
-        case 'error': throw new Refusal(sentence(content.error), content.status);
+        case 'run':
+          run.plan = content;
+          run.id = content.run;
+          break;
+        case 'layer':
+          run.layers.set(content.layer, content);
+          break;
+        case 'classes':
+          run.classes = content;
+          break;
+        case 'decision':
+          run.decision = content;
+          break;
+        case 'done':
+          whole = true;
+          run.seconds = content.seconds;
+          break;
+        case 'error':
+          throw new Refusal(sentence(content.error), content.status);
       }
       progress(run, event, content);
     }
@@ -156,9 +200,18 @@ export async function maps(run, other, layer, how, signal) {
   return head;
 }
 
-/** @param {string} run @param {{layer: string, channel: number, row: number, column: number}} unit @returns {Promise<number[]>} */
+/**
+ * @param {string} run
+ * @param {{layer: string, channel: number, row: number, column: number}} unit
+ * @returns {Promise<number[]>}
+ */
 export async function unit(run, unit) {
-  const query = new URLSearchParams({ layer: unit.layer, channel: String(unit.channel), row: String(unit.row), column: String(unit.column) });
+  const query = new URLSearchParams({
+    layer: unit.layer,
+    channel: String(unit.channel),
+    row: String(unit.row),
+    column: String(unit.column),
+  });
   return (await (await ask(`runs/${run}/unit?${query}`)).json()).values;
 }
 

@@ -24,33 +24,82 @@ class TakeAway {
     const key = runs.map((r) => r?.id).join();
     if (key === this.key) return;
     this.key = key;
-    const parts = await Promise.all(runs.map(async (r, i) => {
-      if (!r) return h('p', { class: 'quiet' }, 'Nothing has been computed yet.');
-      try {
-        const { command, program } = await api.recipe(r.id);
-        const copy = (/** @type {string} */ text) => h('button', {
-          type: 'button', class: 'small', onclick: async (/** @type {Event} */ e) => {
-            const button = /** @type {HTMLElement} */ (e.target);
-            try {
-              await navigator.clipboard.writeText(text);
-              button.textContent = 'Copied';
-            } catch {
-              button.textContent = 'Select and copy it by hand';
-            }
-            setTimeout(() => { button.textContent = 'Copy'; }, 2000);
-          },
-        }, 'Copy');
-        return h('div', { class: 'panel' },
-          runs.length > 1 && h('h3', {}, h('span', { class: `chip chip-${'AB'[i]}` }, 'AB'[i]), ` ${r.plan.model}`),
-          h('p', {}, h('a', { class: 'button', href: api.npzAddress(r.id), download: '' }, 'Features of all layers (.npz)')),
-          h('div', { class: 'code' }, h('div', { class: 'panel-head' }, h(runs.length > 1 ? 'h4' : 'h3', { class: 'code-title' }, 'The command'), copy(command)), h('pre', { tabindex: 0, 'aria-label': 'Command' }, command)),
-          h('details', {}, h('summary', {}, 'The Go program'), h('div', { class: 'code' },
-            h('div', { class: 'panel-head' }, h('button', { type: 'button', class: 'small', onclick: () => save('main.go', new Blob([program], { type: 'text/plain' })) }, 'Save main.go'), copy(program)),
-            h('pre', { tabindex: 0, 'aria-label': 'Go program' }, program))));
-      } catch (error) {
-        return h('p', { class: 'error' }, /** @type {Error} */ (error).message);
-      }
-    }));
+    const parts = await Promise.all(
+      runs.map(async (r, i) => {
+        if (!r) return h('p', { class: 'quiet' }, 'Nothing has been computed yet.');
+        try {
+          const { command, program } = await api.recipe(r.id);
+          const copy = (/** @type {string} */ text) =>
+            h(
+              'button',
+              {
+                type: 'button',
+                class: 'small',
+                onclick: async (/** @type {Event} */ e) => {
+                  const button = /** @type {HTMLElement} */ (e.target);
+                  try {
+                    await navigator.clipboard.writeText(text);
+                    button.textContent = 'Copied';
+                  } catch {
+                    button.textContent = 'Select and copy it by hand';
+                  }
+                  setTimeout(() => {
+                    button.textContent = 'Copy';
+                  }, 2000);
+                },
+              },
+              'Copy',
+            );
+          return h(
+            'div',
+            { class: 'panel' },
+            runs.length > 1 && h('h3', {}, h('span', { class: `chip chip-${'AB'[i]}` }, 'AB'[i]), ` ${r.plan.model}`),
+            h(
+              'p',
+              {},
+              h('a', { class: 'button', href: api.npzAddress(r.id), download: '' }, 'Features of all layers (.npz)'),
+            ),
+            h(
+              'div',
+              { class: 'code' },
+              h(
+                'div',
+                { class: 'panel-head' },
+                h(runs.length > 1 ? 'h4' : 'h3', { class: 'code-title' }, 'The command'),
+                copy(command),
+              ),
+              h('pre', { tabindex: 0, 'aria-label': 'Command' }, command),
+            ),
+            h(
+              'details',
+              {},
+              h('summary', {}, 'The Go program'),
+              h(
+                'div',
+                { class: 'code' },
+                h(
+                  'div',
+                  { class: 'panel-head' },
+                  h(
+                    'button',
+                    {
+                      type: 'button',
+                      class: 'small',
+                      onclick: () => save('main.go', new Blob([program], { type: 'text/plain' })),
+                    },
+                    'Save main.go',
+                  ),
+                  copy(program),
+                ),
+                h('pre', { tabindex: 0, 'aria-label': 'Go program' }, program),
+              ),
+            ),
+          );
+        } catch (error) {
+          return h('p', { class: 'error' }, /** @type {Error} */ (error).message);
+        }
+      }),
+    );
     if (key === this.key) byId('take-body').replaceChildren(...parts);
   }
 }
@@ -70,7 +119,9 @@ function setTheme(theme) {
 async function main() {
   try {
     setTheme(localStorage.getItem('theme') ?? '');
-  } catch { /* a browser that keeps nothing */ }
+  } catch {
+    /* a browser that keeps nothing */
+  }
   let about;
   try {
     about = await api.about();
@@ -92,7 +143,9 @@ async function main() {
   const draw = () => {
     const dark = isDark();
     const runs = layers.runs();
-    const strips = state.now.conditions.map((c, i) => ({ label: 'AB'[i], schedule: runs[i]?.plan.schedule ?? [] })).filter((s) => s.schedule.length);
+    const strips = state.now.conditions
+      .map((c, i) => ({ label: 'AB'[i], schedule: runs[i]?.plan.schedule ?? [] }))
+      .filter((s) => s.schedule.length);
     const drawn = state.now.conditions.map((c) => c.presentation.times);
     clock.set(Math.max(1, ...(strips.length ? strips.map((s) => s.schedule.length) : drawn)), strips);
     const [first] = state.complete();
@@ -111,7 +164,9 @@ async function main() {
   const drawSoon = () => {
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(draw);
-    cards.forEach((c, i) => { if (i < state.now.conditions.length) c.drawStatus(); });
+    cards.forEach((c, i) => {
+      if (i < state.now.conditions.length) c.drawStatus();
+    });
     document.body.dataset.maps = 'coming';
     document.body.dataset.runs = state.live.length && state.live.every((l) => l.complete) ? 'there' : 'coming';
   };
@@ -128,8 +183,18 @@ async function main() {
     /** @type {HTMLButtonElement} */ (byId('undo')).disabled = !state.past.length;
     /** @type {HTMLButtonElement} */ (byId('redo')).disabled = !state.future.length;
     const untrained = [...new Set(conditions.map((c) => c.model).filter((m) => state.model(m).untrained))];
-    byId('notice').replaceChildren(...(untrained.length ? [h('p', { class: 'notice' }, h('strong', {}, 'Untrained weights. '),
-      `${untrained.join(' and ')} ${untrained.length > 1 ? 'have' : 'has'} weights from a seed (${state.model(untrained[0]).weights}): the timing is that of the architecture, but no training produced what the layers respond to, and the classes mean nothing.`)] : []));
+    byId('notice').replaceChildren(
+      ...(untrained.length
+        ? [
+            h(
+              'p',
+              { class: 'notice' },
+              h('strong', {}, 'Untrained weights. '),
+              `${untrained.join(' and ')} ${untrained.length > 1 ? 'have' : 'has'} weights from a seed (${state.model(untrained[0]).weights}): the timing is that of the architecture, but no training produced what the layers respond to, and the classes mean nothing.`,
+            ),
+          ]
+        : []),
+    );
   });
   compare.addEventListener('click', async () => {
     const [a] = state.now.conditions;
@@ -151,7 +216,9 @@ async function main() {
     setTheme(theme);
     try {
       localStorage.setItem('theme', theme);
-    } catch { /* a browser that keeps nothing */ }
+    } catch {
+      /* a browser that keeps nothing */
+    }
     turn();
   });
   byId('theme').textContent = isDark() ? 'Light' : 'Dark';
@@ -167,13 +234,18 @@ async function main() {
   document.addEventListener('keydown', (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     const typing = target.closest('input, select, textarea, [contenteditable]');
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'z' && !(typing instanceof HTMLInputElement && typing.type !== 'range')) {
+    if (
+      (event.ctrlKey || event.metaKey) &&
+      event.key.toLowerCase() === 'z' &&
+      !(typing instanceof HTMLInputElement && typing.type !== 'range')
+    ) {
       event.preventDefault();
       if (event.shiftKey) state.redo();
       else state.undo();
       return;
     }
-    if (event.defaultPrevented || typing || keys.open || target.closest('[role=slider], pre, summary, .heat-box')) return;
+    if (event.defaultPrevented || typing || keys.open || target.closest('[role=slider], pre, summary, .heat-box'))
+      return;
     if (event.key === ' ' && target.closest('button, a')) return;
     if (['ArrowUp', 'ArrowDown', 'PageUp', 'PageDown'].includes(event.key)) return; // they scroll the page
     if (clock.key(event)) event.preventDefault();
@@ -190,7 +262,9 @@ async function main() {
     event.preventDefault();
     drop.hidden = !event.dataTransfer?.types.includes('Files');
   });
-  addEventListener('dragleave', (event) => { if (!event.relatedTarget) drop.hidden = true; });
+  addEventListener('dragleave', (event) => {
+    if (!event.relatedTarget) drop.hidden = true;
+  });
   addEventListener('drop', (event) => {
     event.preventDefault();
     drop.hidden = true;
@@ -203,7 +277,8 @@ async function main() {
   if (about.pictures.length) {
     try {
       const picture = await api.builtIn(about.pictures[0]);
-      if (!state.now.conditions[0].picture) state.set({ ...state.now, conditions: state.now.conditions.map((c, i) => i ? c : { ...c, picture }) }, true);
+      if (!state.now.conditions[0].picture)
+        state.set({ ...state.now, conditions: state.now.conditions.map((c, i) => (i ? c : { ...c, picture })) }, true);
     } catch (error) {
       cards[0].fail(/** @type {Error} */ (error).message);
     }

@@ -8,7 +8,8 @@ const ms = 10;
 /**
  * @typedef {{label: string, values: (number|null)[], stroke: string, dash?: number[], width?: number}} Curve
  * @typedef {{from: number, to: number, fill: string}} Span in timesteps
- * @typedef {{title: string, unit: string, times: number, curves: Curve[], spans?: Span[], marks?: {time: number, label: string, stroke: string}[],
+ * @typedef {{title: string, unit: string, times: number, curves: Curve[], spans?: Span[], marks?: {time: number,
+ *   label: string, stroke: string}[],
  *   low?: number, high?: number}} LineFigure
  */
 
@@ -58,48 +59,78 @@ export class LineChart {
     this.drawn = frame(figure);
     const ink = colour('--quiet');
     const grid = colour('--line');
-    const axis = { stroke: ink, font: '11px system-ui, sans-serif', grid: { stroke: grid, width: 1 }, ticks: { show: false } };
+    const axis = {
+      stroke: ink,
+      font: '11px system-ui, sans-serif',
+      grid: { stroke: grid, width: 1 },
+      ticks: { show: false },
+    };
     /** @type {uPlot.Options} */
     const settings = {
-      width: this.width, height: options.height, legend: { show: false }, padding: [8, options.small ? 10 : 20, options.small ? 0 : 4, 0],
+      width: this.width,
+      height: options.height,
+      legend: { show: false },
+      padding: [8, options.small ? 10 : 20, options.small ? 0 : 4, 0],
       cursor: { show: false },
       scales: {
         x: { time: false, range: [0, figure.times * ms] },
         y: { range: (_, low, high) => range(figure.low ?? low, figure.high ?? high) },
       },
       axes: [
-        { ...axis, size: options.small ? 20 : 26, gap: 2, space: 44, values: (_, list) => list.map((v, i) => i === list.length - 1 && !options.small ? `${v} ms` : String(v)) },
+        {
+          ...axis,
+          size: options.small ? 20 : 26,
+          gap: 2,
+          space: 44,
+          values: (_, list) => list.map((v, i) => (i === list.length - 1 && !options.small ? `${v} ms` : String(v))),
+        },
         { ...axis, size: 46, gap: 3, space: options.small ? 22 : 34, values: (_, list) => list.map(number) },
       ],
-      series: [{}, ...figure.curves.map((c) => ({
-        label: c.label, stroke: c.stroke, width: c.width ?? 2, dash: c.dash, points: { show: false }, spanGaps: false,
-      }))],
+      series: [
+        {},
+        ...figure.curves.map((c) => ({
+          label: c.label,
+          stroke: c.stroke,
+          width: c.width ?? 2,
+          dash: c.dash,
+          points: { show: false },
+          spanGaps: false,
+        })),
+      ],
       hooks: {
-        drawClear: [(u) => {
-          for (const span of figure.spans ?? []) {
-            u.ctx.fillStyle = span.fill;
-            const left = u.valToPos(span.from * ms, 'x', true);
-            u.ctx.fillRect(left, u.bbox.top, u.valToPos(span.to * ms, 'x', true) - left, u.bbox.height);
-          }
-        }],
-        draw: [(u) => {
-          for (const mark of figure.marks ?? []) {
-            const x = u.valToPos(mark.time * ms, 'x', true);
-            u.ctx.strokeStyle = mark.stroke;
-            u.ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
-            u.ctx.lineWidth = devicePixelRatio;
-            u.ctx.beginPath();
-            u.ctx.moveTo(x, u.bbox.top);
-            u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
-            u.ctx.stroke();
-            u.ctx.setLineDash([]);
-            if (options.small) continue;
-            u.ctx.fillStyle = mark.stroke;
-            u.ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-            u.ctx.textAlign = x > u.bbox.left + u.bbox.width * 0.8 ? 'right' : 'left';
-            u.ctx.fillText(mark.label, x + (u.ctx.textAlign === 'left' ? 4 : -4) * devicePixelRatio, u.bbox.top + 10 * devicePixelRatio);
-          }
-        }],
+        drawClear: [
+          (u) => {
+            for (const span of figure.spans ?? []) {
+              u.ctx.fillStyle = span.fill;
+              const left = u.valToPos(span.from * ms, 'x', true);
+              u.ctx.fillRect(left, u.bbox.top, u.valToPos(span.to * ms, 'x', true) - left, u.bbox.height);
+            }
+          },
+        ],
+        draw: [
+          (u) => {
+            for (const mark of figure.marks ?? []) {
+              const x = u.valToPos(mark.time * ms, 'x', true);
+              u.ctx.strokeStyle = mark.stroke;
+              u.ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+              u.ctx.lineWidth = devicePixelRatio;
+              u.ctx.beginPath();
+              u.ctx.moveTo(x, u.bbox.top);
+              u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
+              u.ctx.stroke();
+              u.ctx.setLineDash([]);
+              if (options.small) continue;
+              u.ctx.fillStyle = mark.stroke;
+              u.ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+              u.ctx.textAlign = x > u.bbox.left + u.bbox.width * 0.8 ? 'right' : 'left';
+              u.ctx.fillText(
+                mark.label,
+                x + (u.ctx.textAlign === 'left' ? 4 : -4) * devicePixelRatio,
+                u.bbox.top + 10 * devicePixelRatio,
+              );
+            }
+          },
+        ],
       },
     };
     this.plot = new uPlot(settings, data(figure), this.host);
@@ -110,7 +141,7 @@ export class LineChart {
       over.setPointerCapture(event.pointerId);
       const go = (/** @type {PointerEvent} */ e) => {
         const box = over.getBoundingClientRect();
-        options.scrub(Math.round((e.clientX - box.left) / box.width * figure.times));
+        options.scrub(Math.round(((e.clientX - box.left) / box.width) * figure.times));
       };
       over.addEventListener('pointermove', go);
       over.addEventListener('lostpointercapture', () => over.removeEventListener('pointermove', go), { once: true });
@@ -130,14 +161,18 @@ export class LineChart {
   place() {
     if (!this.plot || !this.figure) return;
     const width = this.plot.bbox.width / devicePixelRatio; // known without a layout
-    this.head.style.transform = `translateX(${width * this.time / this.figure.times}px)`;
+    this.head.style.transform = `translateX(${(width * this.time) / this.figure.times}px)`;
     this.head.hidden = this.time >= this.figure.times;
   }
 }
 
 /** All of a drawn figure but the values. @param {LineFigure} figure */
 function frame(figure) {
-  return JSON.stringify({ ...figure, ink: colour('--quiet'), curves: figure.curves.map(({ label, stroke, dash, width }) => [label, stroke, dash, width]) });
+  return JSON.stringify({
+    ...figure,
+    ink: colour('--quiet'),
+    curves: figure.curves.map(({ label, stroke, dash, width }) => [label, stroke, dash, width]),
+  });
 }
 
 /** @param {LineFigure} figure */
@@ -162,6 +197,10 @@ function range(low, high) {
 /** @param {Curve} curve */
 function describe(curve) {
   let at = -1;
-  curve.values.forEach((v, t) => { if (v !== null && (at < 0 || v > /** @type {number} */ (curve.values[at]))) at = t; });
-  return at < 0 ? `${curve.label} has no values` : `${curve.label} is greatest at ${at * ms} milliseconds, ${number(/** @type {number} */ (curve.values[at]))}`;
+  curve.values.forEach((v, t) => {
+    if (v !== null && (at < 0 || v > /** @type {number} */ (curve.values[at]))) at = t;
+  });
+  return at < 0
+    ? `${curve.label} has no values`
+    : `${curve.label} is greatest at ${at * ms} milliseconds, ${number(/** @type {number} */ (curve.values[at]))}`;
 }

@@ -30,7 +30,8 @@ export function spans(schedule, fill) {
 const decoders = /** @type {Record<string, string>} */ ({
   last: 'takes the readout at the last timestep',
   max_conf: 'takes the readout at the timestep of the greatest confidence',
-  thresh: 'takes the readout at the first timestep whose confidence reaches the threshold, or else that of the greatest',
+  thresh:
+    'takes the readout at the first timestep whose confidence reaches the threshold, or else that of the greatest',
 });
 
 class Panel {
@@ -51,18 +52,27 @@ class Panel {
     this.now = h('ol', { class: 'bars', 'aria-label': `Likeliest classes now, ${this.name}` });
     this.decision = h('p', { class: 'decision' });
     this.save = figures.buttons(`Classes over time of ${this.name}`, {
-      name: () => `classes-${this.name}-${this.run?.plan.model}`, svg: () => figures.lines(/** @type {any} */ (this.figure)), csv: () => this.csv(),
+      name: () => `classes-${this.name}-${this.run?.plan.model}`,
+      svg: () => figures.lines(/** @type {any} */ (this.figure)),
+      csv: () => this.csv(),
     });
-    this.element = h('div', { class: 'panel' }, h('div', { class: 'panel-head' }, this.title, this.save),
-      h('div', { class: 'panel-body' }, host, this.now), this.decision);
+    this.element = h(
+      'div',
+      { class: 'panel' },
+      h('div', { class: 'panel-head' }, this.title, this.save),
+      h('div', { class: 'panel-body' }, host, this.now),
+      this.decision,
+    );
   }
 
   csv() {
     const { run } = this;
     if (!run?.classes) return '';
     const { curves } = run.classes;
-    return figures.csv([['timestep', 'ms', ...curves.map((c) => `${c.wordnet_id} ${c.name}`)],
-      ...run.classes.top.map((_, t) => [t, t * ms, ...curves.map((c) => c.probabilities[t])])]);
+    return figures.csv([
+      ['timestep', 'ms', ...curves.map((c) => `${c.wordnet_id} ${c.name}`)],
+      ...run.classes.top.map((_, t) => [t, t * ms, ...curves.map((c) => c.probabilities[t])]),
+    ]);
   }
 
   /** @param {boolean} dark @param {boolean} comparing */
@@ -72,7 +82,10 @@ class Panel {
     this.run = run;
     this.element.classList.toggle('stale', !!run && !live.complete);
     const name = run ? `${run.plan.model}` : '';
-    this.title.replaceChildren(...(comparing ? [h('span', { class: `chip chip-${this.name}` }, this.name), ' '] : []), name);
+    this.title.replaceChildren(
+      ...(comparing ? [h('span', { class: `chip chip-${this.name}` }, this.name), ' '] : []),
+      name,
+    );
     this.save.hidden = !run?.classes;
     if (!run?.classes) {
       this.chart.set(null);
@@ -89,11 +102,20 @@ class Panel {
     const driven = run.plan.layers[run.plan.layers.length - 1]?.driven_from;
     const d = run.decision;
     this.figure = {
-      title: `Class probabilities of ${run.plan.model}`, unit: 'probability', times: this.clock.times, low: 0,
-      curves: run.classes.curves.slice(0, drawn).map((c, i) => ({ label: c.name, values: c.probabilities, stroke: colours[i] })),
+      title: `Class probabilities of ${run.plan.model}`,
+      unit: 'probability',
+      times: this.clock.times,
+      low: 0,
+      curves: run.classes.curves
+        .slice(0, drawn)
+        .map((c, i) => ({ label: c.name, values: c.probabilities, stroke: colours[i] })),
       spans: spans(run.plan.schedule, colour('--on')),
-      marks: [...(typeof driven === 'number' && driven > 0 ? [{ time: driven, label: 'driven', stroke: colour('--quiet') }] : []),
-        ...(d && d.timestep !== null ? [{ time: d.timestep, label: 'decoder', stroke: colour('--ink') }] : [])],
+      marks: [
+        ...(typeof driven === 'number' && driven > 0
+          ? [{ time: driven, label: 'driven', stroke: colour('--quiet') }]
+          : []),
+        ...(d && d.timestep !== null ? [{ time: d.timestep, label: 'decoder', stroke: colour('--ink') }] : []),
+      ],
     };
     this.chart.set(this.figure);
     this.describe(d, driven ?? null);
@@ -111,9 +133,15 @@ class Panel {
       this.decision.textContent = `The decoder (${d.decoder}) begins at ${this.state.model(this.run.plan.model).decoder.first_timestep * ms} ms; the presentation is too short for it.`;
       return;
     }
-    const parts = [h('strong', {}, `At ${d.timestep * ms} ms: ${d.names[0]}`), ` (${percent(d.classes[0].probability)}). `,
-      `The decoder, ${d.decoder}, ${decoders[d.decoder] ?? ''}`];
-    if (d.threshold) parts.push(`: ${d.reached ? `confidence ${number(d.confidence ?? 0)} ≥ ${number(d.threshold)}` : `no confidence reaches ${number(d.threshold)}; the greatest is ${number(d.confidence ?? 0)}`}`);
+    const parts = [
+      h('strong', {}, `At ${d.timestep * ms} ms: ${d.names[0]}`),
+      ` (${percent(d.classes[0].probability)}). `,
+      `The decoder, ${d.decoder}, ${decoders[d.decoder] ?? ''}`,
+    ];
+    if (d.threshold)
+      parts.push(
+        `: ${d.reached ? `confidence ${number(d.confidence ?? 0)} ≥ ${number(d.threshold)}` : `no confidence reaches ${number(d.threshold)}; the greatest is ${number(d.confidence ?? 0)}`}`,
+      );
     else if (d.confidence) parts.push(`: ${number(d.confidence)}`);
     parts.push('.');
     if (!d.driven) parts.push(' The picture has not reached the readout by then.');
@@ -141,7 +169,8 @@ class Panel {
     const before = driven === null || driven === undefined || time < driven;
     this.now.classList.toggle('before', before);
     this.now.dataset.note = before ? 'not driven yet' : '';
-    while (this.now.children.length < top.length) this.now.append(h('li', {}, h('span', { class: 'name' }), h('span', { class: 'share' }), h('i')));
+    while (this.now.children.length < top.length)
+      this.now.append(h('li', {}, h('span', { class: 'name' }), h('span', { class: 'share' }), h('i')));
     top.forEach((c, i) => {
       const [name, share, bar] = /** @type {HTMLElement[]} */ ([...this.now.children[i].children]);
       const known = this.names?.get(c.index);
@@ -162,7 +191,9 @@ export class Classes {
     this.panels = [0, 1].map((i) => new Panel(state, clock, i));
     byId('class-panels').append(...this.panels.map((p) => p.element));
     clock.listeners.add((t) => {
-      this.panels.forEach((p, i) => { if (i < state.now.conditions.length) p.go(t); });
+      this.panels.forEach((p, i) => {
+        if (i < state.now.conditions.length) p.go(t);
+      });
       this.tell(t);
     });
   }
@@ -185,6 +216,7 @@ export class Classes {
       if (!p.element.hidden) p.set(dark, comparing);
     });
     this.tell(this.clock.time);
-    byId('classes-about').textContent = 'The likeliest ImageNet classes at each timestep, by the softmax of the readout.';
+    byId('classes-about').textContent =
+      'The likeliest ImageNet classes at each timestep, by the softmax of the readout.';
   }
 }

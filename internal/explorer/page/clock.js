@@ -20,22 +20,69 @@ export class Clock {
     this.slowness = 10;
     this.pending = false;
 
-    this.play = h('button', { type: 'button', class: 'play', 'aria-label': 'Play', title: 'Play and pause (space)', onclick: () => this.toggle() });
+    this.play = h('button', {
+      type: 'button',
+      class: 'play',
+      'aria-label': 'Play',
+      title: 'Play and pause (space)',
+      onclick: () => this.toggle(),
+    });
     this.milliseconds = h('strong');
     this.step = h('small');
     this.readout = h('output', { class: 'readout', 'aria-hidden': 'true' }, this.milliseconds, ' ms', this.step);
     this.head = h('div', { class: 'playhead' });
     this.bands = h('div', { class: 'bands' });
-    this.track = h('div', {
-      class: 'scrub', role: 'slider', tabindex: 0, 'aria-label': 'Time', 'aria-valuemin': 0, id: 'scrub',
-      onkeydown: (/** @type {KeyboardEvent} */ e) => { if (this.key(e)) e.preventDefault(); },
-    }, this.bands, this.head);
-    this.speed = h('select', {
-      'aria-label': 'Speed', title: 'Speed', onchange: () => { this.slowness = Number(this.speed.value); },
-    }, ...[[1, 'real time'], [5, '5 × slower'], [10, '10 × slower'], [30, '30 × slower'], [100, '100 × slower']].map(([v, text]) => h('option', { value: String(v), selected: v === 10 }, String(text))));
-    const jump = h('nav', { 'aria-label': 'Figures' }, ...[['layers', 'Layers'], ['similarity', 'Similarity'], ['classes', 'Classes'], ['units', 'Units'], ['take', 'Take away']]
-      .map(([id, text]) => h('a', { href: `#${id}`, 'data-to': id }, text)));
-    byId('clock').append(this.play, this.track, this.readout, this.speed, h('div', { class: 'jump' }, jump, h('p', { id: 'likely' })));
+    this.track = h(
+      'div',
+      {
+        class: 'scrub',
+        role: 'slider',
+        tabindex: 0,
+        'aria-label': 'Time',
+        'aria-valuemin': 0,
+        id: 'scrub',
+        onkeydown: (/** @type {KeyboardEvent} */ e) => {
+          if (this.key(e)) e.preventDefault();
+        },
+      },
+      this.bands,
+      this.head,
+    );
+    this.speed = h(
+      'select',
+      {
+        'aria-label': 'Speed',
+        title: 'Speed',
+        onchange: () => {
+          this.slowness = Number(this.speed.value);
+        },
+      },
+      ...[
+        [1, 'real time'],
+        [5, '5 × slower'],
+        [10, '10 × slower'],
+        [30, '30 × slower'],
+        [100, '100 × slower'],
+      ].map(([v, text]) => h('option', { value: String(v), selected: v === 10 }, String(text))),
+    );
+    const jump = h(
+      'nav',
+      { 'aria-label': 'Figures' },
+      ...[
+        ['layers', 'Layers'],
+        ['similarity', 'Similarity'],
+        ['classes', 'Classes'],
+        ['units', 'Units'],
+        ['take', 'Take away'],
+      ].map(([id, text]) => h('a', { href: `#${id}`, 'data-to': id }, text)),
+    );
+    byId('clock').append(
+      this.play,
+      this.track,
+      this.readout,
+      this.speed,
+      h('div', { class: 'jump' }, jump, h('p', { id: 'likely' })),
+    );
     this.track.addEventListener('pointerdown', (event) => {
       if (event.button !== 0) return;
       event.preventDefault();
@@ -44,7 +91,9 @@ export class Clock {
       this.track.setPointerCapture(event.pointerId);
       const move = (/** @type {PointerEvent} */ e) => this.point(e);
       this.track.addEventListener('pointermove', move);
-      this.track.addEventListener('lostpointercapture', () => this.track.removeEventListener('pointermove', move), { once: true });
+      this.track.addEventListener('lostpointercapture', () => this.track.removeEventListener('pointermove', move), {
+        once: true,
+      });
       this.point(event);
     });
     this.draw();
@@ -53,7 +102,7 @@ export class Clock {
   /** @param {PointerEvent} event */
   point(event) {
     const box = this.track.getBoundingClientRect();
-    this.go(Math.floor((event.clientX - box.left) / box.width * this.times));
+    this.go(Math.floor(((event.clientX - box.left) / box.width) * this.times));
   }
 
   /** Shows a timestep. Listeners are called before the next picture of the screen. @param {number} time */
@@ -79,24 +128,26 @@ export class Clock {
     this.times = Math.max(1, times);
     this.strips = strips;
     this.time = Math.min(this.time, this.times - 1);
-    const share = (/** @type {number} */ t) => `${100 * t / this.times}%`;
+    const share = (/** @type {number} */ t) => `${(100 * t) / this.times}%`;
     this.track.style.setProperty('--step', share(1));
-    this.bands.replaceChildren(...strips.map(({ label, schedule }) => {
-      const band = h('div', { class: 'band', 'data-label': label });
-      schedule.forEach((frame, t) => {
-        if (frame < 0 || (t > 0 && schedule[t - 1] >= 0)) return;
-        let end = t;
-        while (end < schedule.length && schedule[end] >= 0) end++;
-        const on = h('i');
-        on.style.left = share(t);
-        on.style.width = share(end - t);
-        band.append(on);
-      });
-      const rest = h('b');
-      rest.style.left = share(schedule.length);
-      if (schedule.length < this.times) band.append(rest);
-      return band;
-    }));
+    this.bands.replaceChildren(
+      ...strips.map(({ label, schedule }) => {
+        const band = h('div', { class: 'band', 'data-label': label });
+        schedule.forEach((frame, t) => {
+          if (frame < 0 || (t > 0 && schedule[t - 1] >= 0)) return;
+          let end = t;
+          while (end < schedule.length && schedule[end] >= 0) end++;
+          const on = h('i');
+          on.style.left = share(t);
+          on.style.width = share(end - t);
+          band.append(on);
+        });
+        const rest = h('b');
+        rest.style.left = share(schedule.length);
+        if (schedule.length < this.times) band.append(rest);
+        return band;
+      }),
+    );
     this.draw();
     this.notify();
   }
@@ -106,7 +157,12 @@ export class Clock {
     this.head.style.transform = `translateX(${100 * this.time}%)`; // of its own width
     this.milliseconds.textContent = String(this.time * ms);
     this.step.textContent = `timestep ${this.time}`;
-    const shown = this.strips.map(({ label, schedule }) => `${this.strips.length > 1 ? label + ': ' : ''}${schedule[this.time] === undefined ? 'over' : schedule[this.time] >= 0 ? 'picture on' : 'blank'}`).join(', ');
+    const shown = this.strips
+      .map(
+        ({ label, schedule }) =>
+          `${this.strips.length > 1 ? label + ': ' : ''}${schedule[this.time] === undefined ? 'over' : schedule[this.time] >= 0 ? 'picture on' : 'blank'}`,
+      )
+      .join(', ');
     this.track.setAttribute('aria-valuemax', String((this.times - 1) * ms));
     this.track.setAttribute('aria-valuenow', String(this.time * ms));
     this.track.setAttribute('aria-valuetext', `${this.time * ms} milliseconds${shown && ', ' + shown}`);
@@ -151,13 +207,35 @@ export class Clock {
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return false;
     switch (event.key) {
-      case 'ArrowLeft': case 'ArrowDown': this.pause(); this.go(this.time - 1); return true;
-      case 'ArrowRight': case 'ArrowUp': this.pause(); this.go(this.time + 1); return true;
-      case 'PageDown': this.pause(); this.go(this.time - 5); return true;
-      case 'PageUp': this.pause(); this.go(this.time + 5); return true;
-      case 'Home': this.pause(); this.go(0); return true;
-      case 'End': this.pause(); this.go(this.times - 1); return true;
-      case ' ': this.toggle(); return true;
+      case 'ArrowLeft':
+      case 'ArrowDown':
+        this.pause();
+        this.go(this.time - 1);
+        return true;
+      case 'ArrowRight':
+      case 'ArrowUp':
+        this.pause();
+        this.go(this.time + 1);
+        return true;
+      case 'PageDown':
+        this.pause();
+        this.go(this.time - 5);
+        return true;
+      case 'PageUp':
+        this.pause();
+        this.go(this.time + 5);
+        return true;
+      case 'Home':
+        this.pause();
+        this.go(0);
+        return true;
+      case 'End':
+        this.pause();
+        this.go(this.times - 1);
+        return true;
+      case ' ':
+        this.toggle();
+        return true;
     }
     return false;
   }

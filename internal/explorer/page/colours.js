@@ -6,13 +6,69 @@ import { h } from './dom.js';
 
 /** @type {Record<string, {ground: RGB, above: RGB[], below: RGB[]}>} */
 const palettes = {
-  dark: { ground: [13, 17, 23], above: [[92, 38, 20], [196, 78, 20], [255, 160, 60], [255, 236, 190]], below: [[14, 52, 66], [16, 110, 128], [66, 190, 200], [200, 248, 248]] },
-  light: { ground: [255, 255, 255], above: [[254, 217, 166], [244, 148, 60], [190, 70, 12], [92, 24, 6]], below: [[190, 230, 232], [92, 180, 190], [16, 112, 130], [4, 48, 62]] },
+  dark: {
+    ground: [13, 17, 23],
+    above: [
+      [92, 38, 20],
+      [196, 78, 20],
+      [255, 160, 60],
+      [255, 236, 190],
+    ],
+    below: [
+      [14, 52, 66],
+      [16, 110, 128],
+      [66, 190, 200],
+      [200, 248, 248],
+    ],
+  },
+  light: {
+    ground: [255, 255, 255],
+    above: [
+      [254, 217, 166],
+      [244, 148, 60],
+      [190, 70, 12],
+      [92, 24, 6],
+    ],
+    below: [
+      [190, 230, 232],
+      [92, 180, 190],
+      [16, 112, 130],
+      [4, 48, 62],
+    ],
+  },
 };
 /** Of differences: above zero A is greater, below it B. @type {typeof palettes} */
 const differences = {
-  dark: { ground: [13, 17, 23], above: [[20, 50, 96], [40, 104, 190], [104, 170, 255], [214, 234, 255]], below: [[84, 30, 62], [176, 52, 120], [240, 120, 186], [255, 222, 240]] },
-  light: { ground: [255, 255, 255], above: [[196, 220, 250], [104, 162, 236], [28, 92, 190], [8, 34, 88]], below: [[250, 206, 230], [232, 122, 184], [170, 36, 112], [78, 8, 48]] },
+  dark: {
+    ground: [13, 17, 23],
+    above: [
+      [20, 50, 96],
+      [40, 104, 190],
+      [104, 170, 255],
+      [214, 234, 255],
+    ],
+    below: [
+      [84, 30, 62],
+      [176, 52, 120],
+      [240, 120, 186],
+      [255, 222, 240],
+    ],
+  },
+  light: {
+    ground: [255, 255, 255],
+    above: [
+      [196, 220, 250],
+      [104, 162, 236],
+      [28, 92, 190],
+      [8, 34, 88],
+    ],
+    below: [
+      [250, 206, 230],
+      [232, 122, 184],
+      [170, 36, 112],
+      [78, 8, 48],
+    ],
+  },
 };
 
 /** @param {RGB[]} stops @param {number} at from 0 to 1 @returns {RGB} */
@@ -34,7 +90,7 @@ export function lookup(zero, dark, difference) {
     const highest = zero > 0 ? 127 : 255;
     const share = Math.min(1, Math.abs(q - zero) / highest);
     const [r, g, b] = between([palette.ground, ...(q < zero ? palette.below : palette.above)], share);
-    table[q] = (255 << 24 | b << 16 | g << 8 | r) >>> 0;
+    table[q] = ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
   }
   return table;
 }
@@ -42,14 +98,15 @@ export function lookup(zero, dark, difference) {
 /** The colour of a correlation, −1 … 1. @param {number|null} value @param {boolean} dark */
 export function correlationColour(value, dark) {
   if (value === null) return dark ? '#30363d' : '#e3e6ea';
-  const palette = (dark ? palettes.dark : palettes.light);
+  const palette = dark ? palettes.dark : palettes.light;
   const [r, g, b] = between([palette.ground, ...(value < 0 ? palette.below : palette.above)], Math.abs(value));
   return `rgb(${r}, ${g}, ${b})`;
 }
 
 /** Colours of curves that are told apart, also by who sees few colours. @param {boolean} dark */
 export function curveColours(dark) {
-  return dark ? ['#6cb6ff', '#ffb454', '#56d4a0', '#f78fb3', '#c4a7f7', '#e8e36c', '#9fb3c8', '#ff8f73']
+  return dark
+    ? ['#6cb6ff', '#ffb454', '#56d4a0', '#f78fb3', '#c4a7f7', '#e8e36c', '#9fb3c8', '#ff8f73']
     : ['#0b62c4', '#b35900', '#00795a', '#b0246e', '#6a45b8', '#6f6a00', '#51606f', '#a63a1e'];
 }
 
@@ -65,6 +122,6 @@ export function mapBar(zero, dark, difference) {
   const table = lookup(zero, dark, difference);
   return scaleBar((share) => {
     const pixel = table[Math.round(zero > 0 ? share * 254 : share * 255)];
-    return `rgb(${pixel & 255}, ${pixel >> 8 & 255}, ${pixel >> 16 & 255})`;
+    return `rgb(${pixel & 255}, ${(pixel >> 8) & 255}, ${(pixel >> 16) & 255})`;
   });
 }

@@ -13,7 +13,12 @@ export function h(tag, properties = {}, ...children) {
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
-    else if (name in element && !['class', 'for', 'list', 'role', 'width', 'height'].includes(name) && !name.includes('-')) /** @type {any} */ (element)[name] = value;
+    else if (
+      name in element &&
+      !['class', 'for', 'list', 'role', 'width', 'height'].includes(name) &&
+      !name.includes('-')
+    )
+      /** @type {any} */ (element)[name] = value;
     else element.setAttribute(name, value === true ? '' : String(value));
   }
   for (const child of children) if (child || child === '') element.append(/** @type {Node|string} */ (child));

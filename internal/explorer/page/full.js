@@ -6,7 +6,7 @@ const ms = 10;
 
 /**
  * @typedef {import('./layers.js').Layers} Layers
- * @typedef {import('./layers.js').Row} Row
+ * @typedef {import('./row.js').Row} Row
  */
 
 export class Full {
@@ -23,28 +23,66 @@ export class Full {
     this.about = h('p', { class: 'about' });
     this.play = h('button', { type: 'button', class: 'play', onclick: () => clock.toggle() });
     this.time = h('input', {
-      type: 'range', min: '0', 'aria-label': 'Time', oninput: () => {
+      type: 'range',
+      min: '0',
+      'aria-label': 'Time',
+      oninput: () => {
         const time = Number(this.time.value); // which pausing sets again
         clock.pause();
         clock.go(time);
       },
     });
     this.readout = h('output', { class: 'readout', 'aria-hidden': 'true' });
-    const select = (/** @type {string} */ label, /** @type {'size'|'count'} */ what, /** @type {[number, string][]} */ choices) => h('label', {}, label + ' ', h('select', {
-      'data-full': what, onchange: (/** @type {Event} */ e) => {
-        this[what] = Number(/** @type {HTMLSelectElement} */ (e.target).value);
-        if (this.row) this.open(this.row);
-      },
-    }, ...choices.map(([value, text]) => h('option', { value: String(value), selected: this[what] === value }, text))));
+    const select = (
+      /** @type {string} */ label,
+      /** @type {'size'|'count'} */ what,
+      /** @type {[number, string][]} */ choices,
+    ) =>
+      h(
+        'label',
+        {},
+        label + ' ',
+        h(
+          'select',
+          {
+            'data-full': what,
+            onchange: (/** @type {Event} */ e) => {
+              this[what] = Number(/** @type {HTMLSelectElement} */ (e.target).value);
+              if (this.row) this.open(this.row);
+            },
+          },
+          ...choices.map(([value, text]) =>
+            h('option', { value: String(value), selected: this[what] === value }, text),
+          ),
+        ),
+      );
     this.body = h('div', { class: 'full-body', tabindex: -1 });
-    this.dialog = h('dialog', { id: 'full', 'aria-labelledby': 'full-title', onclose: () => this.closed() },
-      h('header', {}, h('div', { class: 'full-title' }, this.title, this.about),
-        h('div', { class: 'controls' },
-          select('Maps', 'size', [[56, 'small'], [112, 'medium'], [224, 'large']]),
-          select('Channels', 'count', [[16, '16'], [64, '64'], [0, 'all']]),
-          h('button', { type: 'button', onclick: () => this.dialog.close() }, 'Close')),
-        h('div', { class: 'full-clock' }, this.play, this.time, this.readout)),
-      this.body);
+    this.dialog = h(
+      'dialog',
+      { id: 'full', 'aria-labelledby': 'full-title', onclose: () => this.closed() },
+      h(
+        'header',
+        {},
+        h('div', { class: 'full-title' }, this.title, this.about),
+        h(
+          'div',
+          { class: 'controls' },
+          select('Maps', 'size', [
+            [56, 'small'],
+            [112, 'medium'],
+            [224, 'large'],
+          ]),
+          select('Channels', 'count', [
+            [16, '16'],
+            [64, '64'],
+            [0, 'all'],
+          ]),
+          h('button', { type: 'button', onclick: () => this.dialog.close() }, 'Close'),
+        ),
+        h('div', { class: 'full-clock' }, this.play, this.time, this.readout),
+      ),
+      this.body,
+    );
     document.body.append(this.dialog);
     clock.listeners.add(() => this.go());
     clock.changes.add(() => this.go());
@@ -54,7 +92,7 @@ export class Full {
   open(of) {
     this.row?.loading?.abort();
     const { layers } = this;
-    const row = this.row = layers.another(of, this.size);
+    const row = (this.row = layers.another(of, this.size));
     row.visible = true;
     this.title.textContent = of.name;
     this.about.textContent = [of.shape.join(' × '), ...of.areas].join(', ');

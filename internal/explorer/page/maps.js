@@ -11,7 +11,17 @@ import { lookup } from './colours.js';
 export const side = 56;
 const gap = 4;
 
-/** Draws a part of maps as pixels. @param {Uint32Array} pixels @param {number} width @param {Maps} maps @param {MapPart} part @param {number} time @param {Uint32Array} table @param {number} columns @param {number} side */
+/**
+ * Draws a part of maps as pixels.
+ * @param {Uint32Array} pixels
+ * @param {number} width
+ * @param {Maps} maps
+ * @param {MapPart} part
+ * @param {number} time
+ * @param {Uint32Array} table
+ * @param {number} columns
+ * @param {number} side
+ */
 function paint(pixels, width, maps, part, time, table, columns, side) {
   const { height: rows, width: across, channels } = maps;
   const scale = Math.max(1, Math.floor(side / rows));
@@ -40,7 +50,8 @@ function paint(pixels, width, maps, part, time, table, columns, side) {
 export class MapStrip {
   /**
    * @param {string} label
-   * @param {{hover: (strip: MapStrip, place: Place|null, event: PointerEvent|null) => void, pin: (strip: MapStrip, place: Place) => void}} on
+   * @param {{hover: (strip: MapStrip, place: Place|null, event: PointerEvent|null) => void, pin: (strip: MapStrip,
+   *   place: Place) => void}} on
    * @param {number} size pixels of a map, a multiple of side
    */
   constructor(label, on, size) {
@@ -91,7 +102,17 @@ export class MapStrip {
     if (!image || !maps) return;
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
     context.imageSmoothingEnabled = false;
-    context.drawImage(this.canvas, (place.index % this.columns) * (this.side + gap), Math.floor(place.index / this.columns) * (this.side + gap), this.side, this.side, 0, 0, canvas.width, canvas.height);
+    context.drawImage(
+      this.canvas,
+      (place.index % this.columns) * (this.side + gap),
+      Math.floor(place.index / this.columns) * (this.side + gap),
+      this.side,
+      this.side,
+      0,
+      0,
+      canvas.width,
+      canvas.height,
+    );
     const size = canvas.width / maps.width;
     context.strokeStyle = '#fff';
     context.lineWidth = 1;
@@ -139,9 +160,17 @@ export class MapStrip {
     const x = event.clientX - box.left;
     const y = event.clientY - box.top;
     const index = Math.floor(y / (this.side + gap)) * this.columns + Math.floor(x / (this.side + gap));
-    const column = Math.floor(x % (this.side + gap) / this.side * maps.width);
-    const row = Math.floor(y % (this.side + gap) / this.side * maps.height);
-    if (index < 0 || index >= maps.channels.length || column >= maps.width || row >= maps.height || column < 0 || row < 0) return null;
+    const column = Math.floor(((x % (this.side + gap)) / this.side) * maps.width);
+    const row = Math.floor(((y % (this.side + gap)) / this.side) * maps.height);
+    if (
+      index < 0 ||
+      index >= maps.channels.length ||
+      column >= maps.width ||
+      row >= maps.height ||
+      column < 0 ||
+      row < 0
+    )
+      return null;
     return { channel: maps.channels[index], row, column, index };
   }
 
@@ -174,7 +203,11 @@ export class MapStrip {
     }
   }
 
-  /** A picture of the strip at the time shown, several times as large. @param {number} scale @returns {string} a data URL */
+  /**
+   * A picture of the strip at the time shown, several times as large.
+   * @param {number} scale
+   * @returns {string} a data URL
+   */
   picture(scale) {
     const large = h('canvas', { width: this.canvas.width * scale, height: this.canvas.height * scale });
     const context = /** @type {CanvasRenderingContext2D} */ (large.getContext('2d'));

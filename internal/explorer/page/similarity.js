@@ -26,19 +26,37 @@ export class Similarity {
     /** @type {{times: number, layers: api.Likeness[]}|null} */
     this.result = null;
     this.table = h('table', { class: 'heat' });
-    this.host = h('div', { class: 'heat-box', tabindex: 0, role: 'group', 'aria-label': 'Similarity by layer and time' }, this.table);
+    this.host = h(
+      'div',
+      { class: 'heat-box', tabindex: 0, role: 'group', 'aria-label': 'Similarity by layer and time' },
+      this.table,
+    );
     this.curves = false;
     /** @type {import('./charts.js').LineFigure|null} */
     this.figure = null;
-    this.choice = h('select', { id: 'similarity-kind', onchange: () => this.choose() },
-      h('option', { value: 'correlation' }, 'correlation'), h('option', { value: 'difference' }, 'relative difference'),
-      h('option', { value: 'correlation curves' }, 'correlation as curves'), h('option', { value: 'difference curves' }, 'relative difference as curves'));
-    this.save = figures.buttons('Similarity', { name: () => `similarity-${this.kind}`, svg: () => this.svg(), csv: () => this.csv() });
+    this.choice = h(
+      'select',
+      { id: 'similarity-kind', onchange: () => this.choose() },
+      h('option', { value: 'correlation' }, 'correlation'),
+      h('option', { value: 'difference' }, 'relative difference'),
+      h('option', { value: 'correlation curves' }, 'correlation as curves'),
+      h('option', { value: 'difference curves' }, 'relative difference as curves'),
+    );
+    this.save = figures.buttons('Similarity', {
+      name: () => `similarity-${this.kind}`,
+      svg: () => this.svg(),
+      csv: () => this.csv(),
+    });
     this.legend = h('span', { class: 'legend' });
     this.plot = h('div', { hidden: true });
     this.names = h('ul', { class: 'curve-names', hidden: true });
     this.chart = new LineChart(this.plot, { height: 260, scrub: (t) => clock.go(t) });
-    byId('similarity-figure').append(h('div', { class: 'controls' }, h('label', {}, 'Show ', this.choice), this.legend, this.save), this.host, this.plot, this.names);
+    byId('similarity-figure').append(
+      h('div', { class: 'controls' }, h('label', {}, 'Show ', this.choice), this.legend, this.save),
+      this.host,
+      this.plot,
+      this.names,
+    );
     clock.listeners.add((t) => this.go(t));
     this.table.addEventListener('click', (e) => {
       const t = /** @type {HTMLElement} */ (e.target).dataset?.time;
@@ -59,17 +77,31 @@ export class Similarity {
     const colours = curveColours(this.dark);
     const first = this.state.complete().find(Boolean);
     this.figure = {
-      title: this.kind === 'correlation' ? 'Correlation of A and B' : 'Relative difference of A and B', unit: this.kind === 'correlation' ? 'correlation' : 'relative difference',
-      times: this.clock.times, low: this.kind === 'correlation' ? Math.min(0, ...r.layers.flatMap((l) => l.correlation.map((v) => v ?? 0))) : 0, high: 1,
-      curves: r.layers.filter((l) => l.of).map((l, i) => ({ label: l.layer, values: l[this.kind], stroke: colours[i % colours.length], dash: i < colours.length ? undefined : [6, 4] })),
+      title: this.kind === 'correlation' ? 'Correlation of A and B' : 'Relative difference of A and B',
+      unit: this.kind === 'correlation' ? 'correlation' : 'relative difference',
+      times: this.clock.times,
+      low: this.kind === 'correlation' ? Math.min(0, ...r.layers.flatMap((l) => l.correlation.map((v) => v ?? 0))) : 0,
+      high: 1,
+      curves: r.layers
+        .filter((l) => l.of)
+        .map((l, i) => ({
+          label: l.layer,
+          values: l[this.kind],
+          stroke: colours[i % colours.length],
+          dash: i < colours.length ? undefined : [6, 4],
+        })),
       spans: first ? spans(first.plan.schedule, colour('--on')) : [],
     };
     this.chart.set(this.figure);
-    this.names.replaceChildren(...this.figure.curves.map((c) => {
-      const line = h('i', { class: 'swatch' });
-      line.style.background = c.dash ? `repeating-linear-gradient(to right, ${c.stroke} 0 4px, transparent 4px 7px)` : c.stroke;
-      return h('li', {}, line, c.label);
-    }));
+    this.names.replaceChildren(
+      ...this.figure.curves.map((c) => {
+        const line = h('i', { class: 'swatch' });
+        line.style.background = c.dash
+          ? `repeating-linear-gradient(to right, ${c.stroke} 0 4px, transparent 4px 7px)`
+          : c.stroke;
+        return h('li', {}, line, c.label);
+      }),
+    );
   }
 
   /** @param {number|null} v @param {boolean} dark */
@@ -82,15 +114,19 @@ export class Similarity {
     const r = /** @type {{times: number, layers: api.Likeness[]}} */ (this.result);
     if (this.curves && this.figure) return figures.lines(this.figure);
     return figures.heat({
-      title: this.kind === 'correlation' ? 'Correlation of A and B' : 'Relative difference of A and B', times: r.times,
-      rows: r.layers.map((l) => ({ label: l.layer, values: l[this.kind] })), colour: (v) => this.colour(v, false),
+      title: this.kind === 'correlation' ? 'Correlation of A and B' : 'Relative difference of A and B',
+      times: r.times,
+      rows: r.layers.map((l) => ({ label: l.layer, values: l[this.kind] })),
+      colour: (v) => this.colour(v, false),
     });
   }
 
   csv() {
     const r = /** @type {{times: number, layers: api.Likeness[]}} */ (this.result);
-    return figures.csv([['layer', 'between', 'timestep', 'ms', 'correlation', 'relative difference'],
-      ...r.layers.flatMap((l) => l.correlation.map((v, t) => [l.layer, l.of, t, t * ms, v, l.difference[t]]))]);
+    return figures.csv([
+      ['layer', 'between', 'timestep', 'ms', 'correlation', 'relative difference'],
+      ...r.layers.flatMap((l) => l.correlation.map((v, t) => [l.layer, l.of, t, t * ms, v, l.difference[t]])),
+    ]);
   }
 
   /** @param {boolean} dark */
@@ -126,10 +162,13 @@ export class Similarity {
     const { result } = this;
     if (!result) return;
     const maps = result.layers.some((l) => l.of === 'maps');
-    byId('similarity-about').textContent = (this.kind === 'correlation'
-      ? 'Pearson’s correlation of the two responses at each timestep; pale before a picture has reached the layer.'
-      : 'The RMS of A − B over that of both: 0 where they are equal, 1 where they are unrelated.')
-      + (maps ? ' Channels of two models do not correspond, so the means over channels are compared, place by place.' : '');
+    byId('similarity-about').textContent =
+      (this.kind === 'correlation'
+        ? 'Pearson’s correlation of the two responses at each timestep; pale before a picture has reached the layer.'
+        : 'The RMS of A − B over that of both: 0 where they are equal, 1 where they are unrelated.') +
+      (maps
+        ? ' Channels of two models do not correspond, so the means over channels are compared, place by place.'
+        : '');
     this.host.hidden = this.curves;
     this.plot.hidden = this.names.hidden = !this.curves;
     this.legend.hidden = this.curves;
@@ -138,19 +177,57 @@ export class Similarity {
       this.go(this.clock.time);
       return;
     }
-    this.legend.replaceChildren(...(this.kind === 'correlation' ? ['−1', scaleBar((x) => correlationColour(2 * x - 1, this.dark)), '1'] : ['0', scaleBar((x) => correlationColour(-x, this.dark)), '1']));
-    const head = h('tr', {}, h('th', { scope: 'col' }, 'ms'), ...Array.from({ length: result.times }, (_, t) => h('th', { scope: 'col', 'data-time': t }, t % 5 ? h('span', { class: 'unseen' }, String(t * ms)) : String(t * ms))));
-    this.table.replaceChildren(h('thead', {}, head), h('tbody', {}, ...result.layers.map((l) => {
-      const froms = this.state.complete().map((r) => r?.plan.layers.find((p) => p.name === l.layer)?.driven_from ?? null);
-      return h('tr', {}, h('th', { scope: 'row' }, l.layer),
-      ...(l.of ? Array.from({ length: result.times }, (_, t) => {
-        const v = l[this.kind][t];
-        const early = froms.every((from) => from === null || t < from);
-        const cell = h('td', { 'data-time': t, class: early && 'undriven', title: `${l.layer} at ${t * ms} ms: ${v === null ? 'not defined' : number(v)}${early ? ', before any picture has reached it' : ''}` }, h('span', { class: 'unseen' }, v === null ? 'none' : v.toFixed(2)));
-        cell.style.backgroundColor = this.colour(v, this.dark);
-        return cell;
-      }) : [h('td', { colspan: result.times, class: 'none' }, 'the shapes differ')]));
-    })));
+    this.legend.replaceChildren(
+      ...(this.kind === 'correlation'
+        ? ['−1', scaleBar((x) => correlationColour(2 * x - 1, this.dark)), '1']
+        : ['0', scaleBar((x) => correlationColour(-x, this.dark)), '1']),
+    );
+    const head = h(
+      'tr',
+      {},
+      h('th', { scope: 'col' }, 'ms'),
+      ...Array.from({ length: result.times }, (_, t) =>
+        h(
+          'th',
+          { scope: 'col', 'data-time': t },
+          t % 5 ? h('span', { class: 'unseen' }, String(t * ms)) : String(t * ms),
+        ),
+      ),
+    );
+    this.table.replaceChildren(
+      h('thead', {}, head),
+      h(
+        'tbody',
+        {},
+        ...result.layers.map((l) => {
+          const froms = this.state
+            .complete()
+            .map((r) => r?.plan.layers.find((p) => p.name === l.layer)?.driven_from ?? null);
+          return h(
+            'tr',
+            {},
+            h('th', { scope: 'row' }, l.layer),
+            ...(l.of
+              ? Array.from({ length: result.times }, (_, t) => {
+                  const v = l[this.kind][t];
+                  const early = froms.every((from) => from === null || t < from);
+                  const cell = h(
+                    'td',
+                    {
+                      'data-time': t,
+                      class: early && 'undriven',
+                      title: `${l.layer} at ${t * ms} ms: ${v === null ? 'not defined' : number(v)}${early ? ', before any picture has reached it' : ''}`,
+                    },
+                    h('span', { class: 'unseen' }, v === null ? 'none' : v.toFixed(2)),
+                  );
+                  cell.style.backgroundColor = this.colour(v, this.dark);
+                  return cell;
+                })
+              : [h('td', { colspan: result.times, class: 'none' }, 'the shapes differ')]),
+          );
+        }),
+      ),
+    );
     this.go(this.clock.time);
   }
 

@@ -12,7 +12,8 @@ import { joined } from './timeline.js';
  * @typedef {{layer: string, channel: number, row: number, column: number}} Unit
  * @typedef {{picture: Picture|null, model: string, presentation: Presentation}} Condition
  * @typedef {{conditions: Condition[], units: Unit[]}} Snapshot
- * @typedef {{key: string, run: Run|null, own: boolean, complete: boolean, error: string, stage: string, abort: AbortController|null}} Live
+ * @typedef {{key: string, run: Run|null, own: boolean, complete: boolean, error: string, stage: string, abort:
+ *   AbortController|null}} Live
  */
 
 /** @param {Condition} c */
@@ -62,7 +63,11 @@ export class State {
     return { times: preset.times, episodes: preset.episodes.map((e) => [e[0], e[1]]), blank: '' };
   }
 
-  /** Replaces what is shown, and remembers what was. @param {Snapshot} next @param {boolean} [silent] leaves the history alone */
+  /**
+   * Replaces what is shown, and remembers what was.
+   * @param {Snapshot} next
+   * @param {boolean} [silent] leaves the history alone
+   */
   set(next, silent = false) {
     if (!silent) {
       this.past.push(this.now);
@@ -83,7 +88,15 @@ export class State {
       if (this.live[i]?.key === k) return;
       this.live[i]?.abort?.abort();
       const run = this.runs.get(k) ?? null;
-      this.live[i] = { key: k, run: run ?? this.live[i]?.run ?? null, own: run !== null, complete: run !== null, error: '', stage: '', abort: null };
+      this.live[i] = {
+        key: k,
+        run: run ?? this.live[i]?.run ?? null,
+        own: run !== null,
+        complete: run !== null,
+        error: '',
+        stage: '',
+        abort: null,
+      };
     });
     for (const gone of this.live.splice(this.now.conditions.length)) gone.abort?.abort();
     this.emit('runs');
@@ -96,7 +109,17 @@ export class State {
       const next = { ...c, ...changes };
       // The length that a model can show differs between models.
       const times = Math.min(next.presentation.times, this.model(next.model).times);
-      return { ...next, presentation: { ...next.presentation, times, episodes: joined(next.presentation.episodes.map((e) => [e[0], e[1]]), times) } };
+      return {
+        ...next,
+        presentation: {
+          ...next.presentation,
+          times,
+          episodes: joined(
+            next.presentation.episodes.map((e) => [e[0], e[1]]),
+            times,
+          ),
+        },
+      };
     });
     this.set({ ...this.now, conditions });
   }
@@ -133,15 +156,21 @@ export class State {
     try {
       for (let tries = 0; ; tries++) {
         try {
-          const run = await api.respond(c.model, /** @type {Picture} */ (c.picture), c.presentation, (run, event) => {
-            if (this.live[i] !== live) return;
-            live.stage = event === 'run' ? 'queued' : 'computing';
-            if (event !== 'run') {
-              live.run = run;
-              live.own = true;
-            }
-            this.emit('runs');
-          }, live.abort.signal);
+          const run = await api.respond(
+            c.model,
+            /** @type {Picture} */ (c.picture),
+            c.presentation,
+            (run, event) => {
+              if (this.live[i] !== live) return;
+              live.stage = event === 'run' ? 'queued' : 'computing';
+              if (event !== 'run') {
+                live.run = run;
+                live.own = true;
+              }
+              this.emit('runs');
+            },
+            live.abort.signal,
+          );
           this.runs.set(live.key, run);
           for (const old of this.runs.keys()) {
             if (this.runs.size <= keptRuns) break;
@@ -149,7 +178,8 @@ export class State {
           }
           live.run = run;
           live.own = live.complete = true;
-          if (this.live[i] === live) say(`${this.now.conditions.length > 1 ? 'AB'[i] + ': ' : ''}the responses of ${c.model} are there.`);
+          if (this.live[i] === live)
+            say(`${this.now.conditions.length > 1 ? 'AB'[i] + ': ' : ''}the responses of ${c.model} are there.`);
           break;
         } catch (error) {
           // A server that has much to do is asked again, a few times.
@@ -189,7 +219,8 @@ export class State {
       if (before !== undefined && performance.now() - before < 60_000) {
         // Computing it again would make the server forget another, and so on.
         live.complete = false;
-        live.error = 'The server has no memory for all that is looked at, here or on other pages. Choose shorter presentations, or compare less.';
+        live.error =
+          'The server has no memory for all that is looked at, here or on other pages. Choose shorter presentations, or compare less.';
         this.emit('runs');
       } else {
         this.again(i);
@@ -199,13 +230,16 @@ export class State {
 
   /** The complete runs of the conditions, null where there is none. @returns {(Run|null)[]} */
   complete() {
-    return this.now.conditions.map((_, i) => this.live[i]?.complete ? this.live[i].run : null);
+    return this.now.conditions.map((_, i) => (this.live[i]?.complete ? this.live[i].run : null));
   }
 
   /** @param {Unit} unit */
   pin(unit) {
-    const same = (/** @type {Unit} */ u) => u.layer === unit.layer && u.channel === unit.channel && u.row === unit.row && u.column === unit.column;
-    const units = this.now.units.some(same) ? this.now.units.filter((u) => !same(u)) : [...this.now.units, unit].slice(-8);
+    const same = (/** @type {Unit} */ u) =>
+      u.layer === unit.layer && u.channel === unit.channel && u.row === unit.row && u.column === unit.column;
+    const units = this.now.units.some(same)
+      ? this.now.units.filter((u) => !same(u))
+      : [...this.now.units, unit].slice(-8);
     this.set({ ...this.now, units });
   }
 }

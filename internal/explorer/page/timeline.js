@@ -10,7 +10,9 @@ const ms = 10;
 export function joined(episodes, times) {
   /** @type {Episode[]} */
   const list = [];
-  const sorted = episodes.map(([on, off]) => /** @type {Episode} */ ([Math.max(0, on), Math.min(off, times)])).filter(([on, off]) => on < off);
+  const sorted = episodes
+    .map(([on, off]) => /** @type {Episode} */ ([Math.max(0, on), Math.min(off, times)]))
+    .filter(([on, off]) => on < off);
   for (const e of sorted.sort((a, b) => a[0] - b[0])) {
     const last = list[list.length - 1];
     if (last && e[0] <= last[1]) last[1] = Math.max(last[1], e[1]);
@@ -73,7 +75,7 @@ export class Timeline {
   /** The timestep below a pointer. @param {{clientX: number}} event @param {boolean} [edge] the nearest edge instead */
   timestep(event, edge = false) {
     const box = this.track.getBoundingClientRect();
-    const at = (event.clientX - box.left) / box.width * this.times;
+    const at = ((event.clientX - box.left) / box.width) * this.times;
     return Math.max(0, Math.min(edge ? this.times : this.times - 1, edge ? Math.round(at) : Math.floor(at)));
   }
 
@@ -84,7 +86,10 @@ export class Timeline {
     const at = this.timestep(event);
     const before = this.episodes.map((e) => /** @type {Episode} */ ([e[0], e[1]]));
     const handle = event.target instanceof HTMLElement ? event.target.closest('[data-edge]') : null;
-    const index = handle instanceof HTMLElement ? Number(handle.dataset.episode) : before.findIndex(([on, off]) => at >= on && at < off);
+    const index =
+      handle instanceof HTMLElement
+        ? Number(handle.dataset.episode)
+        : before.findIndex(([on, off]) => at >= on && at < off);
     const edge = handle instanceof HTMLElement ? Number(handle.dataset.edge) : -1;
     if (handle instanceof HTMLElement) handle.focus();
     const origin = this.timestep(event, true);
@@ -148,20 +153,37 @@ export class Timeline {
   }
 
   draw() {
-    const share = (/** @type {number} */ t) => `${100 * t / this.times}%`;
+    const share = (/** @type {number} */ t) => `${(100 * t) / this.times}%`;
     this.track.style.setProperty('--step', share(1));
-    this.bars.replaceChildren(...this.episodes.map(([on, off], index) => {
-      const bar = h('div', { class: 'episode', title: `on from ${on * ms} to ${off * ms} ms; drag it or its edges, double-click to remove it` });
-      bar.style.left = share(on);
-      bar.style.width = share(off - on);
-      [on, off].forEach((value, edge) => bar.append(h('div', {
-        class: `edge ${edge ? 'off' : 'on'}`, role: 'slider', tabindex: 0, 'data-edge': edge, 'data-episode': index,
-        'aria-label': edge ? `Episode ${index + 1}: off` : `Episode ${index + 1}: on`, 'aria-orientation': 'horizontal',
-        'aria-valuemin': 0, 'aria-valuemax': this.times * ms, 'aria-valuenow': value * ms, 'aria-valuetext': `${value * ms} milliseconds`,
-        onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event, index, edge),
-      })));
-      return bar;
-    }));
+    this.bars.replaceChildren(
+      ...this.episodes.map(([on, off], index) => {
+        const bar = h('div', {
+          class: 'episode',
+          title: `on from ${on * ms} to ${off * ms} ms; drag it or its edges, double-click to remove it`,
+        });
+        bar.style.left = share(on);
+        bar.style.width = share(off - on);
+        [on, off].forEach((value, edge) =>
+          bar.append(
+            h('div', {
+              class: `edge ${edge ? 'off' : 'on'}`,
+              role: 'slider',
+              tabindex: 0,
+              'data-edge': edge,
+              'data-episode': index,
+              'aria-label': edge ? `Episode ${index + 1}: off` : `Episode ${index + 1}: on`,
+              'aria-orientation': 'horizontal',
+              'aria-valuemin': 0,
+              'aria-valuemax': this.times * ms,
+              'aria-valuenow': value * ms,
+              'aria-valuetext': `${value * ms} milliseconds`,
+              onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event, index, edge),
+            }),
+          ),
+        );
+        return bar;
+      }),
+    );
     const every = this.times > 20 ? 10 : 5;
     const marks = [];
     for (let t = 0; t <= this.times; t += every) {

@@ -31,25 +31,46 @@ export class Units {
     this.list = h('ul', { class: 'pins' });
     this.error = h('p', { class: 'error', role: 'alert' });
     this.layer = h('select', { id: 'pin-layer', onchange: () => this.limits() });
-    const field = (/** @type {string} */ name) => h('input', { type: 'number', min: '0', value: '0', id: `pin-${name}`, inputMode: 'numeric' });
+    const field = (/** @type {string} */ name) =>
+      h('input', { type: 'number', min: '0', value: '0', id: `pin-${name}`, inputMode: 'numeric' });
     this.channel = field('channel');
     this.row = field('row');
     this.column = field('column');
     const label = (/** @type {string} */ text, /** @type {HTMLElement} */ input) => h('label', {}, text + ' ', input);
-    this.form = h('form', {
-      class: 'pin-form', onsubmit: (/** @type {Event} */ e) => {
-        e.preventDefault();
-        state.pin({ layer: this.layer.value, channel: Number(this.channel.value), row: Number(this.row.value), column: Number(this.column.value) });
+    this.form = h(
+      'form',
+      {
+        class: 'pin-form',
+        onsubmit: (/** @type {Event} */ e) => {
+          e.preventDefault();
+          state.pin({
+            layer: this.layer.value,
+            channel: Number(this.channel.value),
+            row: Number(this.row.value),
+            column: Number(this.column.value),
+          });
+        },
       },
-    }, label('Layer', this.layer), label('Channel', this.channel), label('Row', this.row), label('Column', this.column), h('button', {}, 'Pin'));
-    this.save = figures.buttons('Time courses of pinned units', { name: () => 'units', svg: () => figures.lines(/** @type {any} */ (this.figure)), csv: () => figures.table(/** @type {any} */ (this.figure)) });
+      label('Layer', this.layer),
+      label('Channel', this.channel),
+      label('Row', this.row),
+      label('Column', this.column),
+      h('button', {}, 'Pin'),
+    );
+    this.save = figures.buttons('Time courses of pinned units', {
+      name: () => 'units',
+      svg: () => figures.lines(/** @type {any} */ (this.figure)),
+      csv: () => figures.table(/** @type {any} */ (this.figure)),
+    });
     byId('unit-figure').append(this.host, this.list, this.save, this.form, this.error);
     clock.listeners.add((t) => this.go(t));
     state.on('units', () => this.draw(this.dark));
   }
 
   limits() {
-    const layer = this.state.now.conditions.flatMap((c) => this.state.model(c.model).layers).find((l) => l.name === this.layer.value);
+    const layer = this.state.now.conditions
+      .flatMap((c) => this.state.model(c.model).layers)
+      .find((l) => l.name === this.layer.value);
     if (!layer) return;
     const flat = layer.shape.length === 1;
     const [rows, columns, channels] = flat ? [1, 1, layer.shape[0]] : layer.shape;
@@ -78,7 +99,8 @@ export class Units {
       for (const [i, r] of runs.entries()) {
         const shape = r?.plan.layers.find((l) => l.name === u.layer)?.shape;
         const limits = shape?.length === 1 ? [1, 1, shape[0]] : shape;
-        if (!r || !limits || u.row >= limits[0] || u.column >= limits[1] || u.channel >= limits[2]) continue; // the other model has no such unit
+        // The other model has no such unit.
+        if (!r || !limits || u.row >= limits[0] || u.column >= limits[1] || u.channel >= limits[2]) continue;
         const key = `${r.id} ${JSON.stringify(u)}`;
         let values = this.values.get(key);
         if (!values) {
@@ -92,20 +114,43 @@ export class Units {
             continue;
           }
         }
-        curves.push({ label: (runs.length > 1 ? `${'AB'[i]}: ` : '') + title(u), values, stroke: colours[k % colours.length], dash: i ? [6, 4] : undefined });
+        curves.push({
+          label: (runs.length > 1 ? `${'AB'[i]}: ` : '') + title(u),
+          values,
+          stroke: colours[k % colours.length],
+          dash: i ? [6, 4] : undefined,
+        });
       }
     }
     if (state.now.units !== units) return; // changed meanwhile
     const first = runs.find((r) => r);
     this.host.hidden = this.save.hidden = curves.length === 0;
-    this.figure = { title: 'Time courses of pinned units', unit: 'response', times: this.clock.times, curves, spans: first ? spans(first.plan.schedule, colour('--on')) : [] };
+    this.figure = {
+      title: 'Time courses of pinned units',
+      unit: 'response',
+      times: this.clock.times,
+      curves,
+      spans: first ? spans(first.plan.schedule, colour('--on')) : [],
+    };
     this.chart.set(curves.length ? this.figure : null);
-    this.list.replaceChildren(...units.map((u, k) => {
-      const swatch = h('i', { class: 'swatch' });
-      swatch.style.backgroundColor = colours[k % colours.length];
-      return h('li', { 'data-unit': JSON.stringify(u) }, swatch, h('span', {}, title(u)), h('output', {}),
-        h('button', { type: 'button', class: 'small', 'aria-label': `Unpin ${title(u)}`, onclick: () => state.pin(u) }, 'Unpin'));
-    }));
+    this.list.replaceChildren(
+      ...units.map((u, k) => {
+        const swatch = h('i', { class: 'swatch' });
+        swatch.style.backgroundColor = colours[k % colours.length];
+        return h(
+          'li',
+          { 'data-unit': JSON.stringify(u) },
+          swatch,
+          h('span', {}, title(u)),
+          h('output', {}),
+          h(
+            'button',
+            { type: 'button', class: 'small', 'aria-label': `Unpin ${title(u)}`, onclick: () => state.pin(u) },
+            'Unpin',
+          ),
+        );
+      }),
+    );
     this.go(this.clock.time);
   }
 
@@ -117,10 +162,13 @@ export class Units {
       const unit = /** @type {HTMLElement} */ (item).dataset.unit;
       const output = item.querySelector('output');
       if (output) {
-        output.textContent = runs.map((r, i) => {
-          const v = r && this.values.get(`${r.id} ${unit}`)?.[time];
-          return typeof v === 'number' ? `${runs.length > 1 ? 'AB'[i] + ' ' : ''}${number(v)}` : '';
-        }).filter(Boolean).join('  ');
+        output.textContent = runs
+          .map((r, i) => {
+            const v = r && this.values.get(`${r.id} ${unit}`)?.[time];
+            return typeof v === 'number' ? `${runs.length > 1 ? 'AB'[i] + ' ' : ''}${number(v)}` : '';
+          })
+          .filter(Boolean)
+          .join('  ');
       }
     }
   }
