@@ -305,6 +305,8 @@ func TestSinkThatPanics(t *testing.T) { withSessions(t, checkSinkThatPanics) }
 
 func checkSinkThatPanics(t *testing.T, options ...Option) {
 	m := loadTest(t, "timedecay_shallow", options...)
+	_, err := m.Extract(t.Context(), testStimuli(t, 1), early...) // a thread that calls Go stays, and counts as one
+	require.NoError(t, err)
 	before := runtime.NumGoroutine()
 	assert.PanicsWithValue(t, "a mistake", func() {
 		_ = m.Stream(t.Context(), endless(testStimuli(t, 2)), func(*Batch) error {
