@@ -135,7 +135,7 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 	return present(cmd, e.asJSON, r, func(out io.Writer) error {
 		err := r.print(out)
 		fmt.Fprintf(out, "%s: %s of %s, in batches of %d, with %s each\n", e.planFile, plural(r.Chunks, "chunk"),
-			plural(r.ChunkStimuli, "stimulus"), r.BatchSize, plural(r.Threads, "thread"))
+			plural(min(r.ChunkStimuli, plan.Stimuli), "stimulus"), r.BatchSize, plural(r.Threads, "thread"))
 		return err
 	})
 }
