@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,14 @@ PICTURES = Path(__file__).parents[2] / "testdata" / "pictures"
 COMPARISON = PICTURES.parent / "comparison"
 
 warnings.filterwarnings("ignore", message=".*untrained weights.*")
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, also in tests that a shell started in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
