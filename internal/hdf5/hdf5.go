@@ -272,71 +272,55 @@ func (d *Dataset) part(start, count []int, bytes int) (from, size []uint64, n in
 // Float64s reads a part of a dataset of numbers, in C order: count elements from start
 // in each dimension, or all for nil. The error wraps ErrFormat.
 func (d *Dataset) Float64s(start, count []int) ([]float64, error) {
-	library.Lock()
-	defer library.Unlock()
-	from, size, n, err := d.part(start, count, 8)
-	if err != nil {
-		return nil, err
-	}
-	if d.Type != Integer && d.Type != Float {
-		return nil, d.file.bad(d.Path, "numbers are needed, and it holds %s", d.Type)
-	}
-	values := make([]float64, n)
-	if n > 0 && !readDoubles(d.handle, from, size, values) {
-		return nil, d.file.bad(d.Path, "%s", message())
-	}
-	return values, nil
+	return readPart(d, start, count, 8, d.numbers(), readDoubles)
 }
 
 // Float32s reads a part of a dataset of numbers, rounded, as Float64s does.
 func (d *Dataset) Float32s(start, count []int) ([]float32, error) {
-	library.Lock()
-	defer library.Unlock()
-	from, size, n, err := d.part(start, count, 4)
-	if err != nil {
-		return nil, err
-	}
-	if d.Type != Integer && d.Type != Float {
-		return nil, d.file.bad(d.Path, "numbers are needed, and it holds %s", d.Type)
-	}
-	values := make([]float32, n)
-	if n > 0 && !readFloats(d.handle, from, size, values) {
-		return nil, d.file.bad(d.Path, "%s", message())
-	}
-	return values, nil
+	return readPart(d, start, count, 4, d.numbers(), readFloats)
 }
 
 // Uint8s reads a part of a dataset of unsigned integers of one byte, as Float64s does.
 func (d *Dataset) Uint8s(start, count []int) ([]uint8, error) {
-	library.Lock()
-	defer library.Unlock()
-	from, size, n, err := d.part(start, count, 1)
-	if err != nil {
-		return nil, err
-	}
+	var refused error
 	if d.Type != Integer || d.Bytes != 1 || d.Signed {
-		return nil, d.file.bad(d.Path, "unsigned bytes are needed, and it holds %s of %d", d.Type, d.Bytes)
+		refused = d.file.bad(d.Path, "unsigned bytes are needed, and it holds %s of %d", d.Type, d.Bytes)
 	}
-	values := make([]uint8, n)
-	if n > 0 && !readBytes(d.handle, from, size, values) {
-		return nil, d.file.bad(d.Path, "%s", message())
-	}
-	return values, nil
+	return readPart(d, start, count, 1, refused, readBytes)
 }
 
 // Int64s reads a part of a dataset of integers or booleans, as Float64s does.
 func (d *Dataset) Int64s(start, count []int) ([]int64, error) {
+	var refused error
+	if d.Type != Integer && d.Type != Boolean {
+		refused = d.file.bad(d.Path, "integers are needed, and it holds %s", d.Type)
+	}
+	return readPart(d, start, count, 8, refused, readIntegers)
+}
+
+// numbers refuses a dataset that does not hold any.
+func (d *Dataset) numbers() error {
+	if d.Type != Integer && d.Type != Float {
+		return d.file.bad(d.Path, "numbers are needed, and it holds %s", d.Type)
+	}
+	return nil
+}
+
+// readPart reads elements that take so many bytes each. refused says why the dataset's type does not do, nil if it
+// does; a part that is not there comes before that.
+func readPart[T any](d *Dataset, start, count []int, bytes int, refused error,
+	read func(dataset int64, start, count []uint64, values []T) bool) ([]T, error) {
 	library.Lock()
 	defer library.Unlock()
-	from, size, n, err := d.part(start, count, 8)
+	from, size, n, err := d.part(start, count, bytes)
+	if err == nil {
+		err = refused
+	}
 	if err != nil {
 		return nil, err
 	}
-	if d.Type != Integer && d.Type != Boolean {
-		return nil, d.file.bad(d.Path, "integers are needed, and it holds %s", d.Type)
-	}
-	values := make([]int64, n)
-	if n > 0 && !readIntegers(d.handle, from, size, values) {
+	values := make([]T, n)
+	if n > 0 && !read(d.handle, from, size, values) {
 		return nil, d.file.bad(d.Path, "%s", message())
 	}
 	return values, nil
