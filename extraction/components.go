@@ -77,7 +77,7 @@ func FitComponents(ctx context.Context, r ComponentsRequest) ([]Components, erro
 	if err != nil {
 		return nil, err
 	}
-	about := componentsProvenance{Software: cmp.Or(r.Software, "tfconvrnn "+version.Version), Features: r.Features,
+	about := componentsProvenance{Software: cmp.Or(r.Software, version.Software), Features: r.Features,
 		Stimuli: len(store.Stimuli()), Time: r.Time, AverageTime: r.AverageTime}
 	if text := store.Provenance(); json.Valid([]byte(text)) {
 		about.Extraction = json.RawMessage(text)

@@ -15,6 +15,7 @@ import (
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/storage"
+	"github.com/tfconvrnn/go/internal/version"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -219,7 +220,7 @@ func (d *Draft) complete(model *tfconvrnn.Model) error {
 		r.BatchSize, r.Threads = max(r.BatchSize, 1), max(r.Threads, 1)
 		r.Provenance.BatchSize, r.Provenance.Threads = r.BatchSize, r.Threads
 		if r.Grams != nil {
-			r.Provenance.Software = software
+			r.Provenance.Software = version.Software
 		}
 	}
 	var err error

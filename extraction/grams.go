@@ -20,9 +20,6 @@ import (
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
-// software is how provenance names this program.
-const software = "tfconvrnn " + version.Version
-
 // GramSuffix is what the names of folders of Gram matrices end in by convention.
 const GramSuffix = ".grams"
 
@@ -158,9 +155,9 @@ func (p *Plan) explainGrams(ctx context.Context, err error) error {
 // makeGrams makes the matrices of a shard of the complete features.
 func (p *Plan) makeGrams(ctx context.Context, index, count int, progress func(done, of int64)) (*compare.GramsMade,
 	error) {
-	if p.Provenance.Software != software {
+	if p.Provenance.Software != version.Software {
 		return nil, fmt.Errorf("%s: %w: software is %s in the plan, %s here; use the same on all machines, or plan anew",
-			p.name, ErrModel, p.Provenance.Software, software)
+			p.name, ErrModel, p.Provenance.Software, version.Software)
 	}
 	f, err := recordings.OpenFeatures(p.FeaturesOutput())
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tfconvrnn/go/compare"
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/version"
 	"github.com/tfconvrnn/go/recordings"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -122,7 +123,7 @@ func TestGramMatricesOfPlan(t *testing.T) {
 	p.Provenance.Software = "tfconvrnn 0.0.0"
 	_, err = p.Work(t.Context(), 0, 2, WorkOptions{})
 	require.ErrorIs(t, err, ErrModel)
-	p.Provenance.Software = software
+	p.Provenance.Software = version.Software
 	worked, err = p.Work(t.Context(), 0, 2, WorkOptions{})
 	require.NoError(t, err)
 	assert.Equal(t, half, worked.Matrices)

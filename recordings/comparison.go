@@ -48,7 +48,7 @@ type comparing struct {
 func (c *Comparison) run(ctx context.Context, analysis string, features, responses bool,
 	work func(*comparing) error) (_ *compare.Result, err error) {
 	r := &comparing{Comparison: c, features: c.Opened, result: &compare.Result{Analysis: analysis, Data: c.Data,
-		Software: cmp.Or(c.Software, "tfconvrnn "+version.Version), Scores: []compare.ResultScore{}}}
+		Software: cmp.Or(c.Software, version.Software), Scores: []compare.ResultScore{}}}
 	if features {
 		r.result.Features = c.Features
 		if r.features == nil {

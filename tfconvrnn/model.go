@@ -356,7 +356,7 @@ func (m *Model) provenance() Provenance {
 		device += " (simulated on the CPU)"
 	}
 	return Provenance{
-		Software: "tfconvrnn " + version.Version, TensorFlow: m.runtime.Version(), Model: m.info.Name,
+		Software: version.Software, TensorFlow: m.runtime.Version(), Model: m.info.Name,
 		Weights: m.manifest.Weights, Converter: m.manifest.Converter, Variant: m.manifest.Variant,
 		Precision: m.session.precision, PrecisionError: m.precisionError.Load(), Device: device, TF32: gpus && m.gpu.tf32,
 		GPUTrials: m.gpu.trials, MillisPerTimes: MillisecondsPerTimestep,

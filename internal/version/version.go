@@ -5,6 +5,9 @@ package version
 // formats' provenance.
 const Version = "0.1.0"
 
+// Software is how provenance names the library.
+const Software = "tfconvrnn " + Version
+
 // Converter changes whenever the same checkpoint would be converted to another
 // SavedModel; SavedModels of other converters are converted again.
 const Converter = "3"
