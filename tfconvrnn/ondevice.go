@@ -79,19 +79,23 @@ func (o *extractOptions) poolOf(layer savedmodels.Layer) (*reduce.Reducer, []int
 	return pool, shape, err
 }
 
-// fieldWeights are how much of each field of a pool every position is, [fields, positions].
+// fieldWeights are how much of each field of a pool every position is, [fields, positions]. Channels do not mix, so
+// each finds out about a position of its own.
 func fieldWeights(pool *reduce.Reducer, shape []int) []float64 {
-	positions := shape[0] * shape[1]
-	fields := pool.OutputSize() / shape[2]
+	positions, channels := shape[0]*shape[1], shape[2]
+	fields := pool.OutputSize() / channels
 	weights := make([]float64, fields*positions)
-	one, means := make([]float32, positions*shape[2]), make([]float32, pool.OutputSize())
-	for p := range positions {
-		one[p*shape[2]] = 1
-		pool.Apply(means, one)
-		one[p*shape[2]] = 0
-		for f := range fields {
-			if means[f*shape[2]] > 0 { // 1 over the positions of the field
-				weights[f*positions+p] = 1 / math.Round(1/float64(means[f*shape[2]]))
+	ones, means := make([]float32, positions*channels), make([]float32, pool.OutputSize())
+	for first := 0; first < positions; first += channels {
+		clear(ones)
+		count := min(channels, positions-first)
+		for c := range count {
+			ones[(first+c)*channels+c] = 1
+		}
+		pool.Apply(means, ones)
+		for i, mean := range means {
+			if f, c := i/channels, i%channels; c < count && mean > 0 { // 1 over the positions of the field
+				weights[f*positions+first+c] = 1 / math.Round(1/float64(mean))
 			}
 		}
 	}
