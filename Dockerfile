@@ -39,7 +39,7 @@ ENV HOME=/cache \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     CUDA_CACHE_PATH=/cache/cuda \
     CUDA_CACHE_MAXSIZE=4294967296
-VOLUME ["/cache", "/cache/savedmodels"]
+VOLUME ["/cache"]
 WORKDIR /work
 USER 10001:10001
 HEALTHCHECK --interval=5m --timeout=1m --retries=2 CMD ["tfconvrnn-cli", "doctor"]
@@ -57,7 +57,7 @@ COPY --from=files-cpu /files/ /
 ENV HOME=/cache \
     TFCONVRNN_CACHE=/cache \
     TFCONVRNN_LIBTENSORFLOW=/opt/tfconvrnn/runtime
-VOLUME ["/cache", "/cache/savedmodels"]
+VOLUME ["/cache"]
 WORKDIR /work
 USER 10001:10001
 HEALTHCHECK --interval=5m --timeout=1m --retries=2 CMD ["tfconvrnn-cli", "doctor"]

@@ -3,15 +3,21 @@
 package container
 
 import (
-	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
@@ -133,7 +139,8 @@ func TestDockerfileTargets(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			assert.Equal(t, []string{"10001:10001"}, s.all("USER"), "not root, and numeric for runAsNonRoot")
 			assert.Equal(t, []string{`["tfconvrnn-cli"]`}, s.all("ENTRYPOINT"))
-			assert.Equal(t, []string{`["/cache", "/cache/savedmodels"]`}, s.all("VOLUME"))
+			// A second one at /cache/savedmodels would be lost with each container, whatever is mounted at /cache.
+			assert.Equal(t, []string{`["/cache"]`}, s.all("VOLUME"))
 			require.Len(t, s.all("HEALTHCHECK"), 1)
 			assert.Contains(t, s.all("HEALTHCHECK")[0], `CMD ["tfconvrnn-cli", "doctor"]`)
 			assert.Empty(t, s.all("RUN"), "files come ready from another stage")
@@ -213,6 +220,7 @@ func TestCompose(t *testing.T) {
 		assert.Equal(t, "extract", service.Command[0], "the image's entrypoint is the program")
 		assert.Contains(t, service.Volumes, "cache:/cache")
 		assert.Contains(t, service.Volumes, "store:/cache/savedmodels")
+		assert.Contains(t, service.Volumes, "./out:/work/out", "a folder of no package")
 		devices := service.Deploy.Resources.Reservations.Devices
 		if target == "cpu" {
 			assert.Empty(t, devices)
@@ -226,21 +234,64 @@ func TestCompose(t *testing.T) {
 	assert.Len(t, file.Volumes, 2)
 }
 
-// TestIgnored checks that what the build needs is in its context, and what it
-// does not need is not.
+// TestIgnored checks that every file that the image's program is compiled of, and every script that
+// a RUN calls, is in the context, and that what the build does not need is not.
 func TestIgnored(t *testing.T) {
 	file, err := os.Open(filepath.Join(root, ".dockerignore"))
 	require.NoError(t, err)
 	defer file.Close()
-	patterns := map[string]bool{}
-	for scanner := bufio.NewScanner(file); scanner.Scan(); {
-		patterns[strings.TrimSpace(scanner.Text())] = true
+	patterns, err := ignorefile.ReadAll(file)
+	require.NoError(t, err)
+	matcher, err := patternmatcher.New(patterns)
+	require.NoError(t, err)
+	ignored := func(name string) bool {
+		ignored, err := matcher.MatchesOrParentMatches(name)
+		require.NoError(t, err)
+		return ignored
 	}
-	for _, name := range []string{".git", "testdata", "**/testdata", "**/*_test.go", "docs"} {
-		assert.True(t, patterns[name], name)
+	const fields = "Dir,Module,GoFiles,CgoFiles,CFiles,HFiles,SFiles,EmbedFiles"
+	list := exec.Command("go", "list", "-deps", "-json="+fields, "./cmd/tfconvrnn-cli")
+	list.Dir = root
+	output, err := list.Output()
+	require.NoError(t, err)
+	top, err := filepath.Abs(root)
+	require.NoError(t, err)
+	needed := []string{"go.mod", "go.sum"}
+	for decoder := json.NewDecoder(bytes.NewReader(output)); ; {
+		var p struct {
+			Dir                                                   string
+			Module                                                *struct{ Main bool }
+			GoFiles, CgoFiles, CFiles, HFiles, SFiles, EmbedFiles []string
+		}
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else {
+			require.NoError(t, err)
+		}
+		if p.Module == nil || !p.Module.Main {
+			continue
+		}
+		folder, err := filepath.Rel(top, p.Dir)
+		require.NoError(t, err)
+		for _, name := range slices.Concat(p.GoFiles, p.CgoFiles, p.CFiles, p.HFiles, p.SFiles, p.EmbedFiles) {
+			needed = append(needed, filepath.Join(folder, name))
+		}
 	}
-	for _, name := range []string{"go.mod", "go.sum", "cmd", "internal", "scripts", "*.whl"} {
-		assert.False(t, patterns[name], name)
+	require.Greater(t, len(needed), 500)
+	for _, s := range readDockerfile(t) {
+		for _, run := range s.all("RUN") {
+			needed = append(needed, strings.Fields(run)[0])
+		}
+	}
+	needed = append(needed, "scripts/container/strip_runtime.py", "scripts/container/wheels/tensorflow_cpu-2.21.0.whl")
+	for _, name := range needed {
+		assert.False(t, ignored(name), "the build needs %s", name)
+	}
+	for _, name := range []string{
+		".git/HEAD", "testdata/pictures/chelsea.png", "cmd/tfconvrnn-cli/main_test.go", "docs/gpu.md", "out/features.npz",
+		"pictures/a.png", "weights/rgc_shallow/model.ckpt.index",
+	} {
+		assert.True(t, ignored(name), "%s is not needed", name)
 	}
 }
 
