@@ -13,14 +13,17 @@ import (
 
 // CheckOutput finds out, before anything is computed, whether Run can write an output, and whether
 // it would go on with an interrupted run that is there. Errors wrap features.ErrUnfinished if
-// there is one and neither Resume nor Replace is set, features.ErrExists if the output is there, or
-// say why nothing can be written to the folder.
+// there is one and neither Resume nor Replace is set, features.ErrBusy if another process is
+// writing it, features.ErrExists if the output is there, or say why nothing can be written to the folder.
 func CheckOutput(ctx context.Context, output string, options RunOptions) (resuming bool, err error) {
 	interrupted, err := Exists(ctx, PlanOf(output))
 	if err != nil {
 		return false, err
 	}
 	if !storage.IsRemote(output) {
+		if err := features.CheckFree(output); err != nil {
+			return false, err
+		}
 		interrupted = interrupted || features.Interrupted(output)
 	}
 	if interrupted && !options.Resume && !options.Replace {

@@ -22,6 +22,16 @@ func TestCheckOutput(t *testing.T) {
 	there := touch("there.npz")
 	interrupted := filepath.Join(dir, "a.npz")
 	touch("a.npz.journal")
+	written := filepath.Join(dir, "c.npy")
+	writer, err := features.Create(written, features.NPYFolder, &features.Layout{
+		Rows:    1,
+		Columns: []features.Column{{Name: "stimulus_id", Values: []string{"a"}}},
+		Streamed: []features.Streamed{
+			{Name: "logits", DataType: features.Float32, RowShape: []int{7}, Dimensions: []string{"class"}},
+		},
+	}, features.Options{Identity: 1})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, writer.Abort()) }()
 	planned := filepath.Join(dir, "b.zarr")
 	touch("b.zarr.plan")
 	for _, c := range []struct {
@@ -38,6 +48,9 @@ func TestCheckOutput(t *testing.T) {
 		{interrupted, RunOptions{}, false, features.ErrUnfinished},
 		{interrupted, RunOptions{Resume: true}, true, nil},
 		{interrupted, RunOptions{Replace: true}, false, nil},
+		{written, RunOptions{}, false, features.ErrBusy},
+		{written, RunOptions{Resume: true}, false, features.ErrBusy},
+		{written, RunOptions{Replace: true}, false, features.ErrBusy},
 		{planned, RunOptions{}, false, features.ErrUnfinished},
 		{planned, RunOptions{Resume: true}, true, nil},
 		{filepath.Join(dir, "none", "x.npz"), RunOptions{}, false, os.ErrNotExist},

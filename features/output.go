@@ -43,6 +43,9 @@ func openOutput(path string, folder bool, marker string, options Options) (_ *ou
 	partialThere := exists(partialPath(path))
 	resume := options.Resume && journalThere
 	if journalThere && !resume && !options.Force {
+		if err := CheckFree(path); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%s: %w (%s)", path, ErrUnfinished, journalPath(path))
 	}
 	if info, err := os.Lstat(path); err == nil {
@@ -199,6 +202,24 @@ func ReadIdentity(path string) (json.RawMessage, error) {
 // Interrupted tells whether an interrupted run of an output is there, which Options.Resume goes on
 // with.
 func Interrupted(path string) bool { return exists(journalPath(path)) }
+
+// CheckFree finds out whether another process is writing an output at a path, which is not interrupted then: the error
+// wraps ErrBusy. Workers of a plan do not count, for any number of them may write.
+func CheckFree(path string) error {
+	name := partialPath(filepath.Clean(path))
+	if info, err := os.Lstat(name); err != nil || !info.Mode().IsRegular() && !info.IsDir() {
+		return nil // there is none, or none of ours
+	}
+	file, err := os.OpenFile(name, os.O_RDONLY|noFollow, 0)
+	if err != nil {
+		return nil // whoever writes says why it cannot
+	}
+	defer file.Close()
+	if lockFile(file) != nil {
+		return fmt.Errorf("%s: %w", path, ErrBusy)
+	}
+	return nil
+}
 
 // CheckOutput finds out whether a file or folder can be put at a path: the error wraps ErrExists
 // if something is there and replace is not set, or says why nothing can be written to the

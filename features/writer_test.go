@@ -49,6 +49,23 @@ func TestExistingOutput(t *testing.T) {
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 }
 
+// An output that is being written is not taken for one whose run was interrupted.
+func TestRunningIsNotInterrupted(t *testing.T) {
+	eachJournaled(t, func(t *testing.T, format Format) {
+		path := filepath.Join(t.TempDir(), "out")
+		assert.NoError(t, CheckFree(path))
+		w, err := Create(path, format, sample(3), resumable())
+		require.NoError(t, err)
+		_, err = Create(path, format, sample(3), resumable())
+		assert.ErrorIs(t, err, ErrBusy)
+		assert.ErrorIs(t, CheckFree(path), ErrBusy)
+		require.NoError(t, w.Suspend())
+		assert.NoError(t, CheckFree(path))
+		_, err = Create(path, format, sample(3), resumable())
+		assert.ErrorIs(t, err, ErrUnfinished)
+	})
+}
+
 func TestWriterRefusesMisuse(t *testing.T) {
 	eachFormat(t, func(t *testing.T, format Format) {
 		dir := t.TempDir()

@@ -24,6 +24,7 @@ var remedies = []struct {
 	{features.ErrForeign, "choose another name"},
 	{features.ErrExists, "choose another name, or replace it with --force"},
 	{features.ErrUnfinished, "go on with --resume, or start anew with --force"},
+	{features.ErrBusy, "choose another name, or wait for it"},
 	{features.ErrJournal, "start anew with --force"},
 	{stimuli.ErrTimed, "leave out --frames-per-image"},
 	{stimuli.ErrStills, "give --frames-per-image if that is meant, or run them by themselves"},
