@@ -98,7 +98,7 @@ func TestPythonPage(t *testing.T) {
 		session := regexp.MustCompile("(?m)^\\$ tfconvrnn-cli (extract [^$]*)\\$ python\n((?:>>> .*\n)+)").FindSubmatch(
 			readme)
 		require.NotNil(t, session)
-		smaller := strings.NewReplacer("\\", " ", "ugrnn_intermediate", "timedecay_shallow --weights seeded:1", "conv9",
+		smaller := strings.NewReplacer("\\", " ", "ugrnn_intermediate", "timedecay_shallow", "testdata/", "", "conv9",
 			"conv5", ">>> ", "")
 		code, _, stderr := run(t.Context(), append(strings.Fields(smaller.Replace(string(session[1]))), "--store", store)...)
 		require.Equal(t, exitOK, code, "%s", stderr)
