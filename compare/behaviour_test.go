@@ -3,8 +3,10 @@ package compare_test
 import (
 	"context"
 	"encoding/csv"
+	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -24,7 +26,7 @@ func matrix(t testing.TB, file, name string) [][]float64 {
 }
 
 func trialsOf(t testing.TB) []compare.Trial {
-	f, err := os.Open("../testdata/comparison/behaviour.csv")
+	f, err := os.Open(filepath.Join(comparison, "behaviour.csv"))
 	require.NoError(t, err)
 	defer f.Close()
 	rows, err := csv.NewReader(f).ReadAll()
@@ -49,6 +51,9 @@ func TestBehaviour(t *testing.T) {
 			values = append(values, golden[float64](t, "behaviour.json", string(kind), name))
 		}
 		equalWithin(t, values, []float64{got.Score, got.Error, got.Ceiling, got.CeilingError}, consistencies, string(kind))
+		for name, own := range map[string][]float64{"raw": got.Raw, "ceiling_raw": got.CeilingRaw} {
+			equalWithin(t, golden[[]float64](t, "behaviour.json", string(kind), name), own, consistencies, string(kind))
+		}
 		ceiled := golden[[]float64](t, "behaviour.json", string(kind), "ceiled_raw")
 		within(t, (ceiled[0]+ceiled[1])/2, got.Ceiled, consistencyRatios)
 	}
@@ -70,6 +75,19 @@ func TestReadout(t *testing.T) {
 			within(t, want[i][k], p[i][at], readouts)
 		}
 	}
+	right, labels := 0, texts(t, file, "test_labels")
+	for i, row := range p {
+		if r.Objects[slices.Index(row, slices.Max(row))] == labels[i] {
+			right++
+		}
+	}
+	accuracy := golden[float64](t, "behaviour.json", "classifier", "accuracy")
+	assert.InDelta(t, accuracy, float64(right)/float64(len(p)), 1e-12)
+	mean, sd := r.Scaler()
+	for name, got := range map[string][]float64{"scaler_mean": mean, "scaler_scale": sd} {
+		want, _ := doubles(t, file, name)
+		equalWithin(t, want, got, choiceRates, name)
+	}
 	_, err = r.Probabilities([][]float64{{1}})
 	assert.ErrorIs(t, err, compare.ErrData)
 	_, err = compare.FitReadout([][]float64{{1}, {2}}, []string{"a", "a"}, 1)
@@ -80,6 +98,7 @@ type goldenOST struct {
 	Score, Error float64
 	Raw          []number
 	Splits       []struct {
+		ModelI1           [][]number `json:"model_i1_by_bin"`
 		Predicted, Target []number
 		I1                []float64
 		StimulusID        []string `json:"stimulus_id"`
@@ -91,11 +110,11 @@ type goldenOST struct {
 // golden results tell.
 func ostData(t testing.TB) ([]compare.OSTFeatures, *compare.SolutionTimes, goldenOST) {
 	want := golden[goldenOST](t, "ost.json")
-	const n = 200
+	ids, labels := texts(t, "ost_arrays.npz", "stimulus_id"), texts(t, "ost_arrays.npz", "labels")
+	n := len(ids)
 	splits := splitsOf(t, compare.Splits{TestFraction: 0.1}, n, nil)
 	m := &compare.SolutionTimes{Images: make([]string, n), Labels: make([]string, n), Times: make([]float64, n),
 		Thresholds: make([]float64, n)}
-	ids, labels := texts(t, "ost_arrays.npz", "stimulus_id"), texts(t, "ost_arrays.npz", "labels")
 	for s, split := range splits {
 		// Brain-Score takes the images of a split in the order of the set.
 		slices.Sort(split.Test)
@@ -111,15 +130,16 @@ func ostData(t testing.TB) ([]compare.OSTFeatures, *compare.SolutionTimes, golde
 	a := array(t, "ost_arrays.npz", "features")
 	values, err := a.Float32s(0, n)
 	require.NoError(t, err)
-	bins := make([]compare.OSTFeatures, 10)
+	size, count := a.Info().Shape[1], a.Info().Shape[2]
+	bins := make([]compare.OSTFeatures, count)
 	for b := range bins {
 		bins[b] = compare.OSTFeatures{Start: float64(70 + 10*b), Features: make([][]float32, n)}
 		for i, image := range m.Images {
 			at := slices.Index(ids, image)
 			require.GreaterOrEqual(t, at, 0)
 			m.Labels[i] = labels[at]
-			for f := range 40 {
-				bins[b].Features[i] = append(bins[b].Features[i], values[(at*40+f)*10+b])
+			for f := range size {
+				bins[b].Features[i] = append(bins[b].Features[i], values[(at*size+f)*count+b])
 			}
 		}
 	}
@@ -132,6 +152,11 @@ func TestOST(t *testing.T) {
 	require.NoError(t, err)
 	for s := range want.Splits {
 		equalWithin(t, plain(want.Splits[s].Predicted), got.Predicted[s], ostTimes, "times")
+		for b, d := range want.Splits[s].ModelI1 {
+			own, err := compare.OSTDPrimes(bins[b], measured.Labels, got.Splits[s])
+			require.NoError(t, err)
+			equalWithin(t, plain(d), own, ostDPrimes, fmt.Sprintf("d′, split %d, bin %d", s, b))
+		}
 	}
 	equalWithin(t, plain(want.Raw), got.Raw, ostScores, "correlations")
 	within(t, want.Score, got.Score, ostScores)
@@ -169,9 +194,9 @@ func (o *overTime) Row(_, stimulus int) (row []float32, err error) {
 // Bins before the stimulus reaches a layer count as in Brain-Score: its numbers for such a layer.
 func TestOSTOfALayerThatIsDrivenLate(t *testing.T) {
 	bins, measured, _ := ostData(t)
-	constant := make([]float32, 40)
+	constant := make([]float32, len(bins[0].Features[0]))
 	for f := range constant {
-		constant[f] = float32(f) / 39
+		constant[f] = float32(f) / float32(len(constant)-1)
 	}
 	driven := slices.Repeat([]bool{true}, len(bins))
 	for b := range 3 {

@@ -38,7 +38,7 @@ func TestAverage(t *testing.T) {
 
 func TestInternalConsistency(t *testing.T) {
 	model, data := goldenData(t)
-	for bin := range 5 {
+	for bin := range data.bins {
 		name := fmt.Sprint(70 + 10*bin)
 		score, err := compare.InternalConsistency(data.trials(bin))
 		require.NoError(t, err)
@@ -51,43 +51,9 @@ func TestInternalConsistency(t *testing.T) {
 	}
 }
 
-// Neuroids with missing repetitions, without responses, and constant ones.
-func TestInternalConsistencyOfMissingData(t *testing.T) {
-	_, data := goldenData(t)
-	trials := data.trials(2)
-	position := map[string]int{}
-	for i, id := range texts(t, "data.npz", "stimulus_id") {
-		position[id] = i
-	}
-	for i, stimulus := range trials {
-		at := position[data.ids[i]]
-		for r, row := range stimulus {
-			row = slices.Clone(row)
-			if at < 60 && r < 2 {
-				row[3] = math.NaN()
-			}
-			if slices.Contains([]int{5, 17, 44, 80, 101}, at) {
-				row[7] = math.NaN()
-			}
-			row[11], row[15] = 0, math.NaN()
-			stimulus[r] = row
-		}
-	}
-	score, err := compare.InternalConsistency(trials)
-	require.NoError(t, err)
-	want := golden[struct {
-		Center, Error float64
-		Raw           [][]number
-	}](t, "nan_variant.json", "internal_consistency/90")
-	equalWithin(t, []float64{want.Center, want.Error}, []float64{score.Center, score.Error}, ceilings, "missing data")
-	for i, row := range data.inOrder(t, score.Raw) {
-		equalWithin(t, plain(want.Raw[i]), row, ceilings, "missing data")
-	}
-}
-
 func TestPredictorConsistency(t *testing.T) {
 	_, data := goldenData(t)
-	score, err := compare.PredictorConsistency(data.trials(2), slices.Repeat([]int{6}, 120))
+	score, err := compare.PredictorConsistency(data.trials(2), slices.Repeat([]int{data.repetitions}, len(data.ids)))
 	require.NoError(t, err)
 	want := golden[goldenScore](t, "brainscore.json", "predictor_consistency")
 	equalWithin(t, []float64{want.Center, want.Error}, []float64{score.Center, score.Error}, ceilings, "predictor consistency")
@@ -102,19 +68,29 @@ func TestNoiseCorrected(t *testing.T) {
 		train   float64
 	}{{"brainmodel_utils", compare.PLS{}, 0.5}, {"brainmodel_utils_ridge10", compare.Ridge{Alphas: []float64{10}}, 0.8}} {
 		want := golden[map[string][][][]number](t, "noise_corrected.json", c.name, "test")
-		splits := splitsOf(t, compare.Splits{Count: 2, OwnSeeds: true, TrainFraction: c.train}, 120, nil)
+		splits := splitsOf(t, compare.Splits{Count: 2, OwnSeeds: true, TrainFraction: c.train}, len(data.ids), nil)
 		if c.train == 0.5 {
 			assert.Equal(t, golden[[]compare.Split](t, "noise_corrected.json", c.name, "splits"), splits)
 		}
 		for half := range want["r_xy"] {
 			for s := range want["r_xy"][half] {
 				got, err := compare.NoiseCorrected(g, data.trials(2), splits[s], c.mapping,
-					compare.HalveRepetitions(6, uint32(1234+half)))
+					compare.HalveRepetitions(data.repetitions, uint32(1234+half)))
 				require.NoError(t, err)
 				about := fmt.Sprintf("%s %d %d", c.name, half, s)
 				equalWithin(t, plain(want["r_xx_sb"][half][s]), got.PredictionReliability, correctedScores, about)
 				equalWithin(t, plain(want["r_yy_sb"][half][s]), got.ResponseReliability, ceilings, about)
 				equalWithin(t, plain(want["r_xy_n_sb"][half][s]), got.Corrected, correctedScores, about)
+				equalWithin(t, plain(want["r_xy"][half][s]), got.R, correctedScores, about)
+				var x, y, product []float64 // before Spearman and Brown, and √(ρ_xx ρ_yy)
+				for j := range got.R {
+					x = append(x, got.PredictionReliability[j]/(2-got.PredictionReliability[j]))
+					y = append(y, got.ResponseReliability[j]/(2-got.ResponseReliability[j]))
+					product = append(product, math.Sqrt(got.PredictionReliability[j]*got.ResponseReliability[j]))
+				}
+				equalWithin(t, plain(want["r_xx"][half][s]), x, correctedScores, about)
+				equalWithin(t, plain(want["r_yy"][half][s]), y, ceilings, about)
+				equalWithin(t, plain(want["denom_sb"][half][s]), product, correctedScores, about)
 			}
 		}
 	}

@@ -1,8 +1,11 @@
 package compare_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,12 +14,17 @@ import (
 	"github.com/tfconvrnn/go/features"
 )
 
-// recorded is the synthetic data of testdata/comparison (data.npz), in the order of
+// comparison is a folder of data, and of other packages' numbers for them. TFCONVRNN_GOLDEN_COMPARISON names another
+// that the scripts in testdata/comparison/generators made, of other seeds and sizes.
+var comparison = cmp.Or(os.Getenv("TFCONVRNN_GOLDEN_COMPARISON"), "../testdata/comparison")
+
+// recorded is the synthetic data of comparison (data.npz), in the order of
 // averaged repetitions.
 type recorded struct {
 	ids, objects, neuroids, animals []string
 	average                         [][][]float64   // [stimuli][neuroids][time bins]
 	rates                           [][][][]float64 // [stimuli][repetitions][neuroids][time bins]
+	repetitions, bins               int
 }
 
 // modelled is features [stimuli][timesteps][features].
@@ -45,7 +53,7 @@ func (r *recorded) bin(bin int) compare.Targets {
 }
 
 func array(t testing.TB, file, name string) *features.Array {
-	f, err := features.OpenArrays("../testdata/comparison/" + file)
+	f, err := features.OpenArrays(filepath.Join(comparison, file))
 	require.NoError(t, err)
 	t.Cleanup(func() { f.Close() })
 	a, err := f.Array(name)
@@ -81,30 +89,33 @@ func goldenData(t testing.TB) (modelled, *recorded) {
 	a := array(t, "data.npz", "features")
 	features, err := a.Float32s(0, a.Info().Shape[0])
 	require.NoError(t, err)
-	rates, _ := doubles(t, "data.npz", "rates")
-	average, shape := doubles(t, "brainscore_arrays.npz", "average_repetition")
-	require.Equal(t, []int{120, 24, 5}, shape)
+	size, timesteps := a.Info().Shape[1], a.Info().Shape[2]
+	rates, shape := doubles(t, "data.npz", "rates")
+	r.repetitions, r.bins = shape[1], shape[3]
+	average, averaged := doubles(t, "brainscore_arrays.npz", "average_repetition")
+	require.Equal(t, []int{shape[0], shape[2], shape[3]}, averaged)
+	q := shape[2]
 	var m modelled
 	for i, id := range r.ids {
 		at := position[id]
 		r.objects = append(r.objects, objects[at])
-		timesteps := make([][]float32, 20)
-		for f := range 60 {
-			for step := range timesteps {
-				timesteps[step] = append(timesteps[step], features[(at*60+f)*20+step])
+		rows := make([][]float32, timesteps)
+		for f := range size {
+			for step := range rows {
+				rows[step] = append(rows[step], features[(at*size+f)*timesteps+step])
 			}
 		}
-		m = append(m, timesteps)
+		m = append(m, rows)
 		var neuroids [][]float64
-		for j := range 24 {
-			neuroids = append(neuroids, average[(i*24+j)*5:][:5])
+		for j := range q {
+			neuroids = append(neuroids, average[(i*q+j)*r.bins:][:r.bins])
 		}
 		r.average = append(r.average, neuroids)
 		var repetitions [][][]float64
-		for k := range 6 {
+		for k := range r.repetitions {
 			var each [][]float64
-			for j := range 24 {
-				each = append(each, rates[((at*6+k)*24+j)*5:][:5])
+			for j := range q {
+				each = append(each, rates[((at*r.repetitions+k)*q+j)*r.bins:][:r.bins])
 			}
 			repetitions = append(repetitions, each)
 		}

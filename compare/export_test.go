@@ -41,3 +41,36 @@ func OSTWeights(train [][]float64, labels []string, test [][]float64) (weights [
 	}
 	return weights, a.bias, a.probabilities(test)
 }
+
+// Scaler has the means and standard deviations of the features that a readout is fitted on.
+func (r *Readout) Scaler() (mean, sd []float64) { return r.mean, r.sd }
+
+// OSTDPrimes are the d′ of the test images of a split in one bin.
+func OSTDPrimes(bin OSTFeatures, labels []string, split Split) ([]float64, error) {
+	return binDPrimes(bin, pick(labels, split.Train), pick(labels, split.Test), split, BrainScoreOSTDecoder)
+}
+
+// InferenceFrom infers from samples that were drawn, [samples][models, lower, upper ceiling].
+func InferenceFrom(samples map[BootstrapKind][][]float64, kind BootstrapKind, models, subjects, stimuli int) (
+	*RSAInference, error) {
+	return inferred(samples, kind, models, subjects, stimuli)
+}
+
+// FoldErrors are the mean squares of the errors at folds of the training stimuli, [alphas][neuroids].
+func FoldErrors(r Ridge, g *Gram, targets Targets, split Split) ([][]float64, error) {
+	squares := make([][]float64, len(r.Alphas))
+	return squares, r.foldErrors(g, targets, split, squares)
+}
+
+// LeaveOneOutOfEach are LeaveOneOutErrors of each neuroid, [alphas][neuroids].
+func LeaveOneOutOfEach(alphas []float64, g *Gram, targets Targets, split Split) ([][]float64, error) {
+	s, err := newSpectrum(g, targets, split)
+	if err != nil {
+		return nil, err
+	}
+	var errors [][]float64
+	for _, alpha := range alphas {
+		errors = append(errors, s.leaveOneOut(alpha))
+	}
+	return errors, nil
+}

@@ -208,24 +208,7 @@ func subset(r RDM, stimuli []int) RDM {
 
 // drawnCeiling leaves out all copies of a subject that was drawn several times.
 func drawnCeiling(drawn []RDM, who []int, s Similarity) (lower, upper float64, err error) {
-	var kept []int // pairs without NaN
-	for i, v := range drawn[0].Values {
-		if !math.IsNaN(v) {
-			kept = append(kept, i)
-		}
-	}
-	ready := make([]RDM, len(drawn))
-	for i, r := range drawn {
-		values := make([]float64, len(kept))
-		for k, at := range kept {
-			values[k] = r.Values[at]
-		}
-		p := prepared(RDM{r.Stimuli, values}, s)
-		ready[i] = RDM{r.Stimuli, slices.Repeat([]float64{math.NaN()}, len(r.Values))}
-		for k, at := range kept {
-			ready[i].Values[at] = p.Values[k]
-		}
-	}
+	ready := alike(drawn, func(r RDM) RDM { return prepared(r, s) })
 	all := pooled(ready, -1)
 	counted := 0
 	for i, r := range drawn {
@@ -252,13 +235,13 @@ func drawnCeiling(drawn []RDM, who []int, s Similarity) (lower, upper float64, e
 	return lower / float64(counted), upper, nil
 }
 
-// inferred makes variances of samples [samples][models, lower, upper ceiling].
+// inferred makes means and variances of samples [samples][models, lower, upper ceiling].
 func inferred(samplesOf map[BootstrapKind][][]float64, kind BootstrapKind, models, subjects, stimuli int) (
 	*RSAInference, error) {
 	s, n := float64(subjects), float64(stimuli)
-	main := kind
+	parts := []BootstrapKind{kind}
 	if kind == BootstrapDual {
-		main = BootstrapBoth
+		parts = []BootstrapKind{BootstrapBoth, BootstrapSubjects, BootstrapStimuli}
 	}
 	of := func(part BootstrapKind, value func([]float64) float64) []float64 {
 		var values []float64
@@ -279,18 +262,32 @@ func inferred(samplesOf map[BootstrapKind][][]float64, kind BootstrapKind, model
 		}
 		return DualVariance(v(BootstrapBoth), v(BootstrapSubjects), v(BootstrapStimuli), subjects, stimuli)
 	}
+	at := func(k int) func([]float64) float64 { return func(row []float64) float64 { return row[k] } }
+	// The mean over all parts of each sample.
+	mean := func(value func([]float64) float64) float64 {
+		means := make([]float64, len(samplesOf[parts[0]]))
+		for i := range means {
+			var values []float64
+			for _, part := range parts {
+				values = append(values, value(samplesOf[part][i]))
+			}
+			means[i] = nanMean(values)
+		}
+		return nanMean(means)
+	}
 	r := &RSAInference{DegreesOfFreedom: map[BootstrapKind]float64{BootstrapStimuli: n - 1,
 		BootstrapSubjects: s - 1}[kind]}
 	if r.DegreesOfFreedom == 0 {
 		r.DegreesOfFreedom = min(s, n) - 1
 	}
-	r.Ceiling = [2]float64{nanMean(of(main, func(v []float64) float64 {
-		return v[models]
-	})), nanMean(of(main, func(v []float64) float64 { return v[models+1] }))}
+	r.Ceiling = [2]float64{mean(at(models)), mean(at(models + 1))}
 	for m := range models {
-		r.Means = append(r.Means, nanMean(of(main, func(v []float64) float64 { return v[m] })))
-		r.Variances = append(r.Variances, variance(func(v []float64) float64 { return v[m] }))
-		r.NoiseDifferences = append(r.NoiseDifferences, variance(func(v []float64) float64 { return v[m] - v[models] }))
+		r.Means, r.Variances = append(r.Means, mean(at(m))), append(r.Variances, variance(at(m)))
+		difference := func(v []float64) float64 { return v[m] - v[models] }
+		if kind == BootstrapSubjects { // the ceiling counts as fixed, as in rsatoolbox
+			difference = at(m)
+		}
+		r.NoiseDifferences = append(r.NoiseDifferences, variance(difference))
 		var row []float64
 		for k := range models {
 			row = append(row, variance(func(v []float64) float64 { return v[m] - v[k] }))

@@ -2,8 +2,10 @@ package compare_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -39,11 +41,11 @@ func TestPredictivity(t *testing.T) {
 		strata  []string
 		bins    []int
 	}{
-		{"pls/stratified", compare.PLS{}, plsScores, data.objects, []int{0, 1, 2, 3, 4}},
+		{"pls/stratified", compare.PLS{}, plsScores, data.objects, numpyOrder(data.bins)},
 		{"pls/unstratified", compare.PLS{}, plsScores, nil, []int{2}},
 		{"pls5/stratified", compare.PLS{Components: 5}, plsScores, data.objects, []int{2}},
 		{"pls10/stratified", compare.PLS{Components: 10}, plsScores, data.objects, []int{2}},
-		{"ridge/stratified", compare.Ridge{}, ridge32Scores, data.objects, []int{0, 1, 2, 3, 4}},
+		{"ridge/stratified", compare.Ridge{}, ridge32Scores, data.objects, numpyOrder(data.bins)},
 		{"ridge/unstratified", compare.Ridge{}, ridge32Scores, nil, []int{2}},
 		{"dual_ridge_cv/stratified", compare.Ridge{Alphas: compare.BrainScoreAlphas()}, ridgeScores, data.objects, []int{2}},
 	} {
@@ -97,9 +99,9 @@ func TestFitsDoNotDependOnOrder(t *testing.T) {
 		moved = append(moved, m)
 	}
 	blocks := compare.NewGram(n)
-	flat := shuffled.flat(8)
-	for from := 0; from < 60; from += 13 {
-		require.NoError(t, blocks.Add(flat[from:], min(13, 60-from), 60))
+	flat, p := shuffled.flat(8), len(model[0][8])
+	for from := 0; from < p; from += 13 {
+		require.NoError(t, blocks.Add(flat[from:], min(13, p-from), p))
 	}
 	for _, mapping := range []compare.Mapping{compare.PLS{}, compare.Ridge{}, compare.Ridge{Alphas: []float64{1, 10, 100},
 		PerNeuroid: true}} {
@@ -148,6 +150,66 @@ func TestRidgeWithChosenAlpha(t *testing.T) {
 			}
 		}
 	}
+}
+
+// By what the chosen alphas were, and how much of the variance they explain.
+func TestScoresOfChosenAlphas(t *testing.T) {
+	model, data := goldenData(t)
+	alphas := golden[[]float64](t, "ridge.json", "alphas")
+	split := compare.Split{Train: golden[[]int](t, "ridge.json", "train"), Test: golden[[]int](t, "ridge.json", "test")}
+	targets, q := data.bin(2), len(data.neuroids)
+	for name, flat := range map[string][]float32{"narrow": model.flat(9), "wide": model.flat(wide()...)} {
+		g := gramOf(t, flat, len(model))
+		left, err := compare.LeaveOneOutOfEach(alphas, g, targets, split)
+		require.NoError(t, err)
+		folds, err := compare.FoldErrors(compare.Ridge{Alphas: alphas, Folds: 5}, g, targets, split)
+		require.NoError(t, err)
+		for _, per := range []bool{false, true} {
+			suffix := map[bool]string{false: "False/", true: "True/"}[per] + name
+			about := "sklearn.RidgeCV/per_target=" + suffix
+			chosen := golden[[]float64](t, "ridge.json", about, "alpha")
+			var best []float64
+			for j := range q {
+				best = append(best, -left[slices.Index(alphas, chosen[min(j, len(chosen)-1)])][j])
+			}
+			if !per {
+				best = []float64{mean(best)}
+			}
+			equalWithin(t, golden[[]float64](t, "ridge.json", about, "best_score"), best, ridgeScores, about)
+			for _, class := range []string{"RidgeCV", "KernelRidgeCV"} {
+				about := "himalaya." + class + "/local_alpha=" + suffix
+				chosen := golden[[]float64](t, "ridge.json", about, "best_alphas")
+				predicted, err := compare.Predictions(compare.Ridge{Alphas: alphas, PerNeuroid: per, Folds: 5}, g, targets, split)
+				require.NoError(t, err)
+				var scores, explained []float64
+				for j := range q {
+					at := slices.IndexFunc(alphas, func(a float64) bool { return math.Abs(a/chosen[j]-1) < 1e-9 })
+					// himalaya adds 1e-10·ln α to prefer larger ones.
+					scores = append(scores, -folds[at][j]+1e-10*math.Log(alphas[at]))
+					var measured []float64
+					rest := 0.0
+					for i, at := range split.Test {
+						measured = append(measured, targets[at][j])
+						rest += (targets[at][j] - predicted[i][j]) * (targets[at][j] - predicted[i][j])
+					}
+					all := 0.0
+					for _, v := range measured {
+						all += (v - mean(measured)) * (v - mean(measured))
+					}
+					explained = append(explained, 1-rest/all)
+				}
+				equalWithin(t, golden[[]float64](t, "ridge.json", about, "cv_scores"), scores, ridgeScores, about+" of folds")
+				equalWithin(t, golden[[]float64](t, "ridge.json", about, "r2"), explained, ridgeScores, about+" r²")
+			}
+		}
+	}
+}
+
+func mean(values []float64) (m float64) {
+	for _, v := range values {
+		m += v / float64(len(values))
+	}
+	return m
 }
 
 func TestUnusableData(t *testing.T) {

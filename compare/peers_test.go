@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,7 +75,7 @@ func TestCrossValidatedSimilarities(t *testing.T) {
 	require.NoError(t, err)
 	assert.InDelta(t, want, biased.Raw[1][0], 1e-12)
 	_, _, err = compare.CrossValidatedRDMs(compare.CorrelationRDM(features), compare.CorrelationRDM(neural),
-		[]compare.Split{{Test: []int{120}}}, compare.RankCorrelation)
+		[]compare.Split{{Test: []int{len(data.ids)}}}, compare.RankCorrelation)
 	assert.ErrorIs(t, err, compare.ErrData)
 	_, err = compare.CrossValidatedCKA(features, neural, []compare.Split{{Test: []int{0, 1, 2}}}, false)
 	assert.ErrorIs(t, err, compare.ErrData)
@@ -102,7 +103,7 @@ func TestReverseAndWindow(t *testing.T) {
 		Raw           [][]number
 	}](t, "brainscore.json", "predictivity", "reverse_pls10/stratified/90")
 	equalWithin(t, []float64{want.Center, want.Error}, []float64{reverse.Center, reverse.Error}, plsScores, "reverse")
-	names := make([]int, 60) // conv9.0, conv9.1, conv9.10, …: Brain-Score sorts by name
+	names := make([]int, len(model[0][9])) // conv9.0, conv9.1, conv9.10, …: Brain-Score sorts by name
 	for i := range names {
 		names[i] = i
 	}
@@ -119,7 +120,7 @@ func TestReverseAndWindow(t *testing.T) {
 		}
 		equalWithin(t, plain(row), got, plsScores, fmt.Sprint("reverse, split ", s))
 	}
-	weights, err := compare.AlignBins(compare.TimestepBins(numpyOrder(20)...), compare.Bin{Start: 70, End: 170})
+	weights, err := compare.AlignBins(compare.TimestepBins(numpyOrder(len(model[0]))...), compare.Bin{Start: 70, End: 170})
 	require.NoError(t, err)
 	var window []float32
 	for _, stimulus := range model {
@@ -223,7 +224,7 @@ func TestPredictions(t *testing.T) {
 func TestCeilingsInDetail(t *testing.T) {
 	_, data := goldenData(t)
 	var centers []float64
-	for bin := range 5 {
+	for bin := range data.bins {
 		score, err := compare.InternalConsistency(data.trials(bin))
 		require.NoError(t, err)
 		centers = append(centers, score.Center)
@@ -231,11 +232,11 @@ func TestCeilingsInDetail(t *testing.T) {
 	equalWithin(t, golden[[]float64](t, "brainscore.json", "internal_consistency", "temporal", "values"), centers,
 		ceilings, "temporal")
 	halves := golden[[]struct{ Half1, Half2 []int }](t, "brainscore.json", "internal_consistency", "splits")
-	for i, split := range splitsOf(t, compare.Splits{TrainFraction: 0.5}, 6, nil) {
+	for i, split := range splitsOf(t, compare.Splits{TrainFraction: 0.5}, data.repetitions, nil) {
 		assert.Equal(t, halves[i].Half1, split.Train)
 		assert.Equal(t, halves[i].Half2, split.Test)
 	}
-	reverse, err := compare.PredictorConsistency(data.trials(2), slices.Repeat([]int{6}, 120))
+	reverse, err := compare.PredictorConsistency(data.trials(2), slices.Repeat([]int{data.repetitions}, len(data.ids)))
 	require.NoError(t, err)
 	for s, row := range golden[[][]float64](t, "brainscore.json", "predictor_consistency", "raw") {
 		equalWithin(t, row, reverse.Raw[s], ceilings, "predictor consistency")
@@ -247,25 +248,28 @@ func TestNoiseCorrectedOfStreams(t *testing.T) {
 	model, data := goldenData(t)
 	g := gramOf(t, model.flat(9), len(model))
 	seed := uint32(0)
-	splits := splitsOf(t, compare.Splits{Count: 2, TestFraction: 0.25, Seed: &seed}, 120, data.objects)
+	splits := splitsOf(t, compare.Splits{Count: 2, TestFraction: 0.25, Seed: &seed}, len(data.ids), data.objects)
 	assert.Equal(t, golden[[]compare.Split](t, "noise_corrected.json", "streams", "splits"), splits)
 	table := golden[map[string][]float64](t, "noise_corrected.json", "streams", "table")
-	require.Len(t, table["site"], 2*3*24)
+	q := len(data.neuroids)
+	require.Len(t, table["site"], 2*3*q)
 	for s, split := range splits {
 		for half := range 3 {
-			got, err := compare.NoiseCorrected(g, data.trials(2), split, compare.PLS{},
-				compare.HalveRepetitions(6, uint32(half)))
+			halving := compare.HalveRepetitions(data.repetitions, uint32(half))
+			halving.Test = halving.Test[:data.repetitions/2] // an odd one is in neither half
+			got, err := compare.NoiseCorrected(g, data.trials(2), split, compare.PLS{}, halving)
 			require.NoError(t, err)
-			from := (s*3 + half) * 24
+			from := (s*3 + half) * q
 			about := fmt.Sprintf("split %d, halving %d", s, half)
-			equalWithin(t, table["internal_cons"][from:from+24], got.ResponseReliability, ceilings, about)
-			equalWithin(t, table["mapping_cons"][from:from+24], got.PredictionReliability, correctedScores, about)
-			equalWithin(t, table["fit_r"][from:from+24], got.R, correctedScores, about)
-			squares := make([]float64, 24)
-			for j, v := range got.Corrected {
-				squares[j] = v * v
+			equalWithin(t, table["internal_cons"][from:from+q], got.ResponseReliability, ceilings, about)
+			equalWithin(t, table["mapping_cons"][from:from+q], got.PredictionReliability, correctedScores, about)
+			equalWithin(t, table["fit_r"][from:from+q], got.R, correctedScores, about)
+			squares := make([]float64, q)
+			for j, r := range got.R { // negative where a reliability is, of which Corrected is NaN
+				squares[j] = r * r / (got.PredictionReliability[j] * got.ResponseReliability[j])
+				assert.Equal(t, squares[j] < 0, math.IsNaN(got.Corrected[j]))
 			}
-			equalWithin(t, table["explained_var"][from:from+24], squares, correctedScores, about)
+			equalWithin(t, table["explained_var"][from:from+q], squares, correctedScores, about)
 		}
 	}
 }
@@ -274,7 +278,7 @@ func TestSpanningTimeBySplit(t *testing.T) {
 	model, data := goldenData(t)
 	var features []float32
 	var targets []compare.Targets
-	for bin := range 5 {
+	for bin := range data.bins {
 		features = append(features, model.flat(7+bin)...)
 		targets = append(targets, data.bin(bin))
 	}
@@ -282,7 +286,7 @@ func TestSpanningTimeBySplit(t *testing.T) {
 		mapping compare.Mapping
 		q       quantity
 	}{"spantime_pls": {compare.PLS{}, plsScores}, "spantime_ridge": {compare.Ridge{}, ridge32Scores}} {
-		fits, err := compare.FitSpanningTime(gramOf(t, features, 5*len(model)), targets,
+		fits, err := compare.FitSpanningTime(gramOf(t, features, data.bins*len(model)), targets,
 			splitsOf(t, compare.Splits{}, len(data.ids), data.objects), c.mapping)
 		require.NoError(t, err)
 		for s, bins := range golden[[][][]float64](t, "brainscore.json", name, "raw") {
@@ -300,30 +304,31 @@ func TestDissimilaritiesInDetail(t *testing.T) {
 	for name, c := range map[string]struct {
 		rdm   compare.RDM
 		order []string
-	}{"rdm/model90": {compare.CorrelationRDM(gramOf(t, model.flat(9), 120)), ids},
+	}{"rdm/model90": {compare.CorrelationRDM(gramOf(t, model.flat(9), len(model))), ids},
 		"rdm/neural90": {compare.CorrelationRDM(gramOfTargets(t, data.bin(2))), data.ids}} {
 		want, _ := doubles(t, "brainscore_arrays.npz", name)
 		for i, one := range c.order {
 			for j, other := range c.order {
-				within(t, want[i*120+j], c.rdm.At(slices.Index(data.ids, one), slices.Index(data.ids, other)), dissimilarities32)
+				at := c.rdm.At(slices.Index(data.ids, one), slices.Index(data.ids, other))
+				within(t, want[i*len(data.ids)+j], at, dissimilarities32)
 			}
 		}
 	}
-	features := compare.CorrelationRDM(gramOf(t, model.flat(9), 120))
-	for i, subject := range []string{"Chabo", "Magneto", "Nano", "Tito"} {
+	features := compare.CorrelationRDM(gramOf(t, model.flat(9), len(model)))
+	for i, subject := range data.subjectNames() {
 		want := golden[float64](t, "brainscore.json", "rdm", "per_subject", subject)
 		within(t, want, similarity(t, features, data.subjects(t, compare.CorrelationRDM, true)[i],
 			compare.RankCorrelation), similarities, subject)
 	}
 	for i, row := range golden[[][]float64](t, "brainscore.json", "rdm", "time_by_time", "spearman") {
-		over := compare.CorrelationRDM(gramOf(t, model.flat(4+i), 120))
+		over := compare.CorrelationRDM(gramOf(t, model.flat(4+i), len(model)))
 		for bin, want := range row {
 			within(t, want, similarity(t, over, compare.CorrelationRDM(gramOfTargets(t, data.bin(bin))),
 				compare.RankCorrelation), similarities)
 		}
 	}
 	var movie []float64
-	for bin := range 5 {
+	for bin := range data.bins {
 		movie = append(movie, compare.CorrelationRDM(gramOfTargets(t, data.few(bin, nil))).Values...)
 	}
 	equalWithin(t, arrayOf(t, "rdm_movie/correlation"), movie, dissimilarities, "movie")
@@ -337,8 +342,8 @@ func TestDissimilaritiesInDetail(t *testing.T) {
 	precision, err := compare.Precision(covariance)
 	require.NoError(t, err)
 	equalWithin(t, arrayOf(t, "prec_from_measurements/shrinkage_diag"), precision.RawMatrix().Data, dissimilarities, "precision")
-	identity := mat.NewDense(24, 24, nil)
-	for j := range 24 {
+	identity := mat.NewDense(len(data.neuroids), len(data.neuroids), nil)
+	for j := range data.neuroids {
 		identity.Set(j, j, 1)
 	}
 	crossnobis, err := compare.CrossnobisRDM(data.trials(2)[:fewStimuli], identity)
@@ -348,7 +353,7 @@ func TestDissimilaritiesInDetail(t *testing.T) {
 
 // unpacked reads an array that is in Fortran order and compressed.
 func unpacked(t testing.TB, file, name string) []float64 {
-	archive, err := zip.OpenReader("../testdata/comparison/" + file)
+	archive, err := zip.OpenReader(filepath.Join(comparison, file))
 	require.NoError(t, err)
 	defer archive.Close()
 	packed, err := archive.Open(name + ".npy")
@@ -415,7 +420,7 @@ func TestOSTDecoder(t *testing.T) {
 		b = func(bin int) (rows [][]float64) {
 			for _, id := range ids {
 				i := slices.Index(measured.Images, id)
-				row := make([]float64, 0, 40)
+				var row []float64
 				for _, v := range bins[bin].Features[i] {
 					row = append(row, float64(v))
 				}

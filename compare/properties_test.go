@@ -51,7 +51,7 @@ func TestPerfectAndShuffledModels(t *testing.T) {
 // Ridge regression from the Gram matrix is that from the features: (XᵀX + αI)⁻¹XᵀY of centred training features.
 func TestGramMatricesAgainstFeatures(t *testing.T) {
 	model, data := goldenData(t)
-	n, p := len(data.ids), 60
+	n, p := len(data.ids), len(model[0][9])
 	flat, targets := model.flat(9), data.bin(2)
 	split := splitsOf(t, compare.Splits{}, n, nil)[0]
 	const alpha = 7

@@ -50,6 +50,7 @@ var (
 	consistencyRatios = quantity{"i1 … i2n: ceiled", 1e-6}
 	readouts          = quantity{"probabilities of the readout", 1e-4}
 	ostDecoders       = quantity{"OST: weights, probabilities of the decoder", 1e-5}
+	ostDPrimes        = quantity{"OST: d′", 1e-4}
 	ostTimes          = quantity{"OST: ms", 0.1}
 	ostScores         = quantity{"OST: correlations", 1e-9}
 )
@@ -57,7 +58,7 @@ var (
 var quantities = []quantity{plsScores, plsPredictions, spanningScores, ridgeScores, ridge32Scores, predictions32,
 	linearScores, linearFixedScores, oneToOneScores, averages, ceilings, ceiledScores, correctedScores, binWeights, blends,
 	dissimilarities, dissimilarities32, similarities, noiseCeilings, inferences, intervals, bootstraps, ckaScores,
-	choiceRates, consistencies, consistencyRatios, readouts, ostDecoders, ostTimes, ostScores}
+	choiceRates, consistencies, consistencyRatios, readouts, ostDecoders, ostDPrimes, ostTimes, ostScores}
 
 // worst are the largest differences of quantities, and how many numbers were compared.
 var worst = struct {

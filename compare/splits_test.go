@@ -3,6 +3,7 @@ package compare_test
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -14,7 +15,7 @@ import (
 // golden reads one value of a JSON file of testdata.
 func golden[T any](t testing.TB, file string, path ...string) (value T) {
 	t.Helper()
-	text, err := os.ReadFile("../testdata/comparison/" + file)
+	text, err := os.ReadFile(filepath.Join(comparison, file))
 	require.NoError(t, err)
 	raw := json.RawMessage(text)
 	for _, name := range path {

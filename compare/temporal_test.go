@@ -62,7 +62,7 @@ func TestSpanningTime(t *testing.T) {
 	model, data := goldenData(t)
 	var features []float32
 	var targets []compare.Targets
-	for bin := range 5 {
+	for bin := range data.bins {
 		features = append(features, model.flat(7+bin)...)
 		targets = append(targets, data.bin(bin))
 	}
@@ -71,7 +71,7 @@ func TestSpanningTime(t *testing.T) {
 		mapping compare.Mapping
 		q       quantity
 	}{"spantime_pls": {compare.PLS{}, spanningScores}, "spantime_ridge": {compare.Ridge{}, ridge32Scores}} {
-		fits, err := compare.FitSpanningTime(gramOf(t, features, 5*len(model)), targets, splits, c.mapping)
+		fits, err := compare.FitSpanningTime(gramOf(t, features, data.bins*len(model)), targets, splits, c.mapping)
 		require.NoError(t, err)
 		for bin, fit := range fits {
 			equalWithin(t, []float64{golden[[]float64](t, "brainscore.json", name, "center")[bin],
@@ -150,6 +150,9 @@ func TestFixedInference(t *testing.T) {
 		require.NoError(t, err)
 		got, err := compare.FixedInference(evaluations, lower, upper)
 		require.NoError(t, err)
+		assert.Equal(t, golden[float64](t, "rsatoolbox.json", "eval_fixed", string(s), "dof"), got.DegreesOfFreedom)
+		equalWithin(t, slices.Concat(golden[[][]float64](t, "rsatoolbox.json", "eval_fixed", string(s), "evaluations")...),
+			slices.Concat(evaluations...), similarities, string(s))
 		at := func(name string) []float64 {
 			return golden[[]float64](t, "rsatoolbox.json", "eval_fixed", string(s), name)
 		}
@@ -189,27 +192,59 @@ func TestBootstrapInference(t *testing.T) {
 	assert.ErrorIs(t, err, compare.ErrData)
 }
 
-// The formula of the dual bootstrap, on rsatoolbox's own samples.
-func TestDualVariance(t *testing.T) {
-	values, shape := doubles(t, "rsatoolbox_arrays.npz", "bootstrap/dual/evaluations")
-	require.Equal(t, []int{50, 3, 1, 1, 3}, shape)
-	want := golden[[]float64](t, "rsatoolbox.json", "bootstrap", "dual", "sem")
-	for m := range 3 {
-		var v [3]float64
-		for part := range 3 {
-			var all []float64
-			for s := range 50 {
-				all = append(all, values[(s*3+m)*3+part])
+// What is inferred from rsatoolbox's own samples.
+func TestInferenceFromSamples(t *testing.T) {
+	_, data := goldenData(t)
+	for name, c := range map[string]struct {
+		kind  compare.BootstrapKind
+		parts []compare.BootstrapKind // along the last axis
+	}{
+		"pattern": {compare.BootstrapStimuli, []compare.BootstrapKind{compare.BootstrapStimuli}},
+		"rdm":     {compare.BootstrapSubjects, []compare.BootstrapKind{compare.BootstrapSubjects}},
+		"both":    {compare.BootstrapBoth, []compare.BootstrapKind{compare.BootstrapBoth}},
+		"dual": {compare.BootstrapDual,
+			[]compare.BootstrapKind{compare.BootstrapBoth, compare.BootstrapSubjects, compare.BootstrapStimuli}},
+	} {
+		values, shape := doubles(t, "rsatoolbox_arrays.npz", "bootstrap/"+name+"/evaluations")
+		bounds, _ := doubles(t, "rsatoolbox_arrays.npz", "bootstrap/"+name+"/noise_ceiling")
+		count, models, parts := shape[0], shape[1], len(c.parts)
+		samples := map[compare.BootstrapKind][][]float64{}
+		for k, part := range c.parts {
+			for s := range count {
+				var row []float64
+				for m := range models {
+					row = append(row, values[(s*models+m)*parts+k])
+				}
+				samples[part] = append(samples[part], append(row, bounds[s*parts+k], bounds[(count+s)*parts+k]))
 			}
-			mean, square := 0.0, 0.0
-			for _, x := range all {
-				mean += x / 50
-			}
-			for _, x := range all {
-				square += (x - mean) * (x - mean) / 49
-			}
-			v[part] = square
 		}
-		within(t, want[m], math.Sqrt(compare.DualVariance(v[0], v[1], v[2], 4, fewStimuli)), inferences)
+		got, err := compare.InferenceFrom(samples, c.kind, models, len(data.subjectNames()), fewStimuli)
+		require.NoError(t, err)
+		at := func(what string) []float64 {
+			return golden[[]float64](t, "rsatoolbox.json", "bootstrap", name, what)
+		}
+		assert.Equal(t, golden[float64](t, "rsatoolbox.json", "bootstrap", name, "dof"), got.DegreesOfFreedom)
+		equalWithin(t, at("means"), got.Means, inferences, name+" means")
+		equalWithin(t, at("model_var"), got.Variances, inferences, name+" variances")
+		equalWithin(t, at("p_zero"), got.AgainstZero(), inferences, name+" against 0")
+		equalWithin(t, at("p_noise"), got.AgainstCeiling(), inferences, name+" against the ceiling")
+		var lower, upper []float64
+		for _, rows := range samples {
+			for _, row := range rows {
+				lower, upper = append(lower, row[models]), append(upper, row[models+1])
+			}
+		}
+		equalWithin(t, []float64{mean(finite(lower)), mean(finite(upper))}, got.Ceiling[:], inferences, name+" ceiling")
+		low, high := got.Interval(0.95)
+		equalWithin(t, slices.Concat(golden[[][]float64](t, "rsatoolbox.json", "bootstrap", name, "ci95_t")...),
+			slices.Concat(low, high), intervals, name+" intervals")
+		var pairs []float64
+		for m := range models {
+			within(t, at("sem")[m], math.Sqrt(got.Variances[m]), inferences)
+			pairs = append(pairs, got.PairVariances[m][m+1:]...)
+		}
+		equalWithin(t, at("diff_var"), pairs, inferences, name+" differences")
 	}
 }
+
+func finite(values []float64) []float64 { return slices.DeleteFunc(values, math.IsNaN) }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -31,7 +32,7 @@ func TestSimilarityOverTime(t *testing.T) {
 	fits, err := compare.SimilarityOverTime(t.Context(), modelled(t), r,
 		compare.AlignmentOptions{Subjects: r.NeuroidLabels("subject")})
 	require.NoError(t, err)
-	require.Len(t, fits.Scores, 5)
+	require.Len(t, fits.Scores, len(r.Bins()))
 	for _, s := range fits.Scores {
 		assert.InDelta(t, number(golden.RDM[fmt.Sprintf("model%g_neural%[1]g", s.Bin.Start)]), s.Score.Center, 1e-9)
 		assert.Equal(t, compare.Ratio, s.Normalisation)
@@ -58,7 +59,7 @@ func TestSimilarityOverTime(t *testing.T) {
 		assert.InDelta(t, byTime.Spearman[at][slices.Index(byTime.Neural, s.Bin.Start)], s.Score.Center, 1e-9)
 		checked++
 	}
-	assert.Equal(t, 80, checked)
+	assert.Equal(t, 16*len(r.Bins()), checked)
 	for alignment, name := range map[compare.Alignment]string{compare.UnbiasedCKA: "cka",
 		compare.BiasedCKAlignment: "cka_biased"} {
 		fits, err := compare.SimilarityOverTime(t.Context(), modelled(t), r, compare.AlignmentOptions{Alignment: alignment})
@@ -76,8 +77,14 @@ func TestReadTrials(t *testing.T) {
 	needHDF5(t)
 	fromTable, err := recordings.ReadTrials(data + "behaviour.csv")
 	require.NoError(t, err)
-	assert.Len(t, fromTable, 2671)
-	assert.Equal(t, compare.Trial{Image: "objectome_050", Sample: "car", Distractor: "chair", Choice: "car"}, fromTable[0])
+	var golden struct{ Trials int }
+	readGolden(t, "behaviour.json", &golden)
+	assert.Len(t, fromTable, golden.Trials)
+	text, err := os.ReadFile(data + "behaviour.csv")
+	require.NoError(t, err)
+	first := fromTable[0]
+	assert.Equal(t, strings.Split(strings.Fields(string(text))[1], ","),
+		[]string{first.Image, first.Sample, first.Distractor, first.Choice})
 	fromNetCDF, err := recordings.ReadTrials(data + "behaviour.nc")
 	require.NoError(t, err)
 	assert.Equal(t, fromTable, fromNetCDF)
@@ -86,8 +93,10 @@ func TestReadTrials(t *testing.T) {
 	assert.Less(t, len(some), len(fromTable))
 	path := filepath.Join(t.TempDir(), "x.csv")
 	for text, cause := range map[string]error{
-		"image,sample,distractor,choice\na,car,dog,cat\n": recordings.ErrFormat,
-		"image,sample,distractor\na,car,dog\n":            recordings.ErrLayout,
+		"image,sample,distractor,choice\na,car,dog,cat\n":                recordings.ErrFormat,
+		"image,sample,distractor\na,car,dog\n":                           recordings.ErrLayout,
+		"image,sample,distractor,choice\na,car,car,car\n":                recordings.ErrFormat,
+		"image,sample,distractor,choice\na,car,dog,dog\na,dog,car,dog\n": recordings.ErrFormat,
 	} {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 		_, err := recordings.ReadTrials(path)
@@ -101,9 +110,19 @@ func TestSolutionTimes(t *testing.T) {
 	measured, repeated, err := recordings.ReadSolutionTimes(data + "ost_target.nc")
 	require.NoError(t, err)
 	assert.Zero(t, repeated)
-	require.Len(t, measured.Images, 200)
-	assert.Equal(t, -0.0371, measured.Thresholds[0])
-	assert.InDelta(t, 108.97565424478532, measured.Times[0], 1e-12)
+	var golden goldenScoreOnly
+	readGolden(t, "ost.json", &golden)
+	for s, split := range golden.Splits {
+		for i, id := range split.StimulusID {
+			at := slices.Index(measured.Images, id)
+			require.Equal(t, split.I1[i], measured.Thresholds[at], "split %d", s)
+			if split.Target[i] == nil {
+				require.True(t, math.IsNaN(measured.Times[at]))
+			} else {
+				require.InDelta(t, *split.Target[i], measured.Times[at], 1e-12)
+			}
+		}
+	}
 	f, err := recordings.OpenFeatures(data + "ost_features.nc")
 	require.NoError(t, err)
 	defer f.Close()
@@ -118,8 +137,6 @@ func TestSolutionTimes(t *testing.T) {
 	}
 	score, err := compare.OST(t.Context(), bins, measured, compare.BrainScoreOSTDecoder)
 	require.NoError(t, err)
-	var golden goldenScoreOnly
-	readGolden(t, "ost.json", &golden)
 	assert.InDelta(t, golden.Score, score.Score, 1e-6)
 
 	path := filepath.Join(t.TempDir(), "x.csv")
@@ -134,4 +151,11 @@ func TestSolutionTimes(t *testing.T) {
 	assert.True(t, math.IsNaN(measured.Times[1]))
 }
 
-type goldenScoreOnly struct{ Score float64 }
+type goldenScoreOnly struct {
+	Score  float64
+	Splits []struct {
+		StimulusID []string `json:"stimulus_id"`
+		I1         []float64
+		Target     []*float64
+	}
+}

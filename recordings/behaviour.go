@@ -117,11 +117,20 @@ func ReadTrials(name string, where ...string) ([]compare.Trial, error) {
 		}
 	}
 	trials := make([]compare.Trial, len(lists[0]))
+	objects := map[string]string{} // of images
 	for i := range trials {
 		trials[i] = compare.Trial{Image: lists[0][i], Sample: lists[1][i], Distractor: lists[2][i], Choice: lists[3][i]}
 		if strings.EqualFold(trials[i].Choice, "nan") {
 			trials[i].Choice = ""
 		}
+		if t := trials[i]; t.Sample == "" || t.Distractor == "" || t.Sample == t.Distractor {
+			return nil, fmt.Errorf("%s: trial %d: %w: a choice between %q and %q", name, i, ErrFormat, t.Sample, t.Distractor)
+		}
+		if before, known := objects[lists[0][i]]; known && before != trials[i].Sample {
+			return nil, fmt.Errorf("%s: trial %d: %w: image %s is of %q, and of %q before", name, i, ErrFormat, lists[0][i],
+				trials[i].Sample, before)
+		}
+		objects[lists[0][i]] = trials[i].Sample
 		if t := trials[i]; t.Choice != "" && t.Choice != t.Sample && t.Choice != t.Distractor {
 			return nil, fmt.Errorf("%s: trial %d: %w: %q was chosen between %q and %q", name, i, ErrFormat, t.Choice, t.Sample,
 				t.Distractor)

@@ -49,12 +49,12 @@ func TestBehaviourOverTime(t *testing.T) {
 		}
 	}
 	add("train_features", texts(t, "stimulus_id"))
-	objects, err := read("train_labels").Strings(0, 120)
+	objects, err := read("train_labels").Strings(0, len(m.ids))
 	require.NoError(t, err)
 	for i, id := range m.ids {
 		labels[id] = objects[i]
 	}
-	ids, err := read("test_stimulus_id").Strings(0, 64)
+	ids, err := read("test_stimulus_id").Strings(0, read("test_stimulus_id").Info().Rows())
 	require.NoError(t, err)
 	add("test_features", ids)
 	trials, err := recordings.ReadTrials(data + "behaviour.csv")
@@ -68,7 +68,7 @@ func TestBehaviourOverTime(t *testing.T) {
 		require.Len(t, scores, 1)
 		assert.InDelta(t, want.Score, scores[0].Score, 1e-4) // the optimum, where Brain-Score stops earlier
 		assert.InDelta(t, want.Ceiling, scores[0].Ceiling, 1e-9)
-		assert.Equal(t, []int{120, 64}, []int{scores[0].Training, scores[0].Test})
+		assert.Equal(t, []int{len(labels), len(ids)}, []int{scores[0].Training, scores[0].Test})
 	}
 	_, err = compare.BehaviourOverTime(t.Context(), m, trials, compare.BehaviourOptions{})
 	assert.ErrorIs(t, err, compare.ErrData)
@@ -92,28 +92,28 @@ func TestBehaviourOfLogits(t *testing.T) {
 		require.NoError(t, err)
 		return a
 	}
-	ids, err := read("test_stimulus_id").Strings(0, 64)
+	ids, err := read("test_stimulus_id").Strings(0, read("test_stimulus_id").Info().Rows())
 	require.NoError(t, err)
-	objects, err := read("classes").Strings(0, 8)
+	objects, err := read("classes").Strings(0, read("classes").Info().Rows())
 	require.NoError(t, err)
 	m, classes := &inMemory{ids: ids}, "class,label\n"
 	for i := range ids {
 		row, err := read("probabilities").Float32s(i, 1)
 		require.NoError(t, err)
-		logits := make([]float32, 16) // two classes of each object
+		logits := make([]float32, 2*len(objects)) // two classes of each object
 		for k, p := range row {
-			logits[k], logits[8+k] = float32(math.Log(float64(p))), float32(math.Log(float64(p)))
+			logits[k], logits[len(objects)+k] = float32(math.Log(float64(p))), float32(math.Log(float64(p)))
 		}
 		m.rows = append(m.rows, logits)
 	}
 	for k, object := range objects {
-		classes += fmt.Sprintf("%d,%s\n%d,%s\n", k, object, 8+k, object)
+		classes += fmt.Sprintf("%d,%s\n%d,%s\n", k, object, len(objects)+k, object)
 	}
 	table := filepath.Join(t.TempDir(), "classes.csv")
 	require.NoError(t, os.WriteFile(table, []byte(classes), 0o666))
 	of, err := recordings.ReadClasses(table)
 	require.NoError(t, err)
-	assert.Equal(t, []int{0, 8}, of[objects[0]])
+	assert.Equal(t, []int{0, len(objects)}, of[objects[0]])
 	trials, err := recordings.ReadTrials(data + "behaviour.csv")
 	require.NoError(t, err)
 	kinds := []compare.Consistency{compare.I1, compare.I1n, compare.I2, compare.I2n}
@@ -128,7 +128,9 @@ func TestBehaviourOfLogits(t *testing.T) {
 		assert.Equal(t, kind, scores[i].Consistency)
 		assert.Len(t, scores[i].Points.Measured, len(scores[i].Points.IDs))
 	}
-	assert.InDelta(t, 0.55, scores[0].Correct, 0.05)
+	var golden struct{ Classifier struct{ Accuracy float64 } }
+	readGolden(t, "behaviour.json", &golden)
+	assert.InDelta(t, golden.Classifier.Accuracy, scores[0].Correct, 1e-12)
 
 	for text, kind := range map[string]error{"class,label\n1000,dog\n": recordings.ErrFormat,
 		"class,label\nn01440764,dog\n0,cat\n": recordings.ErrDuplicate, "class,name\n1,dog\n": recordings.ErrLayout} {

@@ -16,11 +16,11 @@ import (
 // Every comparison is one call, from files to a file.
 func TestComparisons(t *testing.T) {
 	needHDF5(t)
-	neural := recordings.Comparison{Features: data + "features.nc", Data: data + "neural.nc"}
+	neural := recordings.Comparison{Features: standard + "features.nc", Data: standard + "neural.nc"}
 	seventy, ninety := 70.0, 90.0
 	average := neural
 	average.Selection = recordings.Selection{From: &seventy, To: &ninety, AverageTime: true}
-	ost := recordings.Comparison{Features: data + "ost_features.nc", Data: data + "ost_target.nc"}
+	ost := recordings.Comparison{Features: standard + "ost_features.nc", Data: standard + "ost_target.nc"}
 	seed := uint32(3)
 	for _, of := range []struct {
 		name, metric, splits string

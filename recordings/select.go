@@ -86,6 +86,13 @@ func (a *Assembly) keeper(expression string, standard []string) (c *Coordinate, 
 			}
 			return c, func(i int) bool { return (c.Numbers[i] == number) == want }, nil
 		}
+		if c.Kind == Boolean { // True, true, 1
+			yes, err := strconv.ParseBool(value)
+			if err != nil {
+				return nil, nil, bad("%q: %s holds True and False", expression, name)
+			}
+			return c, func(i int) bool { return (c.Numbers[i] != 0 == yes) == want }, nil
+		}
 		return c, func(i int) bool { return (c.At(i) == value) == want }, nil
 	}
 	if c.Kind == Text || !isNumber {

@@ -2,6 +2,7 @@ package reduce
 
 import (
 	"archive/zip"
+	"cmp"
 	"encoding/json"
 	"io"
 	"math"
@@ -20,9 +21,10 @@ import (
 // scikit-learn's PCA, of testdata/comparison: 108 stimuli, 960 features.
 func TestFitPCA(t *testing.T) {
 	rows, test, want := goldenRows(t)
-	p, err := FitPCA(rows, []int{960}, 10)
+	units := len(want.components) / 10
+	p, err := FitPCA(rows, []int{units}, 10)
 	require.NoError(t, err)
-	require.Len(t, p.Components, 10*960)
+	require.Len(t, p.Components, 10*units)
 	for i, v := range want.components {
 		require.InDelta(t, v, float64(p.Components[i]), 1e-5, "%d", i)
 	}
@@ -36,27 +38,27 @@ func TestFitPCA(t *testing.T) {
 		features.ErrExists)
 	s, err := OpenSpecification([]string{"pca(" + path + ")"})
 	require.NoError(t, err)
-	r, err := s.For("conv9", []int{960})
+	r, err := s.For("conv9", []int{units})
 	require.NoError(t, err)
 	assert.Regexp(t, `^pca\(10,sha256:[0-9a-f]{64}\)$`, r.String())
-	assert.Equal(t, []string{"component"}, r.Dimensions([]int{960}))
-	d, err := New(r, []int{960})
+	assert.Equal(t, []string{"component"}, r.Dimensions([]int{units}))
+	d, err := New(r, []int{units})
 	require.NoError(t, err)
-	got := make([]float32, len(test)/960*10)
+	got := make([]float32, len(test)/units*10)
 	d.ApplyAll(got, test)
 	for i, v := range want.transformed {
 		assert.InDelta(t, v, float64(got[i]), 2e-5)
 	}
-	for i := range len(test) / 960 { // each by itself is the same, to the last bit
+	for i := range len(test) / units { // each by itself is the same, to the last bit
 		one := make([]float32, 10)
-		d.Apply(one, test[i*960:][:960])
+		d.Apply(one, test[i*units:][:units])
 		assert.Equal(t, got[i*10:][:10], one)
 	}
 	few, err := OpenSpecification([]string{"conv9=pca(" + path + ",3)"})
 	require.NoError(t, err)
-	r, err = few.For("conv9", []int{960})
+	r, err = few.For("conv9", []int{units})
 	require.NoError(t, err)
-	d, err = New(r, []int{960})
+	d, err = New(r, []int{units})
 	require.NoError(t, err)
 	three := make([]float32, 3)
 	d.Apply(three, test)
@@ -121,7 +123,7 @@ type goldenPCA struct{ components, transformed, ratios []float64 }
 
 // goldenRows are the features of timesteps 4 to 19, in the order of Brain-Score's averages.
 func goldenRows(t *testing.T) (train, test []float32, want goldenPCA) {
-	const data = "../../testdata/comparison/"
+	data := cmp.Or(os.Getenv("TFCONVRNN_GOLDEN_COMPARISON"), "../../testdata/comparison") + "/"
 	var ridge struct {
 		Train, Test []int
 		Ratios      []float64 `json:"pca_explained_variance_ratio"`
@@ -162,16 +164,17 @@ func goldenRows(t *testing.T) (train, test []float32, want goldenPCA) {
 	defer f.Close()
 	names, err := f.Array("stimulus_id")
 	require.NoError(t, err)
-	ids, err := names.Strings(0, 120)
+	ids, err := names.Strings(0, names.Info().Rows())
 	require.NoError(t, err)
 	a, err := f.Array("features")
 	require.NoError(t, err)
-	all, err := a.Float32s(0, 120)
+	all, err := a.Float32s(0, len(ids))
 	require.NoError(t, err)
+	size, timesteps := a.Info().Shape[1], a.Info().Shape[2]
 	row := func(i int) (values []float32) {
 		at := slices.Index(ids, scores.Average.IDs[i])
-		for u := range 60 {
-			values = append(values, all[(at*60+u)*20+4:][:16]...)
+		for u := range size {
+			values = append(values, all[(at*size+u)*timesteps+4:][:timesteps-4]...)
 		}
 		return values
 	}

@@ -1,7 +1,9 @@
 package truncatednormal_test
 
 import (
+	"cmp"
 	"math"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -13,7 +15,8 @@ import (
 
 // The start of Brain-Score's decoder of object solution times, which TensorFlow 2.15 drew.
 func TestTensorFlowsNumbers(t *testing.T) {
-	f, err := features.OpenArrays("../../testdata/comparison/ost_arrays.npz")
+	folder := cmp.Or(os.Getenv("TFCONVRNN_GOLDEN_COMPARISON"), "../../testdata/comparison")
+	f, err := features.OpenArrays(folder + "/ost_arrays.npz")
 	require.NoError(t, err)
 	defer f.Close()
 	a, err := f.Array("split0/bin0/initial_weights")
