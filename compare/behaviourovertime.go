@@ -30,7 +30,7 @@ type BehaviourTimeScore struct {
 	Layer       string
 	Bin         Bin
 	Consistency Consistency
-	// BehaviouralScore is empty where there is a Reason.
+	// BehaviouralScore is empty where nothing could be compared. Reason says so, or why the score is NaN.
 	*BehaviouralScore
 	Reason string
 	// Training and Test are numbers of stimuli; Correct is the part of the latter whose object is the likeliest.
@@ -92,7 +92,7 @@ func BehaviourOverTime(ctx context.Context, f Features, trials []Trial, o Behavi
 			}
 		}
 	}
-	if !slices.ContainsFunc(scores, func(s BehaviourTimeScore) bool { return s.Reason == "" }) {
+	if !slices.ContainsFunc(scores, func(s BehaviourTimeScore) bool { return s.BehaviouralScore != nil }) {
 		return scores, fmt.Errorf("%w: no bin has a score: %s", ErrData, scores[0].Reason)
 	}
 	return scores, nil
@@ -134,6 +134,9 @@ func (b *behaving) score(ctx context.Context, layer int, bin Bin) ([]BehaviourTi
 				return nil, err
 			}
 			s.Correct, s.Points = model.correct(), dPrimePoints(b.humans, model, kind)
+			if math.IsNaN(s.Score) {
+				s.Reason = "the d′ of the model or of a half of the trials are all the same, or fewer than two"
+			}
 		}
 		scores = append(scores, s)
 	}
@@ -255,7 +258,7 @@ func dPrimePoints(humans, model *Choices, kind Consistency) *Points {
 // OSTLayerScore is the OSTScore of a layer.
 type OSTLayerScore struct {
 	Layer string
-	// OSTScore is empty where there is a Reason.
+	// OSTScore is empty where nothing could be compared. Reason says so, or why the score is NaN.
 	*OSTScore
 	// Bins were used. Notes say of which of them the layer is not driven, and whether some are missing.
 	Bins   []Bin
@@ -312,9 +315,12 @@ func OSTOverLayers(ctx context.Context, f Features, measured *SolutionTimes, dec
 		if s.OSTScore, err = OST(ctx, bins, measured, decoder); err != nil {
 			return nil, fmt.Errorf("layer %s: %w", about.Name, err)
 		}
+		if math.IsNaN(s.Score) {
+			s.Reason = "in no split two images and more are solved by both, at times that differ"
+		}
 		scores = append(scores, s)
 	}
-	if !slices.ContainsFunc(scores, func(s OSTLayerScore) bool { return s.Reason == "" }) {
+	if !slices.ContainsFunc(scores, func(s OSTLayerScore) bool { return s.OSTScore != nil }) {
 		return scores, fmt.Errorf("%w: %s", ErrData, scores[0].Reason)
 	}
 	return scores, nil

@@ -118,7 +118,7 @@ func (n *nesting) split(o BestOptions) error {
 	}
 	for _, outer := range n.splits {
 		s := o.Splits
-		s.Count = count
+		s.Count, s.numeric = count, o.Stratify != "" && n.k.numbered(o.Stratify)
 		var own []string
 		if strata != nil {
 			own = pick(strata, outer.Train)
@@ -189,6 +189,11 @@ func (c *fitting) choose(candidates []*TimeScore, nested bool) Best {
 	b.Score, b.Ceiling = aggregate(raw), Score{Center: meanOf(ceilings), Error: meanOf(errors)}
 	b.Ceiled = c.o.Normalisation.Apply(b.Score.Center, b.Ceiling.Center)
 	b.Alphas, b.EdgeAlphas, b.UndefinedSplits = nil, 0, 0
+	if ridge, ok := c.o.Mapping.(Ridge); ok {
+		for k, s := range chosen {
+			b.EdgeAlphas += ridge.edges(s.Alphas[k])
+		}
+	}
 	for _, values := range raw {
 		if math.IsNaN(nanMedian(values)) {
 			b.UndefinedSplits++

@@ -141,22 +141,26 @@ func PredictorConsistency(trials Trials, repetitions []int) (*Score, error) {
 //	ncsnr = √max(0, 1 − σ²)/σ, ceiling = ncsnr²/(ncsnr² + 1/R)
 //
 // where σ² is the mean over stimuli of the variance (with R−1) over R repetitions of
-// responses that were z-scored over all trials. The error wraps ErrData.
+// responses that were z-scored over all trials. Where stimuli have been repeated different
+// numbers of times, 1/R is the mean over them. The error wraps ErrData.
 func NoiseCeiling(trials Trials) ([]float64, error) {
 	if err := trials.check(); err != nil {
 		return nil, err
 	}
 	ceilings := make([]float64, len(trials[0][0]))
-	repetitions := float64(len(trials[0]))
 	for j := range ceilings {
 		var all []float64
 		within, count := 0.0, 0
+		var counts []int // R
 		for _, stimulus := range trials {
 			var own []float64
 			for _, row := range stimulus {
 				own = append(own, row[j])
 			}
 			all = append(all, own...)
+			if n := len(present(own)); n > 0 {
+				counts = append(counts, n)
+			}
 			if len(present(own)) > 1 {
 				d := deviation(own, 1)
 				within += d * d
@@ -166,7 +170,23 @@ func NoiseCeiling(trials Trials) ([]float64, error) {
 		spread := deviation(all, 0)
 		noise := within / float64(count) / (spread * spread)
 		signal := max(0, 1-noise)
-		ceilings[j] = signal / noise / (signal/noise + 1/repetitions)
+		if noise == 0 { // all repetitions are the same
+			ceilings[j] = 1
+			continue
+		}
+		ceilings[j] = signal / noise / (signal/noise + meanInverse(counts))
 	}
 	return ceilings, nil
+}
+
+// meanInverse is the mean of 1/n.
+func meanInverse(counts []int) float64 {
+	if len(counts) > 0 && slices.Min(counts) == slices.Max(counts) {
+		return 1 / float64(counts[0]) // to the last digit
+	}
+	sum := 0.0
+	for _, n := range counts {
+		sum += 1 / float64(n)
+	}
+	return sum / float64(len(counts))
 }

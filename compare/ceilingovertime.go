@@ -4,12 +4,17 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // CeilingOverTime returns the ceiling of the responses in each bin of time: their InternalConsistency, or
-// the median over neuroids of their NoiseCeiling. Errors wrap ErrData, or are ctx's or the responses'.
+// the median over neuroids of their NoiseCeiling. NeuroidIDs are sorted. Errors wrap ErrData, or are ctx's or the
+// responses'.
 func CeilingOverTime(ctx context.Context, r Responses, noise bool) ([]TimeScore, error) {
-	k := keepAll(r)
+	k, names := keepAll(r), r.Neuroids()
+	order := upTo(len(names))
+	slices.SortStableFunc(order, func(i, j int) int { return strings.Compare(names[i], names[j]) })
 	var scores []TimeScore
 	for bin, b := range k.bins() {
 		if err := ctx.Err(); err != nil {
@@ -21,7 +26,7 @@ func CeilingOverTime(ctx context.Context, r Responses, noise bool) ([]TimeScore,
 		}
 		nothing := Score{Center: math.NaN(), Error: math.NaN()}
 		s := TimeScore{Bin: b, Features: b, Offset: math.NaN(), Score: nothing, Ceiling: nothing, Ceiled: math.NaN(),
-			LowerCeiling: math.NaN(), NeuroidIDs: r.Neuroids(), Stimuli: len(trials)}
+			LowerCeiling: math.NaN(), NeuroidIDs: pick(names, order), Stimuli: len(trials)}
 		if len(trials) == 0 || len(trials[0]) < 2 {
 			return nil, fmt.Errorf("%w: no stimulus was repeated", ErrData)
 		}
@@ -30,7 +35,7 @@ func CeilingOverTime(ctx context.Context, r Responses, noise bool) ([]TimeScore,
 			if err != nil {
 				return nil, err
 			}
-			s.Ceiling.Raw = [][]float64{values}
+			s.Ceiling.Raw = inOrder([][]float64{values}, order)
 			s.Ceiling.Center = nanMedian(values)
 		} else {
 			ceiling, err := InternalConsistency(trials)
@@ -38,6 +43,7 @@ func CeilingOverTime(ctx context.Context, r Responses, noise bool) ([]TimeScore,
 				return nil, err
 			}
 			s.Ceiling = *ceiling
+			s.Ceiling.Raw = inOrder(ceiling.Raw, order)
 		}
 		for j, id := range s.NeuroidIDs {
 			if nowhere(s.Ceiling.Raw, j) {

@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/tfconvrnn/go/internal/numpyrandom"
 )
@@ -124,8 +125,11 @@ func (c *fitting) correct(s *TimeScore, g *Gram, p pair, whole Targets) error {
 	values, undefined := make([][]float64, q), 0 // of all halvings and splits
 	for h := range halvings {
 		half := HalveRepetitions(len(trials[0]), uint32(firstHalving+h))
-		corrections, err := reliabilities(g, [2]Targets{trials.average(half.Train), trials.average(half.Test)}, c.splits,
-			c.o.Mapping, r)
+		halves := [2]Targets{trials.average(half.Train), trials.average(half.Test)}
+		if err := c.whole(halves); err != nil {
+			return err
+		}
+		corrections, err := reliabilities(g, halves, c.splits, c.o.Mapping, r)
 		if err != nil {
 			return fmt.Errorf("half of the repetitions: %w", err)
 		}
@@ -158,5 +162,18 @@ func (c *fitting) correct(s *TimeScore, g *Gram, p pair, whole Targets) error {
 		means = append(means, nanMean(list))
 	}
 	s.Ceiling, s.Ceiled = aggregate(inOrder(ceilings, c.order)), nanMedian(means)
+	return nil
+}
+
+// whole refuses halves of the repetitions in one of which a neuroid has no response to a stimulus.
+func (c *fitting) whole(halves [2]Targets) error {
+	for _, half := range halves {
+		for i, row := range half {
+			if j := slices.IndexFunc(row, math.IsNaN); j >= 0 {
+				return fmt.Errorf("%w: neuroid %s lacks stimulus %s in a half of the repetitions, which corrections need", ErrData,
+					c.k.Neuroids()[c.k.neuroids[j]], c.k.Stimuli()[c.k.stimuli[i]])
+			}
+		}
+	}
 	return nil
 }

@@ -52,6 +52,14 @@ type Responses interface {
 	Labels(name string) []string
 }
 
+// Numbered are Responses of which some labels are numbers: these are sorted by size, as NumPy sorts them, others as
+// texts.
+type Numbered interface {
+	Responses
+	// Numbered tells whether Labels(name) are numbers; "" are the ids of the stimuli.
+	Numbered(name string) bool
+}
+
 // window is a span of time of a layer's features: the weights of its bins.
 type window struct {
 	bin     Bin
@@ -225,6 +233,12 @@ type kept struct {
 
 func keepAll(r Responses) *kept {
 	return &kept{Responses: r, stimuli: upTo(len(r.Stimuli())), neuroids: upTo(len(r.Neuroids()))}
+}
+
+// numbered tells whether labels are numbers; "" are the ids.
+func (k *kept) numbered(name string) bool {
+	n, ok := k.Responses.(Numbered)
+	return ok && n.Numbered(name)
 }
 
 func pick[T any](values []T, places []int) []T {

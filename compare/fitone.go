@@ -85,6 +85,7 @@ func (c *fitting) complete(s *TimeScore, fit *Fit, targets Targets, ceiling *Sco
 		}
 	}
 	c.takeAlphas(s, fit)
+	c.noteComponents(s, fit)
 	return nil
 }
 
@@ -114,6 +115,22 @@ func ceiledPerNeuroid(raw, ceiling [][]float64) float64 {
 	return nanMean(ceiled)
 }
 
+// noteComponents says where PLS found fewer components than were asked for.
+func (c *fitting) noteComponents(s *TimeScore, fit *Fit) {
+	pls, ok := c.o.Mapping.(PLS)
+	if !ok || len(fit.Iterations) == 0 {
+		return
+	}
+	fewest := pls.components()
+	for _, iterations := range fit.Iterations {
+		fewest = min(fewest, len(iterations))
+	}
+	if fewest < pls.components() {
+		c.noteOnce(fmt.Sprintf("layer %s at %v ms: PLS stopped after %d of %d components, with nothing left to explain or to explain it by",
+			s.Layer, s.Bin, fewest, pls.components()))
+	}
+}
+
 // takeAlphas takes over the ridge parameters.
 func (c *fitting) takeAlphas(s *TimeScore, fit *Fit) {
 	s.Alphas = fit.Alphas
@@ -125,12 +142,18 @@ func (c *fitting) takeAlphas(s *TimeScore, fit *Fit) {
 		if len(alphas) > 1 {
 			s.Alphas[i] = pick(alphas, c.order)
 		}
-		for _, alpha := range alphas {
-			if n := len(ridge.Alphas); n > 1 && (alpha == ridge.Alphas[0] || alpha == ridge.Alphas[n-1]) {
-				s.EdgeAlphas++
-			}
+		s.EdgeAlphas += ridge.edges(alphas)
+	}
+}
+
+// edges counts the alphas that are the first or the last of those to choose from.
+func (r Ridge) edges(alphas []float64) (count int) {
+	for _, alpha := range alphas {
+		if n := len(r.Alphas); n > 1 && (alpha == r.Alphas[0] || alpha == r.Alphas[n-1]) {
+			count++
 		}
 	}
+	return count
 }
 
 // empty is a score of nothing yet.
@@ -189,8 +212,20 @@ func (c *fitting) mapped(g *Gram, targets Targets, splits []Split) (*Fit, error)
 			return slices.DeleteFunc(slices.Clone(stimuli), func(i int) bool { return pattern[i] != 0 })
 		}
 		var own []Split
+		fewest := len(targets)
 		for _, split := range splits {
 			own = append(own, Split{Train: there(split.Train), Test: there(split.Test)})
+			fewest = min(fewest, len(own[len(own)-1].Train))
+		}
+		if fewest < c.fewestTrained() {
+			for _, j := range groups[pattern] {
+				for s := range splits {
+					all.Raw[s][j], all.Alphas[s][j] = math.NaN(), math.NaN()
+				}
+				c.noteOnce(fmt.Sprintf("neuroid %s has responses to too few stimuli for a fit: a split trains on %d",
+					c.k.Neuroids()[c.k.neuroids[j]], fewest))
+			}
+			continue
 		}
 		var part Targets
 		for i := range targets {
@@ -213,4 +248,12 @@ func (c *fitting) mapped(g *Gram, targets Targets, splits []Split) (*Fit, error)
 	}
 	all.Score = aggregate(all.Raw)
 	return all, nil
+}
+
+// fewestTrained is how many stimuli a fit needs to train on.
+func (c *fitting) fewestTrained() int {
+	if ridge, ok := c.o.Mapping.(Ridge); ok {
+		return max(2, ridge.Folds)
+	}
+	return 2
 }

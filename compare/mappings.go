@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -50,7 +51,8 @@ func ParseMapping(name string, o MappingOptions) (Mapping, error) {
 		{o.PerNeuroid && !known.perNeuroid, "alphas are chosen for each neuroid by ridge-loo and ridge-kfold only"},
 		{o.Components < 0, fmt.Sprintf("%d components; there is at least 1", o.Components)},
 		{o.Folds < 0 || o.Folds == 1, fmt.Sprintf("%d folds; there are at least 2", o.Folds)},
-		{slices.ContainsFunc(o.Alphas, func(alpha float64) bool { return !(alpha > 0) }), "ridge parameters are positive"},
+		{slices.ContainsFunc(o.Alphas, func(alpha float64) bool { return !(alpha > 0) || math.IsInf(alpha, 0) }),
+			"ridge parameters are positive numbers"},
 		{name == "ridge" && len(o.Alphas) > 1, "ridge has one alpha; ridge-loo and ridge-kfold choose among several"},
 	} {
 		if c.wrong {

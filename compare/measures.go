@@ -1,6 +1,10 @@
 package compare
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"slices"
+)
 
 // Measure is a dissimilarity of responses or features, by rsatoolbox's name.
 type Measure string
@@ -102,14 +106,24 @@ func (a *alignment) rdms(bin int) (*binRDMs, error) {
 			if err != nil {
 				return nil, fmt.Errorf("subject %s: %w", name, err)
 			}
+			if !slices.ContainsFunc(rdm.Values, isNumber) {
+				if a.o.Inference != nil {
+					return nil, fmt.Errorf("%w: subject %s has no dissimilarities of stimuli", ErrData, name)
+				}
+				a.noteOnce(fmt.Sprintf("subject %s is left out of the noise ceiling: it has no dissimilarities of stimuli", name))
+				continue
+			}
 			b.subjects = append(b.subjects, rdm)
 		}
+		a.notePairs(b.subjects)
 		ceiling := RSANoiseCeiling
 		if a.o.Similarity == RankCorrelation && a.o.Inference == nil {
 			ceiling = func(subjects []RDM, _ Similarity) (float64, float64, error) { return BrainScoreRSACeiling(subjects) }
 		}
-		if b.lower, b.upper, err = ceiling(b.subjects, a.o.Similarity); err != nil {
-			return nil, err
+		if len(b.subjects) > 1 {
+			if b.lower, b.upper, err = ceiling(b.subjects, a.o.Similarity); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if a.o.Inference == nil {
@@ -120,6 +134,26 @@ func (a *alignment) rdms(bin int) (*binRDMs, error) {
 	}
 	a.bins[bin] = b
 	return b, nil
+}
+
+func isNumber(v float64) bool { return !math.IsNaN(v) }
+
+// notePairs says how many pairs of stimuli some subject has no dissimilarity of.
+func (a *alignment) notePairs(subjects []RDM) {
+	if len(subjects) < 2 {
+		return
+	}
+	missing := 0
+	for i := range subjects[0].Values {
+		if slices.ContainsFunc(subjects, func(r RDM) bool { return math.IsNaN(r.Values[i]) }) {
+			missing++
+		}
+	}
+	if missing > 0 {
+		a.noteOnce(fmt.Sprintf(
+			"%d of %d pairs of stimuli are left out of the noise ceiling: some subject has no dissimilarity of them", missing,
+			len(subjects[0].Values)))
+	}
 }
 
 // trialsOf returns the presentations of some of the neuroids, nil for all.

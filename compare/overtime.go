@@ -203,9 +203,10 @@ func (c *fitting) split(s Splits, stratify string) (err error) {
 	if stratify != "" {
 		all := c.k.Labels(stratify)
 		if all == nil {
-			return fmt.Errorf("%w: the stimuli have no coordinate %s to stratify by", ErrSplits, stratify)
+			return fmt.Errorf("%w: the stimuli have no coordinate %s to stratify by", ErrStrata, stratify)
 		}
 		strata = pick(all, c.k.stimuli)
+		s.numeric = c.k.numbered(stratify)
 	}
 	if c.splits, err = s.Of(len(c.k.stimuli), strata); err != nil {
 		return err
@@ -288,6 +289,8 @@ func layersOf(f Features, names []string) ([]int, error) {
 	return list, nil
 }
 
+const notRepeated = "no ceiling: no stimulus was repeated"
+
 // ceil computes the ceiling of each bin.
 func (c *fitting) ceil(ctx context.Context) error {
 	for bin := range c.k.bins() {
@@ -299,9 +302,7 @@ func (c *fitting) ceil(ctx context.Context) error {
 			return err
 		}
 		if len(trials) == 0 || len(trials[0]) < 2 {
-			if bin == 0 {
-				c.k.notes = append(c.k.notes, "no ceiling: no stimulus was repeated")
-			}
+			c.noteOnce(notRepeated)
 			c.ceilings = append(c.ceilings, nil)
 			continue
 		}

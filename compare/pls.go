@@ -58,6 +58,7 @@ type nipals struct {
 	unit    [][]float64 // û of the components so far
 	u       [][]float64
 	started []float64 // y at the beginning
+	least   float64   // ‖Xᵀu‖²/‖u‖², below which it is rounding
 }
 
 func (p PLS) predict(g *Gram, targets Targets, splits []Split) ([]*fitted, error) {
@@ -77,6 +78,7 @@ func (p PLS) fit(g *Gram, targets Targets, split Split) *fitted {
 	for j := range s.q {
 		s.centre(s.ky[j*s.n:][:s.n])
 	}
+	s.least = g.rounding(split.Train)
 	f := &fitted{}
 	for range p.components() {
 		iterations, ok := s.component()
@@ -184,12 +186,12 @@ func (s *nipals) component() (iterations int, ok bool) {
 		}
 		b = c
 	}
-	s.deflate(b, scale)
-	return iterations, true
+	return iterations, s.deflate(b, scale)
 }
 
-// deflate takes the component of u = Yb off the targets and the features.
-func (s *nipals) deflate(b []float64, scale float64) {
+// deflate takes the component of u = Yb off the targets and the features, or returns false where the features have no
+// more dimensions: scikit-learn goes on then, with what rounding left of them.
+func (s *nipals) deflate(b []float64, scale float64) bool {
 	u, t := make([]float64, s.n), make([]float64, s.n)
 	for j, weight := range b {
 		if weight == 0 {
@@ -202,6 +204,9 @@ func (s *nipals) deflate(b []float64, scale float64) {
 		for i, v := range s.ky[j*s.n:][:s.n] {
 			t[i] += weight * v
 		}
+	}
+	if dot(u, u)*s.least > 1 { // ‖Xᵀu‖ is 1
+		return false
 	}
 	norm := math.Sqrt(dot(t, t))
 	for i := range t {
@@ -221,6 +226,7 @@ func (s *nipals) deflate(b []float64, scale float64) {
 		}
 	})
 	s.unit, s.u = append(s.unit, t), append(s.u, u)
+	return true
 }
 
 // project takes the earlier components out of a vector, after centring it if need be.

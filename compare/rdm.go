@@ -172,6 +172,9 @@ func NoiseCovariance(trials Trials) (*mat.Dense, error) {
 		for _, row := range stimulus {
 			residual := make([]float64, q)
 			for j, v := range row {
+				if math.IsNaN(v) {
+					return nil, fmt.Errorf("%w: neuroid %d lacks a repetition of stimulus %d; a covariance needs all", ErrData, j, i)
+				}
 				residual[j] = v - mean[i][j]
 			}
 			residuals = append(residuals, residual)

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -63,7 +64,7 @@ func numberRows(raw [][]float64) [][]Number {
 type ResultScore struct {
 	// Region is that of the neuroids, where each has scores of its own.
 	Region string `json:"region,omitempty"`
-	Layer  string `json:"layer,omitempty"`
+	Layer  string `json:"layer"`
 	// OtherLayer is what Layer is compared with, of similarities between layers.
 	OtherLayer string `json:"other_layer,omitempty"`
 	// TimeBinStart and TimeBinEnd are the bin of the responses in ms, nil without time; the
@@ -83,7 +84,7 @@ type ResultScore struct {
 	LowerCeiling *Number `json:"lower_ceiling,omitempty"`
 	Ceiled       Number  `json:"ceiled"`
 	// Normalisation says how Ceiled is made of Score and Ceiling.
-	Normalisation string `json:"normalisation,omitempty"`
+	Normalisation string `json:"normalisation"`
 	Neuroids      int    `json:"neuroids"`
 	// Undefined are neuroids without a score or ceiling.
 	Undefined       []string `json:"undefined_neuroids,omitempty"`
@@ -208,6 +209,10 @@ func (r *Result) Add(fits *Fits, means bool) {
 	for i := range fits.Scores {
 		s := &fits.Scores[i]
 		r.Scores = append(r.Scores, s.result())
+		if s.UndefinedSplits > 0 && s.Reason == "" {
+			r.Note("layer %s at %v ms: %d of %d splits have no score, and are left out of the mean", s.Layer, s.Bin,
+				s.UndefinedSplits, len(s.Score.Raw))
+		}
 		if s.EdgeAlphas > 0 {
 			r.Note("layer %s at %v ms: %d alphas are the first or last of those to choose from", s.Layer, s.Bin, s.EdgeAlphas)
 		}
@@ -259,6 +264,9 @@ func (r *Result) AddBest(region string, best []Best) {
 		b := &best[i]
 		row := b.result()
 		row.Region = region
+		if b.EdgeAlphas > 0 {
+			r.Note("region %s: %d alphas are the first or last of those to choose from", cmp.Or(region, "unknown"), b.EdgeAlphas)
+		}
 		if row.Chosen = "not nested"; b.Nested {
 			splits := 0
 			for _, c := range b.Choices {
@@ -281,8 +289,12 @@ func (r *Result) AddBest(region string, best []Best) {
 func (r *Result) AddCeilings(scores []TimeScore) {
 	for i := range scores {
 		row := scores[i].result()
-		row.Normalisation = ""
+		row.Normalisation, row.Error = "", Number(scores[i].Ceiling.Error)
 		r.Scores = append(r.Scores, row)
+		if s := &scores[i]; len(s.Undefined) > 0 && s.Reason == "" {
+			r.Note("at %v ms %d of %d neuroids have no ceiling, since they are constant or lack repetitions: %s", s.Bin,
+				len(s.Undefined), len(s.NeuroidIDs), shortList(s.Undefined))
+		}
 	}
 }
 

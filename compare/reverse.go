@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // inFeatureOrder puts the stimuli into the order of the features.
@@ -21,7 +20,8 @@ func (c *fitting) inFeatureOrder() {
 func (c *fitting) ceilPredictors(ctx context.Context) error {
 	ids := pick(c.k.Stimuli(), c.k.stimuli)
 	order := upTo(len(ids))
-	slices.SortFunc(order, func(i, j int) int { return strings.Compare(ids[i], ids[j]) })
+	inOrderOfIDs := textOrder(c.k.numbered(""))
+	slices.SortFunc(order, func(i, j int) int { return inOrderOfIDs(ids[i], ids[j]) })
 	for bin := range c.k.bins() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -32,6 +32,7 @@ func (c *fitting) ceilPredictors(ctx context.Context) error {
 		}
 		c.ceilings = append(c.ceilings, nil)
 		if len(trials) == 0 || len(trials[0]) < 2 {
+			c.noteOnce(notRepeated)
 			continue
 		}
 		trials, repetitions := firstOnes(pick(trials, order))
@@ -100,6 +101,10 @@ func (c *fitting) reverse(ctx context.Context, layer int, p pair) (*TimeScore, e
 	if !varies {
 		s.Reason = notDriven
 		return s, nil
+	}
+	if pls, isPLS := c.o.Mapping.(PLS); isPLS && len(average[0]) < pls.components() {
+		return nil, fmt.Errorf("%w: in reverse, PLS of %d components needs as many neuroids, not %d; take fewer, or ridge",
+			ErrData, pls.components(), len(average[0]))
 	}
 	fit, err := FitTargets(g, targets, c.splits, c.o.Mapping)
 	if errors.Is(err, ErrConstant) {

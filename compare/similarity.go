@@ -197,10 +197,7 @@ func noiseCeiling(subjects []RDM, s Similarity, prepare func(RDM) RDM) (lower, u
 	if len(subjects) < 2 {
 		return 0, 0, fmt.Errorf("%w: a noise ceiling over %d subjects", ErrData, len(subjects))
 	}
-	ready := make([]RDM, len(subjects))
-	for i, r := range subjects {
-		ready[i] = prepare(r)
-	}
+	ready := alike(subjects, prepare)
 	for i, r := range subjects {
 		for pass, pool := range []RDM{pooled(ready, -1), pooled(ready, i)} {
 			similarity, _, err := CompareRDMs(r, pool, s)
@@ -216,6 +213,35 @@ func noiseCeiling(subjects []RDM, s Similarity, prepare func(RDM) RDM) (lower, u
 	}
 	return lower, upper, nil
 }
+
+// alike prepares matrices for a pool, by the pairs that all of them have. The others are NaN in all.
+func alike(rdms []RDM, prepare func(RDM) RDM) []RDM {
+	ready := make([]RDM, len(rdms))
+	if !slices.ContainsFunc(rdms, RDM.hasMissing) {
+		for i, r := range rdms {
+			ready[i] = prepare(r)
+		}
+		return ready
+	}
+	var kept []int
+	for i := range rdms[0].Values {
+		if !slices.ContainsFunc(rdms, func(r RDM) bool { return math.IsNaN(r.Values[i]) }) {
+			kept = append(kept, i)
+		}
+	}
+	for i, r := range rdms {
+		ready[i] = RDM{r.Stimuli, slices.Repeat([]float64{math.NaN()}, len(r.Values))}
+		if len(kept) == 0 {
+			continue
+		}
+		for k, v := range prepare(RDM{r.Stimuli, pick(r.Values, kept)}).Values {
+			ready[i].Values[kept[k]] = v
+		}
+	}
+	return ready
+}
+
+func (r RDM) hasMissing() bool { return slices.ContainsFunc(r.Values, math.IsNaN) }
 
 // pooled is the mean of matrices, except one.
 func pooled(rdms []RDM, except int) RDM {

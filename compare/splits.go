@@ -1,16 +1,22 @@
 package compare
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/tfconvrnn/go/internal/numpyrandom"
 )
 
 // ErrSplits means that stimuli cannot be split as asked for.
 var ErrSplits = errors.New("impossible splits")
+
+// ErrStrata means strata that cannot be kept in all parts of a split. It is ErrSplits.
+var ErrStrata = fmt.Errorf("%w", ErrSplits)
 
 // Split is one division of stimuli, by their positions, into those that a mapping is
 // fitted on and those that it is scored on.
@@ -35,6 +41,8 @@ type Splits struct {
 	Folds bool
 	// InOrder leaves the stimuli of folds in their order; otherwise they are shuffled.
 	InOrder bool
+
+	numeric bool // strata are numbers, and sorted as such
 }
 
 // mostSplits bounds splits × stimuli.
@@ -77,7 +85,7 @@ func (s Splits) Of(n int, strata []string) ([]Split, error) {
 	}
 	random := numpyrandom.NewState(s.seed())
 	if strata != nil {
-		return stratifiedShuffles(random, count, train, test, strata)
+		return stratifiedShuffles(random, count, train, test, strata, s.numeric)
 	}
 	splits := make([]Split, count)
 	for i := range splits {
@@ -119,21 +127,22 @@ func (s Splits) sizes(n int) (train, test int, err error) {
 	return train, test, nil
 }
 
-func stratifiedShuffles(random *numpyrandom.State, count, train, test int, strata []string) ([]Split, error) {
-	labels := slices.Compact(slices.Sorted(slices.Values(strata)))
+func stratifiedShuffles(random *numpyrandom.State, count, train, test int, strata []string, numeric bool) ([]Split,
+	error) {
+	labels := slices.Compact(slices.SortedFunc(slices.Values(strata), textOrder(numeric)))
 	members := make([][]int, len(labels))
 	for i, label := range strata {
-		at, _ := slices.BinarySearch(labels, label)
+		at, _ := slices.BinarySearchFunc(labels, label, textOrder(numeric))
 		members[at] = append(members[at], i)
 	}
 	counts := make([]int, len(labels))
 	for i, m := range members {
 		if counts[i] = len(m); len(m) < 2 {
-			return nil, fmt.Errorf("%w: only one stimulus is of %q; strata need two", ErrSplits, labels[i])
+			return nil, fmt.Errorf("%w: only one stimulus is of %q; strata need two", ErrStrata, labels[i])
 		}
 	}
 	if train < len(labels) || test < len(labels) {
-		return nil, fmt.Errorf("%w: %d strata do not fit into %d stimuli to train on and %d to test on", ErrSplits,
+		return nil, fmt.Errorf("%w: %d strata do not fit into %d stimuli to train on and %d to test on", ErrStrata,
 			len(labels), train, test)
 	}
 	splits := make([]Split, count)
@@ -157,6 +166,18 @@ func stratifiedShuffles(random *numpyrandom.State, count, train, test int, strat
 		splits[i] = Split{Train: permuted(random, trained), Test: permuted(random, tested)}
 	}
 	return splits, nil
+}
+
+// textOrder orders texts by code point, or by the numbers that they all are.
+func textOrder(numeric bool) func(a, b string) int {
+	if !numeric {
+		return strings.Compare
+	}
+	return func(a, b string) int {
+		x, _ := strconv.ParseFloat(a, 64)
+		y, _ := strconv.ParseFloat(b, 64)
+		return cmp.Compare(x, y)
+	}
 }
 
 func permuted(random *numpyrandom.State, values []int) []int {

@@ -109,6 +109,8 @@ func (c *Coordinate) At(i int) string {
 			return "True"
 		}
 		return "False"
+	case Integer:
+		return strconv.FormatFloat(c.Numbers[i], 'f', -1, 64) // 1000000, not 1e+06
 	}
 	return strconv.FormatFloat(c.Numbers[i], 'g', -1, 64)
 }

@@ -1,6 +1,7 @@
 package recordings
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -220,7 +221,7 @@ func featuresOf(a *Assembly) (*FeatureFile, error) {
 	if t >= 0 && bins == nil {
 		return nil, fmt.Errorf("%s: %w: no coordinates time_bin_start and time_bin_end", a.Name, ErrLayout)
 	}
-	if !slices.IsSortedFunc(bins, func(x, y compare.Bin) int { return int(x.Start - y.Start) }) {
+	if !slices.IsSortedFunc(bins, func(x, y compare.Bin) int { return cmp.Compare(x.Start, y.Start) }) {
 		return nil, fmt.Errorf("%s: %w: the time bins are not in ascending order", a.Name, ErrLayout)
 	}
 	f := &FeatureFile{stimuli: ids.Strings(), close: a.Close, labels: map[string][]string{}}

@@ -185,7 +185,8 @@ func textCoordinate(name, axis string, texts []string) *Coordinate {
 	for _, text := range texts {
 		v, err := strconv.ParseFloat(text, 64)
 		// A text that would print otherwise, such as 007, is a name.
-		if err != nil || strconv.FormatFloat(v, 'g', -1, 64) != text && !decimal(text) {
+		if err != nil || strconv.FormatFloat(v, 'g', -1, 64) != text && strconv.FormatFloat(v, 'f', -1, 64) != text &&
+			!decimal(text) {
 			return &Coordinate{Name: name, Axis: axis, Kind: Text, Texts: slices.Clone(texts)}
 		}
 		if v != float64(int64(v)) || strings.ContainsAny(text, ".eEnN") {

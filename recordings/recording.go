@@ -21,6 +21,7 @@ type Recording struct {
 	a           *Assembly
 	stimuli     []string
 	labels      map[string][]string // of the stimuli
+	numbered    map[string]bool     // whether these are numbers; "" is that of the ids
 	neuroids    []string
 	along       map[string][]string // coordinates of the neuroids
 	described   []*Coordinate       // the same, in the order of the file
@@ -64,6 +65,9 @@ func (r *Recording) Repetitions() []string { return r.repetitions }
 
 // Labels are the values of a coordinate of the stimuli, nil if there is none.
 func (r *Recording) Labels(name string) []string { return r.labels[name] }
+
+// Numbered tells whether Labels of that name are numbers; "" are the ids of the stimuli.
+func (r *Recording) Numbered(name string) bool { return r.numbered[name] }
 
 // LabelNames are the coordinates of the stimuli.
 func (r *Recording) LabelNames() []string {
@@ -122,7 +126,8 @@ func (r *Recording) bad(kind error, format string, args ...any) error {
 // assembly stays open as long as the recording is used.
 func Select(a *Assembly, s Selection) (*Recording, error) {
 	r := &Recording{a: a, average: s.AverageTime, Notes: slices.Clone(a.Notes), labels: map[string][]string{},
-		along: map[string][]string{}}
+		numbered: map[string]bool{},
+		along:    map[string][]string{}}
 	c := everything(a)
 	if _, err := a.rowAxes(); err != nil {
 		return nil, err
@@ -249,7 +254,15 @@ func (r *Recording) selectTime(c *chosen, s Selection) error {
 		r.bins = append(r.bins, bins[i])
 	}
 	if r.average && len(r.bins) > 1 {
-		r.bins = []compare.Bin{{Start: r.bins[0].Start, End: r.bins[len(r.bins)-1].End}}
+		whole := r.bins[0]
+		for _, b := range r.bins {
+			if b.Start > whole.End {
+				r.Notes = append(r.Notes,
+					fmt.Sprintf("the mean over time has nothing of %g-%g ms: there are no such bins", whole.End, b.Start))
+			}
+			whole.End = max(whole.End, b.End) // bins may be within others
+		}
+		r.bins = []compare.Bin{whole}
 	}
 	return nil
 }
@@ -307,8 +320,9 @@ func (r *Recording) sortRows(c *chosen, s Selection) error {
 	}
 	for _, coordinate := range grouping {
 		r.labels[coordinate.Name] = picked(coordinate, groups)
+		r.numbered[coordinate.Name] = coordinate.Kind == Integer || coordinate.Kind == Float
 	}
-	r.stimuli = picked(ids, groups)
+	r.stimuli, r.numbered[""] = picked(ids, groups), ids.Kind == Integer || ids.Kind == Float
 	return r.number(c, axes, of, repetition)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -73,6 +74,9 @@ func newComparison(cmd *cobra.Command, to *resultFlags, features, data string) *
 
 // emit prints the result.
 func (c *comparison) emit(result *compare.Result, err error) error {
+	if errors.Is(err, compare.ErrStrata) {
+		err = fmt.Errorf("%w; --stratify COORDINATE takes others, none takes stimuli by chance", err)
+	}
 	switch {
 	case err == nil:
 	case c.cmd.Flags().Lookup("data-array") == nil && (errors.Is(err, recordings.ErrLayout) ||
