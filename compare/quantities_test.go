@@ -29,7 +29,8 @@ var (
 	ridge32Scores     = quantity{"ridge in float32 in Brain-Score: r", 5e-5}
 	predictions32     = quantity{"ridge and linear in float32: predictions", 2e-4}
 	linearScores      = quantity{"linear in float32: r, 10 splits", 5e-5}
-	linearFixedScores = quantity{"linear in float32: r, fixed sets", 3e-4}
+	linearFixedScores = quantity{"linear in float32: r, fixed sets (scikit-learn 1.5.2)", 3e-4}
+	linearCutScores   = quantity{"linear in float32: r, fixed sets (scikit-learn 1.7.2)", 5e-5}
 	oneToOneScores    = quantity{"neuron-to-neuron in float32: r", 5e-5}
 	averages          = quantity{"averages over repetitions", 1e-12}
 	ceilings          = quantity{"ceilings: internal consistency, halves of responses, predictor consistency", 1e-9}
@@ -56,7 +57,8 @@ var (
 )
 
 var quantities = []quantity{plsScores, plsPredictions, spanningScores, ridgeScores, ridge32Scores, predictions32,
-	linearScores, linearFixedScores, oneToOneScores, averages, ceilings, ceiledScores, correctedScores, binWeights, blends,
+	linearScores, linearFixedScores, linearCutScores, oneToOneScores, averages, ceilings, ceiledScores, correctedScores,
+	binWeights, blends,
 	dissimilarities, dissimilarities32, similarities, noiseCeilings, inferences, intervals, bootstraps, ckaScores,
 	choiceRates, consistencies, consistencyRatios, readouts, ostDecoders, ostDPrimes, ostTimes, ostScores}
 
