@@ -333,19 +333,15 @@ func ostFeatures(ctx context.Context, f Features, layer int, at, within []int) (
 	for i, b := range within {
 		bins[i] = OSTFeatures{Start: about.Bins[b].Start, Features: make([][]float32, len(at))}
 	}
-	for k, stimulus := range at {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		row, err := rowAt(f, layer, stimulus, within)
-		if err != nil {
-			return nil, err
-		}
+	if err := roomFor(ctx, f, layer, len(at)*len(within)*about.Size); err != nil {
+		return nil, err
+	}
+	return bins, eachRow(ctx, f, layer, at, within, func(k int, row []float32) error {
 		for i := range bins {
 			bins[i].Features[k] = slices.Clone(row[i*about.Size:][:about.Size])
 		}
-	}
-	return bins, nil
+		return nil
+	})
 }
 
 // TimeMean is the mean over a layer's bins of time, of those that have a score.

@@ -60,12 +60,8 @@ func BetweenLayers(ctx context.Context, f Features, o BetweenOptions) ([]LayerSi
 	if len(bins) == 0 {
 		bins = BinsWithin(f, nil, nil)
 	}
-	if o.Cache != nil { // features are read once for all times, and then kept
-		for _, i := range at {
-			if err := b.keep(ctx, i, bins); err != nil {
-				return nil, err
-			}
-		}
+	if err := b.keep(ctx, bins); err != nil {
+		return nil, err
 	}
 	var all []LayerSimilarity
 	for done, bin := range bins {
@@ -118,21 +114,23 @@ type between struct {
 	cache   *GramCache
 }
 
-// keep has the cache make a layer's matrices.
-func (b *between) keep(ctx context.Context, layer int, bins []Bin) error {
-	about := b.f.Layers()[layer]
-	var weights [][]float64
-	for _, bin := range bins {
-		if w := windowOf(about, bin); w.reason == "" && !slices.ContainsFunc(weights, func(o []float64) bool {
-			return slices.Equal(o, w.weights)
-		}) {
-			weights = append(weights, w.weights)
-		}
-	}
-	if id, ok := b.f.(Identified); !ok || id.Identity() == "" {
+// keep has the cache make all matrices: features are read once for all times.
+func (b *between) keep(ctx context.Context, bins []Bin) error {
+	if id, ok := b.f.(Identified); b.cache == nil || !ok || id.Identity() == "" {
 		return nil // nothing is kept
 	}
-	return b.cache.EachGram(ctx, b.f, layer, b.stimuli, weights, func(int, *Gram) error { return nil })
+	var wanted []Wanted
+	for _, layer := range b.layers {
+		want := Wanted{Layer: layer}
+		for _, bin := range bins {
+			if w := windowOf(b.f.Layers()[layer], bin); w.reason == "" &&
+				!slices.ContainsFunc(want.Weights, func(o []float64) bool { return slices.Equal(o, w.weights) }) {
+				want.Weights = append(want.Weights, w.weights)
+			}
+		}
+		wanted = append(wanted, want)
+	}
+	return b.cache.EachGram(ctx, b.f, b.stimuli, wanted, func(int, int, *Gram) error { return nil })
 }
 
 // represented is a layer at a time: its dissimilarities, or, for CKA, its Gram matrix.
@@ -146,20 +144,20 @@ type represented struct {
 // at compares all layers in one bin.
 func (b *between) at(ctx context.Context, bin Bin) ([]LayerSimilarity, error) {
 	var all []represented
+	var wanted []Wanted
 	for _, i := range b.layers {
 		about := b.f.Layers()[i]
-		r := represented{name: about.Name}
-		w := windowOf(about, bin)
-		if r.reason = w.reason; r.reason == "" {
-			err := b.cache.EachGram(ctx, b.f, i, b.stimuli, [][]float64{w.weights}, func(_ int, g *Gram) error {
-				b.represent(&r, g)
-				return nil
-			})
-			if err != nil {
-				return nil, err
-			}
+		want, w := Wanted{Layer: i}, windowOf(about, bin)
+		if w.reason == "" {
+			want.Weights = [][]float64{w.weights}
 		}
-		all = append(all, r)
+		all, wanted = append(all, represented{name: about.Name, reason: w.reason}), append(wanted, want)
+	}
+	if err := b.cache.EachGram(ctx, b.f, b.stimuli, wanted, func(w, _ int, g *Gram) error {
+		b.represent(&all[w], g)
+		return nil
+	}); err != nil {
+		return nil, err
 	}
 	var list []LayerSimilarity
 	for i, one := range all {

@@ -74,3 +74,6 @@ func LeaveOneOutOfEach(alphas []float64, g *Gram, targets Targets, split Split) 
 	}
 	return errors, nil
 }
+
+// Products are the numbers of a Gram matrix.
+func Products(g *Gram) []float64 { return append(append([]float64{}, g.matrix()...), g.sums...) }

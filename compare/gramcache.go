@@ -72,39 +72,104 @@ func (c *GramCache) Clear() error { return c.shrink(0) }
 
 // EachGram is the function EachGram, with matrices from the cache where they are there. A nil cache keeps nothing, nor
 // are matrices of features of no Identity kept. An error to write is no error: it is made again next time.
-func (c *GramCache) EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64,
-	use func(i int, g *Gram) error) error {
+func (c *GramCache) EachGram(ctx context.Context, f Features, stimuli []int, wanted []Wanted,
+	use func(w, i int, g *Gram) error) error {
 	// In the order of the features they are read fastest, and serve all orders.
-	sorted := slices.Sorted(slices.Values(stimuli))
+	l := &lookup{c: c, f: f, stimuli: slices.Sorted(slices.Values(stimuli)), wanted: wanted}
 	place := make([]int, len(stimuli))
 	for i, at := range stimuli {
-		place[i], _ = slices.BinarySearch(sorted, at)
+		place[i], _ = slices.BinarySearch(l.stimuli, at)
 	}
-	give := func(i int, g *Gram) error {
+	l.use = func(w, i int, g *Gram) error {
 		if !slices.IsSorted(place) {
 			g.reorder(place)
 		}
-		return use(i, g)
+		return use(w, i, g)
 	}
 	if m, ok := f.(Multiplied); ok && m.Multiplied() {
-		for i, w := range weights {
-			g, err := m.Gram(layer, sorted, w)
+		return l.multiplied(m)
+	}
+	l.name()
+	if p, ok := f.(Passing); ok {
+		if m := l.missing(); len(m.wanted) > 0 {
+			if yes, err := p.InPasses(ctx); err != nil {
+				return err
+			} else if yes {
+				return m.inPasses(ctx, p)
+			}
+		}
+	}
+	for w, want := range wanted {
+		if err := l.some(ctx, w, 0, len(want.Weights)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookup is one call of GramCache.EachGram.
+type lookup struct {
+	c       *GramCache
+	f       Features
+	stimuli []int // ascending
+	wanted  []Wanted
+	keys    [][]string // of each matrix, "" for what is not kept
+	use     func(w, i int, g *Gram) error
+}
+
+// name finds the keys.
+func (l *lookup) name() {
+	identity := ""
+	if identified, ok := l.f.(Identified); ok && l.c != nil {
+		identity = identified.Identity()
+	}
+	ids := pick(l.f.Stimuli(), l.stimuli)
+	for _, want := range l.wanted {
+		keys := make([]string, len(want.Weights))
+		for i, weights := range want.Weights {
+			if identity != "" {
+				keys[i] = gramKey(identity, l.f.Layers()[want.Layer].Name, weights, ids)
+			}
+		}
+		l.keys = append(l.keys, keys)
+	}
+}
+
+// kept reads a matrix, nil if it is not there.
+func (l *lookup) kept(w, i int) *Gram {
+	if l.keys[w][i] == "" {
+		return nil
+	}
+	return l.c.read(l.keys[w][i], len(l.stimuli), l.f.Layers()[l.wanted[w].Layer].Size)
+}
+
+// computed keeps and uses a matrix.
+func (l *lookup) computed(w, i int, g *Gram) error {
+	if l.keys[w][i] != "" {
+		l.c.write(l.keys[w][i], g)
+	}
+	return l.use(w, i, g)
+}
+
+// multiplied takes matrices that are there already.
+func (l *lookup) multiplied(m Multiplied) error {
+	for w, want := range l.wanted {
+		for i, weights := range want.Weights {
+			g, err := m.Gram(want.Layer, l.stimuli, weights)
 			if err != nil {
 				return err
 			}
-			if err := give(i, g); err != nil {
+			if err := l.use(w, i, g); err != nil {
 				return err
 			}
 		}
-		return nil
 	}
-	keys := make([]string, len(weights))
-	about := f.Layers()[layer]
-	if identified, ok := f.(Identified); ok && c != nil && identified.Identity() != "" {
-		for i, w := range weights {
-			keys[i] = gramKey(identified.Identity(), about.Name, w, pick(f.Stimuli(), sorted))
-		}
-	}
+	return nil
+}
+
+// some gives the matrices of one layer from one on to before end.
+func (l *lookup) some(ctx context.Context, w, from, end int) error {
+	want := l.wanted[w]
 	var missing []int // one after the other
 	compute := func() error {
 		if len(missing) == 0 {
@@ -112,18 +177,11 @@ func (c *GramCache) EachGram(ctx context.Context, f Features, layer int, stimuli
 		}
 		these := missing
 		missing = nil
-		return EachGram(ctx, f, layer, sorted, pick(weights, these), func(m int, g *Gram) error {
-			if keys[these[m]] != "" {
-				c.write(keys[these[m]], g)
-			}
-			return give(these[m], g)
-		})
+		return EachGram(ctx, l.f, l.stimuli, []Wanted{{want.Layer, pick(want.Weights, these)}},
+			func(_, m int, g *Gram) error { return l.computed(w, these[m], g) })
 	}
-	for i, key := range keys {
-		var g *Gram
-		if key != "" {
-			g = c.read(key, len(stimuli), about.Size)
-		}
+	for i := from; i < end; i++ {
+		g := l.kept(w, i)
 		if g == nil {
 			missing = append(missing, i)
 			continue
@@ -131,7 +189,7 @@ func (c *GramCache) EachGram(ctx context.Context, f Features, layer int, stimuli
 		if err := compute(); err != nil {
 			return err
 		}
-		if err := give(i, g); err != nil {
+		if err := l.use(w, i, g); err != nil {
 			return err
 		}
 	}
@@ -143,6 +201,9 @@ func gramKey(identity, layer string, weights []float64, stimuli []string) string
 	_ = json.NewEncoder(h).Encode([]any{"gram 1", identity, layer, weights, stimuli})
 	return hex.EncodeToString(h.Sum(nil))[:40]
 }
+
+// partOf is the key of the matrix of some of the features, of one that is not complete.
+func partOf(key string) string { return key + "-part" }
 
 // reorder makes stimulus i the one that was at place[i]. There may be fewer of them.
 func (g *Gram) reorder(place []int) {
@@ -188,7 +249,7 @@ func (c *GramCache) read(key string, n, features int) *Gram {
 // errGramFile means a file that does not hold the matrix it should.
 var errGramFile = errors.New("not the Gram matrix that it should be, or damaged")
 
-// readGram reads what writeGram wrote.
+// readGram reads what writeGram wrote, of so many features, or of any number if that is 0.
 func readGram(name string, n, features int) (*Gram, error) {
 	file, err := os.Open(name)
 	if err != nil {
@@ -201,8 +262,11 @@ func readGram(name string, n, features int) (*Gram, error) {
 	h := sha256.New()
 	in := io.TeeReader(file, h)
 	var header gramHeader
-	if binary.Read(in, binary.LittleEndian, &header) != nil ||
-		header != (gramHeader{gramMagic, int64(n), int64(features), header.Varies}) {
+	err = binary.Read(in, binary.LittleEndian, &header)
+	if features == 0 {
+		features = int(header.Features)
+	}
+	if err != nil || features < 1 || header != (gramHeader{gramMagic, int64(n), int64(features), header.Varies}) {
 		return nil, fmt.Errorf("%s: %w", name, errGramFile)
 	}
 	g := NewGram(n)
@@ -232,18 +296,36 @@ func readGram(name string, n, features int) (*Gram, error) {
 
 func gramBytes(n int) int64 { return int64(binary.Size(gramHeader{})+8*n+4*n*(n+1)) + sha256.Size }
 
+// has tells whether there seems to be a matrix of n stimuli under a key, which then is one of those used last.
+func (c *GramCache) has(key string, n int) bool {
+	info, err := os.Stat(c.file(key))
+	if err != nil || info.Size() != gramBytes(n) {
+		return false
+	}
+	now := time.Now()
+	_ = os.Chtimes(c.file(key), now, now)
+	return true
+}
+
 // write keeps a matrix if there is room for it.
 func (c *GramCache) write(key string, g *Gram) {
-	size := gramBytes(g.n)
-	if size > c.limit || os.MkdirAll(c.folder, 0o755) != nil || c.shrink(c.limit-size) != nil ||
-		writeGram(c.file(key), c.folder, g) != nil {
+	if !c.put(key, g) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.added++
-	c.size += size
+	c.size += gramBytes(g.n)
 }
+
+// put is write of what is not counted. It tells whether it is kept.
+func (c *GramCache) put(key string, g *Gram) bool {
+	size := gramBytes(g.n)
+	return size <= c.limit && os.MkdirAll(c.folder, 0o755) == nil && c.shrink(c.limit-size) == nil &&
+		writeGram(c.file(key), c.folder, g) == nil
+}
+
+func (c *GramCache) remove(key string) { _ = os.Remove(c.file(key)) }
 
 // writeGram writes a matrix, with a checksum: whole or not at all. It is in the folder unfinished until it is complete.
 func writeGram(name, unfinished string, g *Gram) error {

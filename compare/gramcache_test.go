@@ -48,7 +48,10 @@ func (c *counted) Row(_, stimulus int) ([]float32, error) {
 func (c *GramCache) Grams(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64) ([]*Gram,
 	error) {
 	grams := make([]*Gram, len(weights))
-	err := c.EachGram(ctx, f, layer, stimuli, weights, func(i int, g *Gram) error { grams[i] = g; return nil })
+	err := c.EachGram(ctx, f, stimuli, []Wanted{{layer, weights}}, func(_, i int, g *Gram) error {
+		grams[i] = g
+		return nil
+	})
 	return grams, err
 }
 

@@ -109,31 +109,30 @@ func MakeGrams(ctx context.Context, folder string, f Features, o GramFolderOptio
 	made.Bytes = int64(made.Of) * gramBytes(n)
 	first, end := made.Of*o.Shard/o.Shards, made.Of*(o.Shard+1)/o.Shards
 	number, done := 0, 0
+	var wanted []Wanted
+	var files [][]string
 	for k, l := range index.Layers {
-		var weights [][]float64
-		var files []string
+		want, names := Wanted{Layer: at[k]}, []string(nil)
 		for _, w := range l.Windows {
 			if name := filepath.Join(folder, w.File); number >= first && number < end {
 				if _, err := readGram(name, n, l.Size); err != nil {
-					weights, files = append(weights, w.Weights), append(files, name)
+					want.Weights, names = append(want.Weights, w.Weights), append(names, name)
 				} else {
 					done++
 				}
 			}
 			number++
 		}
-		if len(weights) == 0 {
-			continue
+		wanted, files = append(wanted, want), append(files, names)
+	}
+	if err := EachGram(ctx, f, upTo(n), wanted, func(w, i int, g *Gram) error {
+		made.Made++
+		if o.Progress != nil {
+			o.Progress(int64(done+made.Made), int64(end-first))
 		}
-		if err := EachGram(ctx, f, at[k], upTo(n), weights, func(i int, g *Gram) error {
-			made.Made++
-			if o.Progress != nil {
-				o.Progress(int64(done+made.Made), int64(end-first))
-			}
-			return writeGram(files[i], cmp.Or(o.Unfinished, folder), g)
-		}); err != nil {
-			return nil, err
-		}
+		return writeGram(files[w][i], cmp.Or(o.Unfinished, folder), g)
+	}); err != nil {
+		return nil, err
 	}
 	made.Missing = len(index.missing(folder))
 	return made, nil

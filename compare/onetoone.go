@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -25,7 +24,7 @@ func (o OneToOne) predict(g *Gram, targets Targets, _ []Split) ([]*fitted, error
 }
 
 // match matches the features of a window with the neuroids in a bin.
-func (c *fitting) match(ctx context.Context, layer int, p pair) (*TimeScore, error) {
+func (c *fitting) match(layer int, p pair, features []float32) (*TimeScore, error) {
 	s := c.empty(c.f.Layers()[layer].Name, p)
 	ceiling := c.ceilings[p.bin]
 	if ceiling != nil {
@@ -34,12 +33,7 @@ func (c *fitting) match(ctx context.Context, layer int, p pair) (*TimeScore, err
 	if s.Reason != "" {
 		return s, nil
 	}
-	rows, reason, err := FeaturesAt(ctx, c.f, layer, c.at, p.window.bin)
-	if err != nil || reason != "" {
-		s.Reason = reason
-		return s, err
-	}
-	if !slices.ContainsFunc(rows, func(row []float32) bool { return !slices.Equal(row, rows[0]) }) {
+	if !vary(features, len(c.at)) {
 		s.Reason = notDriven
 		return s, nil
 	}
@@ -47,11 +41,19 @@ func (c *fitting) match(ctx context.Context, layer int, p pair) (*TimeScore, err
 	if err != nil {
 		return nil, err
 	}
-	fit, err := NeuronToNeuron(slices.Concat(rows...), targets, c.splits)
+	fit, err := NeuronToNeuron(features, targets, c.splits)
 	if err != nil {
 		return nil, err
 	}
 	return s, c.complete(s, fit, targets, ceiling)
+}
+
+// vary tells whether some of the features of n stimuli differ.
+func vary(features []float32, n int) bool {
+	size := len(features) / n
+	return slices.ContainsFunc(upTo(n), func(i int) bool {
+		return !slices.Equal(features[i*size:][:size], features[:size])
+	})
 }
 
 // NeuronToNeuron predicts each neuroid by the one feature with which it is correlated most

@@ -107,8 +107,9 @@ type fitting struct {
 	result   *Fits
 	done, of int
 	score    func(layer string, g *Gram, p pair) (*TimeScore, error)
-	// direct is for what needs the features themselves, and no Gram matrices.
-	direct func(ctx context.Context, layer int, p pair) (*TimeScore, error)
+	// direct is for what needs the features themselves, [stimuli][features], and no Gram matrices; it has none of a pair
+	// with a reason.
+	direct func(layer int, p pair, features []float32) (*TimeScore, error)
 }
 
 // FitOverTime fits the features of each layer to the responses in each bin of time, with
@@ -231,12 +232,72 @@ const fewTested = 8
 
 // run scores all layers.
 func (c *fitting) run(ctx context.Context, layers []int) (*Fits, error) {
+	var wanted []Wanted
+	var lists [][]pair
+	var scores [][]TimeScore
 	for _, layer := range layers {
-		if err := c.layer(ctx, layer); err != nil {
-			return nil, err
+		pairs, weights := c.pairs(c.f.Layers()[layer])
+		wanted, lists = append(wanted, Wanted{layer, weights}), append(lists, pairs)
+		scores = append(scores, make([]TimeScore, len(pairs)))
+	}
+	// score scores those pairs of one of the layers that need the same features.
+	score := func(w, gram int, of func(p pair) (*TimeScore, error)) error {
+		for i, p := range lists[w] {
+			if p.gram != gram {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			score, err := of(p)
+			if err != nil {
+				return fmt.Errorf("layer %s, %v ms: %w", c.f.Layers()[layers[w]].Name, c.k.bins()[p.bin], err)
+			}
+			scores[w][i] = *score
+			c.progressed()
+		}
+		return nil
+	}
+	compute := c.byProducts
+	if c.direct != nil {
+		compute = c.byFeatures
+	}
+	if err := compute(ctx, wanted, score); err != nil {
+		return nil, err
+	}
+	c.result.Scores = slices.Concat(scores...)
+	return c.finished()
+}
+
+// scorer scores the pairs of one of the wanted layers that need one of its matrices, or none, -1.
+type scorer func(w, gram int, of func(p pair) (*TimeScore, error)) error
+
+// byProducts scores by Gram matrices.
+func (c *fitting) byProducts(ctx context.Context, wanted []Wanted, score scorer) error {
+	by := func(w int, g *Gram) func(p pair) (*TimeScore, error) {
+		return func(p pair) (*TimeScore, error) { return c.score(c.f.Layers()[wanted[w].Layer].Name, g, p) }
+	}
+	for w := range wanted {
+		if err := score(w, -1, by(w, nil)); err != nil {
+			return err
 		}
 	}
-	return c.finished()
+	return c.o.Cache.EachGram(ctx, c.f, c.at, wanted, func(w, i int, g *Gram) error { return score(w, i, by(w, g)) })
+}
+
+// byFeatures scores by the features themselves.
+func (c *fitting) byFeatures(ctx context.Context, wanted []Wanted, score scorer) error {
+	by := func(w int, features []float32) func(p pair) (*TimeScore, error) {
+		return func(p pair) (*TimeScore, error) { return c.direct(wanted[w].Layer, p, features) }
+	}
+	for w := range wanted {
+		if err := score(w, -1, by(w, nil)); err != nil {
+			return err
+		}
+	}
+	return eachWindow(ctx, c.f, c.at, wanted, func(w, i int, features []float32) error {
+		return score(w, i, by(w, features))
+	})
 }
 
 // finished returns the result, which must have a score.
@@ -373,56 +434,6 @@ func (c *fitting) pairs(layer FeatureLayer) (pairs []pair, weights [][]float64) 
 		}
 	}
 	return pairs, weights
-}
-
-func (c *fitting) layer(ctx context.Context, at int) error {
-	layer := c.f.Layers()[at]
-	pairs, weights := c.pairs(layer)
-	if c.direct != nil {
-		return c.directly(ctx, at, pairs)
-	}
-	scores := make([]TimeScore, len(pairs))
-	score := func(gram int, g *Gram) error {
-		for i, p := range pairs {
-			if p.gram != gram {
-				continue
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			score, err := c.score(layer.Name, g, p)
-			if err != nil {
-				return fmt.Errorf("layer %s, %v ms: %w", layer.Name, c.k.bins()[p.bin], err)
-			}
-			scores[i] = *score
-			c.progressed()
-		}
-		return nil
-	}
-	if err := score(-1, nil); err != nil {
-		return err
-	}
-	if err := c.o.Cache.EachGram(ctx, c.f, at, c.at, weights, score); err != nil {
-		return err
-	}
-	c.result.Scores = append(c.result.Scores, scores...)
-	return nil
-}
-
-// directly scores pairs of a layer by its features themselves.
-func (c *fitting) directly(ctx context.Context, at int, pairs []pair) error {
-	for _, p := range pairs {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		score, err := c.direct(ctx, at, p)
-		if err != nil {
-			return fmt.Errorf("layer %s, %v ms: %w", c.f.Layers()[at].Name, c.k.bins()[p.bin], err)
-		}
-		c.result.Scores = append(c.result.Scores, *score)
-		c.progressed()
-	}
-	return nil
 }
 
 func (c *fitting) progressed() {

@@ -157,7 +157,7 @@ func TestFixedSets(t *testing.T) {
 			"dual_ridge_split":   {compare.Ridge{}, ridge32Scores},
 			"ridgecv_split":      {compare.Ridge{Alphas: compare.BrainScoreAlphas()}, ridge32Scores},
 			"dual_ridgecv_split": {compare.Ridge{Alphas: compare.BrainScoreAlphas()}, ridgeScores},
-			// Of a singular value that is rounding alone, which only later versions leave out: TestLinearWithoutRounding.
+			// Of a singular value that is rounding; later versions leave it out: TestLinearWithoutRounding.
 			"linear_predictivity_split": {compare.Linear{}, linearFixedScores},
 		} {
 			about := metric + "/" + name
@@ -182,14 +182,16 @@ func TestFixedSets(t *testing.T) {
 	}
 }
 
-// Of more features than stimuli the smallest solution is that of scikit-learn, since it leaves out singular values below
-// rounding.
+// Of more features than stimuli the smallest solution is that of scikit-learn, since it leaves out singular values
+// below rounding.
 func TestLinearWithoutRounding(t *testing.T) {
 	model, data := goldenData(t)
 	splits := golden[[]compare.Split](t, "brainscore.json", "splits", "stratified", "splits")[:1]
-	fit, err := compare.FitTargets(gramOf(t, model.flat(wide()...), len(model)), data.bin(2), splits, compare.Linear{})
+	g := gramOf(t, model.flat(wide()...), len(model))
+	fit, err := compare.FitTargets(g, data.bin(2), splits, compare.Linear{})
 	require.NoError(t, err)
-	equalWithin(t, golden[[]float64](t, "linear.json", "raw"), data.inOrder(t, fit.Raw)[0], linearCutScores, "linear")
+	want := golden[[]float64](t, "linear.json", "raw")
+	equalWithin(t, want, data.inOrder(t, fit.Raw)[0], linearCutScores, "linear")
 	assert.Equal(t, len(splits[0].Train)-1, golden[int](t, "linear.json", "rank"))
 }
 

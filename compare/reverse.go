@@ -63,7 +63,7 @@ func firstOnes(trials Trials) (moved Trials, repetitions []int) {
 const mostReversed = 6000
 
 // reverse predicts the features of a window from the responses in a bin.
-func (c *fitting) reverse(ctx context.Context, layer int, p pair) (*TimeScore, error) {
+func (c *fitting) reverse(layer int, p pair, features []float32) (*TimeScore, error) {
 	about := c.f.Layers()[layer]
 	s := c.empty(about.Name, p)
 	s.NeuroidIDs = nil // the targets are features
@@ -86,25 +86,19 @@ func (c *fitting) reverse(ctx context.Context, layer int, p pair) (*TimeScore, e
 	if err != nil {
 		return nil, err
 	}
-	rows, reason, err := FeaturesAt(ctx, c.f, layer, c.at, p.window.bin)
-	if err != nil || reason != "" {
-		s.Reason = reason
-		return s, err
-	}
-	targets, varies := make(Targets, len(rows)), false
-	for i, row := range rows {
-		varies = varies || !slices.Equal(row, rows[0])
-		for _, v := range row {
-			targets[i] = append(targets[i], float64(v))
-		}
-	}
-	if !varies {
+	if !vary(features, len(c.at)) {
 		s.Reason = notDriven
 		return s, nil
 	}
 	if pls, isPLS := c.o.Mapping.(PLS); isPLS && len(average[0]) < pls.components() {
 		return nil, fmt.Errorf("%w: in reverse, PLS of %d components needs as many neuroids, not %d; take fewer, or ridge",
 			ErrData, pls.components(), len(average[0]))
+	}
+	targets := make(Targets, len(c.at))
+	for i := range targets {
+		for _, v := range features[i*about.Size:][:about.Size] {
+			targets[i] = append(targets[i], float64(v))
+		}
 	}
 	fit, err := FitTargets(g, targets, c.splits, c.o.Mapping)
 	if errors.Is(err, ErrConstant) {

@@ -247,20 +247,16 @@ func FeaturesAt(ctx context.Context, f Features, layer int, stimuli []int, bin B
 	if w.reason != "" {
 		return nil, w.reason, nil
 	}
-	for _, stimulus := range stimuli {
-		if err := ctx.Err(); err != nil {
-			return nil, "", err
-		}
-		row, err := f.Row(layer, stimulus)
-		if err != nil {
-			return nil, "", err
-		}
-		if len(row) != max(len(about.Bins), 1)*about.Size {
-			return nil, "", fmt.Errorf("%w: %d values of layer %s", ErrData, len(row), about.Name)
-		}
-		rows = append(rows, slices.Clone(blended(row, about.Size, w.weights, 0, about.Size)))
+	if err := roomFor(ctx, f, layer, len(stimuli)*about.Size); err != nil {
+		return nil, "", err
 	}
-	return rows, "", nil
+	bins := slices.DeleteFunc(upTo(len(w.weights)), func(b int) bool { return w.weights[b] == 0 })
+	weights := pick(w.weights, bins)
+	rows = make([][]float32, len(stimuli))
+	return rows, "", eachRow(ctx, f, layer, stimuli, bins, func(i int, row []float32) error {
+		rows[i] = slices.Clone(blended(row, about.Size, weights, 0, about.Size))
+		return nil
+	})
 }
 
 // Positions returns where stimuli are among those of features. The error is a

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/tfconvrnn/go/internal/products"
 )
 
 // mostSpanning bounds the rows of the Gram matrix of all bins, which takes 8 bytes × rows².
@@ -73,29 +76,62 @@ func spanningGram(ctx context.Context, f Features, at int, stimuli []int, weight
 			"%w: %d bins of %d stimuli are %d rows for one mapping, and at most %d fit into memory; take fewer bins", ErrData,
 			len(weights), n, rows, mostSpanning)
 	}
+	p, err := inPasses(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	bins := slices.DeleteFunc(upTo(max(len(about.Bins), 1)), func(b int) bool {
+		return !slices.ContainsFunc(weights, func(w []float64) bool { return w[b] != 0 })
+	})
+	passes := spans(about.Size, rows, p)
 	g := NewGram(rows)
-	width := min(max(mostShelved/rows, 1), about.Size)
-	for from := 0; from < about.Size; from += width {
-		to := min(from+width, about.Size)
+	for number, parts := range passes {
+		from, to := parts[0].from, parts[len(parts)-1].to
 		block := make([]float32, rows*(to-from))
-		for i, stimulus := range stimuli {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			row, err := f.Row(at, stimulus)
-			if err != nil {
-				return nil, err
-			}
-			if len(row) != max(len(about.Bins), 1)*about.Size {
-				return nil, fmt.Errorf("%w: %d values of layer %s", ErrData, len(row), about.Name)
-			}
+		visit := func(i int, row []float32) error {
 			for b, w := range weights {
-				copy(block[(b*n+i)*(to-from):], blended(row, about.Size, w, from, to))
+				copy(block[(b*n+i)*(to-from):], blended(row, about.Size, pick(w, bins), from, to))
 			}
+			return nil
 		}
-		if err := g.Add(block, to-from, to-from); err != nil {
-			return nil, named(err, f, at, stimuli)
+		if p == nil {
+			err = eachRow(ctx, f, at, stimuli, bins, visit)
+		} else {
+			pass := Pass{Layers: []LayerBins{{at, bins}}, Number: number + 1, Of: len(passes)}
+			err = visitPlaces(ctx, p, pass, stimuli, func(_, i int, row []float32) error { return visit(i, row) })
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, some := range parts {
+			if err := g.Add(block[some.from-from:], some.columns(), to-from); err != nil {
+				return nil, named(err, f, at, stimuli)
+			}
 		}
 	}
 	return g, nil
+}
+
+// spans divides features of so many rows into those that are in memory at once, and these into those that are
+// multiplied at once. Those of features in passes are others, as there is room for more or less, but the sums are the
+// same.
+func spans(size, rows int, p Passing) (list [][]part) {
+	width := min(max(mostShelved/rows, 1), size)
+	step, most := width, width
+	if p != nil {
+		most = p.Room() / rows
+		step = max(most/products.Depth, 1) * products.Depth
+	}
+	columns := 0
+	for first := 0; first < size; first += width {
+		end := min(first+width, size)
+		for from := first; from < end; from += step {
+			some := part{from: from, to: min(from+step, end)}
+			if columns += some.columns(); len(list) == 0 || columns > most {
+				list, columns = append(list, nil), some.columns()
+			}
+			list[len(list)-1] = append(list[len(list)-1], some)
+		}
+	}
+	return list
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/tfconvrnn/go/internal/disk"
 	"github.com/tfconvrnn/go/internal/parallel"
 	"github.com/tfconvrnn/go/internal/products"
 )
@@ -20,30 +21,65 @@ var (
 	mostSpilled = 1 << 30  // features in the file, of those that are more
 )
 
-// EachGram streams the features of some stimuli, by their positions, in a layer into a Gram matrix for each list of
-// weights of the layer's bins, and passes the matrices to use in their order, each as soon as it is complete; features
-// of a list with several weights are their mean. The features of a stimulus are read once, or, of more than 4
-// GB, a few times: what of them is more than 160 MB, or all if that is more than 320, is put into a temporary file
-// meanwhile, in the order in which it is multiplied. Errors are the features' own, use's, wrap ErrData, or are ctx's.
-func EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64,
-	use func(i int, g *Gram) error) error {
-	about := f.Layers()[layer]
-	size, n := about.Size, len(stimuli)
+// Wanted are Gram matrices of a layer, by its position: one for each list of weights of its bins. Features of a list
+// with several weights are their mean.
+type Wanted struct {
+	Layer   int
+	Weights [][]float64
+}
+
+// EachGram streams the features of some stimuli, by their positions, into the Gram matrices that are wanted, and passes
+// these to use in their order, each as soon as it is complete, with the places of its layer and weights in the lists.
+//
+// The features of a stimulus in a layer are read once, or, of more than 4 GB, a few times: what of them is more than
+// 160 MB, or all if that is more than 320, is put into a temporary file meanwhile, in the order in which it is
+// multiplied; where that has no room, they are read as often as is needed to do without. Of Features in passes, which
+// are Passing, nothing is written: a pass computes as many of all that is wanted as there is room for. Errors are the
+// features' own, use's, wrap ErrData, or are ctx's.
+func EachGram(ctx context.Context, f Features, stimuli []int, wanted []Wanted,
+	use func(w, i int, g *Gram) error) error {
+	p, err := inPasses(ctx, f)
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		return (&passes{Passing: p, stimuli: stimuli, wanted: wanted}).eachGram(ctx, nil, use)
+	}
+	for w, want := range wanted {
+		if len(want.Weights) == 0 {
+			continue
+		}
+		if err := eachGram(ctx, f, want, stimuli, func(i int, g *Gram) error { return use(w, i, g) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// blockWidth is how many features of n stimuli are multiplied at once: a multiple of the products' depth, so that it
+// does not change a bit of the sums. Of many stimuli a block is a sixteenth of what the matrix takes.
+func blockWidth(n, size int) int {
+	return min(max(mostBlock/n, n/8, 1)/products.Depth*products.Depth+products.Depth, size)
+}
+
+// eachGram is EachGram of a layer whose features can be read.
+func eachGram(ctx context.Context, f Features, want Wanted, stimuli []int, use func(i int, g *Gram) error) error {
+	size, n := f.Layers()[want.Layer].Size, len(stimuli)
 	if n == 0 || size == 0 {
 		return fmt.Errorf("%w: %d features of %d stimuli", ErrData, size, n)
 	}
-	// Of many stimuli a block is a sixteenth of what the matrix takes. Its width does not change a bit of the sums.
-	width := min(max(mostBlock/n, n/8, 1)/products.Depth*products.Depth+products.Depth, size)
+	width := blockWidth(n, size)
 	var parts []part
-	for i := range weights {
+	for i := range want.Weights {
 		for from := 0; from < size; from += width {
-			parts = append(parts, part{i, from, min(from+width, size)})
+			parts = append(parts, part{0, i, from, min(from+width, size)})
 		}
 	}
+	most := mostAtOnce(n, width, size*len(want.Weights))
 	var g *Gram
 	for len(parts) > 0 {
 		count, columns := 0, 0
-		for count < len(parts) && (count == 0 || columns+parts[count].columns() <= max(mostSpilled/n, width)) {
+		for count < len(parts) && (count == 0 || columns+parts[count].columns() <= most) {
 			columns += parts[count].columns()
 			count++
 		}
@@ -51,12 +87,12 @@ func EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights
 		if err != nil {
 			return err
 		}
-		if err = s.fill(ctx, f, layer, stimuli, weights); err == nil {
+		if err = s.fill(ctx, f, want, stimuli); err == nil {
 			err = s.each(func(p part, block []float32) error {
 				if p.from == 0 {
 					g = NewGram(n)
 				}
-				return named(g.Add(block, p.columns(), p.columns()), f, layer, stimuli)
+				return named(g.Add(block, p.columns(), p.columns()), f, want.Layer, stimuli)
 			}, func(p part) error {
 				if err := ctx.Err(); err != nil || p.to < size {
 					return err
@@ -73,10 +109,20 @@ func EachGram(ctx context.Context, f Features, layer int, stimuli []int, weights
 	return nil
 }
 
-// Grams is EachGram for all matrices at once.
+// mostAtOnce is how many features of n stimuli are read at once, of so many.
+func mostAtOnce(n, width, columns int) int {
+	most := max(mostSpilled/n, width)
+	inFile := int64(4) * int64(n) * int64(min(most, columns))
+	if n*columns > mostShelved && disk.Check(os.TempDir(), inFile) != nil {
+		most = max(mostShelved/n, width)
+	}
+	return most
+}
+
+// Grams is EachGram for all matrices of a layer at once.
 func Grams(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64) ([]*Gram, error) {
 	grams := make([]*Gram, len(weights))
-	err := EachGram(ctx, f, layer, stimuli, weights, func(i int, g *Gram) error {
+	err := EachGram(ctx, f, stimuli, []Wanted{{layer, weights}}, func(_, i int, g *Gram) error {
 		grams[i] = g
 		return nil
 	})
@@ -86,8 +132,8 @@ func Grams(ctx context.Context, f Features, layer int, stimuli []int, weights []
 	return grams, nil
 }
 
-// part is some of the features of a window.
-type part struct{ window, from, to int }
+// part is some of the features of a window: of one of the lists of weights of one of those wanted.
+type part struct{ of, window, from, to int }
 
 func (p part) columns() int { return p.to - p.from }
 
@@ -143,33 +189,26 @@ func (s *shelf) close() {
 }
 
 // fill reads the features of all stimuli.
-func (s *shelf) fill(ctx context.Context, f Features, layer int, stimuli []int, weights [][]float64) error {
-	about := f.Layers()[layer]
+func (s *shelf) fill(ctx context.Context, f Features, want Wanted, stimuli []int) error {
+	about := f.Layers()[want.Layer]
 	var wanted []int // bins
 	for b := range max(len(about.Bins), 1) {
-		if slices.ContainsFunc(s.parts, func(p part) bool { return weights[p.window][b] != 0 }) {
+		if slices.ContainsFunc(s.parts, func(p part) bool { return want.Weights[p.window][b] != 0 }) {
 			wanted = append(wanted, b)
 		}
 	}
-	picked := make([][]float64, len(weights))
-	for i, w := range weights {
+	picked := make([][]float64, len(want.Weights))
+	for i, w := range want.Weights {
 		picked[i] = pick(w, wanted)
 	}
-	for i, stimulus := range stimuli {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		row, err := rowAt(f, layer, stimulus, wanted)
-		if err != nil {
-			return err
-		}
+	return eachRow(ctx, f, want.Layer, stimuli, wanted, func(i int, row []float32) error {
 		for k, p := range s.parts {
 			if err := s.put(s.starts[k]+i*p.columns(), blended(row, about.Size, picked[p.window], p.from, p.to)); err != nil {
 				return err
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (s *shelf) put(at int, values []float32) error {

@@ -47,7 +47,7 @@ func TestFeaturesBetweenReadingAndMultiplying(t *testing.T) {
 	mostBlock, mostShelved = block, shelved
 	failed := errors.New("failed")
 	calls := 0
-	assert.ErrorIs(t, EachGram(t.Context(), f, 0, stimuli, weights, func(int, *Gram) error {
+	assert.ErrorIs(t, EachGram(t.Context(), f, stimuli, []Wanted{{0, weights}}, func(int, int, *Gram) error {
 		calls++
 		return failed
 	}), failed)

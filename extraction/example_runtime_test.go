@@ -1,16 +1,20 @@
 package extraction_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/png"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tfconvrnn/go/compare"
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/recordings"
@@ -79,24 +83,31 @@ func TestExamples(t *testing.T) {
 	assert.NoFileExists(t, "conv5.npz")
 }
 
-// Features that are computed when they are needed are those of a file, which an interruption leaves.
-func TestDeferred(t *testing.T) {
+// deferring is a request and what it gives in a file.
+func deferring(t *testing.T) (*extraction.Request, *recordings.FeatureFile, *tfconvrnn.Model) {
 	pictures(t)
 	request := &extraction.Request{
-		Recipe: extraction.Recipe{Model: "timedecay_shallow", Weights: "seeded:1", Layers: []string{"conv5"},
-			AllTimesteps: true, Output: "file.npz", Format: features.NPZ},
+		Recipe: extraction.Recipe{Model: "timedecay_shallow", Weights: "seeded:1",
+			Layers: []string{"conv4", "conv5", "imnetds"}, AllTimesteps: true, Output: "file.npz", Format: features.NPZ, Reductions: []string{"conv4=gap"},
+			Selections: []string{"conv5,imnetds=channels(0,3-9)"}, BatchSize: 2},
 		Inputs: stimuli.Options{Inputs: []string{"stimuli.csv"}},
 	}
 	_, err := extraction.Run(t.Context(), request, extraction.RunOptions{})
 	require.NoError(t, err)
 	written, err := recordings.OpenFeatures("file.npz")
 	require.NoError(t, err)
-	defer written.Close()
+	t.Cleanup(func() { written.Close() })
 	model, err := request.Load(t.Context())
 	require.NoError(t, err)
-	defer model.Close()
+	t.Cleanup(func() { model.Close() })
+	request.Output = "deferred.npz"
+	return request, written, model
+}
+
+// Features that are computed when they are needed are those of a file, which an interruption leaves.
+func TestDeferred(t *testing.T) {
+	request, written, model := deferring(t)
 	for _, inFile := range []bool{false, true} {
-		request.Output = "deferred.npz"
 		draft, err := extraction.Prepare(t.Context(), request)
 		require.NoError(t, err)
 		defer draft.Close()
@@ -104,12 +115,13 @@ func TestDeferred(t *testing.T) {
 			require.NoError(t, os.WriteFile("deferred.npz.journal", nil, 0o666))
 		}
 		runs := 0
-		computed, remove, err := draft.Deferred(t.Context(), model, func(into features.Writer) error {
-			runs++
-			assert.Equal(t, inFile, into == nil)
-			_, err := draft.Run(t.Context(), model, extraction.RunOptions{Replace: true, Writer: into})
-			return err
-		})
+		computed, remove, err := draft.Deferred(t.Context(), model, extraction.DeferredOptions{
+			Run: func(into features.Writer) error {
+				runs++
+				assert.Equal(t, inFile, into == nil)
+				_, err := draft.Run(t.Context(), model, extraction.RunOptions{Replace: true, Writer: into})
+				return err
+			}})
 		require.NoError(t, err)
 		assert.Equal(t, written.Stimuli(), computed.Stimuli())
 		assert.Zero(t, runs)
@@ -120,6 +132,7 @@ func TestDeferred(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, want, got)
 		}
+		assert.Equal(t, written.Provenance(), computed.Provenance())
 		assert.Equal(t, 1, runs)
 		require.NoError(t, computed.Close())
 		if inFile {
@@ -127,6 +140,85 @@ func TestDeferred(t *testing.T) {
 		}
 		require.NoError(t, remove())
 		assert.NoFileExists(t, "deferred.npz")
+	}
+	half := *request
+	half.DataType = features.Float16
+	draft, err := extraction.Prepare(t.Context(), &half)
+	require.NoError(t, err)
+	defer draft.Close()
+	_, _, err = draft.Deferred(t.Context(), model, extraction.DeferredOptions{})
+	assert.ErrorIs(t, err, tfconvrnn.ErrOption)
+}
+
+// Passes compute some timesteps of some layers, the bits of a file, and write nothing, also where a disk becomes full.
+func TestDeferredInPasses(t *testing.T) {
+	request, written, model := deferring(t)
+	for _, fallsBack := range []bool{false, true} {
+		draft, err := extraction.Prepare(t.Context(), request)
+		require.NoError(t, err)
+		defer draft.Close()
+		o := extraction.DeferredOptions{Keep: extraction.KeepNowhere, Memory: 4000}
+		var begun []int
+		var progress, warnings []string
+		o.Pass = func(p compare.Pass) extraction.RunOptions {
+			begun = append(begun, p.Number)
+			return extraction.RunOptions{Progress: func(n int) {
+				progress = append(progress, fmt.Sprint(p.Number, ":", n))
+			}}
+		}
+		o.Warn = func(message string) { warnings = append(warnings, message) }
+		if fallsBack {
+			o.Keep, o.Memory = extraction.KeepAuto, 1
+			o.Run = func(into features.Writer) error {
+				assert.Nil(t, into)
+				for _, name := range []string{"deferred.npz.partial", "deferred.npz.journal"} {
+					require.NoError(t, os.WriteFile(name, []byte("some"), 0o666))
+				}
+				return &extraction.KeptError{Err: features.ErrNoSpace}
+			}
+		}
+		computed, remove, err := draft.Deferred(t.Context(), model, o)
+		require.NoError(t, err)
+		in, err := computed.InPasses(t.Context())
+		require.NoError(t, err)
+		require.True(t, in)
+		assert.Equal(t, int(o.Memory/4), computed.Room())
+		assert.Equal(t, written.Provenance(), computed.Provenance())
+		assert.Len(t, warnings, map[bool]int{true: 1}[fallsBack])
+		_, err = computed.Row(0, 0)
+		assert.ErrorIs(t, err, compare.ErrData)
+		for number, layers := range [][]compare.LayerBins{{{Layer: 0, Bins: []int{4, 7}}, {Layer: 2, Bins: []int{9}}},
+			{{Layer: 1, Bins: []int{0, 5, 15}}}, {{Layer: 2, Bins: []int{6}}}} {
+			visited := 0
+			require.NoError(t, computed.Pass(t.Context(), compare.Pass{Layers: layers, Number: number + 1, Of: 3},
+				func(which, stimulus int, row []float32) error {
+					want, err := written.RowAt(layers[which].Layer, stimulus, layers[which].Bins)
+					require.NoError(t, err)
+					assert.Equal(t, want, row)
+					visited++
+					return nil
+				}))
+			assert.Equal(t, 3*len(layers), visited)
+		}
+		assert.Equal(t, []int{1, 2, 3}, begun)
+		assert.Contains(t, progress, "3:3")
+		failed := errors.New("failed")
+		assert.ErrorIs(t, computed.Pass(t.Context(), compare.Pass{Layers: []compare.LayerBins{{Layer: 1, Bins: []int{5}}}},
+			func(int, int, []float32) error { return failed }), failed)
+		for _, bins := range [][]int{{16}, {-1}, {5, 4}, nil} {
+			none := compare.Pass{Layers: []compare.LayerBins{{Layer: 1, Bins: bins}}}
+			assert.ErrorIs(t, computed.Pass(t.Context(), none, func(int, int, []float32) error { return nil }),
+				tfconvrnn.ErrOption)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		assert.ErrorIs(t, computed.Pass(ctx, compare.Pass{Layers: []compare.LayerBins{{Layer: 1, Bins: []int{5}}}},
+			func(int, int, []float32) error { return nil }), context.Canceled)
+		require.NoError(t, computed.Close())
+		left, err := filepath.Glob("deferred*")
+		require.NoError(t, err)
+		assert.Empty(t, left)
+		require.NoError(t, remove())
 	}
 }
 

@@ -133,7 +133,7 @@ func explain(ctx context.Context, data string) error {
 		return err
 	}
 	defer model.Close()
-	computed, remove, err := draft.Deferred(ctx, model, nil)
+	computed, remove, err := draft.Deferred(ctx, model, extraction.DeferredOptions{})
 	if err != nil {
 		return err
 	}

@@ -74,6 +74,8 @@ type Recipe struct {
 	Provenance *Provenance `json:"provenance"`
 	// FrameRows is the number of stimuli in each frame of the plan file.
 	FrameRows []int `json:"frame_rows"`
+
+	timesteps map[string][]int // those of each layer that a pass computes, where not all are
 }
 
 // OnError says what to do with a stimulus that cannot be read.
@@ -166,6 +168,9 @@ func (r *Recipe) extractOptions() []tfconvrnn.ExtractOption {
 	}
 	if r.Logits {
 		options = append(options, tfconvrnn.Logits())
+	}
+	for layer, some := range r.timesteps {
+		options = append(options, tfconvrnn.Timesteps(layer, some...))
 	}
 	if len(r.Selections) > 0 {
 		options = append(options, tfconvrnn.SelectUnits(r.Selections...))

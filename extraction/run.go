@@ -167,24 +167,7 @@ func (d *Draft) Interrupted(ctx context.Context) (before Interrupted) {
 // loaded with the recipe's LoadOptions. It can be called once. See the function Run.
 func (d *Draft) Run(ctx context.Context, model *tfconvrnn.Model, options RunOptions) (*Result, error) {
 	options = options.defaults()
-	if options.Resume {
-		// What nobody asked for is as it was.
-		before := d.Interrupted(ctx)
-		if d.recipe.BatchSize == 0 {
-			d.recipe.BatchSize, d.halvedFrom = before.BatchSize, before.BatchHalvedFrom
-		}
-		if d.request.ChunkStimuli == 0 && before.ChunkStimuli > 0 {
-			request := *d.request
-			request.ChunkStimuli = before.ChunkStimuli
-			d.request = &request
-		}
-	}
-	if d.recipe.BatchSize == 0 && !d.request.Sketch {
-		if err := d.fit(ctx, model, options); err != nil {
-			return nil, err
-		}
-	}
-	if err := d.complete(model); err != nil {
+	if err := d.begin(ctx, model, options); err != nil {
 		return nil, err
 	}
 	begun := time.Now()
@@ -203,6 +186,28 @@ func (d *Draft) Run(ctx context.Context, model *tfconvrnn.Model, options RunOpti
 	}
 	result.Elapsed = time.Since(begun)
 	return result, nil
+}
+
+// begin settles what the model tells, and the batch.
+func (d *Draft) begin(ctx context.Context, model *tfconvrnn.Model, options RunOptions) error {
+	if options.Resume {
+		// What nobody asked for is as it was.
+		before := d.Interrupted(ctx)
+		if d.recipe.BatchSize == 0 {
+			d.recipe.BatchSize, d.halvedFrom = before.BatchSize, before.BatchHalvedFrom
+		}
+		if d.request.ChunkStimuli == 0 && before.ChunkStimuli > 0 {
+			request := *d.request
+			request.ChunkStimuli = before.ChunkStimuli
+			d.request = &request
+		}
+	}
+	if d.recipe.BatchSize == 0 && !d.request.Sketch {
+		if err := d.fit(ctx, model, options); err != nil {
+			return err
+		}
+	}
+	return d.complete(model)
 }
 
 // newEngine makes an engine that begins with a stimulus, and its reader, which is nil for a

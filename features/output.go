@@ -221,6 +221,14 @@ func CheckFree(path string) error {
 	return nil
 }
 
+// Discard removes what an interrupted run of an output left, if anything. Nobody may be writing it.
+func Discard(path string) error {
+	if err := os.Remove(journalPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.RemoveAll(partialPath(path))
+}
+
 // CheckOutput finds out whether a file or folder can be put at a path: the error wraps ErrExists
 // if something is there and replace is not set, or says why nothing can be written to the
 // folder it lies in.

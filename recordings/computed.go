@@ -15,21 +15,30 @@ import (
 )
 
 // ComputedFeatures are features of which only the shape is known until they are first asked for: then
-// open makes them. identity is equal only for equal ones. Closing them closes what open returned.
-func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity string,
+// open makes them. identity is equal only for equal ones. provenance says how they would be made, until those that are
+// made say it themselves. Closing them closes what open returned.
+func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity, provenance string,
 	open func() (*FeatureFile, error)) (*FeatureFile, error) {
 	var made *FeatureFile
-	f := &FeatureFile{stimuli: stimuli, layers: layers, identity: identity}
-	f.rows = func(layer, stimulus int, bins []int) (_ []float32, err error) {
-		if made == nil {
-			if made, err = open(); err != nil {
-				return nil, err
-			}
-			f.provenance = made.provenance
-			same := func(a, b compare.FeatureLayer) bool { return a.Name == b.Name && a.Size == b.Size }
-			if !slices.Equal(made.stimuli, stimuli) || !slices.EqualFunc(made.layers, layers, same) {
-				return nil, fmt.Errorf("%w: the features are not those that were to be computed", ErrFormat)
-			}
+	f := &FeatureFile{stimuli: stimuli, layers: layers, identity: identity, provenance: provenance}
+	f.made = func() (_ *FeatureFile, err error) {
+		if made != nil {
+			return made, nil
+		}
+		if made, err = open(); err != nil {
+			return nil, err
+		}
+		f.provenance = made.provenance
+		same := func(a, b compare.FeatureLayer) bool { return a.Name == b.Name && a.Size == b.Size }
+		if !slices.Equal(made.stimuli, stimuli) || !slices.EqualFunc(made.layers, layers, same) {
+			return nil, fmt.Errorf("%w: the features are not those that were to be computed", ErrFormat)
+		}
+		return made, nil
+	}
+	f.rows = func(layer, stimulus int, bins []int) ([]float32, error) {
+		made, err := f.made()
+		if err != nil {
+			return nil, err
 		}
 		return made.rows(layer, stimulus, bins)
 	}
@@ -40,6 +49,64 @@ func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity 
 		return made.Close()
 	}
 	return f, f.check("features")
+}
+
+// FeaturePasses compute features in passes over all stimuli. Room and Run are those of compare.Passing.
+type FeaturePasses struct {
+	Room int
+	Run  func(ctx context.Context, p compare.Pass, visit func(which, stimulus int, row []float32) error) error
+}
+
+// PassingFeatures are features that are kept nowhere: they come in passes, and no Row has them. provenance is a JSON
+// text that says how they are made.
+func PassingFeatures(stimuli []string, layers []compare.FeatureLayer, provenance string, passes FeaturePasses) (
+	*FeatureFile, error) {
+	f := &FeatureFile{stimuli: stimuli, layers: layers, provenance: provenance, passes: &passes,
+		close: func() error { return nil }}
+	f.rows = func(int, int, []int) ([]float32, error) {
+		return nil, fmt.Errorf("%w: features that come in passes are not read one by one", compare.ErrData)
+	}
+	return f, f.check("features")
+}
+
+// InPasses tells whether the features come in passes; see compare.Passing. Those that are computed when they are needed
+// are computed here otherwise.
+func (f *FeatureFile) InPasses(context.Context) (bool, error) {
+	passes, err := f.inPasses()
+	return passes != nil, err
+}
+
+func (f *FeatureFile) inPasses() (*FeaturePasses, error) {
+	if f.made == nil {
+		return f.passes, nil
+	}
+	made, err := f.made()
+	if err != nil {
+		return nil, err
+	}
+	return made.passes, nil
+}
+
+// Room is how many values of features in passes are in memory at once, 0 of others.
+func (f *FeatureFile) Room() int {
+	passes, err := f.inPasses()
+	if passes == nil || err != nil {
+		return 0
+	}
+	return passes.Room
+}
+
+// Pass computes features of a pass; see compare.Passing. The error wraps compare.ErrData if they do not come in passes.
+func (f *FeatureFile) Pass(ctx context.Context, p compare.Pass,
+	visit func(which, stimulus int, row []float32) error) error {
+	passes, err := f.inPasses()
+	if err == nil && passes == nil {
+		err = fmt.Errorf("%w: the features do not come in passes", compare.ErrData)
+	}
+	if err != nil {
+		return err
+	}
+	return passes.Run(ctx, p, visit)
 }
 
 // MemoryFeatures keeps features in memory: the rows that an extraction writes, which then are features to compare. It

@@ -25,6 +25,10 @@ type FeatureFile struct {
 	close   func() error
 	labels  map[string][]string
 	grams   *compare.GramFolder // nil where the features themselves are there
+	// made makes features that are computed when they are needed, passes those that are kept nowhere; both are nil of a
+	// file.
+	made   func() (*FeatureFile, error)
+	passes *FeaturePasses
 
 	provenance string
 	identity   string

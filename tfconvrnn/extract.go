@@ -22,6 +22,7 @@ type extractOptions struct {
 	presentation  Presentation
 	allTimesteps  bool
 	window        *[2]int // in milliseconds
+	timesteps     map[string][]int
 	logits        bool
 	onlyLogits    bool
 	everyLayer    bool
@@ -61,6 +62,18 @@ func AllTimesteps() ExtractOption {
 // computed. Plan's error wraps ErrPresentation.
 func Window(from, to int) ExtractOption {
 	return func(o *extractOptions) { o.window = &[2]int{from, to} }
+}
+
+// Timesteps reports only some timesteps of a layer, by their numbers, in ascending order; what they do not need is not
+// computed. Plan's error wraps ErrPresentation for one that is not reported, and ErrOption for a layer that is not
+// extracted.
+func Timesteps(layer string, timesteps ...int) ExtractOption {
+	return func(o *extractOptions) {
+		if o.timesteps == nil {
+			o.timesteps = map[string][]int{}
+		}
+		o.timesteps[layer] = append(o.timesteps[layer], timesteps...)
+	}
 }
 
 // Logits adds the decoded logits.
@@ -220,6 +233,7 @@ func (x *Extraction) Provenance() Provenance {
 	if w := x.options.window; w != nil {
 		p.Window = w[:]
 	}
+	p.Timesteps = x.options.timesteps
 	for _, l := range x.layers {
 		if l.Selection != nil {
 			if p.Selections == nil {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/savedmodels"
 )
 
 // early are layers and a presentation that take little time.
@@ -402,4 +404,48 @@ func TestProvenance(t *testing.T) {
 	assert.NotEmpty(t, p.Processor)
 	assert.Equal(t, m.Untrained(), true)
 	assert.Equal(t, 30, m.Times())
+}
+
+// Some timesteps of layers are those of the whole, to the last bit, in models of both kinds.
+func TestSomeTimesteps(t *testing.T) {
+	for _, name := range []string{"timedecay_shallow", "rgc_shallow"} {
+		m := loadTest(t, name)
+		stimuli := testStimuli(t, 3)
+		whole, err := m.Extract(t.Context(), stimuli, Layers("conv2", "conv4", "conv5"), AllTimesteps(), BatchSize(2))
+		require.NoError(t, err)
+		asked := map[string][]int{"conv5": {9, 5}, "conv2": {0, 7}}
+		some, err := m.Extract(t.Context(), stimuli, Layers("conv5", "conv2"), AllTimesteps(), BatchSize(2),
+			Timesteps("conv5", asked["conv5"]...), Timesteps("conv2", asked["conv2"]...))
+		require.NoError(t, err)
+		assert.Equal(t, asked, some.Provenance.Timesteps)
+		for _, l := range some.Layers {
+			slices.Sort(asked[l.Name])
+			assert.Equal(t, asked[l.Name], l.Timesteps)
+			require.Len(t, l.Driven, 2)
+			assert.Equal(t, 10*l.Timesteps[1], l.Milliseconds[1])
+			all, err := whole.Layer(l.Name)
+			require.NoError(t, err)
+			for _, at := range l.Timesteps {
+				for i := range stimuli {
+					assert.Equal(t, all.At(i, at), l.At(i, at), "%s %s at %d", name, l.Name, at)
+				}
+			}
+		}
+	}
+	info, err := savedmodels.Lookup("timedecay_shallow")
+	require.NoError(t, err)
+	for _, c := range []struct {
+		says    string
+		wraps   error
+		options []ExtractOption
+	}{
+		{"conv5 is reported from timestep 5 to 15, and not at 4", ErrPresentation, []ExtractOption{Timesteps("conv5", 4)}},
+		{"and not at 99", ErrPresentation, []ExtractOption{AllTimesteps(), Timesteps("conv5", 99)}},
+		{"of layer conv4, which must be extracted", ErrOption, []ExtractOption{Timesteps("conv4", 5)}},
+		{"0 timesteps of layer conv5", ErrOption, []ExtractOption{Timesteps("conv5")}},
+	} {
+		_, _, err := Outputs(info, append(c.options, Layers("conv5"))...)
+		require.ErrorIs(t, err, c.wraps)
+		assert.ErrorContains(t, err, c.says)
+	}
 }

@@ -318,6 +318,8 @@ type Provenance struct {
 	AllTimesteps bool             `json:"all_timesteps"`
 	// Window is the time in milliseconds whose timesteps are reported, where not all are.
 	Window []int `json:"window_ms,omitempty"`
+	// Timesteps are those that are reported of layers of which only some were asked for.
+	Timesteps map[string][]int `json:"timesteps,omitempty"`
 	// Averaged are the layers that are averaged over positions.
 	Averaged []string `json:"averaged,omitempty"`
 	// Pooled are the layers that are averaged over the fields of a grid, with its size.

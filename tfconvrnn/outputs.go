@@ -44,6 +44,9 @@ func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error)
 	if err := o.settleAverages(model); err != nil {
 		return nil, err
 	}
+	if err := o.settleTimesteps(); err != nil {
+		return nil, err
+	}
 	imageOn := resolved.ImageOn()
 	var outputs []LayerOutput
 	for i, name := range o.layers {
@@ -91,12 +94,42 @@ func (o *extractOptions) resolve(model savedmodels.Model) ([]LayerOutput, error)
 		} else if pool != nil {
 			output.pool, output.Shape = pool, shape
 		}
-		for t := first; t < end; t++ {
-			output.Timesteps = append(output.Timesteps, t)
-			output.Milliseconds = append(output.Milliseconds, t*MillisecondsPerTimestep)
-			output.Driven = append(output.Driven, t >= imageOn+layer.DrivenFrom)
+		if err := o.reportTimesteps(&output, first, end, imageOn+layer.DrivenFrom); err != nil {
+			return nil, err
 		}
 		outputs = append(outputs, output)
 	}
 	return outputs, nil
+}
+
+// settleTimesteps makes sure that the layers of which some timesteps are asked for are extracted.
+func (o *extractOptions) settleTimesteps() error {
+	for name, asked := range o.timesteps {
+		if !slices.Contains(o.layers, name) || len(asked) == 0 {
+			return fmt.Errorf("%w: %d timesteps of layer %s, which must be extracted, and at least one", ErrOption,
+				len(asked), name)
+		}
+	}
+	return nil
+}
+
+// reportTimesteps fills in the timesteps of a layer from first to before end, or those of them that are asked for. It
+// is driven from a timestep on.
+func (o *extractOptions) reportTimesteps(output *LayerOutput, first, end, driven int) error {
+	asked, some := o.timesteps[output.Name]
+	for _, t := range asked {
+		if t < first || t >= end {
+			return fmt.Errorf("%w: %s is reported from timestep %d to %d, and not at %d", ErrPresentation, output.Name, first,
+				end-1, t)
+		}
+	}
+	for t := first; t < end; t++ {
+		if some && !slices.Contains(asked, t) {
+			continue
+		}
+		output.Timesteps = append(output.Timesteps, t)
+		output.Milliseconds = append(output.Milliseconds, t*MillisecondsPerTimestep)
+		output.Driven = append(output.Driven, t >= driven)
+	}
+	return nil
 }

@@ -117,6 +117,8 @@ func hinted(err error) error {
 		err = fmt.Errorf("%w (--where chooses, --ignore COORDINATE ignores)", err)
 	case errors.Is(err, recordings.ErrLayout):
 		err = fmt.Errorf("%w (--data-array, --data-axes, --data-coordinate and --data-bins say what is what)", err)
+	case errors.Is(err, compare.ErrRoom):
+		err = fmt.Errorf("%w; choose --features-in file, more --features-memory, or --select or --reduce", err)
 	case errors.As(err, &missing):
 		err = fmt.Errorf("%w; --shared-stimuli leaves them out", err)
 	case errors.Is(err, compare.ErrOtherGrams):

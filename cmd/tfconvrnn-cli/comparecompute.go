@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/recordings"
@@ -54,6 +56,11 @@ func (f *featureFlags) registerGrams(cmd *cobra.Command) {
 		"", "`DIR` to keep products of features in, from which the same features are compared again without being read or computed; none for none (default: in the user's cache)")
 	flags.StringVar(&f.grams.size, "gram-cache-size", "8GB", "most that is kept; what was not used for longest goes first")
 	f.computed = &computedFlags{}
+	addChoice(cmd, &f.computed.keep, "features-in", extraction.KeepAuto,
+		"with --model, `PLACE` of the features until they are compared: memory, file, or passes, in each of which the model computes only as many as may be in memory, and none are written; auto takes the first of these for which there is room",
+		extraction.Keeps()...)
+	flags.StringVar(&f.computed.memory, "features-memory", "",
+		"`SIZE` of features that may be in memory, such as 4GB (default: a quarter of what is available)")
 	e, others := &f.computed.extract, &cobra.Command{}
 	e.modelFlags.register(others)
 	e.presentationFlags.register(others)
@@ -80,7 +87,7 @@ func (f *featureFlags) registerGrams(cmd *cobra.Command) {
 		case f.computed.asked():
 			return nil
 		}
-		for _, name := range f.computed.names {
+		for _, name := range append([]string{"features-in", "features-memory"}, f.computed.names...) {
 			if flags.Changed(name) {
 				return usagef("--%s is for features that are computed, with --model", name)
 			}
@@ -95,6 +102,8 @@ type computedFlags struct {
 	extract extractCommand
 	stimuli []string
 	names   []string // of the flags
+	keep    extraction.Keep
+	memory  string
 }
 
 func (f *computedFlags) asked() bool { return f != nil && f.extract.model != "" }
@@ -108,6 +117,10 @@ func (f *computedFlags) String() string { return f.extract.model }
 func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console) (file *recordings.FeatureFile,
 	done func(compared bool), err error) {
 	e := &f.extract
+	memory, err := f.memorySize()
+	if err != nil {
+		return nil, nil, err
+	}
 	folder, err := from.grams.place()
 	if err == nil && folder == "" {
 		folder, err = cachedir.Grams()
@@ -125,7 +138,7 @@ func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console)
 	if _, err := os.Lstat(out); err == nil {
 		e.out = filepath.Join(folder, "unused"+features.NPZ.Suffix()) // extract would refuse to replace it
 	}
-	e.compares = true
+	e.compares, e.discards = true, f.keep == extraction.KeepAuto
 	plan, err := e.plan(cmd)
 	if err != nil {
 		return nil, nil, err
@@ -140,16 +153,21 @@ func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console)
 		draft.Close()
 		return nil, nil, err
 	}
-	file, remove, err := draft.Deferred(cmd.Context(), model, func(into features.Writer) error {
-		e.into = into
-		_, err := e.extract(cmd.Context(), plan, draft, model, &extractTrace{console: c}, c)
-		var mismatch *features.ResumeMismatchError
-		if errors.As(err, &mismatch) {
-			return fmt.Errorf("%w; remove %s*", err, out)
-		}
-		return err
+	run := &passRun{e: e, console: c, draft: draft, times: plan.times}
+	file, remove, err := draft.Deferred(cmd.Context(), model, extraction.DeferredOptions{
+		Keep: f.keep, Memory: memory, Pass: run.pass, Warn: c.warnNotice,
+		Run: func(into features.Writer) error {
+			e.into = into
+			_, err := e.extract(cmd.Context(), plan, draft, model, &extractTrace{console: c}, c)
+			var mismatch *features.ResumeMismatchError
+			if errors.As(err, &mismatch) {
+				return fmt.Errorf("%w; remove %s*", err, out)
+			}
+			return err
+		},
 	})
 	done = func(compared bool) {
+		run.end()
 		draft.Close()
 		model.Close()
 		if compared {
@@ -161,6 +179,66 @@ func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console)
 		return nil, nil, err
 	}
 	return file, done, nil
+}
+
+// memorySize is how many bytes of features may be in memory, 0 for the default.
+func (f *computedFlags) memorySize() (int64, error) {
+	if f.memory == "" {
+		return 0, nil
+	}
+	size, err := humanize.ParseBytes(f.memory)
+	if err != nil || size == 0 || size > 1<<62 {
+		return 0, usagef("--features-memory %q is not a size such as 4GB", f.memory)
+	}
+	return int64(size), nil
+}
+
+// passRun shows how far passes of a model are.
+type passRun struct {
+	e        *extractCommand
+	console  *console
+	draft    *extraction.Draft
+	times    int
+	progress *task
+	begun    time.Time
+}
+
+// pass says what the first pass begins, and, once it is known, about how long all take.
+func (r *passRun) pass(p compare.Pass) extraction.RunOptions {
+	stimuli := r.draft.Recipe().Stimuli
+	total := int64(p.Of) * int64(stimuli)
+	if p.Number == 1 {
+		r.end()
+		r.console.note("in passes: %s, %s, %s, of which nothing is written: the model runs %s over all stimuli …",
+			plural(stimuli, "stimulus"), plural(r.times, "timestep"), humanize.Bytes(uint64(r.draft.Size())),
+			plural(p.Of, "time"))
+		r.progress, r.begun = r.console.start("extracting", unitImages, total), time.Now()
+	}
+	before, said := int64(p.Number-1)*int64(stimuli), p.Number > 1 || p.Of == 1
+	o := extraction.RunOptions{
+		Progress: func(n int) {
+			r.progress.set(before+int64(n), total)
+			if spent := time.Since(r.begun); !said && n > 0 && (spent > 20*time.Second || n == stimuli) {
+				said = true
+				all := time.Duration(float64(spent) / float64(n) * float64(total))
+				r.console.note("%d passes take about %v", p.Of, all.Round(time.Second))
+			}
+			if before+int64(n) == total {
+				r.end()
+			}
+		},
+	}
+	if p.Number == 1 { // all are told of the same pictures
+		o.Warn, o.Note = r.console.warnNotice, r.console.noteNotice
+	}
+	return o
+}
+
+func (r *passRun) end() {
+	if r.progress != nil {
+		r.progress.end()
+		r.progress = nil
+	}
 }
 
 // name is the same for the same command in the same folder.

@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -79,7 +80,41 @@ func TestCompareComputesFeatures(t *testing.T) {
 		assert.Equal(t, ".gram", filepath.Ext(file))
 	}
 
+	// Wherever the features are meanwhile, the results have the same bytes.
+	var results [][]byte
+	for _, place := range []string{"memory", "file", "passes"} {
+		out, cache := filepath.Join(dir, place+".json"), filepath.Join(dir, place)
+		got, stderr := scores(append([]string{"--matrix", "--gram-cache", cache, "--features-in", place, "--features-memory",
+			"400kB", "--out", out, "--times", "6", pictures}, model...)...)
+		assert.Equal(t, want, got)
+		assert.Contains(t, stderr, "0 of 4 were kept")
+		assert.Equal(t, place == "passes", strings.Contains(stderr, "of which nothing is written: the model runs 9 times"),
+			"%s", stderr)
+		assert.Equal(t, 1, strings.Count(stderr, "20 pictures were 224×224 already"), "said once, not in each pass")
+		result, err := os.ReadFile(out)
+		require.NoError(t, err)
+		results = append(results, result)
+		_, stderr = scores(append([]string{"--matrix", "--gram-cache", cache, "--out", out, "--force", "--times", "6",
+			pictures}, model...)...)
+		assert.Contains(t, stderr, "4 of 4 were kept")
+		result, err = os.ReadFile(out)
+		require.NoError(t, err)
+		assert.Equal(t, string(results[0]), string(result), "of matrices that are kept, too")
+		kept, err = filepath.Glob(filepath.Join(cache, "*"))
+		require.NoError(t, err)
+		assert.Len(t, kept, 4)
+	}
+	assert.Equal(t, string(results[0]), string(results[1]))
+	assert.Equal(t, string(results[0]), string(results[2]))
+	one := append([]string{"compare", "fit", "--data", data, "--matrix", "--metric", "neuron-to-neuron", "--features-in",
+		"passes", "--features-memory", "400kB"}, computed...)
+	code, _, stderr = run(t.Context(), one...)
+	assert.Equal(t, exitInput, code)
+	assert.Contains(t, stderr, "--features-memory")
+
 	for _, args := range [][]string{
+		append([]string{"--features-memory", "much"}, computed...), append([]string{"--features-in", "much"}, computed...),
+		{"--features", store, "--features-in", "passes"},
 		append([]string{"--features", store}, computed...), {"--features", store, "--weights", "seeded:1"},
 		{"--features", store, pictures},
 		{"--model", "timedecay_shallow", pictures}, append([]string{"--gram-cache-size", "much"}, computed...),

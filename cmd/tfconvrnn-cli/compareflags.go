@@ -20,8 +20,8 @@ type flagSection struct {
 }
 
 var (
-	featureSection = flagSection{title: "Features", names: []string{"features", "layers", "model", "areas", "gram-cache",
-		"gram-cache-size"}}
+	featureSection = flagSection{title: "Features", names: []string{"features", "layers", "model", "areas", "features-in",
+		"features-memory", "gram-cache", "gram-cache-size"}}
 	dataSection = flagSection{title: "Recordings", names: []string{"data", "region", "subject", "reliability", "time",
 		"average-time", "where", "missing", "shared-stimuli"}}
 	formatSection = flagSection{title: "Recordings that do not say what they are",

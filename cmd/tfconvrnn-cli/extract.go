@@ -28,6 +28,7 @@ type extractCommand struct {
 	onError                  extraction.OnError
 	trace                    string
 	compares                 bool            // for a comparison, which has no --resume
+	discards                 bool            // and goes on without a file where the disk is full
 	into                     features.Writer // instead of a file
 	asJSON                   bool
 }

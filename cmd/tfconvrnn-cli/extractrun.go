@@ -115,7 +115,7 @@ func (e *extractCommand) prepare(cmd *cobra.Command, args []string, p *extractPl
 			return nil, err
 		}
 	}
-	if !e.dryRun && !e.forceSize && !p.resuming && format != features.Zarr { // which looks itself
+	if !e.dryRun && !e.forceSize && !p.resuming && !e.compares && format != features.Zarr { // which looks itself
 		if err := extraction.CheckSpace(e.out, draft.Size()); err != nil {
 			return nil, e.remedy(p, err)
 		}
@@ -167,7 +167,7 @@ func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *ext
 	r := draft.Recipe()
 	c.debug("plan", "batch_size", r.BatchSize, "timesteps", p.times, "presentation", r.Presentation.String())
 	var kept *extraction.KeptError
-	if errors.As(err, &kept) {
+	if errors.As(err, &kept) && !(e.discards && errors.Is(err, features.ErrNoSpace)) {
 		message := keptMessage(kept.Err)
 		if e.compares {
 			message = strings.NewReplacer("go on with --resume", "the same command goes on", ", or add --on-error skip",
@@ -186,6 +186,8 @@ func (e *extractCommand) remedy(p *extractPlan, err error) error {
 	case errors.As(err, &other):
 		return advise(err, "go on with it (%s extract work --plan %s), choose another --out, or discard it with --force",
 			program, other.Plan)
+	case errors.Is(err, features.ErrNoSpace) && e.compares:
+		return advise(err, "choose --features-in passes, another disk by --gram-cache, fewer layers or --reduce")
 	case errors.Is(err, features.ErrNoSpace):
 		return advise(err, "choose another disk, fewer layers or --reduce, or --force-size")
 	case errors.Is(err, extraction.ErrPlan) && p.resuming:
