@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -125,9 +126,9 @@ const fewestForBootstrap = 10
 // BootstrapInference draws samples of subjects and stimuli, with the seed of NumPy's
 // RandomState, and infers from the variances over them. The sample of a stimulus that is
 // drawn twice has no dissimilarity with itself. Samples with fewer than 3 distinct stimuli are NaN.
-// The error wraps ErrData, also for fewer than 10 stimuli.
-func BootstrapInference(models, subjects []RDM, s Similarity, kind BootstrapKind, samples int, seed uint32) (
-	*RSAInference, error) {
+// The error wraps ErrData, also for fewer than 10 stimuli, or is that of ctx, which ends it between two samples.
+func BootstrapInference(ctx context.Context, models, subjects []RDM, s Similarity, kind BootstrapKind, samples int,
+	seed uint32) (*RSAInference, error) {
 	if len(models) == 0 || len(subjects) < 2 || samples < 2 || subjects[0].Stimuli < fewestForBootstrap {
 		return nil, fmt.Errorf(
 			"%w: a bootstrap of %d models, %d subjects, %d samples; it needs two subjects, %d stimuli and two samples", ErrData,
@@ -146,6 +147,9 @@ func BootstrapInference(models, subjects []RDM, s Similarity, kind BootstrapKind
 	everyone, everything := upTo(count), upTo(n)
 	samplesOf := map[BootstrapKind][][]float64{}
 	for range samples {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		who, what := everyone, everything
 		if kind != BootstrapStimuli {
 			who = draw(count)

@@ -80,7 +80,7 @@ func (a *alignment) infer(ctx context.Context) error {
 		if o.Bootstrap == "" {
 			result, err = FixedInference(evaluations, of.lower, of.upper)
 		} else {
-			result, err = BootstrapInference(rdms, of.subjects, a.o.Similarity, o.Bootstrap, o.Samples, o.Seed)
+			result, err = BootstrapInference(ctx, rdms, of.subjects, a.o.Similarity, o.Bootstrap, o.Samples, o.Seed)
 			clear(evaluations)
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package compare_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -176,7 +177,7 @@ func TestBootstrapInference(t *testing.T) {
 	subjects, models := data.subjects(t, compare.CorrelationRDM, false), modelRDMs(t, model)
 	for kind, name := range map[compare.BootstrapKind]string{compare.BootstrapStimuli: "pattern",
 		compare.BootstrapSubjects: "rdm", compare.BootstrapBoth: "both", compare.BootstrapDual: "dual"} {
-		got, err := compare.BootstrapInference(models, subjects, compare.Correlation, kind, 200, 0)
+		got, err := compare.BootstrapInference(t.Context(), models, subjects, compare.Correlation, kind, 200, 0)
 		require.NoError(t, err)
 		assert.Equal(t, golden[float64](t, "rsatoolbox.json", "bootstrap", name, "dof"), got.DegreesOfFreedom)
 		for i, mean := range golden[[]float64](t, "rsatoolbox.json", "bootstrap", name, "means") {
@@ -184,12 +185,18 @@ func TestBootstrapInference(t *testing.T) {
 			sem := golden[[]float64](t, "rsatoolbox.json", "bootstrap", name, "sem")[i]
 			assert.InDelta(t, sem, math.Sqrt(got.Variances[i]), 0.4*sem, "%s %d", name, i)
 		}
-		again, err := compare.BootstrapInference(models, subjects, compare.Correlation, kind, 200, 0)
+		again, err := compare.BootstrapInference(t.Context(), models, subjects, compare.Correlation, kind, 200, 0)
 		require.NoError(t, err)
 		assert.Equal(t, got, again)
 	}
-	_, err := compare.BootstrapInference(models, subjects[:1], compare.Correlation, compare.BootstrapBoth, 10, 0)
+	alone := subjects[:1]
+	_, err := compare.BootstrapInference(t.Context(), models, alone, compare.Correlation, compare.BootstrapBoth, 10, 0)
 	assert.ErrorIs(t, err, compare.ErrData)
+	// Samples may take hours; they end when the caller no longer wants them.
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = compare.BootstrapInference(cancelled, models, subjects, compare.Correlation, compare.BootstrapDual, 1<<40, 0)
+	assert.ErrorIs(t, err, context.Canceled)
 }
 
 // What is inferred from rsatoolbox's own samples.
