@@ -3,10 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/internal/cluster"
 	"github.com/tfconvrnn/go/internal/evaluation"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
@@ -140,6 +145,35 @@ func remedy(err error) string {
 		if errors.Is(err, r.cause) {
 			return r.what
 		}
+	}
+	return folderRemedy(err)
+}
+
+// folderRemedy returns what helps where a file of the program's own cannot be written: a temporary one, or one that
+// it keeps.
+func folderRemedy(err error) string {
+	var failed *fs.PathError
+	if !errors.As(err, &failed) {
+		return ""
+	}
+	below := func(folder, path string) (string, bool) {
+		rest, err := filepath.Rel(folder, path)
+		return rest, err == nil && filepath.IsLocal(rest)
+	}
+	rest, temporary := below(os.TempDir(), failed.Path)
+	own := strings.HasPrefix(rest, "tfconvrnn-") || strings.HasPrefix(rest, ".tfconvrnn.plan")
+	if temporary && (own || rest == ".") {
+		return "TMPDIR names the folder of temporary files"
+	}
+	root, err := cachedir.Root()
+	if err != nil {
+		return ""
+	}
+	_, kept := below(root, failed.Path)
+	_, above := below(failed.Path, root)
+	if kept && (errors.Is(failed, fs.ErrPermission) || errors.Is(failed, syscall.EROFS)) ||
+		(kept || above) && failed.Op == "mkdir" {
+		return cachedir.Env + " names the folder in which models and libraries are kept"
 	}
 	return ""
 }

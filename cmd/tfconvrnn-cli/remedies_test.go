@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -74,6 +75,35 @@ func TestRemedies(t *testing.T) {
 	assert.Contains(t, describe(&tfconvrnn.TimestepError{Of: "on", Given: 15, Nearest: 20}),
 		"write 20; or round to it with --round-ms")
 	assert.Equal(t, "whatever", describe(errors.New("whatever")))
+}
+
+// Where the program's own files cannot be written, it says which variable names another folder.
+func TestFolderRemedies(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", filepath.Join(dir, "nowhere"))
+	t.Setenv(cachedir.Env, filepath.Join(dir, "file", "cache"))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o666))
+	code, _, stderr := run(t.Context(), "extract", "--model", "timedecay_shallow", "--weights", "seeded:1", "--out",
+		filepath.Join(dir, "a.npz"), "../../testdata/pictures")
+	assert.Equal(t, exitFailure, code)
+	assert.Contains(t, stderr, "no such file or directory; TMPDIR names the folder of temporary files\n")
+	_, err := os.MkdirTemp("", "tfconvrnn-graph-*")
+	assert.Contains(t, describe(err), "; TMPDIR names ")
+
+	kept := "; TFCONVRNN_CACHE names the folder in which models and libraries are kept"
+	code, _, stderr = run(t.Context(), "convert", "timedecay_shallow", "--weights", "seeded:1")
+	assert.Equal(t, exitFailure, code)
+	assert.Contains(t, stderr, filepath.Join(dir, "file")+": not a directory"+kept+"\n")
+	below := filepath.Join(dir, "file", "cache", "savedmodels", "x")
+	assert.Contains(t, describe(&fs.PathError{Op: "open", Path: below, Err: fs.ErrPermission}), kept)
+
+	for _, other := range []*fs.PathError{
+		{Op: "open", Path: filepath.Join(dir, "nowhere", "features.npz.partial"), Err: fs.ErrPermission}, // the user's
+		{Op: "open", Path: filepath.Join(dir, "file", "cache", "x"), Err: fs.ErrNotExist},
+		{Op: "mkdir", Path: filepath.Join(dir, "other"), Err: fs.ErrPermission},
+	} {
+		assert.Equal(t, other.Error(), describe(other))
+	}
 }
 
 // flagless are the packages whose messages name no flags: flags are the command's.
