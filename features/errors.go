@@ -39,7 +39,7 @@ var (
 	ErrForeign = errors.New("is not an output of this format")
 	// ErrUnfinished: an interrupted run with a journal is there, and neither
 	// Options.Resume nor Options.Force is set.
-	ErrUnfinished = errors.New("an interrupted run is there")
+	ErrUnfinished = errors.New("an unfinished run is there")
 	// ErrBusy: another process is writing the same output.
 	ErrBusy = errors.New("output is being written by another process")
 	// ErrNoSpace: the disk cannot hold the output.
