@@ -14,7 +14,9 @@ enum {
   KERNELS_SOURCES = 4,      // at most so many inputs are joined by channels
   KERNELS_KERNEL = 7,       // the largest kernel
   KERNELS_DIMENSION = 1 << 20,  // the largest dimension of a tensor
-  KERNELS_BLOCK = 64,       // inner dimension of a block of a packed operand
+  KERNELS_BLOCK = 64,       // inner dimension of a block of the left operand
+  KERNELS_GROUP = 16,       // channels that lie together in packed weights; sources are padded to so many
+  KERNELS_LINE = 64,        // bytes of a line of the cache
   // Pixels of a row that a depthwise convolution computes at once: what divides the zoo's maps.
   KERNELS_RUN = 7,
 };
@@ -30,15 +32,13 @@ typedef struct {
   int64_t depth;                      // channels put out
 } kernels_shape;
 
-// kernels_weights are packed weights. values is
-// [panels][positions][inner][panel columns], padded with zeros; inner is
-// [sources][kernel, kernel][channels] for the product over patches.
+// kernels_weights are packed filters, for all forms. values is
+// [panels][groups of 16 channels][kernel, kernel][16][panel columns], padded with zeros; the
+// channels are those of all sources, each padded to whole groups.
 typedef struct {
   const struct kernels_isa *isa;
   kernels_shape shape;
-  int tile;       // m of F(m×m, r×r) for kernels of r×r; 0 is the product over patches
-  int positions;  // products: (m+r-1)², or 1
-  int64_t inner;  // length of the sums, each source's channels padded to 16
+  int64_t channels;  // padded, of all sources
   int64_t panels;
   size_t bytes;  // of values
   float *values;
@@ -46,6 +46,7 @@ typedef struct {
 
 typedef struct {
   const kernels_weights *weights;
+  int tile;  // m of F(m×m, r×r) for kernels of r×r; 0 is the product over patches
   int64_t batch, height, width;
   // Of the weights' sources, sources from first on are there; the others are left out, as if
   // they were zero.
@@ -57,7 +58,10 @@ typedef struct {
   int stencil_size;
   float *y;
   int threads;
-  int64_t inner, offset;  // of these sources, in the weights' inner; kernels_convolve sets them
+  // What kernels_convolve sets: products, (m+r-1)² or 1; padded channels of the sources
+  // before these; length of the sums of a product.
+  int positions;
+  int64_t offset, inner;
 } kernels_convolution;
 
 // The instructions of kernels_evaluate.
@@ -97,6 +101,18 @@ typedef struct {
   int threads;
 } kernels_evaluation;
 
+// kernels_position returns how many floats one position of a right operand of Winograd's products
+// takes. A line between them keeps positions out of the same few places of the cache.
+static inline size_t kernels_position(int64_t channels, int panel) {
+  return (size_t)channels * (size_t)panel + KERNELS_LINE / sizeof(float);
+}
+
+// kernels_ahead is memory that is read soon, in lines of the cache.
+typedef struct {
+  const float *at;
+  size_t lines;
+} kernels_ahead;
+
 // kernels_isa is the code for one set of vector instructions.
 typedef struct kernels_isa {
   const char *name;
@@ -109,9 +125,14 @@ typedef struct kernels_isa {
   // the source with the most channels needs.
   void (*input)(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count,
                 const float *zeros, float *left);
+  // transform writes packed filters of some channels, whole groups, as the right operand of
+  // Winograd's products: [positions][channels][panel], positions kernels_position floats apart.
+  void (*transform)(const kernels_convolution *c, const float *filters, int64_t channels, float *right);
   // product multiplies rows rows of a left operand, whose blocks are stride floats apart,
-  // with a panel's position, into out [rows][panel].
-  void (*product)(const float *left, size_t stride, int64_t rows, const float *right, int64_t inner, float *out);
+  // with a right one, into out [rows][panel]; it adds to what is there if add is not 0. What is
+  // ahead, and the left operand's block after the last, are fetched into the cache meanwhile.
+  void (*product)(const float *left, size_t stride, int64_t rows, const float *right, int64_t inner, int add,
+                  float *out, kernels_ahead ahead);
   // output turns products [positions][rows][panel] into outputs of panel p.
   void (*output)(const kernels_convolution *c, int64_t first, int64_t rows, int64_t p, const float *products);
   // moments computes mean and variance of the first channels of pixels that are stride
@@ -126,18 +147,16 @@ typedef struct kernels_isa {
 extern const kernels_isa *const kernels_isas[];
 int kernels_isa_runs(const kernels_isa *isa);
 
-// kernels_pack packs weights for a tile, 0 or one that kernels_has_tile has for the kernel. filters holds one
-// [kernel, kernel, channels, depth] for each source. The caller frees the result.
-int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, int tile, const float *const *filters,
-                 int threads, kernels_weights **packed);
+// kernels_pack packs filters, one [kernel, kernel, channels, depth] for each source. The caller frees the result.
+int kernels_pack(const kernels_isa *isa, const kernels_shape *shape, const float *const *filters, int threads,
+                 kernels_weights **packed);
 void kernels_free(kernels_weights *w);
 
 // kernels_has_tile says whether there is code for F(tile×tile, kernel×kernel).
 int kernels_has_tile(int kernel, int tile);
 
-// kernels_form returns the tile with which a convolution is fastest, 0 for the product. Where
-// frugal is not 0, memory for the weights counts too.
-int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int64_t width, int frugal);
+// kernels_form returns the tile with which a convolution is fastest, 0 for the product.
+int kernels_form(const kernels_shape *shape, int64_t batch, int64_t height, int64_t width);
 
 // kernels_convolve computes c->y [batch, height, width, depth]. Any number of threads may
 // call it at once.

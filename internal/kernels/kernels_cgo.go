@@ -15,9 +15,9 @@ static const char *kernels_name(int i) {
 }
 static const char *kernels_function(int i) { return kernels_functions[i]; }
 static int kernels_runs(int i) { return kernels_isa_runs(kernels_isas[i]); }
-static int kernels_pack_for(int i, const kernels_shape *shape, int tile, const float *const *filters,
-                            int threads, kernels_weights **packed) {
-  return kernels_pack(kernels_isas[i], shape, tile, filters, threads, packed);
+static int kernels_pack_for(int i, const kernels_shape *shape, const float *const *filters, int threads,
+                            kernels_weights **packed) {
+  return kernels_pack(kernels_isas[i], shape, filters, threads, packed);
 }
 */
 import "C"
@@ -114,9 +114,9 @@ type Weights struct {
 	packed       *C.kernels_weights
 }
 
-// Pack packs the filters [kernel, kernel, channels, depth], one for each input, for a form
-// and a set of instructions.
-func Pack(instructions string, form Form, filter Filter, filters [][]float32, threads int) (*Weights, error) {
+// Pack packs the filters [kernel, kernel, channels, depth], one for each input, for a
+// set of instructions.
+func Pack(instructions string, filter Filter, filters [][]float32, threads int) (*Weights, error) {
 	sizes, err := filter.sizes()
 	if err != nil {
 		return nil, err
@@ -141,24 +141,19 @@ func Pack(instructions string, form Form, filter Filter, filters [][]float32, th
 		pointers[k] = pinned(&pinner, values)
 	}
 	w := &Weights{filter: filter, instructions: instructions}
-	if err := code(int(C.kernels_pack_for(i, &shape, C.int(form), &pointers[0], C.int(threads), &w.packed))); err != nil {
+	if err := code(int(C.kernels_pack_for(i, &shape, &pointers[0], C.int(threads), &w.packed))); err != nil {
 		return nil, err
 	}
 	return w, nil
 }
 
-// FormOf returns the form that Operation computes a convolution of square maps in. The frugal
-// spare memory for the weights.
-func FormOf(filter Filter, batch, size int, frugal bool) (Form, error) {
+// FormOf returns the form that Operation computes a convolution of square maps in.
+func FormOf(filter Filter, batch, size int) (Form, error) {
 	if _, err := filter.sizes(); err != nil {
 		return 0, err
 	}
 	shape := filter.shape()
-	sparing := C.int(0)
-	if frugal {
-		sparing = 1
-	}
-	return Form(C.kernels_form(&shape, C.int64_t(batch), C.int64_t(size), C.int64_t(size), sparing)), nil
+	return Form(C.kernels_form(&shape, C.int64_t(batch), C.int64_t(size), C.int64_t(size))), nil
 }
 
 func (f Filter) shape() C.kernels_shape {
@@ -169,7 +164,7 @@ func (f Filter) shape() C.kernels_shape {
 	return shape
 }
 
-// Forms lists the forms that a filter can be packed in.
+// Forms lists the forms that a filter's convolution can be computed in.
 func Forms(filter Filter) []Form {
 	forms := []Form{Product}
 	for form := F2; form <= F4; form++ {
@@ -194,11 +189,11 @@ func (w *Weights) Close() {
 	w.packed = nil
 }
 
-// Convolve computes y [batch, height, width, depth] from inputs [batch, height, width,
+// Convolve computes in a form y [batch, height, width, depth] from inputs [batch, height, width,
 // channels], with stride 1 and SAME padding. The inputs are those of the filter from first
 // on; others are left out of the sum. A stencil [size, size, channels], for one input
 // and a kernel of 1×1, is a depthwise convolution before; nil is none.
-func (w *Weights) Convolve(batch, height, width, first int, inputs [][]float32, stencil, y []float32,
+func (w *Weights) Convolve(form Form, batch, height, width, first int, inputs [][]float32, stencil, y []float32,
 	threads int) error {
 	if batch < 0 || height < 0 || width < 0 || batch > maxDimension || height > maxDimension || width > maxDimension {
 		return fmt.Errorf("%w: %d maps of %d×%d", ErrInvalid, batch, height, width)
@@ -216,7 +211,7 @@ func (w *Weights) Convolve(batch, height, width, first int, inputs [][]float32, 
 	}
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
-	c := C.kernels_convolution{weights: w.packed, first: C.int(first), sources: C.int(len(inputs)),
+	c := C.kernels_convolution{weights: w.packed, tile: C.int(form), first: C.int(first), sources: C.int(len(inputs)),
 		batch: C.int64_t(batch), height: C.int64_t(height), width: C.int64_t(width), threads: C.int(threads)}
 	for i, input := range inputs {
 		c.x[i] = pinned(&pinner, input)

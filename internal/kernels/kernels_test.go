@@ -133,7 +133,7 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 		inputs = append(inputs, randomFloats(r, pixels*channels))
 		filters = append(filters, randomFloats(r, c.filter.Kernel*c.filter.Kernel*channels*c.filter.Depth))
 	}
-	w, err := Pack(instructions, c.form, c.filter, filters, 1+r.IntN(3))
+	w, err := Pack(instructions, c.filter, filters, 1+r.IntN(3))
 	require.NoError(t, err, name)
 	defer w.Close()
 	var stencil []float32
@@ -147,7 +147,7 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 	all := randomFloats(r, pixels*c.filter.Depth+2*guard)
 	before := append([]float32(nil), all...)
 	y := all[guard : len(all)-guard]
-	require.NoError(t, w.Convolve(c.batch, c.height, c.width, 0, inputs, stencil, y, 1), name)
+	require.NoError(t, w.Convolve(c.form, c.batch, c.height, c.width, 0, inputs, stencil, y, 1), name)
 	require.Equal(t, before[:guard], all[:guard], name)
 	require.Equal(t, before[len(all)-guard:], all[len(all)-guard:], name)
 
@@ -169,7 +169,7 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 	checkParts(t, r, w, c, inputs, filters)
 	// The same bytes with more threads, and one image alone.
 	again := make([]float32, len(y))
-	require.NoError(t, w.Convolve(c.batch, c.height, c.width, 0, inputs, stencil, again, 3), name)
+	require.NoError(t, w.Convolve(c.form, c.batch, c.height, c.width, 0, inputs, stencil, again, 3), name)
 	require.Equal(t, y, again, name)
 	item := r.IntN(c.batch)
 	alone := make([]float32, len(y)/c.batch)
@@ -178,7 +178,7 @@ func checkCase(t *testing.T, r *rand.Rand, instructions string, c testCase) {
 		size := len(input) / c.batch
 		some = append(some, input[item*size:(item+1)*size])
 	}
-	require.NoError(t, w.Convolve(1, c.height, c.width, 0, some, stencil, alone, 2), name)
+	require.NoError(t, w.Convolve(c.form, 1, c.height, c.width, 0, some, stencil, alone, 2), name)
 	require.Equal(t, y[item*len(alone):(item+1)*len(alone)], alone, name)
 }
 
@@ -192,13 +192,13 @@ func checkParts(t *testing.T, r *rand.Rand, w *Weights, c testCase, inputs, filt
 	last := first + 1 + r.IntN(count-first)
 	part := c
 	part.filter.Channels = c.filter.Channels[first:last]
-	alone, err := Pack(w.instructions, c.form, part.filter, filters[first:last], 2)
+	alone, err := Pack(w.instructions, part.filter, filters[first:last], 2)
 	require.NoError(t, err)
 	defer alone.Close()
 	want, got := make([]float32, c.batch*c.height*c.width*c.filter.Depth),
 		make([]float32, c.batch*c.height*c.width*c.filter.Depth)
-	require.NoError(t, alone.Convolve(c.batch, c.height, c.width, 0, inputs[first:last], nil, want, 2))
-	require.NoError(t, w.Convolve(c.batch, c.height, c.width, first, inputs[first:last], nil, got, 2))
+	require.NoError(t, alone.Convolve(c.form, c.batch, c.height, c.width, 0, inputs[first:last], nil, want, 2))
+	require.NoError(t, w.Convolve(c.form, c.batch, c.height, c.width, first, inputs[first:last], nil, got, 2))
 	require.Equal(t, want, got, "inputs %d to %d of %+v", first, last, c)
 }
 
@@ -215,45 +215,43 @@ func TestInvalidShapes(t *testing.T) {
 		"large kernel":    {Kernel: 8, Channels: []int{4}, Depth: 5},
 		"other size":      {Kernel: 3, Channels: []int{5}, Depth: 5},
 	} {
-		_, err := Pack(instructions, Product, f, values, 1)
+		_, err := Pack(instructions, f, values, 1)
 		assert.ErrorIs(t, err, ErrInvalid, name)
 	}
-	_, err := Pack("other", Product, filter, values, 1)
+	_, err := Pack("other", filter, values, 1)
 	assert.ErrorIs(t, err, ErrUnavailable)
-	_, err = Pack(instructions, Form(5), filter, values, 1)
-	assert.ErrorIs(t, err, ErrInvalid)
 	for kernel := 1; kernel <= maxKernel; kernel++ {
-		for form := F2; form <= F4; form++ {
-			made, err := Pack(instructions, form, Filter{Kernel: kernel, Channels: []int{4}, Depth: 5},
-				[][]float32{make([]float32, kernel*kernel*4*5)}, 1)
-			assert.Equal(t, slices.Contains(forms[kernel], form), err == nil, "%d, %v", kernel, form)
-			if err == nil {
-				made.Close()
-			}
+		made, err := Pack(instructions, Filter{Kernel: kernel, Channels: []int{4}, Depth: 5},
+			[][]float32{make([]float32, kernel*kernel*4*5)}, 1)
+		require.NoError(t, err)
+		for form := Form(-1); form <= 5; form++ {
+			err := made.Convolve(form, 1, 2, 3, 0, [][]float32{make([]float32, 2*3*4)}, nil, make([]float32, 2*3*5), 1)
+			assert.Equal(t, form == Product || slices.Contains(forms[kernel], form), err == nil, "%d, %v", kernel, form)
 		}
+		made.Close()
 	}
 
-	w, err := Pack(instructions, F4, filter, values, 1)
+	w, err := Pack(instructions, filter, values, 1)
 	require.NoError(t, err)
 	defer w.Close()
 	x, y := [][]float32{make([]float32, 2*3*4)}, make([]float32, 2*3*5)
-	assert.NoError(t, w.Convolve(1, 2, 3, 0, x, nil, y, 1))
-	assert.NoError(t, w.Convolve(0, 2, 3, 0, [][]float32{nil}, nil, nil, 1))
-	assert.ErrorIs(t, w.Convolve(2, 2, 3, 0, x, nil, y, 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(-1, -2, 3, 0, x, nil, y, 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, 0, nil, nil, y, 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, 1, x, nil, y, 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, -1, x, nil, y, 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, 0, x, nil, y[1:], 1), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, 0, x, nil, y, 0), ErrInvalid)
-	assert.ErrorIs(t, w.Convolve(1, 2, 3, 0, x, make([]float32, 9*4), y, 1), ErrInvalid, "a stencil is for kernels of 1×1")
-	one, err := Pack(instructions, Product, Filter{Kernel: 1, Channels: []int{4}, Depth: 5},
+	assert.NoError(t, w.Convolve(F4, 1, 2, 3, 0, x, nil, y, 1))
+	assert.NoError(t, w.Convolve(F4, 0, 2, 3, 0, [][]float32{nil}, nil, nil, 1))
+	assert.ErrorIs(t, w.Convolve(F4, 2, 2, 3, 0, x, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(F4, -1, -2, 3, 0, x, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(F4, 1, 2, 3, 0, nil, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(F4, 1, 2, 3, 1, x, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(F4, 1, 2, 3, -1, x, nil, y, 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(F4, 1, 2, 3, 0, x, nil, y[1:], 1), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(F4, 1, 2, 3, 0, x, nil, y, 0), ErrInvalid)
+	assert.ErrorIs(t, w.Convolve(F4, 1, 2, 3, 0, x, make([]float32, 9*4), y, 1), ErrInvalid, "a stencil is for kernels of 1×1")
+	one, err := Pack(instructions, Filter{Kernel: 1, Channels: []int{4}, Depth: 5},
 		[][]float32{make([]float32, 20)}, 1)
 	require.NoError(t, err)
 	defer one.Close()
-	assert.NoError(t, one.Convolve(1, 2, 3, 0, x, make([]float32, 9*4), y, 1))
-	assert.ErrorIs(t, one.Convolve(1, 2, 3, 0, x, make([]float32, 9*4+1), y, 1), ErrInvalid)
-	assert.ErrorIs(t, one.Convolve(1, 2, 3, 0, x, make([]float32, 64*4), y, 1), ErrInvalid)
+	assert.NoError(t, one.Convolve(Product, 1, 2, 3, 0, x, make([]float32, 9*4), y, 1))
+	assert.ErrorIs(t, one.Convolve(Product, 1, 2, 3, 0, x, make([]float32, 9*4+1), y, 1), ErrInvalid)
+	assert.ErrorIs(t, one.Convolve(Product, 1, 2, 3, 0, x, make([]float32, 64*4), y, 1), ErrInvalid)
 }
 
 func TestFormOf(t *testing.T) {
@@ -261,22 +259,21 @@ func TestFormOf(t *testing.T) {
 	for _, c := range []struct {
 		filter      Filter
 		batch, size int
-		frugal      bool
 		want        Form
 	}{
-		{Filter{Kernel: 1, Channels: []int{512}, Depth: 512}, 8, 7, false, Product},
-		{Filter{Kernel: 7, Channels: []int{64}, Depth: 64}, 8, 56, false, Product},
-		{Filter{Kernel: 3, Channels: []int{64}, Depth: 64}, 1, 56, true, F4},
-		{Filter{Kernel: 2, Channels: []int{256}, Depth: 512}, 8, 28, false, F4},
-		{Filter{Kernel: 4, Channels: []int{256, 512}, Depth: 1024}, 8, 7, false, F3},
-		{deep, 8, 7, false, F4}, {deep, 8, 7, true, F2}, {deep, 1, 7, false, F2},
+		{Filter{Kernel: 1, Channels: []int{512}, Depth: 512}, 8, 7, Product},
+		{Filter{Kernel: 7, Channels: []int{64}, Depth: 64}, 8, 56, Product},
+		{Filter{Kernel: 3, Channels: []int{64}, Depth: 64}, 1, 56, F4},
+		{Filter{Kernel: 2, Channels: []int{256}, Depth: 512}, 8, 28, F4},
+		{Filter{Kernel: 4, Channels: []int{256, 512}, Depth: 1024}, 8, 7, F3},
+		{deep, 8, 7, F4}, {deep, 1, 7, F2},
 	} {
-		form, err := FormOf(c.filter, c.batch, c.size, c.frugal)
+		form, err := FormOf(c.filter, c.batch, c.size)
 		require.NoError(t, err)
 		assert.Equal(t, c.want, form, "%+v", c)
 		assert.Contains(t, Forms(c.filter), form)
 	}
-	_, err := FormOf(Filter{Kernel: 8, Channels: []int{4}, Depth: 5}, 1, 7, false)
+	_, err := FormOf(Filter{Kernel: 8, Channels: []int{4}, Depth: 5}, 1, 7)
 	assert.ErrorIs(t, err, ErrInvalid)
 }
 
@@ -285,18 +282,18 @@ func TestManyAtOnce(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	filter := Filter{Kernel: 3, Channels: []int{64}, Depth: 64}
 	filters := [][]float32{randomFloats(r, 9*64*64)}
-	w, err := Pack(Instructions()[0], F4, filter, filters, 2)
+	w, err := Pack(Instructions()[0], filter, filters, 2)
 	require.NoError(t, err)
 	defer w.Close()
 	x := [][]float32{randomFloats(r, 2*14*14*64)}
 	want := make([]float32, 2*14*14*64)
-	require.NoError(t, w.Convolve(2, 14, 14, 0, x, nil, want, 1))
+	require.NoError(t, w.Convolve(F4, 2, 14, 14, 0, x, nil, want, 1))
 	results := make(chan []float32)
 	for threads := range 4 {
 		go func() {
 			for range 50 {
 				y := make([]float32, len(want))
-				if w.Convolve(2, 14, 14, 0, x, nil, y, 1+threads) != nil {
+				if w.Convolve(F4, 2, 14, 14, 0, x, nil, y, 1+threads) != nil {
 					y = nil
 				}
 				results <- y
@@ -330,7 +327,7 @@ func BenchmarkConvolve(b *testing.B) {
 			r := rand.New(rand.NewPCG(5, 6))
 			sizes, err := c.filter.sizes()
 			require.NoError(b, err)
-			w, err := Pack(instructions, c.form, c.filter, [][]float32{randomFloats(r, sizes[0])}, 2)
+			w, err := Pack(instructions, c.filter, [][]float32{randomFloats(r, sizes[0])}, 2)
 			require.NoError(b, err)
 			pixels := c.batch * c.height * c.width
 			x, y := [][]float32{randomFloats(r, pixels*c.filter.Channels[0])}, make([]float32, pixels*c.filter.Depth)
@@ -341,7 +338,7 @@ func BenchmarkConvolve(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d×%d²×%d→%d/%d/%v/%d", instructions, c.batch, c.height, c.filter.Channels[0], c.filter.Depth,
 				c.filter.Kernel, c.form, c.stencil), func(b *testing.B) {
 				for b.Loop() {
-					require.NoError(b, w.Convolve(c.batch, c.height, c.width, 0, x, stencil, y, 2))
+					require.NoError(b, w.Convolve(c.form, c.batch, c.height, c.width, 0, x, stencil, y, 2))
 				}
 				macs := float64(pixels) * float64(sizes[0])
 				b.ReportMetric(2*macs*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")

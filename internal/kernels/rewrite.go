@@ -47,7 +47,6 @@ func (r Rewriting) Rewrite(def *tfpb.GraphDef) (provided []string) {
 	}
 	w.read(def)
 	w.share(def)
-	w.spare()
 	w.normalize(def)
 	w.read(def)
 	w.fuse(def)
@@ -323,30 +322,6 @@ func (w *rewriter) share(def *tfpb.GraphDef) {
 		if group := groups[c.filters[0]]; len(group) > 1 {
 			w.name(node, group, slices.Index(group, c.filters[0]))
 		}
-	}
-}
-
-// largeFilters is from how many bytes of filters on memory counts when forms are chosen: packed
-// weights can have four times as many, and what the smaller graphs take then is less than what large
-// ones do anyway.
-const largeFilters = 128 << 20
-
-// spare makes the convolutions of a graph with many filters frugal.
-func (w *rewriter) spare() {
-	filters, bytes := map[string]bool{}, 0
-	for _, c := range w.convolutions {
-		for _, filter := range c.filters {
-			if !filters[filter] {
-				shape := w.variableShape(filter)
-				filters[filter], bytes = true, bytes+4*shape[0]*shape[1]*shape[2]*shape[3]
-			}
-		}
-	}
-	if bytes <= largeFilters {
-		return
-	}
-	for name := range w.convolutions {
-		w.nodes[name].Attr["frugal"] = graph.Int(1)
 	}
 }
 

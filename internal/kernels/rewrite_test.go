@@ -221,13 +221,3 @@ func TestIdentity(t *testing.T) {
 		assert.NotEmpty(t, content)
 	}
 }
-
-func TestRewriteSparesMemoryInLargeGraphs(t *testing.T) {
-	for channels, frugal := range map[int]int64{1024: 0, 2048: 1} { // 38 and 151 MB of filters
-		d := drawing{graph.New()}
-		d.conv2D("y", d.placeholder("x"), d.filter("w", 3, 3, channels, channels), 1, "SAME")
-		nodes, _ := rewritten(d, Rewriting{Key: "k", Threads: 1})
-		assert.Equal(t, Operation, nodes["y"].Op)
-		assert.Equal(t, frugal, nodes["y"].Attr["frugal"].GetI())
-	}
-}

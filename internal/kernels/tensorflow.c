@@ -8,7 +8,7 @@
 //   key: names the filters [kernel, kernel, channels, depth], which kernels_read gives;
 //     operations with the same key share packed weights
 //   channels: of each filter; first: the filter of the first input, others follow
-//   threads: how many threads it may use; frugal: 1 where memory for the weights counts
+//   threads: how many threads it may use
 //   output: float [batch, height, width, depth]
 //
 // and TfconvrnnFilter, the filter with a key in the given shape, read whenever it runs.
@@ -33,16 +33,13 @@ const char *const kernels_functions[] = {
 #undef NAME
         NULL};
 
-enum { FORMS = 5 };
-
-// filters are the packed weights that operations share: those of a form are there once
-// it was used.
+// filters are the packed weights that operations share, which are there once they were used.
 typedef struct filters {
   struct filters *next;
   char *key;
   int users;
   pthread_mutex_t packing;
-  kernels_weights *forms[FORMS];  // by tile
+  kernels_weights *packed;
 } filters;
 
 static struct {
@@ -80,7 +77,7 @@ static void release(filters *f) {
   }
   pthread_mutex_unlock(&known.lock);
   if (!last) return;
-  for (int i = 0; i < FORMS; i++) kernels_free(f->forms[i]);
+  kernels_free(f->packed);
   pthread_mutex_destroy(&f->packing);
   free(f->key);
   free(f);
@@ -90,7 +87,7 @@ static void release(filters *f) {
 typedef struct {
   filters *filters;
   kernels_shape shape;
-  int first, sources, stencils, threads, frugal;
+  int first, sources, stencils, threads;
 } convolution;
 
 enum { TENSORS = KERNELS_SOURCES + 1, LONGEST_KEY = 4096 };
@@ -135,8 +132,7 @@ static void *create(TF_OpKernelConstruction *context) {
   kernels_shape shape = {0};
   int64_t sources = integer(context, "sources", status), stencils = integer(context, "stencils", status),
           threads = integer(context, "threads", status);
-  int64_t first = integer(context, "first", status), kernel = integer(context, "kernel", status),
-          frugal = integer(context, "frugal", status);
+  int64_t first = integer(context, "first", status), kernel = integer(context, "kernel", status);
   shape.depth = integer(context, "depth", status);
   shape.sources = integer_list(context, "channels", KERNELS_SOURCES, shape.channels, status);
   char *key = key_of(context, status);
@@ -159,7 +155,6 @@ static void *create(TF_OpKernelConstruction *context) {
                        .sources = (int)sources,
                        .stencils = (int)stencils,
                        .threads = (int)threads,
-                       .frugal = frugal != 0,
                        .filters = acquire(key)};
   if (c == NULL || c->filters == NULL)
     tf.TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "TfconvrnnConvolution: out of memory");
@@ -228,9 +223,9 @@ static int read_filter(const char *key, int source, float *to, size_t count, cha
   return result;
 }
 
-// pack reads the filters and packs them in a form. What is read lies on pages of its own:
+// pack reads the filters and packs them. What is read lies on pages of its own:
 // freed by malloc, as much would stay in the process, or make it keep more of what others free.
-static int pack(const convolution *c, int form, kernels_weights **packed, char *problem, size_t size) {
+static int pack(const convolution *c, kernels_weights **packed, char *problem, size_t size) {
   const kernels_shape *shape = &c->shape;
   size_t counts[KERNELS_SOURCES], total = 0;
   for (int i = 0; i < shape->sources; i++) {
@@ -249,18 +244,18 @@ static int pack(const convolution *c, int form, kernels_weights **packed, char *
     values[i] = to;
     result = read_filter(c->filters->key, i, to, counts[i], problem, size);
   }
-  if (result == KERNELS_OK) result = kernels_pack(isa, shape, form, values, c->threads, packed);
+  if (result == KERNELS_OK) result = kernels_pack(isa, shape, values, c->threads, packed);
   munmap(memory, total * sizeof(float));
   return result;
 }
 
-// packed returns the weights in the form, and packs them if they are not yet.
-static int packed(convolution *c, int form, const kernels_weights **weights, char *problem, size_t size) {
+// packed returns the weights, and packs them if they are not yet.
+static int packed(convolution *c, const kernels_weights **weights, char *problem, size_t size) {
   filters *f = c->filters;
   int result = KERNELS_OK;
   pthread_mutex_lock(&f->packing);
-  if (f->forms[form] == NULL) result = pack(c, form, &f->forms[form], problem, size);
-  *weights = f->forms[form];
+  if (f->packed == NULL) result = pack(c, &f->packed, problem, size);
+  *weights = f->packed;
   pthread_mutex_unlock(&f->packing);
   if (result == KERNELS_OK && memcmp(&(*weights)->shape, &c->shape, sizeof(c->shape)) != 0) {
     snprintf(problem, size, "other filters have the same key");
@@ -310,8 +305,8 @@ static void compute(void *kernel, TF_OpKernelContext *context) {
   y = tf.TF_AllocateOutput(context, 0, TF_FLOAT, dims, 4, bytes, status);
   if (tf.TF_GetCode(status) != TF_OK || bytes == 0) goto end;
   k.y = tf.TF_TensorData(y);
-  int result =
-      packed(c, kernels_form(&c->shape, k.batch, k.height, k.width, c->frugal), &k.weights, text, sizeof(text));
+  k.tile = kernels_form(&c->shape, k.batch, k.height, k.width);
+  int result = packed(c, &k.weights, text, sizeof(text));
   code = result == KERNELS_MEMORY ? TF_RESOURCE_EXHAUSTED
          : result == KERNELS_DATA ? TF_DATA_LOSS
                                   : TF_FAILED_PRECONDITION;
@@ -403,7 +398,7 @@ void kernels_register_operation(const char *name, const char *const *attributes,
 
 static const char *const convolution_attributes[] = {
     "sources: int >= 1",   "stencils: int >= 0 = 0", "key: string",       "first: int >= 0 = 0",  "kernel: int >= 1",
-    "channels: list(int)", "depth: int >= 1",        "threads: int >= 1", "frugal: int >= 0 = 0", NULL};
+    "channels: list(int)", "depth: int >= 1",        "threads: int >= 1", NULL};
 static const char *const convolution_inputs[] = {"inputs: sources * float", "stencil: stencils * float", NULL};
 static const char *const weights_attributes[] = {"key: string", "shape: list(int)", NULL};
 static const char *const no_inputs[] = {NULL};

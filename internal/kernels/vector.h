@@ -59,28 +59,28 @@ static const float a34[3][4] = {{1, 1, 1, 0}, {0, 1, -1, 0}, {0, 1, 1, 1}};
 static const float a24[2][4] = {{1, 1, 1, 0}, {0, 1, -1, 1}};
 
 // G without the row of ∞, which is 1 in its last column, for kernels of up to 4×4.
-static const double g6[5][4] = {
+static const float g6[5][4] = {
     {1, 0, 0, 0},
-    {1. / 3, 1. / 3, 1. / 3, 1. / 3},
-    {-1. / 3, 1. / 3, -1. / 3, 1. / 3},
-    {-16. / 15, -8. / 15, -4. / 15, -2. / 15},
-    {1. / 15, -2. / 15, 4. / 15, -8. / 15},
+    {1 / 3.f, 1 / 3.f, 1 / 3.f, 1 / 3.f},
+    {-1 / 3.f, 1 / 3.f, -1 / 3.f, 1 / 3.f},
+    {-16 / 15.f, -8 / 15.f, -4 / 15.f, -2 / 15.f},
+    {1 / 15.f, -2 / 15.f, 4 / 15.f, -8 / 15.f},
 };
-static const double g5[4][4] = {
-    {2, 0, 0, 0}, {1, 1, 1, 1}, {-1. / 3, 1. / 3, -1. / 3, 1. / 3}, {-8. / 3, -4. / 3, -2. / 3, -1. / 3}};
-static const double g4[3][4] = {{-1, 0, 0, 0}, {.5, .5, .5, .5}, {.5, -.5, .5, -.5}};
+static const float g5[4][4] = {
+    {2, 0, 0, 0}, {1, 1, 1, 1}, {-1 / 3.f, 1 / 3.f, -1 / 3.f, 1 / 3.f}, {-8 / 3.f, -4 / 3.f, -2 / 3.f, -1 / 3.f}};
+static const float g4[3][4] = {{-1, 0, 0, 0}, {.5f, .5f, .5f, .5f}, {.5f, -.5f, .5f, -.5f}};
 
-// multiply computes out[i·out_step] = Σ matrix[i][j]·in[j·in_step]. All but the vectors
-// is known when this is compiled, and products with 0 and 1 cost nothing.
-INLINE void multiply(const int rows, const int columns, const float *matrix, const vector *in, const int in_step,
-                     vector *out, const int out_step) {
+// multiply computes out[i·out_step] = Σ matrix[i·across+j]·in[j·in_step] for j < columns. All but
+// the vectors is known when this is compiled, and products with 0 and 1 cost nothing.
+INLINE void multiply(const int rows, const int columns, const int across, const float *matrix, const vector *in,
+                     const int in_step, vector *out, const int out_step) {
 #pragma GCC unroll 8
   for (int i = 0; i < rows; i++) {
     vector sum = {0};
     int first = 1;
 #pragma GCC unroll 8
     for (int j = 0; j < columns; j++) {
-      const float m = matrix[i * columns + j];
+      const float m = matrix[i * across + j];
       if (m == 0) continue;
       sum = first ? m * in[j * in_step] : sum + m * in[j * in_step];
       first = 0;
@@ -93,65 +93,55 @@ INLINE void multiply(const int rows, const int columns, const float *matrix, con
 INLINE void sandwich(const int rows, const int columns, const float *matrix, const vector *in, vector *out) {
   vector half[36];
 #pragma GCC unroll 8
-  for (int j = 0; j < columns; j++) multiply(rows, columns, matrix, in + j, columns, half + j, columns);
+  for (int j = 0; j < columns; j++) multiply(rows, columns, columns, matrix, in + j, columns, half + j, columns);
 #pragma GCC unroll 8
-  for (int i = 0; i < rows; i++) multiply(rows, columns, matrix, half + i * columns, 1, out + i * rows, 1);
+  for (int i = 0; i < rows; i++) multiply(rows, columns, columns, matrix, half + i * columns, 1, out + i * rows, 1);
 }
 
 // Packing.
 
-static void pack_products(const kernels_weights *w, const float *const *filters, int64_t panel) {
+static void pack(const kernels_weights *w, const float *const *filters, int64_t panel) {
   const kernels_shape *s = &w->shape;
   int64_t column = panel * PANEL, columns = s->depth - column < PANEL ? s->depth - column : PANEL;
-  float *out = w->values + (size_t)panel * (size_t)w->inner * PANEL;
+  int64_t size = s->kernel * s->kernel;
+  float *out = w->values + (size_t)panel * (size_t)w->channels * (size_t)size * PANEL;
   for (int i = 0; i < s->sources; i++) {
-    for (int at = 0; at < s->kernel * s->kernel; at++) {
-      const float *in = filters[i] + (size_t)at * (size_t)s->channels[i] * (size_t)s->depth + column;
-      int64_t c = 0;
-      for (; c < s->channels[i]; c++, out += PANEL, in += s->depth) {
-        for (int64_t n = 0; n < PANEL; n++) out[n] = n < columns ? in[n] : 0;
+    for (int64_t group = 0; group < s->channels[i]; group += KERNELS_GROUP) {
+      for (int64_t at = 0; at < size; at++) {
+        for (int64_t c = group; c < group + KERNELS_GROUP; c++, out += PANEL) {
+          int64_t count = c < s->channels[i] ? columns : 0;
+          size_t in = (size_t)(at * s->channels[i] + c) * (size_t)s->depth + (size_t)column;
+          for (int64_t n = 0; n < PANEL; n++) out[n] = n < count ? filters[i][in + (size_t)n] : 0;
+        }
       }
-      for (; c % 16 != 0; c++, out += PANEL) memset(out, 0, PANEL * sizeof(float));
     }
   }
 }
 
-INLINE void pack_winograd(const int t, const int r, const double (*points)[4], const kernels_weights *w,
-                          const float *const *filters, int64_t panel) {
-  const kernels_shape *s = &w->shape;
-  int64_t column = panel * PANEL, columns = s->depth - column < PANEL ? s->depth - column : PANEL;
-  size_t position = (size_t)w->inner * PANEL;
-  float *out = w->values + (size_t)panel * (size_t)w->positions * position;
-  double g[6][4] = {{0}};
-  for (int p = 0; p < t - 1; p++) memcpy(g[p], points[p], sizeof(g[p]));
-  g[t - 1][r - 1] = 1;
-  for (int i = 0; i < s->sources; i++) {
-    size_t plane = (size_t)s->channels[i] * (size_t)s->depth;
-    int64_t c = 0;
-    for (; c < s->channels[i]; c++, out += PANEL) {
-      const float *in = filters[i] + (size_t)c * (size_t)s->depth + column;
-      double half[6][4][PANEL] = {{{0}}};  // G g
-      for (int p = 0; p < t; p++) {
-        for (int x = 0; x < r; x++) {
-          for (int y = 0; y < r; y++) {
-            for (int64_t n = 0; n < columns; n++)
-              half[p][x][n] += g[p][y] * in[(size_t)(y * r + x) * plane + (size_t)n];
-          }
-        }
+// The right operand of Winograd's products.
+
+INLINE void transform_winograd(const int t, const int r, const float *matrix, const float *filters, int64_t channels,
+                               float *right) {
+  const size_t position = kernels_position(channels, PANEL);
+  for (int64_t c = 0; c < channels; c++, right += PANEL) {
+    const float *from = filters + (size_t)(c / KERNELS_GROUP * r * r * KERNELS_GROUP + c % KERNELS_GROUP) * PANEL;
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+      vector in[16], middle[6 * 4], out[36];
+#pragma GCC unroll 16
+      for (int p = 0; p < r * r; p++) in[p] = load(from + p * KERNELS_GROUP * PANEL + half * LANES);
+#pragma GCC unroll 4
+      for (int j = 0; j < r; j++) {
+        multiply(t - 1, r, 4, matrix, in + j, r, middle + j, r);
+        middle[(t - 1) * r + j] = in[(r - 1) * r + j];
       }
-      for (int p = 0; p < t; p++) {
-        for (int q = 0; q < t; q++) {
-          double sums[PANEL] = {0};
-          for (int x = 0; x < r; x++) {
-            for (int n = 0; n < PANEL; n++) sums[n] += half[p][x][n] * g[q][x];
-          }
-          float *to = out + (size_t)(p * t + q) * position;
-          for (int n = 0; n < PANEL; n++) to[n] = (float)sums[n];
-        }
+#pragma GCC unroll 8
+      for (int i = 0; i < t; i++) {
+        multiply(t - 1, r, 4, matrix, middle + i * r, 1, out + i * t, 1);
+        out[i * t + t - 1] = middle[i * r + r - 1];
       }
-    }
-    for (; c % 16 != 0; c++, out += PANEL) {
-      for (int p = 0; p < t * t; p++) memset(out + (size_t)p * position, 0, PANEL * sizeof(float));
+#pragma GCC unroll 36
+      for (int p = 0; p < t * t; p++) store(right + (size_t)p * position + half * LANES, out[p]);
     }
   }
 }
@@ -160,11 +150,11 @@ INLINE void pack_winograd(const int t, const int r, const double (*points)[4], c
 #define EACH_TILE(X) X(2, 4) X(3, 4) X(2, 5) X(3, 5) X(4, 5) X(3, 6) X(4, 6)
 #define TILE(m, t) ((m) * 100 + (t) * (t))
 
-static void pack(const kernels_weights *w, const float *const *filters, int64_t panel) {
-  switch (w->tile * 100 + w->positions) {
-#define PACK(m, t) case TILE(m, t): pack_winograd(t, t - m + 1, g##t, w, filters, panel); break;
-    EACH_TILE(PACK)
-    default: pack_products(w, filters, panel);
+static void transform(const kernels_convolution *c, const float *filters, int64_t channels, float *right) {
+  switch (c->tile * 100 + c->positions) {
+#define TRANSFORM(m, t) \
+  case TILE(m, t): transform_winograd(t, t - m + 1, &g##t[0][0], filters, channels, right); break;
+    EACH_TILE(TRANSFORM)
   }
 }
 
@@ -188,10 +178,9 @@ INLINE void input_winograd(const int t, const float *matrix, const kernels_convo
                            int64_t from, int64_t to, int64_t count, const float *zeros, float *left) {
   enum { MOST = 36 };
   const kernels_shape *s = &c->weights->shape;
-  const int64_t m = c->weights->tile, before = (s->kernel - 1) / 2;
+  const int64_t m = c->tile, before = (s->kernel - 1) / 2;
   int64_t across = (c->width + m - 1) / m, tiles = (c->height + m - 1) / m * across;
-  size_t block = (size_t)count * KERNELS_BLOCK;
-  size_t position = (size_t)((c->inner + KERNELS_BLOCK - 1) / KERNELS_BLOCK) * block;
+  size_t position = (size_t)count * KERNELS_BLOCK, block = (size_t)c->positions * position;
   for (int64_t row = from; row < to; row++) {
     int64_t image = (first + row) / tiles, tile = (first + row) % tiles;
     int64_t top = tile / across * m - before, side = tile % across * m - before;
@@ -231,20 +220,20 @@ static void input_patches(const kernels_convolution *c, int64_t first, int64_t f
     int64_t y = pixel / c->width, x = pixel % c->width;
     int64_t k = 0;
     for (int i = 0; i < c->sources; i++) {
-      int64_t channels = s->channels[c->first + i], padded = (channels + 15) / 16 * 16;
-      for (int at = 0; at < s->kernel * s->kernel; at++) {
-        int64_t py = y + at / s->kernel - before, px = x + at % s->kernel - before;
-        int inside = py >= 0 && py < c->height && px >= 0 && px < c->width;
-        const float *in =
-            inside ? c->x[i] + (size_t)((image * c->height + py) * c->width + px) * (size_t)channels : zeros;
-        for (int64_t from_channel = 0; from_channel < padded; from_channel += LANES, k += LANES) {
-          float *out =
-              left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK);
-          if (from_channel + LANES <= channels) {
-            store(out, load(in + from_channel));
-          } else {
-            int64_t some = channels > from_channel ? channels - from_channel : 0;
-            store(out, load_some(in + (some > 0 ? from_channel : 0), some));
+      int64_t channels = s->channels[c->first + i];
+      const float *image_of = c->x[i] + (size_t)(image * size) * (size_t)channels, *at[KERNELS_KERNEL * KERNELS_KERNEL];
+      pixels(s->kernel, image_of, c->height, c->width, channels, y - before, x - before, zeros, at);
+      for (int64_t group = 0; group < channels; group += KERNELS_GROUP) {
+        for (int p = 0; p < s->kernel * s->kernel; p++) {
+          for (int64_t channel = group; channel < group + KERNELS_GROUP; channel += LANES, k += LANES) {
+            float *out =
+                left + (size_t)(k / KERNELS_BLOCK) * block + (size_t)row * KERNELS_BLOCK + (size_t)(k % KERNELS_BLOCK);
+            int64_t some = channels - channel;
+            if (some >= LANES) {
+              store(out, load(at[p] + channel));
+            } else {
+              store(out, load_some(at[p] + (some > 0 ? channel : 0), some > 0 ? some : 0));
+            }
           }
         }
       }
@@ -327,7 +316,7 @@ static void input_stencil(const kernels_convolution *c, int64_t first, int64_t f
 
 static void input(const kernels_convolution *c, int64_t first, int64_t from, int64_t to, int64_t count,
                   const float *zeros, float *left) {
-  switch (c->weights->positions) {
+  switch (c->positions) {
     case 16: input_winograd(4, &b4[0][0], c, first, from, to, count, zeros, left); break;
     case 25: input_winograd(5, &b5[0][0], c, first, from, to, count, zeros, left); break;
     case 36: input_winograd(6, &b6[0][0], c, first, from, to, count, zeros, left); break;
@@ -346,9 +335,14 @@ static void input(const kernels_convolution *c, int64_t first, int64_t from, int
 // of a panel stays in a near cache for all rows, and less is lost to rounding.
 #define INNER (8 * KERNELS_BLOCK)
 
+// fetch has the cache fetch a few of so many lines, so that after KERNELS_BLOCK times all are.
+INLINE void fetch(uintptr_t from, size_t lines, int64_t time) {
+  __builtin_prefetch((const void *)(from + (size_t)time * lines / KERNELS_BLOCK * KERNELS_LINE));
+}
+
 // block_product computes out [rows][PANEL] (+)= left · right, with all sums in registers.
 INLINE void block_product(const int rows, const float *left, size_t stride, const float *right, int64_t inner,
-                          int add, float *out) {
+                          int add, float *out, kernels_ahead ahead) {
   vector sums[ROWS][2];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++) {
@@ -359,6 +353,9 @@ INLINE void block_product(const int rows, const float *left, size_t stride, cons
     int64_t n = inner < KERNELS_BLOCK ? inner : KERNELS_BLOCK;
     for (int64_t k = 0; k < n; k++, right += PANEL) {
       vector b0 = load(right), b1 = load(right + LANES);
+      // A few lines now and then: many at once hold up the products.
+      fetch((uintptr_t)ahead.at, ahead.lines, k);
+      fetch((uintptr_t)left + stride * sizeof(float), rows * KERNELS_BLOCK * sizeof(float) / KERNELS_LINE, k);
 #pragma GCC unroll 16
       for (int r = 0; r < rows; r++) {
         float a = left[r * KERNELS_BLOCK + k];
@@ -374,9 +371,10 @@ INLINE void block_product(const int rows, const float *left, size_t stride, cons
   }
 }
 
-#define BLOCK(n)                                                                                                    \
-  static void block_##n(const float *left, size_t stride, const float *right, int64_t inner, int add, float *out) { \
-    block_product(n, left, stride, right, inner, add, out);                                                         \
+#define BLOCK(n)                                                                                                  \
+  static void block_##n(const float *left, size_t stride, const float *right, int64_t inner, int add, float *out, \
+                        kernels_ahead ahead) {                                                                    \
+    block_product(n, left, stride, right, inner, add, out, ahead);                                                \
   }
 BLOCK(1) BLOCK(2) BLOCK(3) BLOCK(4) BLOCK(5) BLOCK(6)
 #if ROWS == 14
@@ -385,21 +383,26 @@ BLOCK(7) BLOCK(8) BLOCK(9) BLOCK(10) BLOCK(11) BLOCK(12) BLOCK(13) BLOCK(14)
 #error "blocks are of 6 or 14 rows"
 #endif
 
-static void (*const block_of[])(const float *, size_t, const float *, int64_t, int, float *) = {
+static void (*const block_of[])(const float *, size_t, const float *, int64_t, int, float *, kernels_ahead) = {
     0, block_1, block_2, block_3, block_4, block_5, block_6,
 #if ROWS == 14
     block_7, block_8, block_9, block_10, block_11, block_12, block_13, block_14,
 #endif
 };
 
-static void product(const float *left, size_t stride, int64_t rows, const float *right, int64_t inner, float *out) {
+static void product(const float *left, size_t stride, int64_t rows, const float *right, int64_t inner, int add,
+                    float *out, kernels_ahead ahead) {
   int64_t parts = (rows + ROWS - 1) / ROWS;
+  if (ahead.lines == 0) ahead.at = right;
+  ahead.lines = (ahead.lines + (size_t)parts - 1) / (size_t)parts;
   for (int64_t from = 0; from < inner; from += INNER) {
     int64_t length = inner - from < INNER ? inner - from : INNER;
     int64_t row = 0;
     for (int64_t part = 0; part < parts; part++) {
       int64_t n = (rows - row) / (parts - part);  // as equal as can be
-      block_of[n](left + (size_t)row * KERNELS_BLOCK, stride, right, length, from > 0, out + row * PANEL);
+      block_of[n](left + (size_t)row * KERNELS_BLOCK, stride, right, length, add || from > 0, out + row * PANEL,
+                  ahead);
+      ahead.at += ahead.lines * (KERNELS_LINE / sizeof(float));
       row += n;
     }
     left += stride * (size_t)(INNER / KERNELS_BLOCK);
@@ -425,9 +428,9 @@ INLINE void output_winograd(const int m, const int t, const float *matrix, const
 #pragma GCC unroll 36
       for (int p = 0; p < t * t; p++) in[p] = load(from + (size_t)p * (size_t)rows * PANEL);
 #pragma GCC unroll 8
-      for (int j = 0; j < t; j++) multiply(m, t, matrix, in + j, t, middle + j, t);
+      for (int j = 0; j < t; j++) multiply(m, t, t, matrix, in + j, t, middle + j, t);
 #pragma GCC unroll 8
-      for (int i = 0; i < m; i++) multiply(m, t, matrix, middle + i * t, 1, out + i * m, 1);
+      for (int i = 0; i < m; i++) multiply(m, t, t, matrix, middle + i * t, 1, out + i * m, 1);
       float *y = c->y + (size_t)((image * c->height + top) * c->width + side) * (size_t)depth + (size_t)column +
                  (size_t)(half * LANES);
       if (columns >= LANES && top + m <= c->height && side + m <= c->width) {
@@ -457,7 +460,7 @@ static void output_patches(const kernels_convolution *c, int64_t first, int64_t 
 }
 
 static void output(const kernels_convolution *c, int64_t first, int64_t rows, int64_t panel, const float *products) {
-  switch (c->weights->tile * 100 + c->weights->positions) {
+  switch (c->tile * 100 + c->positions) {
 #define OUTPUT(m, t) case TILE(m, t): output_winograd(m, t, &a##m##t[0][0], c, first, rows, panel, products); break;
     EACH_TILE(OUTPUT)
     default: output_patches(c, first, rows, panel, products);
@@ -472,6 +475,7 @@ const kernels_isa JOIN(kernels_, NAME) = {
     .rows = ROWS,
     .pack = pack,
     .input = input,
+    .transform = transform,
     .product = product,
     .output = output,
     .moments = moments,

@@ -5,7 +5,6 @@ package unroll
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -20,16 +19,11 @@ import (
 // layerShape is a convolution on square maps.
 type layerShape struct {
 	kernels.Filter
-	size   int
-	frugal bool // in a graph with many filters
+	size int
 }
 
 func (s layerShape) String() string {
-	text := fmt.Sprintf("%d² %d×%d %v → %d", s.size, s.Kernel, s.Kernel, s.Channels, s.Depth)
-	if s.frugal {
-		text += " frugal"
-	}
-	return text
+	return fmt.Sprintf("%d² %d×%d %v → %d", s.size, s.Kernel, s.Kernel, s.Channels, s.Depth)
 }
 
 // layerShapes returns the convolutions that this project's operations compute in the zoo's
@@ -45,17 +39,8 @@ func layerShapes() (shapes []layerShape, models map[string][]string) {
 			if node.Op != kernels.Operation || node.Attr["kernel"].GetI() == 1 || node.Attr["_tfconvrnn_macs"] == nil {
 				continue
 			}
-			s := layerShape{Filter: kernels.Filter{Kernel: int(node.Attr["kernel"].GetI()),
-				Depth: int(node.Attr["depth"].GetI())}, frugal: node.Attr["frugal"].GetI() != 0}
-			used, first := int64(0), int(node.Attr["first"].GetI())
-			for i, channels := range node.Attr["channels"].GetList().GetI() {
-				s.Channels = append(s.Channels, int(channels))
-				if i >= first && i < first+int(node.Attr["sources"].GetI()) {
-					used += channels
-				}
-			}
-			pixels := node.Attr["_tfconvrnn_macs"].GetI() / (int64(s.Kernel*s.Kernel*s.Depth) * used)
-			s.size = int(math.Round(math.Sqrt(float64(pixels))))
+			filter, size, _ := shapeOf(node)
+			s := layerShape{Filter: filter, size: size}
 			if len(models[s.String()]) == 0 {
 				shapes = append(shapes, s)
 			}
@@ -87,7 +72,7 @@ func BenchmarkForms(b *testing.B) {
 		for _, batch := range []int{1, 8} {
 			for _, s := range shapes {
 				forms, times := formTimes(b, s, batch, flush)
-				chosen, err := kernels.FormOf(s.Filter, batch, s.size, s.frugal)
+				chosen, err := kernels.FormOf(s.Filter, batch, s.size)
 				require.NoError(b, err)
 				fastest, line := slices.Min(times), fmt.Sprintf("batch %d, %v:", batch, s)
 				for i, form := range forms {
@@ -122,15 +107,11 @@ func formTimes(b *testing.B, s layerShape, batch int, flush []float32) ([]kernel
 	}
 	forms, y := kernels.Forms(s.Filter), make([]float32, batch*s.size*s.size*s.Depth)
 	taken := make([][]time.Duration, len(forms))
-	weights := make([]*kernels.Weights, len(forms))
-	for i, form := range forms {
-		var err error
-		weights[i], err = kernels.Pack(kernels.Instructions()[0], form, s.Filter, filters, threads)
-		require.NoError(b, err)
-		defer weights[i].Close()
-	}
+	weights, err := kernels.Pack(kernels.Instructions()[0], s.Filter, filters, threads)
+	require.NoError(b, err)
+	defer weights.Close()
 	for round := range rounds + 1 {
-		for i := range forms {
+		for i, form := range forms {
 			for k := range flush {
 				flush[k]++
 			}
@@ -140,7 +121,7 @@ func formTimes(b *testing.B, s layerShape, batch int, flush []float32) ([]kernel
 				}
 			}
 			begun := time.Now()
-			require.NoError(b, weights[i].Convolve(batch, s.size, s.size, 0, inputs, nil, y, threads))
+			require.NoError(b, weights.Convolve(form, batch, s.size, s.size, 0, inputs, nil, y, threads))
 			if round > 0 { // the first one makes scratch memory
 				taken[i] = append(taken[i], time.Since(begun))
 			}
