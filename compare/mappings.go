@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -84,18 +85,21 @@ func ParseMapping(name string, o MappingOptions) (Mapping, error) {
 
 // String says how stimuli are split, but for strata.
 func (s Splits) String() string {
-	count, train := s.Count, s.TrainFraction
-	if count == 0 {
-		count = 10
+	if s.Folds {
+		return fmt.Sprintf("%d folds, seed %d", s.count(), s.seed())
 	}
-	if train == 0 {
-		train = 0.9
+	part, of := cmp.Or(s.TrainFraction, 0.9), "training"
+	if s.TestFraction != 0 {
+		part, of = s.TestFraction, "testing"
 	}
-	switch {
-	case s.Folds:
-		return fmt.Sprintf("%d folds, seed %d", count, s.seed())
-	case s.TestFraction != 0:
-		return fmt.Sprintf("%d splits, %g of the stimuli for testing, seed %d", count, s.TestFraction, s.seed())
+	return fmt.Sprintf("%d splits, %g of the stimuli for %s, seed %d", s.count(), part, of, s.seed())
+}
+
+// Samples says which stimuli are compared where nothing is fitted: the test stimuli of each split.
+func (s Splits) Samples() string {
+	part := fmt.Sprint(s.TestFraction)
+	if s.TestFraction == 0.9 {
+		part = "nine tenths"
 	}
-	return fmt.Sprintf("%d splits, %g of the stimuli for training, seed %d", count, train, s.seed())
+	return fmt.Sprintf("%d splits, %s of the stimuli each, seed %d", s.count(), part, s.seed())
 }

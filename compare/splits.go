@@ -48,6 +48,8 @@ type Splits struct {
 // mostSplits bounds splits × stimuli.
 const mostSplits = 1e8
 
+func (s Splits) count() int { return cmp.Or(s.Count, 10) }
+
 func (s Splits) seed() uint32 {
 	if s.Seed == nil {
 		return 1
@@ -60,10 +62,7 @@ func (s Splits) seed() uint32 {
 // scikit-learn's ShuffleSplit, StratifiedShuffleSplit, KFold and StratifiedKFold. The
 // error wraps ErrSplits.
 func (s Splits) Of(n int, strata []string) ([]Split, error) {
-	count := s.Count
-	if count == 0 {
-		count = 10
-	}
+	count := s.count()
 	if strata != nil && len(strata) != n {
 		return nil, fmt.Errorf("%w: %d labels of %d stimuli", ErrSplits, len(strata), n)
 	}

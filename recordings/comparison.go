@@ -176,7 +176,7 @@ func (c *Comparison) Similarity(ctx context.Context, o compare.AlignmentOptions)
 			o.Subjects = r.responses.NeuroidLabels("subject")
 		}
 		if o.Splits != nil {
-			o.Stratify = r.split(describeParts(o.Splits), o.Splits.Seed, o.Stratify)
+			o.Stratify = r.split(o.Splits.Samples(), o.Splits.Seed, o.Stratify)
 		}
 		fits, err := compare.SimilarityOverTime(ctx, r.features, r.responses, o)
 		if err == nil {
@@ -184,19 +184,6 @@ func (c *Comparison) Similarity(ctx context.Context, o compare.AlignmentOptions)
 		}
 		return err
 	})
-}
-
-// describeParts says what parts of the stimuli are compared.
-func describeParts(s *compare.Splits) string {
-	seed := uint32(1)
-	if s.Seed != nil {
-		seed = *s.Seed
-	}
-	part := "nine tenths"
-	if s.TestFraction != 0.9 {
-		part = fmt.Sprintf("%g", s.TestFraction)
-	}
-	return fmt.Sprintf("%d splits, %s of the stimuli each, seed %d", cmp.Or(s.Count, 10), part, seed)
 }
 
 // analysisOf names an alignment in results.
