@@ -16,15 +16,11 @@ import (
 type benchCommand struct {
 	modelFlags
 	presentationFlags
-	layers           []string
-	allTimes, logits bool
-	allModels        bool
-	runs             int
-	photographs      int
-	photographsTo    string
-	onlySpeed        bool
-	asJSON, markdown bool
-	child            string // in measuring processes: what to measure
+	layers                                           []string
+	allTimes, logits, allModels, onlySpeed, markdown bool
+	runs, photographs                                int
+	photographsTo                                    features.Format
+	child                                            string // in measuring processes: what to measure
 }
 
 // The defaults of flags that other commands have too.
@@ -36,48 +32,15 @@ const (
 
 func newBench() *cobra.Command {
 	b := &benchCommand{}
-	cmd := &cobra.Command{
-		Use:   "bench [--model MODEL] [flags]",
-		Short: "Measure the speed, next to that of the published way to compute",
-		Long: `Measure the speed of feature extraction next to that of the published way to
-compute. In one process, on the same images, these take turns:
-
-  light cone          what all other commands do
-  plain, pruned       the obvious unroll, weights as variables, as far as the
-                      fetches need it
-  plain, every layer  the same, every layer at every timestep, as published
-
-A ratio is the median of those of every round, with quartiles in parentheses.
-Multiply-accumulates (MAC, two floating-point operations each) of convolutions and
-matrix products are counted from the graphs. The peak is the best of some large
-matrix products that the same library computes on the same device between the runs;
-with the speed at which it reads memory they make the roofline: what computes fewer
-operations than the ridge for each byte it reads or writes is limited by memory.
-CPU seconds are those of all cores together; they depend less than wall time on
-what else the machine does. First result is the time from the start of a new
-process to the features of one image, with the model already converted; first ever
-the same where no earlier process has kept what is the same for all images; other
-fetches that of a second request in the process. Peak memory is that of a process that runs
-the batch twice. With --device gpu all of it runs on the GPU, except that CPU seconds
-are those of the host.
-
-Both variants are converted first where the store lacks them. With --all-models they
-are put into a temporary store, unless --store names one, and removed again.`,
-		Example: `  ` + program + ` bench --model rgc_intermediate --batch 1 --layers conv9,conv10,imnetds
-  ` + program + ` bench --layers logits --runs 9
-  ` + program + ` bench --device gpu --batch 32 --model ugrnn_intermediate
-  ` + program + ` bench --all-models --markdown`,
-		Args: usageArgs(cobra.NoArgs),
-		RunE: b.run,
-	}
+	cmd := &cobra.Command{Use: "bench [--model MODEL] [flags]", RunE: b.run}
 	b.modelFlags.register(cmd)
 	b.presentationFlags.register(cmd)
 	flags := cmd.Flags()
-	setDefault(flags, "model", benchModel)
-	setDefault(flags, "weights", benchWeights)
-	setDefault(flags, "batch", fmt.Sprint(benchBatch))
+	setDefault(cmd, "model", benchModel)
+	setDefault(cmd, "weights", benchWeights)
+	setDefault(cmd, "batch", fmt.Sprint(benchBatch))
 	flags.Lookup("weights").Usage = "`WEIGHTS`: trained, a directory with <model>/model.ckpt.*, or seeded:<seed>; they do not matter for the speed"
-	flags.StringArrayVar(&b.layers, "layers", nil,
+	addList(cmd, &b.layers, "layers",
 		"comma-separated `LAYERS` to extract, all (the default), or logits for the decoded logits alone")
 	flags.BoolVar(&b.allTimes, "include-all-times", false, "extract all layers from timestep 0")
 	flags.BoolVar(&b.logits, "include-logits", false, "add the decoded logits")
@@ -86,22 +49,14 @@ are put into a temporary store, unless --store names one, and removed again.`,
 	flags.BoolVar(&b.onlySpeed, "only-speed", false, "measure neither first results nor memory")
 	flags.IntVar(&b.photographs, "photographs",
 		0, "also extract `N` JPEG photographs of 1000 pixels a side, and say for how much of the time TensorFlow was not running, and how many cores decoding takes")
-	addChoice(cmd, &b.photographsTo, "photographs-to", string(features.NPZ), "format that --photographs extracts to",
-		string(features.NPZ), string(features.Zarr))
+	addChoice(cmd, &b.photographsTo, "photographs-to", features.NPZ, "format that --photographs extracts to",
+		features.NPZ, features.Zarr)
 	flags.BoolVar(&b.markdown, "markdown", false, "print a Markdown table")
-	addJSON(cmd, &b.asJSON)
+	addJSON(cmd)
 	flags.StringVar(&b.child, "child", "", "")
 	_ = flags.MarkHidden("child")
+	obey(cmd, notBoth("json", "markdown"), notBoth("model", "all-models"))
 	return cmd
-}
-
-// setDefault changes a flag's default value.
-func setDefault(flags *pflag.FlagSet, name, value string) {
-	flag := flags.Lookup(name)
-	if err := flag.Value.Set(value); err != nil {
-		panic(err) // a constant of this file
-	}
-	flag.DefValue = value
 }
 
 func (b *benchCommand) run(cmd *cobra.Command, _ []string) error {
@@ -110,10 +65,6 @@ func (b *benchCommand) run(cmd *cobra.Command, _ []string) error {
 		return usagef("--runs %d: it must be 1 … 1000", b.runs)
 	case b.photographs < 0 || b.photographs > 10_000:
 		return usagef("--photographs %d: it must be 0 … 10000", b.photographs)
-	case b.asJSON && b.markdown:
-		return usagef("give --json or --markdown, not both")
-	case b.allModels && cmd.Flags().Changed("model"):
-		return usagef("give --model or --all-models, not both")
 	}
 	names := []string{b.model}
 	if b.allModels {
@@ -138,23 +89,23 @@ func (b *benchCommand) run(cmd *cobra.Command, _ []string) error {
 		}
 		return benchmark.Child(cmd.Context(), o, b.child, cmd.OutOrStdout())
 	}
-	c := commandConsole(cmd, b.quiet)
-	if err := needRuntime(cmd, c, b.yes); err != nil {
+	c := commandConsole(cmd)
+	if err := needRuntime(cmd, c); err != nil {
 		return err
 	}
-	out := cmd.OutOrStdout()
+	out, asJSON := cmd.OutOrStdout(), says(cmd, "json")
 	var reports []*benchmark.Report
 	for i, name := range names {
 		r, err := b.measure(cmd, c, name)
 		if err != nil { // what the models before gave is worth printing
-			if b.asJSON && b.allModels {
+			if asJSON && b.allModels {
 				err = errors.Join(err, printJSON(out, reports))
 			}
 			return err
 		}
 		reports = append(reports, r)
 		switch {
-		case b.asJSON:
+		case asJSON:
 		case b.markdown:
 			if i == 0 {
 				r.PrintHead(out)
@@ -168,7 +119,7 @@ func (b *benchCommand) run(cmd *cobra.Command, _ []string) error {
 		}
 	}
 	switch {
-	case !b.asJSON:
+	case !asJSON:
 		return nil
 	case b.allModels:
 		return printJSON(out, reports)
@@ -183,12 +134,11 @@ func (b *benchCommand) options(cmd *cobra.Command, name string) (benchmark.Optio
 	if err != nil {
 		return o, err
 	}
-	presentation, err := b.presentation(cmd, info, tfconvrnn.Preprocessing{})
-	if err != nil {
+	if o.Presentation, err = b.presentation(cmd, info, tfconvrnn.Preprocessing{}); err != nil {
 		return o, err
 	}
-	o.Presentation = presentation
-	if layers := splitList(b.layers); len(layers) != 1 || layers[0] != "logits" {
+	if len(b.layers) != 1 || b.layers[0] != "logits" {
+		layers := b.layers
 		if len(layers) == 0 {
 			layers = []string{"all"}
 		}
@@ -200,7 +150,7 @@ func (b *benchCommand) options(cmd *cobra.Command, name string) (benchmark.Optio
 	if _, _, err := tfconvrnn.Outputs(info, o.ExtractOptions()...); err != nil {
 		return o, err
 	}
-	o.Load, err = b.loadOptions(presentation.Times(info))
+	o.Load, err = b.loadOptions(o.Presentation.Times(info))
 	return o, err
 }
 
@@ -209,9 +159,9 @@ func (b *benchCommand) measure(cmd *cobra.Command, c *console, name string) (*be
 	if err != nil {
 		return nil, err
 	}
-	o.Note = func(message string) { c.note("%s: %s …", name, message) }
+	o.Note = func(message string) { c.Note("%s: %s …", name, message) }
 	q := benchmark.Request{Options: o, Weights: b.weights, Store: b.store, TemporaryStore: b.allModels && b.store == "",
-		Photographs: b.photographs, PhotographsTo: features.Format(b.photographsTo)}
+		Photographs: b.photographs, PhotographsTo: b.photographsTo}
 	if !b.onlySpeed {
 		q.Arguments = func(store, measurement string) []string { return b.childArgs(cmd, name, store, measurement) }
 	}

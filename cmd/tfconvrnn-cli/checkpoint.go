@@ -15,33 +15,22 @@ import (
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
-func newCheckpoint() *cobra.Command {
-	return group("checkpoint", "Look into checkpoints, or make untrained ones", newCheckpointInspect(),
-		newCheckpointSeed())
-}
-
 func newCheckpointInspect() *cobra.Command {
-	var verify, quiet, asJSON bool
+	var verify bool
 	cmd := &cobra.Command{
-		Use:   "inspect PREFIX",
-		Short: "List the tensors of a checkpoint, and the models it fits",
-		Long: `List the tensors of a TensorFlow V2 checkpoint and the models whose variables it
-holds. PREFIX is such as dir/model.ckpt; the .index file or the directory of a
-model.ckpt will do too.`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Use: "inspect PREFIX", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			progress := commandConsole(cmd, quiet).start("verifying", unitBytes, 0)
-			info, err := savedmodels.InspectCheckpoint(cmd.Context(), args[0], verify, progress.set)
-			progress.end()
+			progress := commandConsole(cmd).Start("verifying", unitBytes, 0)
+			info, err := savedmodels.InspectCheckpoint(cmd.Context(), args[0], verify, progress.Set)
+			progress.End()
 			if err != nil {
 				return inputError{err}
 			}
-			return present(cmd, asJSON, info, func(out io.Writer) error { return printCheckpoint(out, info) })
+			return present(cmd, info, func(out io.Writer) error { return printCheckpoint(out, info) })
 		},
 	}
 	cmd.Flags().BoolVar(&verify, "verify", false, "verify the checksum of every tensor")
-	addQuiet(cmd, &quiet)
-	addJSON(cmd, &asJSON)
+	addMessages(cmd)
 	return cmd
 }
 
@@ -72,34 +61,24 @@ func printCheckpoint(out io.Writer, info *savedmodels.CheckpointInfo) error {
 func newCheckpointSeed() *cobra.Command {
 	var seed uint64
 	var out string
-	var force, quiet bool
+	var force bool
 	cmd := &cobra.Command{
-		Use:   "seed MODEL --out DIR",
-		Short: "Write untrained weights as a checkpoint that TensorFlow restores",
-		Long: `Write untrained weights, the same for the same seed, to <DIR>/<MODEL>/model.ckpt.*,
-laid out like the published checkpoints, for trying and testing. TensorFlow
-restores them. What is made with them says "untrained" wherever they are copied to: a
-conversion recognizes their values.`,
-		Args:              oneModel,
-		ValidArgsFunction: completeOneModel,
+		Use: "seed MODEL --out DIR", Args: oneModel, ValidArgsFunction: completeOneModel,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if out == "" {
-				return usagef("where to? give --out DIR")
-			}
 			if err := named("--out", features.CheckFolderName(out, "checkpoints")); err != nil {
 				return err
 			}
-			c := commandConsole(cmd, quiet)
-			progress := c.start("writing", unitParameters, 0)
-			prefix, err := savedmodels.SeedCheckpoint(cmd.Context(), args[0], seed, out, force, progress.set)
-			progress.end()
+			c := commandConsole(cmd)
+			progress := c.Start("writing", unitParameters, 0)
+			prefix, err := savedmodels.SeedCheckpoint(cmd.Context(), args[0], seed, out, force, progress.Set)
+			progress.End()
 			if errors.Is(err, convert.ErrExists) {
 				return advise(err, "choose another directory, or replace it with --force")
 			}
 			if err != nil {
 				return err
 			}
-			c.warn("these weights are untrained (seeded:%d): good for trying things out, not for science", seed)
+			c.Warn("these weights are untrained (seeded:%d): good for trying things out, not for science", seed)
 			fmt.Fprintf(cmd.OutOrStdout(), "%s.{index,data-00000-of-00001}\n", prefix)
 			return nil
 		},
@@ -107,6 +86,7 @@ conversion recognizes their values.`,
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of the weights")
 	cmd.Flags().StringVarP(&out, "out", "o", "", "`DIR` to write into")
 	cmd.Flags().BoolVar(&force, "force", false, "replace a checkpoint that is there")
-	addQuiet(cmd, &quiet)
+	obey(cmd, needed("out", "where to? give --out DIR"))
+	addQuiet(cmd)
 	return cmd
 }

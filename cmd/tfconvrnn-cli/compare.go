@@ -2,131 +2,117 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/internal/version"
 	"github.com/tfconvrnn/go/recordings"
 )
 
-func newCompare() *cobra.Command {
-	return group("compare", "Compare features with neural and behavioural data",
-		newCompareFit(), newCompareBest(), newCompareCeiling(), newCompareRSA(), newCompareCKA(), newCompareOST(),
-		newCompareBehaviour(), newCompareGram())
+// comparison is a subcommand of compare. Its flags fill the call of package recordings.
+type comparison struct {
+	recordings.Comparison
+	featureFlags
+	cmd      *cobra.Command
+	force    bool
+	stratify string
+	// The rest is there when it runs.
+	console *console
+	only    []string           // layers to compare; nil for all
+	cache   *compare.GramCache // nil for none
 }
 
-// dataFlags name recordings, and what is taken of them.
-type dataFlags struct {
-	data, array, axes, bins  string
-	coordinates              []string
-	regions, subjects, where []string
-	reliability, time        string
-	averageTime              bool
-	stimulus                 string
-	ignore                   []string
+func newComparison(use string) *comparison {
+	return &comparison{cmd: &cobra.Command{Use: use, Args: noArguments},
+		Comparison: recordings.Comparison{Software: program + " " + version.Version}}
 }
 
-func (f *dataFlags) register(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.data, "data", "",
-		"`FILE` of recordings: BrainIO's netCDF-4, HDF5, NWB, MATLAB, .npy, .npz, a long .csv or .tsv")
-	flags.StringVar(&f.array, "data-array", "",
-		"`NAME` of its array, dataset or column of responses, where it does not say so itself")
-	flags.StringVar(&f.axes, "data-axes", "",
-		"comma-separated names of the array's `AXES`: presentation, or stimulus and repetition; neuroid; time_bin")
-	flags.StringVar(&f.bins, "data-bins", "",
-		"`FIRST:WIDTH` in ms of the time bins, or of all responses, where the file does not tell")
-	flags.StringArrayVar(&f.coordinates, "data-coordinate",
-		nil, "`NAME@AXIS=WHERE` the values of a coordinate are: an array of the file, a .npy, a list, FILE.csv:COLUMN; repeat it for several")
-	flags.StringArrayVar(&f.regions, "region", nil, "comma-separated `REGIONS` of neuroids")
-	flags.StringArrayVar(&f.subjects, "subject", nil, "comma-separated `SUBJECTS`")
-	flags.StringVar(&f.reliability, "reliability", "",
-		"`CONDITION` on the neuroids' reliability, such as '>0.4' or 'ncsnr>0.3'")
-	flags.StringArrayVar(&f.where, "where", nil,
-		"`CONDITION` on any coordinate, such as variation=6; repeat it for several, which must all hold")
-	flags.StringVar(&f.time, "time", "", "time bins within `FROM:TO` ms")
-	flags.BoolVar(&f.averageTime, "average-time", false, "average the responses over these time bins")
-	flags.StringVar(&f.stimulus, "stimulus-coordinate", "",
-		"`NAME` of the coordinate of stimulus ids (default: stimulus_id or image_id)")
-	flags.StringArrayVar(&f.ignore, "ignore", nil,
-		"comma-separated `COORDINATES` that do not tell presentations of a stimulus apart")
-}
-
-// window parses FROM:TO, of which either may be left out.
-func window(flag, text string) (from, to *float64, err error) {
-	if from, to, err = recordings.ParseWindow(text); err != nil {
-		err = usagef("--%s: %w", flag, err)
-	}
-	return from, to, err
-}
-
-// set says what is compared.
-func (f *dataFlags) set(c *recordings.Comparison) (err error) {
-	if f.data == "" {
-		return usagef("which recordings? give --data FILE")
-	}
-	c.Data, c.Layout = f.data, recordings.Layout{Array: f.array, Axes: splitList([]string{f.axes})}
-	c.Selection = recordings.Selection{Regions: splitList(f.regions), Subjects: splitList(f.subjects),
-		Reliability: f.reliability, Where: f.where, AverageTime: f.averageTime, Stimulus: f.stimulus,
-		Ignore: splitList(f.ignore)}
-	if c.Selection.From, c.Selection.To, err = window("time", f.time); err != nil {
-		return err
-	}
-	for _, text := range f.coordinates {
-		coordinate, err := recordings.ParseCoordinate(text)
+// runs has the subcommand open its features, do the work, show the progress and print the result.
+func (c *comparison) runs(doing string, work func(report func(done, of int64)) (*compare.Result, error)) {
+	c.cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		c.console = commandConsole(cmd)
+		done, err := c.openFeatures()
 		if err != nil {
-			return usagef("--data-coordinate: %w", err)
+			return err
 		}
-		c.Layout.Coordinates = append(c.Layout.Coordinates, coordinate)
+		defer func() { done(err == nil) }()
+		progress := c.console.Start(doing, unitFits, 0)
+		result, err := work(progress.Set)
+		progress.End()
+		return c.emit(result, err)
 	}
-	if f.bins != "" {
-		if err := c.Layout.ParseBins(f.bins); err != nil {
-			return usagef("--data-bins: %w", err)
-		}
-	}
-	return nil
 }
 
-// dataError tells faults of the command line from those of the input.
-func dataError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, recordings.ErrSelection), errors.Is(err, compare.ErrSplits), errors.Is(err, compare.ErrNoLayer),
-		errors.Is(err, compare.ErrOptions), errors.Is(err, recordings.ErrNoLabels):
-		return usage(err)
-	}
-	for _, cause := range []error{fs.ErrNotExist, fs.ErrPermission, recordings.ErrMissing, recordings.ErrDuplicate,
-		recordings.ErrLayout, recordings.ErrFormat, compare.ErrData, compare.ErrOtherGrams, compare.ErrGramsMissing} {
-		if errors.Is(err, cause) {
-			return inputError{err}
+// openFeatures opens features of a file, or those that a model computes. done closes them, and is told whether all
+// that needs them succeeded.
+func (c *comparison) openFeatures() (done func(compared bool), err error) {
+	if c.computed != nil {
+		if c.cache, err = c.grams.open(); err != nil {
+			return nil, err
 		}
+	}
+	c.only, c.Comparison.Features = c.layers, c.features
+	computed := func(bool) {}
+	if c.computed.asked() {
+		c.only, c.Comparison.Features = nil, c.computed.String() // only these layers are computed
+		c.Opened, computed, err = c.computed.open(c.cmd, &c.featureFlags, c.console)
+	} else {
+		c.Opened, err = c.open()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(compared bool) {
+		c.Opened.Close()
+		computed(compared)
+	}, nil
+}
+
+// emit prints the result.
+func (c *comparison) emit(result *compare.Result, err error) error {
+	if err != nil {
+		if c.cmd.Flags().Lookup("data-array") == nil && (errors.Is(err, recordings.ErrLayout) ||
+			errors.Is(err, recordings.ErrDuplicate)) {
+			err = advise(err, "") // there are no flags that would help
+		}
+		return inputFault(err)
+	}
+	if text := c.cache.String(); text != "" {
+		c.console.Note("%s", text)
+	}
+	short := result.Summary()
+	if says(c.cmd, "json") {
+		return short.WriteJSON(c.cmd.OutOrStdout())
+	}
+	for _, text := range slices.Concat(short.LeftOut, short.Notes) {
+		c.console.Note("%s", text)
+	}
+	return short.WriteTable(c.cmd.OutOrStdout())
+}
+
+// stratified returns the coordinate to stratify by. The default one may be missing, as for Brain-Score.
+func (c *comparison) stratified() string {
+	if c.stratify == "none" {
+		return ""
+	}
+	c.StratifyIfThere = !c.cmd.Flags().Changed("stratify")
+	return c.stratify
+}
+
+// inputFault makes the lack of a file a fault of the input.
+func inputFault(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return inputError{err}
 	}
 	return err
 }
 
-// hinted adds the flags that help with recordings.
-func hinted(err error) error {
-	var missing *compare.MissingFeaturesError
-	switch {
-	case errors.Is(err, recordings.ErrNoLabels):
-		err = fmt.Errorf("%w; give --labels FILE, and --label COLUMN", err)
-	case errors.Is(err, recordings.ErrDuplicate):
-		err = fmt.Errorf("%w (--where chooses, --ignore COORDINATE ignores)", err)
-	case errors.Is(err, recordings.ErrLayout):
-		err = fmt.Errorf("%w (--data-array, --data-axes, --data-coordinate and --data-bins say what is what)", err)
-	case errors.Is(err, compare.ErrRoom):
-		err = fmt.Errorf("%w; choose --features-in file, more --features-memory, or --select or --reduce", err)
-	case errors.As(err, &missing):
-		err = fmt.Errorf("%w; --shared-stimuli leaves them out", err)
-	case errors.Is(err, compare.ErrOtherGrams):
-		err = fmt.Errorf("%w; choose another --out", err)
-	case errors.Is(err, compare.ErrGramsMissing):
-		err = fmt.Errorf("%w; the same compare gram makes them", err)
-	case errors.Is(err, compare.ErrMissing):
-		err = fmt.Errorf("%w; choose --missing drop-stimuli, or another policy that --help lists", err)
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("unexpected argument %q; features are --features FILE, recordings --data FILE", args[0])
 	}
-	return dataError(err)
+	return nil
 }

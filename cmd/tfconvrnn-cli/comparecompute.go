@@ -19,11 +19,15 @@ import (
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/cachedir"
+	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/recordings"
 )
 
 // gramFlags say where Gram matrices are kept.
-type gramFlags struct{ folder, size string }
+type gramFlags struct {
+	folder string
+	size   int64
+}
 
 // folderOf is the cache's, "" for none.
 func (f *gramFlags) place() (string, error) {
@@ -41,11 +45,7 @@ func (f *gramFlags) open() (*compare.GramCache, error) {
 	if err != nil || folder == "" {
 		return nil, err
 	}
-	size, err := humanize.ParseBytes(f.size)
-	if err != nil || size > 1<<62 {
-		return nil, usagef("--gram-cache-size %q is not a size such as 8GB", f.size)
-	}
-	return compare.NewGramCache(folder, int64(size)), nil
+	return compare.NewGramCache(folder, f.size), nil
 }
 
 // registerGrams adds the flags of commands that compare by Gram matrices, which can also compute the
@@ -54,21 +54,20 @@ func (f *featureFlags) registerGrams(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.grams.folder, "gram-cache",
 		"", "`DIR` to keep products of features in, from which the same features are compared again without being read or computed; none for none (default: in the user's cache)")
-	flags.StringVar(&f.grams.size, "gram-cache-size", "8GB", "most that is kept; what was not used for longest goes first")
+	addSize(cmd, &f.grams.size, "gram-cache-size", "8GB", 0, "most that is kept; what was not used for longest goes first")
 	f.computed = &computedFlags{}
 	addChoice(cmd, &f.computed.keep, "features-in", extraction.KeepAuto,
 		"with --model, `PLACE` of the features until they are compared: memory, file, or passes, in each of which the model computes only as many as may be in memory, and none are written; auto takes the first of these for which there is room",
 		extraction.Keeps()...)
-	flags.StringVar(&f.computed.memory, "features-memory", "",
+	addSize(cmd, &f.computed.memory, "features-memory", "", 1,
 		"`SIZE` of features that may be in memory, such as 4GB (default: a quarter of what is available)")
 	e, others := &f.computed.extract, &cobra.Command{}
 	e.modelFlags.register(others)
 	e.presentationFlags.register(others)
 	e.inputFlags.register(others)
-	others.Flags().StringArrayVar(&e.areas, "areas", nil,
-		"brain `AREAS` whose best-matching layers to compute: V4, pIT, cIT, aIT, IT")
-	others.Flags().StringArrayVar(&e.selected, "select", nil, "`UNITS` of a layer to take, as extract has it")
-	others.Flags().StringArrayVar(&e.reduce, "reduce", nil, "`REDUCTION` of the features, as extract has it")
+	addList(others, &e.areas, "areas", "brain `AREAS` whose best-matching layers to compute: V4, pIT, cIT, aIT, IT")
+	others.Flags().StringArrayVar(&e.recipe.Selections, "select", nil, "`UNITS` of a layer to take, as extract has it")
+	others.Flags().StringArrayVar(&e.recipe.Reductions, "reduce", nil, "`REDUCTION` of the features, as extract has it")
 	others.Flags().VisitAll(func(flag *pflag.Flag) {
 		if flags.Lookup(flag.Name) == nil {
 			if flag.Shorthand != "" && flags.ShorthandLookup(flag.Shorthand) != nil {
@@ -82,7 +81,7 @@ func (f *featureFlags) registerGrams(cmd *cobra.Command) {
 		switch f.computed.stimuli = args; {
 		case f.computed.asked() && f.features != "":
 			return usagef("--features are in a file already; leave out --model, or --features")
-		case f.computed.asked() && len(splitList(f.layers))+len(splitList(e.areas)) == 0:
+		case f.computed.asked() && len(f.layers)+len(e.areas) == 0:
 			return usagef("which layers? give --layers conv9,conv10, --layers all, or --areas IT")
 		case f.computed.asked():
 			return nil
@@ -103,7 +102,7 @@ type computedFlags struct {
 	stimuli []string
 	names   []string // of the flags
 	keep    extraction.Keep
-	memory  string
+	memory  int64 // of features, 0 for the default
 }
 
 func (f *computedFlags) asked() bool { return f != nil && f.extract.model != "" }
@@ -117,10 +116,6 @@ func (f *computedFlags) String() string { return f.extract.model }
 func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console) (file *recordings.FeatureFile,
 	done func(compared bool), err error) {
 	e := &f.extract
-	memory, err := f.memorySize()
-	if err != nil {
-		return nil, nil, err
-	}
 	folder, err := from.grams.place()
 	if err == nil && folder == "" {
 		folder, err = cachedir.Grams()
@@ -131,8 +126,8 @@ func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console)
 	if err != nil {
 		return nil, nil, err
 	}
-	e.layers, e.allTimes, e.onError, e.dataType, e.format, e.resume = from.layers, true, "fail", features.Float32,
-		string(features.NPZ), true
+	e.layers, e.format, e.resume = from.layers, string(features.NPZ), true
+	e.recipe.AllTimesteps, e.recipe.OnError, e.recipe.DataType = true, extraction.Fail, features.Float32
 	out := filepath.Join(folder, f.name(cmd)+features.NPZ.Suffix()) // of which single timesteps are read fast
 	e.out = out
 	if _, err := os.Lstat(out); err == nil {
@@ -153,9 +148,9 @@ func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console)
 		draft.Close()
 		return nil, nil, err
 	}
-	run := &passRun{e: e, console: c, draft: draft, times: plan.times}
+	run := &passRun{console: c, draft: draft, times: plan.times, shown: c.Stages()}
 	file, remove, err := draft.Deferred(cmd.Context(), model, extraction.DeferredOptions{
-		Keep: f.keep, Memory: memory, Pass: run.pass, Warn: c.warnNotice,
+		Keep: f.keep, Memory: f.memory, Pass: run.pass, Warn: c.warnNotice,
 		Run: func(into features.Writer) error {
 			e.into = into
 			_, err := e.extract(cmd.Context(), plan, draft, model, &extractTrace{console: c}, c)
@@ -167,7 +162,7 @@ func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console)
 		},
 	})
 	done = func(compared bool) {
-		run.end()
+		run.shown.End()
 		draft.Close()
 		model.Close()
 		if compared {
@@ -181,26 +176,13 @@ func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console)
 	return file, done, nil
 }
 
-// memorySize is how many bytes of features may be in memory, 0 for the default.
-func (f *computedFlags) memorySize() (int64, error) {
-	if f.memory == "" {
-		return 0, nil
-	}
-	size, err := humanize.ParseBytes(f.memory)
-	if err != nil || size == 0 || size > 1<<62 {
-		return 0, usagef("--features-memory %q is not a size such as 4GB", f.memory)
-	}
-	return int64(size), nil
-}
-
 // passRun shows how far passes of a model are.
 type passRun struct {
-	e        *extractCommand
-	console  *console
-	draft    *extraction.Draft
-	times    int
-	progress *task
-	begun    time.Time
+	console *console
+	draft   *extraction.Draft
+	times   int
+	shown   *terminal.Stages
+	begun   time.Time
 }
 
 // pass says what the first pass begins, and, once it is known, about how long all take.
@@ -208,23 +190,24 @@ func (r *passRun) pass(p compare.Pass) extraction.RunOptions {
 	stimuli := r.draft.Recipe().Stimuli
 	total := int64(p.Of) * int64(stimuli)
 	if p.Number == 1 {
-		r.end()
-		r.console.note("in passes: %s, %s, %s, of which nothing is written: the model runs %s over all stimuli …",
+		r.shown.End()
+		r.console.Note("in passes: %s, %s, %s, of which nothing is written: the model runs %s over all stimuli …",
 			plural(stimuli, "stimulus"), plural(r.times, "timestep"), humanize.Bytes(uint64(r.draft.Size())),
 			plural(p.Of, "time"))
-		r.progress, r.begun = r.console.start("extracting", unitImages, total), time.Now()
+		r.begun = time.Now()
 	}
 	before, said := int64(p.Number-1)*int64(stimuli), p.Number > 1 || p.Of == 1
 	o := extraction.RunOptions{
 		Progress: func(n int) {
-			r.progress.set(before+int64(n), total)
+			task, _ := r.shown.At("extracting", unitImages, total)
+			task.Set(before+int64(n), total)
 			if spent := time.Since(r.begun); !said && n > 0 && (spent > 20*time.Second || n == stimuli) {
 				said = true
 				all := time.Duration(float64(spent) / float64(n) * float64(total))
-				r.console.note("%d passes take about %v", p.Of, all.Round(time.Second))
+				r.console.Note("%d passes take about %v", p.Of, all.Round(time.Second))
 			}
 			if before+int64(n) == total {
-				r.end()
+				r.shown.End()
 			}
 		},
 	}
@@ -232,13 +215,6 @@ func (r *passRun) pass(p compare.Pass) extraction.RunOptions {
 		o.Warn, o.Note = r.console.warnNotice, r.console.noteNotice
 	}
 	return o
-}
-
-func (r *passRun) end() {
-	if r.progress != nil {
-		r.progress.end()
-		r.progress = nil
-	}
 }
 
 // name is the same for the same command in the same folder.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -82,85 +83,88 @@ type featureFlags struct {
 func (f *featureFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.features, "features", "",
 		"`FILE` of features: an output of extract, BrainIO's netCDF-4, or a folder of Gram matrices")
-	cmd.Flags().StringArrayVar(&f.layers, "layers", nil, "comma-separated `LAYERS` (default: all)")
-}
-
-func (f *featureFlags) check() error {
-	if f.features == "" && !f.computed.asked() {
-		return usagef("which features? give --features FILE")
-	}
-	return nil
+	addList(cmd, &f.layers, "layers", "comma-separated `LAYERS` (default: all)")
+	obey(cmd, func(*cobra.Command) error {
+		if f.features == "" && !f.computed.asked() {
+			return usagef("which features? give --features FILE")
+		}
+		return nil
+	})
 }
 
 func (f *featureFlags) open() (*recordings.FeatureFile, error) {
-	if err := f.check(); err != nil {
-		return nil, err
-	}
 	file, err := recordings.OpenFeatures(f.features)
-	return file, hinted(err)
+	return file, inputFault(err)
 }
 
-// missingFlags say what is done about what is missing.
-type missingFlags struct {
-	shared  bool
-	missing compare.Missing
+// whichRecordings asks for --data.
+const whichRecordings = "which recordings? give --data FILE"
+
+// addData adds the flags that name recordings, and what is taken of them.
+func (c *comparison) addData() {
+	flags, s := c.cmd.Flags(), &c.Selection
+	flags.StringVar(&c.Data, "data", "",
+		"`FILE` of recordings: BrainIO's netCDF-4, HDF5, NWB, MATLAB, .npy, .npz, a long .csv or .tsv")
+	flags.StringVar(&c.Layout.Array, "data-array", "",
+		"`NAME` of its array, dataset or column of responses, where it does not say so itself")
+	addList(c.cmd, &c.Layout.Axes, "data-axes",
+		"comma-separated names of the array's `AXES`: presentation, or stimulus and repetition; neuroid; time_bin")
+	flags.Func("data-bins", "`FIRST:WIDTH` in ms of the time bins, or of all responses, where the file does not tell",
+		c.Layout.ParseBins)
+	flags.Func("data-coordinate",
+		"`NAME@AXIS=WHERE` the values of a coordinate are: an array of the file, a .npy, a list, FILE.csv:COLUMN; repeat it for several",
+		func(text string) error {
+			coordinate, err := recordings.ParseCoordinate(text)
+			c.Layout.Coordinates = append(c.Layout.Coordinates, coordinate)
+			return err
+		})
+	addList(c.cmd, &s.Regions, "region", "comma-separated `REGIONS` of neuroids")
+	addList(c.cmd, &s.Subjects, "subject", "comma-separated `SUBJECTS`")
+	flags.StringVar(&s.Reliability, "reliability", "",
+		"`CONDITION` on the neuroids' reliability, such as '>0.4' or 'ncsnr>0.3'")
+	flags.StringArrayVar(&s.Where, "where", nil,
+		"`CONDITION` on any coordinate, such as variation=6; repeat it for several, which must all hold")
+	addWindow(c.cmd, &s.From, &s.To, "time", "time bins within `FROM:TO` ms")
+	flags.BoolVar(&s.AverageTime, "average-time", false, "average the responses over these time bins")
+	flags.StringVar(&s.Stimulus, "stimulus-coordinate", "",
+		"`NAME` of the coordinate of stimulus ids (default: stimulus_id or image_id)")
+	addList(c.cmd, &s.Ignore, "ignore", "comma-separated `COORDINATES` that do not tell presentations of a stimulus apart")
 }
 
-func (f *missingFlags) register(cmd *cobra.Command, policies ...compare.Missing) {
-	cmd.Flags().BoolVar(&f.shared, "shared-stimuli", false, "leave out stimuli without features")
-	addChoice(cmd, &f.missing, "missing", compare.RefuseMissing,
+// addMissing adds the flags that say what is done about what is missing.
+func addMissing(cmd *cobra.Command, missing *compare.Missing, shared *bool, policies ...compare.Missing) {
+	cmd.Flags().BoolVar(shared, "shared-stimuli", false, "leave out stimuli without features")
+	addChoice(cmd, missing, "missing", compare.RefuseMissing,
 		"what to do about what is missing of the data, as a `POLICY`: "+strings.Join(names(policies), ", "), policies...)
 }
 
-// timeFlags say which features are compared with which responses.
-type timeFlags struct {
-	missingFlags
-	offsets []float64
-	matrix  bool
-}
-
-func (f *timeFlags) register(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.Float64SliceVar(&f.offsets, "offset-ms", nil,
+// addTimes adds the flags that say which features are compared with which responses.
+func addTimes(cmd *cobra.Command, offsets *[]float64, matrix *bool) {
+	cmd.Flags().Float64SliceVar(offsets, "offset-ms", nil,
 		"compare responses with features of so many `MILLISECONDS` before; of several, with commas between, with each")
-	flags.BoolVar(&f.matrix, "matrix", false, "compare every bin of the features with every bin of the responses")
-	f.missingFlags.register(cmd, compare.RefuseMissing, compare.DropNeuroids, compare.DropStimuli, compare.PerNeuroid)
+	cmd.Flags().BoolVar(matrix, "matrix", false, "compare every bin of the features with every bin of the responses")
+	obey(cmd, notBoth("matrix", "offset-ms"))
 }
 
-func (f *timeFlags) check() error {
-	if f.matrix && len(f.offsets) > 0 {
-		return usagef("--matrix compares all times; leave out --offset-ms")
-	}
-	return nil
-}
-
-// splitFlags say how stimuli are split.
-type splitFlags struct {
-	splits        int
-	trainFraction float64
-	stratify      string
-	seed          uint32
-}
-
-func (f *splitFlags) register(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.IntVar(&f.splits, "splits", 10, "number of splits")
-	flags.Float64Var(&f.trainFraction, "train-fraction", 0.9, "part of the stimuli to train on")
-	flags.StringVar(&f.stratify, "stratify", "object_name",
-		"`COORDINATE` of stimuli that all parts of a split have in the same proportions; none for none")
-	flags.Uint32Var(&f.seed, "seed", 1, "seed of the splits")
-}
-
-func (f *splitFlags) options() (compare.Splits, error) {
-	if f.splits < 1 || !(f.trainFraction > 0 && f.trainFraction < 1) {
-		return compare.Splits{}, usagef("--splits must be at least 1, and --train-fraction between 0 and 1")
-	}
-	return compare.Splits{Count: f.splits, TrainFraction: f.trainFraction, Seed: &f.seed}, nil
-}
-
-func noArguments(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("unexpected argument %q; features are --features FILE, recordings --data FILE", args[0])
-	}
-	return nil
+// addResult adds the flags that say where the result goes.
+func (c *comparison) addResult() {
+	c.cmd.Flags().StringVarP(&c.Out, "out", "o",
+		"", "`FILE` to write the results to, with the scores of every split and neuroid: .nc or .zarr for xarray, .json; or .csv without them")
+	c.cmd.Flags().BoolVar(&c.force, "force", false, "replace an existing file")
+	addQuiet(c.cmd)
+	addJSON(c.cmd)
+	obey(c.cmd, func(*cobra.Command) error {
+		c.Out = strings.TrimRight(c.Out, "/")
+		if c.Out == "" {
+			return nil
+		}
+		formats, extension := recordings.ResultFormats(), strings.ToLower(filepath.Ext(c.Out))
+		if !slices.Contains(formats, extension) {
+			return usagef("--out %s: the name must end in %s", c.Out, strings.Join(formats, ", "))
+		}
+		if extension == ".zarr" {
+			return checkOutput(c.Out, c.force, c.features, c.Data)
+		}
+		return checkFile("--out", c.Out, "scores"+extension, c.force, c.features, c.Data)
+	})
 }

@@ -17,31 +17,15 @@ import (
 )
 
 type downloadCommand struct {
-	all, keep, convert, activations, quiet, asJSON bool
-	store                                          string
-	options                                        savedmodels.DownloadOptions
+	all, keep, convert, activations bool
+	store                           string
+	options                         savedmodels.DownloadOptions
 }
 
 func newDownload() *cobra.Command {
 	c := &downloadCommand{}
-	cmd := &cobra.Command{
-		Use:   "download (MODEL… | --all)",
-		Short: "Get the trained weights, verify and convert them",
-		Long: `Download the published checkpoints of models, prove them intact and convert them.
-Then the models load by their names.
-
-Every tensor's checksum is verified, and that the checkpoint holds the variables of
-its model. The SHA-256 of every file is recorded in a lock file: weights.lock in the
-current directory if there is one, or else beside the checkpoints. Later
-differences are errors. Commit the file to get the same weights elsewhere, with
---lock weights.lock.
-
-An interrupted download goes on where it stopped. Several may run at once. The
-environment's proxy is used (HTTPS_PROXY, NO_PROXY). All 20 models take 5.3 GB.`,
-		Args:              cobra.ArbitraryArgs,
-		ValidArgsFunction: completeModels,
-		RunE:              c.run,
-	}
+	cmd := &cobra.Command{Use: "download (MODEL… | --all)", Args: cobra.ArbitraryArgs, ValidArgsFunction: completeModels,
+		RunE: c.run}
 	flags := cmd.Flags()
 	flags.BoolVar(&c.all, "all", false, "all models")
 	flags.StringVar(&c.options.From, "from", "", "`URL` or directory that holds <MODEL>/model.ckpt.* (default: "+
@@ -50,7 +34,7 @@ environment's proxy is used (HTTPS_PROXY, NO_PROXY). All 20 models take 5.3 GB.`
 	addStore(cmd, &c.store)
 	addLock(cmd, &c.options.Lock, "`FILE` of the SHA-256 of what is downloaded")
 	flags.BoolVar(&c.options.UpdateLock, "update-lock", false, "replace hashes in the lock file that differ")
-	flags.IntVar(&c.options.Parallel, "parallel", 4, "number of models downloaded at a time")
+	addCount(cmd, &c.options.Parallel, "parallel", 4, 1, "number of models downloaded at a time")
 	flags.BoolVar(&c.options.Again, "force", false, "download again what is there and intact")
 	flags.BoolVar(&c.options.Meta, "meta", false, "download model.ckpt.meta too, which is not needed")
 	flags.BoolVar(&c.convert, "convert", true, "convert what was downloaded")
@@ -58,8 +42,7 @@ environment's proxy is used (HTTPS_PROXY, NO_PROXY). All 20 models take 5.3 GB.`
 		"keep checkpoints that were converted; without them a model can be converted anew only after another download")
 	flags.BoolVar(&c.activations, "activations", true,
 		"run converted models once, if the TensorFlow runtime is installed, to record what they compute, for verify")
-	addQuiet(cmd, &c.quiet)
-	addJSON(cmd, &c.asJSON)
+	addMessages(cmd)
 	return cmd
 }
 
@@ -79,30 +62,27 @@ func (c *downloadCommand) run(cmd *cobra.Command, args []string) error {
 	case len(args) == 0:
 		return usagef("which models? name them, or say --all; %s models lists them", program)
 	}
-	if c.options.Parallel < 1 {
-		return usagef("--parallel %d: at least 1 model is downloaded at a time", c.options.Parallel)
-	}
 	store, err := savedmodels.Open(c.store)
 	if err != nil {
 		return err
 	}
-	con := commandConsole(cmd, c.quiet)
+	con := commandConsole(cmd)
 	o := c.options
 	o.Models, o.Lock, o.SkipConversion, o.DiscardCheckpoint = args, lockHere(o.Lock), !c.convert, !c.keep
-	bar := con.start("downloading", unitBytes, 0)
-	defer bar.end()
+	bar := con.Start("downloading", unitBytes, 0)
+	defer bar.End()
 	o.Progress = func(p savedmodels.DownloadProgress) {
 		switch {
 		case p.Stage == savedmodels.StageWait:
-			con.note("%s: waiting for another download of it", p.Model)
+			con.Note("%s: waiting for another download of it", p.Model)
 		case p.Stage == savedmodels.StageDone:
-			con.note("%s: done", p.Model)
+			con.Note("%s: done", p.Model)
 		}
-		bar.set(p.AllDone, p.AllTotal)
+		bar.Set(p.AllDone, p.AllTotal)
 	}
-	con.debug("downloading", "from", fetchfile.Redact(o.From), "models", strings.Join(o.Models, ","))
+	con.Debug("downloading", "from", fetchfile.Redact(o.From), "models", strings.Join(o.Models, ","))
 	results, downloadErr := store.Download(cmd.Context(), o)
-	bar.end()
+	bar.End()
 	if err := cmd.Context().Err(); err != nil {
 		return err
 	}
@@ -110,11 +90,11 @@ func (c *downloadCommand) run(cmd *cobra.Command, args []string) error {
 	var converted []savedmodels.SavedModel
 	for _, r := range results {
 		for _, note := range r.Notes {
-			con.warn("%s: %s", r.Model, note)
+			con.Warn("%s: %s", r.Model, note)
 		}
 		untrained := r.SavedModel.Manifest != nil && r.SavedModel.Manifest.Weights.Untrained
 		if untrained {
-			con.warn("%s", untrainedWarning(r.Model, ""))
+			con.Warn("%s", untrainedWarning(r.Model, ""))
 		}
 		list = append(list, downloadedModel{r, r.SavedModel.Dir, untrained})
 		converted = append(converted, r.SavedModel)
@@ -123,7 +103,7 @@ func (c *downloadCommand) run(cmd *cobra.Command, args []string) error {
 	if c.convert && c.activations {
 		recordErr = recordActivations(cmd.Context(), con, converted)
 	}
-	err = present(cmd, c.asJSON, list, func(out io.Writer) error { return printDownloaded(out, list) })
+	err = present(cmd, list, func(out io.Writer) error { return printDownloaded(out, list) })
 	return errors.Join(downloadErr, recordErr, err)
 }
 
@@ -151,11 +131,11 @@ func printDownloaded(out io.Writer, list []downloadedModel) error {
 // recordActivations records what converted models compute, where that was not done before and a
 // runtime is there.
 func recordActivations(ctx context.Context, con *console, models []savedmodels.SavedModel) error {
-	progress := con.start("recording activations", unitModels, 0)
-	defer progress.end()
-	err := tfconvrnn.RecordActivations(ctx, models, func(done, total int) { progress.set(int64(done), int64(total)) })
+	progress := con.Start("recording activations", unitModels, 0)
+	defer progress.End()
+	err := tfconvrnn.RecordActivations(ctx, models, func(done, total int) { progress.Set(int64(done), int64(total)) })
 	if err != nil && tfconvrnn.RuntimeError() != nil {
-		con.note("the TensorFlow runtime is not installed, so the models were not tried; \"%s verify\" does it later",
+		con.Note("the TensorFlow runtime is not installed, so the models were not tried; \"%s verify\" does it later",
 			program)
 		return nil
 	}

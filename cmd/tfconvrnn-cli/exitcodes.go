@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tfconvrnn/go/compare"
 	"github.com/tfconvrnn/go/convert"
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
@@ -17,6 +19,7 @@ import (
 	"github.com/tfconvrnn/go/internal/evaluation"
 	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/internal/libtf"
+	"github.com/tfconvrnn/go/internal/plotting"
 	"github.com/tfconvrnn/go/internal/respond"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
 	"github.com/tfconvrnn/go/recordings"
@@ -34,26 +37,6 @@ const (
 	exitMissing     = 4
 	exitInterrupted = 130
 )
-
-func newExitCodes() *cobra.Command {
-	return &cobra.Command{
-		Use:   "exit-codes",
-		Short: "Exit codes and what they mean",
-		Long: `Exit codes:
-
-  0    done
-  1    failed, for a reason that has no code of its own: the disk, the network, …
-  2    wrong usage: unknown command, flag, model, layer or area, an impossible
-       presentation or option, or an output that exists already, without --force
-  3    an input cannot be used: a picture, array, checkpoint or plan that is missing,
-       damaged or of a wrong kind, or a plan whose output has become another plan's,
-       or whose model is not the one that is here
-  4    something has to be installed first: the TensorFlow runtime, a model's
-       weights, or a device or precision that this machine lacks
-  130  interrupted (Ctrl-C or SIGTERM); nothing half-written has an output's name,
-       and "extract --resume" goes on from what was finished`,
-	}
-}
 
 // A usageError is a fault of the command line itself.
 type usageError struct{ error }
@@ -83,7 +66,8 @@ var (
 		tfconvrnn.ErrPresentation, tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, extraction.ErrReduction,
 		extraction.ErrReductionShape, extraction.ErrComponents, convert.ErrUnknownModel, convert.ErrTimes,
 		convert.ErrVariant, stimuli.ErrTimed, stimuli.ErrStills, features.ErrExists, extraction.ErrExists, fs.ErrExist,
-		runtimeinstall.ErrComponent,
+		runtimeinstall.ErrComponent, recordings.ErrSelection, recordings.ErrNoLabels, compare.ErrSplits, compare.ErrNoLayer,
+		compare.ErrOptions, plotting.ErrOption, plotting.ErrNoLayer, plotting.ErrNoStimulus, plotting.ErrNoTimestep,
 	}
 	inputCauses = []error{
 		respond.ErrFrame,
@@ -94,6 +78,8 @@ var (
 		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan,
 		extraction.ErrModel, extraction.ErrOtherPlan, extraction.ErrNotBegun, extraction.ErrNoneReadable,
 		extraction.ErrManyRows, evaluation.ErrSet, evaluation.ErrOrder, evaluation.ErrClasses, evaluation.ErrRecords,
+		recordings.ErrMissing, recordings.ErrDuplicate, recordings.ErrLayout, recordings.ErrFormat, compare.ErrData,
+		compare.ErrOtherGrams, compare.ErrGramsMissing, plotting.ErrImpossible, plotting.ErrUnsupported,
 	}
 	missingCauses = []error{recordings.ErrNoLibrary, stimuli.ErrNoFFmpeg, cluster.ErrNoSlurm, savedmodels.ErrNoWeights,
 		tfconvrnn.ErrDevice, tfconvrnn.ErrPrecision}
@@ -101,12 +87,7 @@ var (
 
 func exitCode(ctx context.Context, err error) int {
 	is := func(causes []error) bool {
-		for _, cause := range causes {
-			if errors.Is(err, cause) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(causes, func(cause error) bool { return errors.Is(err, cause) })
 	}
 	var silent silentError
 	var load *libtf.LoadError

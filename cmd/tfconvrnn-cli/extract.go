@@ -1,100 +1,41 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"strings"
+	"text/tabwriter"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/tfconvrnn/go/compare"
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
 type extractCommand struct {
-	modelFlags
-	presentationFlags
-	inputFlags
-	layers, areas            []string
-	allTimes, logits         bool
-	reduce, selected         []string
-	dataType                 features.DataType
-	out, format              string
-	force, forceSize, dryRun bool
-	resume                   bool
-	chunk                    int
-	planFile                 string // of extract plan
-	windows                  []string
-	keepFeatures             bool
-	onError                  extraction.OnError
-	trace                    string
-	compares                 bool            // for a comparison, which has no --resume
-	discards                 bool            // and goes on without a file where the disk is full
-	into                     features.Writer // instead of a file
-	asJSON                   bool
+	runFlags
+	recipe            extraction.Recipe // as far as flags fill it
+	layers, areas     []string
+	out, format       string
+	forceSize, dryRun bool
+	resume            bool
+	chunk             int
+	planFile          string // of extract plan
+	windows           []compare.Bin
+	keepFeatures      bool
+	trace             string
+	compares          bool            // for a comparison, which has no --resume
+	discards          bool            // and goes on without a file where the disk is full
+	into              features.Writer // instead of a file
 }
 
 func newExtract() *cobra.Command {
 	e := &extractCommand{}
-	cmd := &cobra.Command{
-		Use:   "extract --model MODEL --out FILE [flags] INPUT…",
-		Short: "Write features of images to a file",
-		Long: `Write features of images to a file.
-
-` + inputHelp + `
-
-An .npz output holds
-  <layer>             float32 [N, timesteps, height, width, channels]; imnetds [N, timesteps, 1000]
-  <layer>/timesteps   the timesteps, of 10 ms each
-  <layer>/ms          their starts in milliseconds
-  <layer>/driven      whether an image can have reached the layer by then
-  logits              [N, 1000], with --include-logits
-  valid               [N], with --on-error skip: whether the stimulus could be read; a variable of
-                      each .mat file, and with .npy a column of stimuli.csv
-  stimuli             the names of the N images, and the columns of tables
-  provenance          how the features were made, as JSON
-The other formats hold the same:
-` + features.FormatHelp() + `  .grams a folder of the features' Gram matrices, for "compare", which needs no more
-An --out without a suffix gets .npz, or .zarr above 4 GB.
-
-convN is reported from timestep N on, imnetds from the number of layers, unless
---include-all-times asks for everything from timestep 0. With --presentation
-default or neural, --times and --image-off change only what they name.
-
---reduce makes layers smaller: gap (mean over space), pool(k) (k×k means, each over
-its part of the map), sparse(d,seed) (random projection to d dimensions) or pca(FILE)
-(principal components, which the command pca fits; pca(FILE,100) takes the first 100),
-for all layers or, as in conv5=gap, for one. A layer that a reduction for all does not fit,
-such as the readout, which has no space, stays as it is; that is said.
-
---select takes only some units of a layer: conv8=center (row height/2, column width/2,
-rounded down), conv8=(3,4), conv8=channels(0,7,16-31), or conv8=center+channels(7); rows,
-columns and channels count from 0, and channels of the readout are its classes. Nothing
-else is copied or written, and what is taken equals, to the last bit, that of the whole
-layer. The output says which units they are. --reduce then reduces these.
-
-An interrupted run goes on with --resume and then ends in the same bytes. It must
-be the same command: model, weights, threads, presentation, preprocessing, and the
-stimuli that are computed. Those that are not may have been mended, added or
-removed since, and --on-error skip may be given.
-
-On several machines: "extract plan" with the same flags, then "extract work" on any
-number of them, then "extract finish". The Zarr store, or the folder of Gram matrices, is
-the same, byte for byte.
-
-Coming from run_model.py: its flags work too: --model_name, --out_layers,
---image_pres, --image_off, --times, --ckpt_dir, --gpu (numbers of GPUs),
---include_all_times True, --include_logits True. As there, the default layer is
-imnetds.`,
-		Example: `  ` + program +
-			` extract --model ugrnn_intermediate --weights seeded:1 --layers conv9,conv10 --out features.npz pictures/
-  ` + program + ` extract --model rgc_intermediate --areas V4,IT --presentation neural --out features.npz images.npy
-  ` + program + ` extract --model ugrnn_intermediate --areas IT --on-ms 0 --off-ms 100 --total-ms 260 --blank gray --out it.nc stimuli.csv`,
-		Args: cobra.ArbitraryArgs,
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return nil, cobra.ShellCompDirectiveDefault
-		},
-		RunE: e.run,
-	}
+	cmd := &cobra.Command{Use: "extract --model MODEL --out FILE [flags] INPUT…", Args: cobra.ArbitraryArgs,
+		ValidArgsFunction: completeFiles, RunE: e.run}
 	e.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&e.out, "out", "o", "", "`FILE` to write: "+features.FormatSuffixes()+
@@ -105,8 +46,13 @@ imnetds.`,
 	flags.BoolVar(&e.dryRun, "dry-run", false, "only print what would be computed and how large the output would be")
 	flags.StringVar(&e.trace, "trace",
 		"", "write when each batch was decoded, queued, run and written to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
+	obey(cmd, differ("out", "trace"))
 	cmd.AddCommand(newExtractPlan(), newExtractWork(), newExtractStatus(), newExtractFinish())
 	return cmd
+}
+
+func completeFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
 }
 
 // register adds the flags that say what is computed.
@@ -115,29 +61,28 @@ func (e *extractCommand) register(cmd *cobra.Command) {
 	e.presentationFlags.register(cmd)
 	e.inputFlags.register(cmd)
 	e.inputFlags.registerColumns(cmd)
-	flags := cmd.Flags()
-	flags.StringArrayVar(&e.layers, "layers", nil, "comma-separated `LAYERS`, or all (default imnetds)")
-	flags.StringArrayVar(&e.areas, "areas", nil, "brain `AREAS` whose best-matching layers to take: V4, pIT, cIT, aIT, IT")
-	flags.BoolVar(&e.allTimes, "include-all-times", false, "report all layers from timestep 0")
-	flags.BoolVar(&e.logits, "include-logits", false, "add the decoded logits")
-	flags.StringArrayVar(&e.selected, "select",
+	flags, r := cmd.Flags(), &e.recipe
+	addList(cmd, &e.layers, "layers", "comma-separated `LAYERS`, or all (default imnetds)")
+	addList(cmd, &e.areas, "areas", "brain `AREAS` whose best-matching layers to take: V4, pIT, cIT, aIT, IT")
+	flags.BoolVar(&r.AllTimesteps, "include-all-times", false, "report all layers from timestep 0")
+	flags.BoolVar(&r.Logits, "include-logits", false, "add the decoded logits")
+	flags.StringArrayVar(&r.Selections, "select",
 		nil, "`UNITS` of a layer to take, as LAYER=UNITS: center, (row,column) or channels(0,3,8-15), or a position and channels joined by +; repeat it for several layers")
-	flags.StringArrayVar(&e.reduce, "reduce",
+	flags.StringArrayVar(&r.Reductions, "reduce",
 		nil, "`REDUCTION` of the features: gap, pool(k) or sparse(d,seed), for all layers or as LAYER=REDUCTION; repeat it for several layers")
-	addParsed(cmd, &e.dataType, "dtype", features.Float32, extraction.ParseDataType,
+	addParsed(cmd, &r.DataType, "dtype", features.Float32, extraction.ParseDataType,
 		"`TYPE` of the features in the output: float32 or float16", "float32", "float16")
-	flags.BoolVar(&e.force, "force", false, "replace an existing output")
+	flags.BoolVar(&r.Replace, "force", false, "replace an existing output")
 	flags.BoolVar(&e.forceSize, "force-size", false, "write even if the disk does not seem to have the room")
-	addParsed(cmd, &e.onError, "on-error", extraction.Fail, extraction.ParseOnError,
+	addParsed(cmd, &r.OnError, "on-error", extraction.Fail, extraction.ParseOnError,
 		"what to do with a stimulus that cannot be read: fail, or skip (its features are NaN, and the output holds a mask; if none can be read, there is no output)",
 		"fail", "skip")
 	flags.IntVar(&e.chunk, "chunk",
 		0, "`STIMULI` in a chunk of a Zarr output, which is computed and written whole; rounded to whole batches (default: chunks of about 8 MiB)")
-	addWindows(cmd, &e.windows)
-	flags.Lookup("window").Usage = "of Gram matrices: " + flags.Lookup("window").Usage
+	addWindows(cmd, &e.windows, "of Gram matrices: ")
 	flags.BoolVar(&e.keepFeatures, "keep-features", false,
 		"of Gram matrices: leave the Zarr store of the features beside them, under their name with .zarr")
-	addJSON(cmd, &e.asJSON)
+	addJSON(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("layers", e.completeLayers)
 	complete(cmd, "areas", "V4", "pIT", "cIT", "aIT", "IT")
 }
@@ -150,4 +95,75 @@ func (e *extractCommand) completeLayers(*cobra.Command, []string, string) ([]str
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// extractReport is what extract prints.
+type extractReport struct {
+	Output string `json:"output,omitempty"`
+	DryRun bool   `json:"dry_run,omitempty"`
+	extraction.Description
+	Untrained    bool                        `json:"untrained"`
+	Resumed      int                         `json:"resumed,omitempty"` // stimuli of an interrupted run
+	Skipped      []extraction.FailedStimulus `json:"skipped,omitempty"`
+	Noticed      map[string]int              `json:"noticed,omitempty"` // pictures of each kind that may surprise
+	Seconds      float64                     `json:"seconds,omitempty"`
+	ImagesPerSec float64                     `json:"images_per_second,omitempty"`
+}
+
+// noteKept says which layers a reduction for all leaves as they are.
+func noteKept(c *console, layers []extraction.LayerReduction) {
+	for _, l := range layers {
+		if l.Kept != nil {
+			c.Note("%s is not reduced: %v", l.Name, l.Kept)
+		}
+	}
+}
+
+func (r *extractReport) print(out io.Writer) error {
+	name, about := r.Output, ""
+	if name == "" {
+		name = "output"
+	}
+	if r.DryRun {
+		about = "about "
+	}
+	format := string(r.Format)
+	if r.Matrices > 0 {
+		if format = matrices(r.Matrices); r.DryRun {
+			format += ", after the features"
+		}
+	}
+	fmt.Fprintf(out, "%s: %s of %s, %s%s (%s)\n", name, plural(r.Stimuli, "stimulus"), r.Model, about,
+		humanize.Bytes(uint64(r.Bytes)), format)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, a := range r.Arrays {
+		notes := ""
+		if len(a.Timesteps) > 0 {
+			notes = fmt.Sprintf("timesteps %d…%d", a.Timesteps[0], a.Timesteps[len(a.Timesteps)-1])
+		}
+		for _, note := range []string{a.Selection.String(), a.Reduction, strings.Replace(a.DataType.String(), "float32",
+			"", 1)} {
+			if note != "" {
+				notes = strings.TrimPrefix(notes+", "+note, ", ")
+			}
+		}
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", a.Name, shapeText(a.Shape), notes)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "presentation %s\n", r.Presentation)
+	if r.Untrained {
+		fmt.Fprintln(out, "untrained weights")
+	}
+	if len(r.Skipped) > 0 {
+		fmt.Fprintf(out, "%s could not be read; see the mask \"valid\"\n", plural(len(r.Skipped), "stimulus"))
+	}
+	if r.Resumed > 0 {
+		fmt.Fprintf(out, "%s from before the interruption\n", plural(r.Resumed, "stimulus"))
+	}
+	if !r.DryRun {
+		fmt.Fprintf(out, "%.1f s, %.2f images/s\n", r.Seconds, r.ImagesPerSec)
+	}
+	return nil
 }

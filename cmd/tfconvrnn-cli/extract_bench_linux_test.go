@@ -117,7 +117,7 @@ func newNothing(b *testing.B, args []string) func() float64 {
 	b.Cleanup(func() { model.Close() })
 	options := []tfconvrnn.ExtractOption{tfconvrnn.Layers(plan.recipe.Layers...),
 		tfconvrnn.WithPresentation(plan.recipe.Presentation)}
-	if e.allTimes {
+	if e.recipe.AllTimesteps {
 		options = append(options, tfconvrnn.AllTimesteps())
 	}
 	x, err := model.Plan(options...)

@@ -16,15 +16,16 @@ import (
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
-func addPlan(cmd *cobra.Command, plan *string) {
+func addPlan(cmd *cobra.Command, plan *string, question string) {
 	cmd.Flags().StringVar(plan, "plan", "", "the plan `FILE`, also s3://bucket/name")
 	_ = cmd.MarkFlagFilename("plan", "plan")
+	obey(cmd, needed("plan", question))
 }
 
+// whichPlan asks those for a plan who need one that is there.
+const whichPlan = "which plan? give --plan FILE; " + program + " extract plan makes one"
+
 func openPlan(ctx context.Context, name string) (*extraction.Plan, error) {
-	if name == "" {
-		return nil, usagef("which plan? give --plan FILE; %s extract plan makes one", program)
-	}
 	plan, err := extraction.Open(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, inputf("--plan %s: no such file; \"%s extract plan\" writes it", name, program)
@@ -46,34 +47,10 @@ type planReport struct {
 func newExtractPlan() *cobra.Command {
 	e := &extractCommand{}
 	cmd := &cobra.Command{
-		Use:   "plan --plan PLAN --out STORE.zarr|FOLDER.grams --model MODEL [flags] INPUT…",
-		Short: "Plan an extraction that several machines compute",
-		Long: `Plan an extraction that any number of processes on any number of machines compute:
-the plan fixes the stimuli with the hashes of their contents, the model with the hash
-of its weights, presentation, preprocessing, reductions, and which stimuli are computed
-together. It is computed by "extract work" and sealed by "extract finish"; "extract
-status" says how far it is.
-
-The output is a Zarr store of features, or, called .grams, a folder of their Gram matrices,
-which "compare" needs instead of them. The features then go to a store beside it, which
-is removed in the end. When all features are there, "extract work", called again, makes the
-matrices of its shard, and "extract finish" those that are left.
-
-The flags are those of "extract". Inputs, the output and weights must be found under the
-same absolute paths or URLs on all machines. Both the output and the plan may be in an
-object store (s3://bucket/name).`,
-		Example: `  ` + program +
-			` extract plan --plan set.plan --out set.zarr --model ugrnn_intermediate --areas IT stimuli.csv
-  ` + program + ` extract work --plan set.plan --shard 0/2
-  ` + program + ` extract work --plan set.plan --shard 1/2
-  ` + program + ` extract finish --plan set.plan`,
-		Args: cobra.ArbitraryArgs,
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return nil, cobra.ShellCompDirectiveDefault
-		},
-		RunE: e.runPlan,
+		Use:  "plan --plan PLAN --out STORE.zarr|FOLDER.grams --model MODEL [flags] INPUT…",
+		Args: cobra.ArbitraryArgs, ValidArgsFunction: completeFiles, RunE: e.runPlan,
 	}
-	addPlan(cmd, &e.planFile)
+	addPlan(cmd, &e.planFile, "where to? give --plan FILE, for example --plan set.plan")
 	e.register(cmd)
 	cmd.Flags().StringVarP(&e.out, "out", "o", "",
 		"Zarr `STORE` to write: a folder, or s3://bucket/name; or a folder of Gram matrices, called .grams")
@@ -83,10 +60,7 @@ object store (s3://bucket/name).`,
 
 func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 	ctx := cmd.Context()
-	c := commandConsole(cmd, e.quiet)
-	if e.planFile == "" {
-		return usagef("where to? give --plan FILE, for example --plan set.plan")
-	}
+	c := commandConsole(cmd)
 	if err := checkFileName("--plan", e.planFile, "set.plan"); err != nil {
 		return err
 	}
@@ -102,7 +76,7 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := extraction.CheckPlan(ctx, e.planFile, e.force); err != nil {
+	if err := extraction.CheckPlan(ctx, e.planFile, e.recipe.Replace); err != nil {
 		return err
 	}
 	model, err := loadModel(cmd, c, &e.modelFlags, p.times, tfconvrnn.WithoutSession())
@@ -115,12 +89,12 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	request.Loaded = model
-	progress := c.start("planning", unitImages, 0)
-	request.Progress = func(n int) { progress.set(int64(n), 0) }
+	progress := c.Start("planning", unitImages, 0)
+	request.Progress = progress.Count
 	plan, err := extraction.NewPlan(ctx, e.planFile, request, extraction.RunOptions{
-		Replace: e.force, ForceSize: e.forceSize, Warn: c.warnNotice, Note: c.noteNotice,
+		Replace: p.recipe.Replace, ForceSize: e.forceSize, Warn: c.warnNotice, Note: c.noteNotice,
 	})
-	progress.end()
+	progress.End()
 	if err != nil {
 		return e.remedy(p, unreadableRemedy(err))
 	}
@@ -132,7 +106,7 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 		extractReport: &extractReport{Output: e.out, DryRun: true, Description: plan.Describe(),
 			Untrained: model.Untrained()},
 	}
-	return present(cmd, e.asJSON, r, func(out io.Writer) error {
+	return present(cmd, r, func(out io.Writer) error {
 		err := r.print(out)
 		fmt.Fprintf(out, "%s: %s of %s, in batches of %d, with %s each\n", e.planFile, plural(r.Chunks, "chunk"),
 			plural(min(r.ChunkStimuli, plan.Stimuli), "stimulus"), r.BatchSize, plural(r.Threads, "thread"))

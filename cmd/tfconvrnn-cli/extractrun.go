@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
-	"github.com/tfconvrnn/go/internal/chrometrace"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -27,7 +25,7 @@ type extractPlan struct {
 }
 
 func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
-	c := commandConsole(cmd, e.quiet)
+	c := commandConsole(cmd)
 	p, err := e.plan(cmd)
 	if err != nil {
 		return err
@@ -35,20 +33,14 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	if err := checkFileName("--trace", e.trace, "trace.json"); err != nil {
 		return err
 	}
-	trace := &extractTrace{console: c}
-	if e.trace != "" && !e.dryRun {
-		if filepath.Clean(e.trace) == filepath.Clean(e.out) {
-			return usagef("--trace and --out name the same file")
-		}
-		if trace.writer, err = chrometrace.Create(e.trace, program+" extract"); err != nil {
-			return err
-		}
-		defer func() {
-			if closeErr := trace.writer.Close(); err == nil {
-				err = closeErr
-			}
-		}()
+	if e.dryRun {
+		e.trace = ""
 	}
+	trace, err := newTrace(c, e.trace, "extract")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trace.close()) }()
 	draft, err := e.prepare(cmd, args, p, trace, c)
 	if err != nil {
 		return err
@@ -57,7 +49,7 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	if e.dryRun {
 		_, seeded := e.weights.Seed()
 		r := &extractReport{Output: e.out, DryRun: true, Description: draft.Describe(), Untrained: seeded}
-		return present(cmd, e.asJSON, r, r.print)
+		return present(cmd, r, r.print)
 	}
 	if p.resuming && e.threads == 0 {
 		e.threads = draft.Interrupted(cmd.Context()).Threads // the last bits depend on it
@@ -76,11 +68,11 @@ func (e *extractCommand) run(cmd *cobra.Command, args []string) (err error) {
 	seconds := result.Elapsed.Seconds()
 	r := &extractReport{
 		Output: e.out, Description: draft.Describe(), Untrained: model.Untrained(), Resumed: result.Resumed,
-		Skipped: result.Skipped,
-		Noticed: result.Noticed, Seconds: seconds, ImagesPerSec: float64(result.Stimuli-result.Resumed) / seconds,
+		Skipped: result.Skipped, Noticed: result.Noticed, Seconds: seconds,
+		ImagesPerSec: float64(result.Stimuli-result.Resumed) / seconds,
 	}
 	r.Bytes = result.Size
-	return present(cmd, e.asJSON, r, r.print)
+	return present(cmd, r, r.print)
 }
 
 // prepare finds the stimuli and settles the output.
@@ -91,10 +83,10 @@ func (e *extractCommand) prepare(cmd *cobra.Command, args []string, p *extractPl
 		return nil, err
 	}
 	hashed := trace.start("hash stimuli")
-	progress := c.start("planning", unitImages, 0)
-	request.Progress = func(n int) { progress.set(int64(n), 0) }
+	progress := c.Start("planning", unitImages, 0)
+	request.Progress = progress.Count
 	draft, err := extraction.Prepare(cmd.Context(), request)
-	progress.end()
+	progress.End()
 	if err != nil {
 		return nil, unreadableRemedy(err)
 	}
@@ -105,8 +97,8 @@ func (e *extractCommand) prepare(cmd *cobra.Command, args []string, p *extractPl
 		}
 	}()
 	format := draft.Recipe().Format
-	if format.OneTimeAxis() && !e.allTimes {
-		c.note("%s: all timesteps from 0 are included, as its readers expect", format.Title())
+	if format.OneTimeAxis() && !e.recipe.AllTimesteps {
+		c.Note("%s: all timesteps from 0 are included, as its readers expect", format.Title())
 	}
 	noteKept(c, draft.Layers())
 	if p.recipe.Format == "" && e.out != "" { // chosen by the size
@@ -131,41 +123,34 @@ func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *ext
 	if e.into != nil {
 		to = "in memory"
 	}
-	c.note("%s: %s, %s, %s …", to, plural(int(total), "stimulus"), plural(p.times, "timestep"),
+	c.Note("%s: %s, %s, %s …", to, plural(int(total), "stimulus"), plural(p.times, "timestep"),
 		humanize.Bytes(uint64(draft.Size())))
-	var progress, multiplying *task
+	shown := c.Stages()
 	skipped := 0
 	options := extraction.RunOptions{
-		Replace: e.force, Resume: e.resume, ForceSize: e.forceSize, Stage: trace.start, Writer: e.into,
+		Replace: p.recipe.Replace, Resume: e.resume, ForceSize: e.forceSize, Stage: trace.start, Writer: e.into,
 		Warn: c.warnNotice, Note: c.noteNotice,
 		Halved:  func(to int, err error) { c.warnNotice(halvedMessage(to, err)) },
 		Skipped: func(f extraction.FailedStimulus) { warnSkipped(c, f, &skipped) },
 		Progress: func(n int) {
-			if progress == nil {
-				progress = c.start("extracting", unitImages, total)
-				progress.resume(int64(n), total)
+			task, begun := shown.At("extracting", unitImages, total)
+			if begun {
+				task.Resume(int64(n), total)
 			}
-			progress.set(int64(n), total)
+			task.Set(int64(n), total)
 		},
 		Multiplied: func(done, of int64) {
-			if multiplying == nil {
-				progress.end()
-				progress, multiplying = nil, c.start("multiplying", unitMatrices, of)
-			}
-			multiplying.set(done, of)
+			task, _ := shown.At("multiplying", unitMatrices, of)
+			task.Set(done, of)
 		},
 	}
 	if trace.wanted() {
 		options.Trace = trace.span
 	}
 	result, err := draft.Run(ctx, model, options)
-	for _, t := range []*task{progress, multiplying} {
-		if t != nil {
-			t.end()
-		}
-	}
+	shown.End()
 	r := draft.Recipe()
-	c.debug("plan", "batch_size", r.BatchSize, "timesteps", p.times, "presentation", r.Presentation.String())
+	c.Debug("plan", "batch_size", r.BatchSize, "timesteps", p.times, "presentation", r.Presentation.String())
 	var kept *extraction.KeptError
 	if errors.As(err, &kept) && !(e.discards && errors.Is(err, features.ErrNoSpace)) {
 		message := keptMessage(kept.Err)
@@ -181,11 +166,7 @@ func (e *extractCommand) extract(ctx context.Context, p *extractPlan, draft *ext
 
 // remedy adds to an error about what is in the way of an output what to do.
 func (e *extractCommand) remedy(p *extractPlan, err error) error {
-	var other *extraction.OtherPlanError
 	switch {
-	case errors.As(err, &other):
-		return advise(err, "go on with it (%s extract work --plan %s), choose another --out, or discard it with --force",
-			program, other.Plan)
 	case errors.Is(err, features.ErrNoSpace) && e.compares:
 		return advise(err, "choose --features-in passes, another disk by --gram-cache, fewer layers or --reduce")
 	case errors.Is(err, features.ErrNoSpace):
@@ -200,27 +181,19 @@ func (e *extractCommand) remedy(p *extractPlan, err error) error {
 
 // plan checks the flags.
 func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
-	info, err := e.lookup()
+	info, preprocessing, presentation, err := e.shown(cmd)
 	if err != nil {
 		return nil, err
 	}
-	p := &extractPlan{recipe: extraction.Recipe{
-		Model: info.Name, Weights: e.weights, Precision: e.precision, Convolution: e.convolution, TF32: e.gpuFlags.tf32,
-		AllTimesteps: e.allTimes, Logits: e.logits, Selections: e.selected, Reductions: e.reduce, DataType: e.dataType,
-		OnError: e.onError, Replace: e.force, BatchSize: e.batch,
-	}}
+	p := &extractPlan{recipe: e.recipe}
 	r := &p.recipe
-	if r.Layers, err = info.SelectLayers(splitList(e.layers), splitList(e.areas)); err != nil {
-		return nil, err
-	}
-	if r.Preprocessing, err = e.preprocessing(); err != nil {
-		return nil, err
-	}
-	if r.Presentation, err = e.presentation(cmd, info, r.Preprocessing); err != nil {
+	r.Model, r.Weights, r.Precision, r.Convolution = info.Name, e.weights, e.precision, e.convolution
+	r.Preprocessing, r.Presentation, r.TF32, r.BatchSize = preprocessing, presentation, e.gpuFlags.tf32, e.batch
+	if r.Layers, err = info.SelectLayers(e.layers, e.areas); err != nil {
 		return nil, err
 	}
 	p.times = r.Presentation.Times(info)
-	if err := e.settleGrams(r); err != nil {
+	if err := e.settleGrams(cmd, r); err != nil {
 		return nil, err
 	}
 	if e.out, err = features.SettleName(e.out, features.Format(e.format)); err != nil {
@@ -229,8 +202,8 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 	if r.Format, err = outputFormat(e.out, e.format); err != nil {
 		return nil, err
 	}
-	if err := r.Format.CheckDataType(e.dataType); r.Format != "" && err != nil {
-		return nil, usagef("%s has no %v; choose another format, or --dtype float32", r.Format.Title(), e.dataType)
+	if err := r.Format.CheckDataType(r.DataType); r.Format != "" && err != nil {
+		return nil, usage(err)
 	}
 	if _, err := e.loadOptions(p.times); err != nil {
 		return nil, err
@@ -251,16 +224,13 @@ func (e *extractCommand) plan(cmd *cobra.Command) (*extractPlan, error) {
 }
 
 // settleGrams has Gram matrices made where the output is called so.
-func (e *extractCommand) settleGrams(r *extraction.Recipe) error {
+func (e *extractCommand) settleGrams(cmd *cobra.Command, r *extraction.Recipe) error {
 	if e.format != "" || !strings.HasSuffix(strings.TrimRight(e.out, "/"), extraction.GramSuffix) {
-		if len(e.windows) > 0 || e.keepFeatures {
-			return usagef("--window and --keep-features are for Gram matrices, --out it%s", extraction.GramSuffix)
-		}
-		return nil
+		return onlyFor("Gram matrices, --out it"+extraction.GramSuffix, func() bool { return false },
+			"window", "keep-features")(cmd)
 	}
-	windows, err := gramWindows(e.windows)
-	r.Grams, e.format = &extraction.Grams{Windows: windows, KeepFeatures: e.keepFeatures}, string(features.Zarr)
-	return err
+	r.Grams, e.format = &extraction.Grams{Windows: e.windows, KeepFeatures: e.keepFeatures}, string(features.Zarr)
+	return nil
 }
 
 // checkOutput finds out whether the output can be written.
@@ -268,7 +238,8 @@ func (e *extractCommand) checkOutput(ctx context.Context, p *extractPlan) (err e
 	if e.dryRun {
 		return nil
 	}
-	p.resuming, err = extraction.CheckOutput(ctx, e.out, extraction.RunOptions{Replace: e.force, Resume: e.resume})
+	options := extraction.RunOptions{Replace: p.recipe.Replace, Resume: e.resume}
+	p.resuming, err = extraction.CheckOutput(ctx, e.out, options)
 	if e.planFile != "" && errors.Is(err, features.ErrUnfinished) { // extract plan cannot go on with it
 		return advise(fmt.Errorf("%w, of \"extract\"", err),
 			"go on with that by \"%s extract --resume\" and its flags, choose another --out, or discard it with --force",
@@ -313,6 +284,6 @@ const skipMessages = 20
 // warnSkipped reports a stimulus that could not be read, one of the first.
 func warnSkipped(c *console, f extraction.FailedStimulus, reported *int) {
 	if *reported++; *reported <= skipMessages {
-		c.warn("skipped %s: %s", f.Stimulus, f.Error)
+		c.Warn("skipped %s: %s", f.Stimulus, f.Error)
 	}
 }

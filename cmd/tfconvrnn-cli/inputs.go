@@ -19,18 +19,6 @@ type inputFlags struct {
 	columns                 []string // nil for all
 }
 
-// inputHelp says what an INPUT can be.
-const inputHelp = `An INPUT is a picture (PNG, JPEG, GIF, WebP, BMP, TIFF, PNM), a folder of pictures
-(with those below it, sorted), a pattern such as "set/*.png", a table (.csv, .tsv)
-with a column path or stimulus_path, relative to the table, and optionally
-stimulus_id, a list of paths (.txt), an .npy, .npz or HDF5 (.h5) array of shape
-[N, height, width, 3]: uint8, or floating-point, 0 … 1 or 0 … 255, or "-", a list
-of these on standard input.
-
-Sequences of images are animated GIFs (with --animation frames), videos (through
-ffmpeg), folders (with --folder-sequences), arrays of shape [N, T, height, width, 3],
-and tables with the columns stimulus_id, timestep and path.`
-
 func (f *inputFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.registerPictures(cmd)

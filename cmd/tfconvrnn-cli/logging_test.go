@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,15 +93,15 @@ func TestLevels(t *testing.T) {
 		var out bytes.Buffer
 		c := &console{terminal.New(program, &out, false)}
 		f := &logFlags{format: logText, level: level}
-		c.SetLog(newLogger(f, c.Writer(), false))
-		c.debug("details", "file", "a b", "n", 3)
-		c.note("note")
-		c.warn("careful")
+		c.SetLog(slog.New(f.handler(c.Writer(), false)))
+		c.Debug("details", "file", "a b", "n", 3)
+		c.Note("note")
+		c.Warn("careful")
 		assert.Equal(t, want, out.String(), level)
 	}
 	var out bytes.Buffer
 	f := &logFlags{format: logText, level: "debug"}
-	newLogger(f, &out, true).Info("hidden")
+	slog.New(f.handler(&out, true)).Info("hidden")
 	assert.Empty(t, out.String(), "--quiet wins")
 }
 

@@ -3,36 +3,30 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/tfconvrnn/go/convert"
 	terminal "github.com/tfconvrnn/go/internal/console"
 	"github.com/tfconvrnn/go/savedmodels"
 )
 
 func newModels() *cobra.Command {
-	var installed, asJSON bool
+	var installed bool
 	var dir string
-	cmd := &cobra.Command{
-		Use:   "models",
-		Short: "List the published models, with their accuracies, or the converted ones",
-		Long: `List the 20 published models: recurrent cell, layers, decoder, default
-presentation, trained parameters and published ImageNet accuracies. With
---installed, list the converted models of the store.`,
-		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if installed {
-				return printInstalled(cmd.OutOrStdout(), dir, asJSON)
-			}
-			models := savedmodels.Catalogue()
-			return present(cmd, asJSON, models, func(out io.Writer) error { return printModels(out, models) })
-		},
-	}
+	cmd := &cobra.Command{Use: "models", RunE: func(cmd *cobra.Command, _ []string) error {
+		if installed {
+			return listInstalled(cmd, dir)
+		}
+		models := savedmodels.Catalogue()
+		return present(cmd, models, func(out io.Writer) error { return printModels(out, models) })
+	}}
 	cmd.Flags().BoolVar(&installed, "installed", false, "list the converted models of the store")
 	addStore(cmd, &dir)
-	addJSON(cmd, &asJSON)
+	addJSON(cmd)
 	return cmd
 }
 
@@ -40,21 +34,18 @@ func printModels(out io.Writer, models []savedmodels.Model) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "MODEL\tCELL\tLAYERS\tDECODER\tTIMESTEPS\tIMAGE OFF\tPARAMETERS\tTOP-1 %\tTOP-5 %")
 	for _, m := range models {
+		off := "never"
+		if m.Default.ImageOff < m.Default.Times {
+			off = fmt.Sprint(m.Default.ImageOff)
+		}
 		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%d\t%s\t%s\t%.2f\t%.2f\n", m.Name, m.Cell, len(m.Layers), m.Decoder,
-			m.Default.Times, imageOff(m.Default), terminal.ShortCount(m.Parameters), m.Top1, m.Top5)
+			m.Default.Times, off, terminal.ShortCount(m.Parameters), m.Top1, m.Top5)
 	}
 	return table.Flush()
 }
 
-// imageOff names the timestep at which the image goes off.
-func imageOff(p savedmodels.Presentation) string {
-	if p.ImageOff >= p.Times {
-		return "never"
-	}
-	return fmt.Sprint(p.ImageOff)
-}
-
-func printInstalled(out io.Writer, dir string, asJSON bool) error {
+// listInstalled prints the converted models of a store.
+func listInstalled(cmd *cobra.Command, dir string) error {
 	store, err := savedmodels.Open(dir)
 	if err != nil {
 		return err
@@ -71,18 +62,77 @@ func printInstalled(out io.Writer, dir string, asJSON bool) error {
 		}
 		list = append(list, described)
 	}
-	if asJSON {
-		return printJSON(out, list)
+	return present(cmd, list, func(out io.Writer) error {
+		if len(list) == 0 {
+			fmt.Fprintf(out, "no converted models in %s\n", store.Dir())
+			return nil
+		}
+		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "MODEL\tWEIGHTS\tTIMESTEPS\tVARIANT\tSIZE\tDIRECTORY")
+		for _, m := range list {
+			fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", m.Model, m.Weights, m.Times, m.Variant,
+				humanize.Bytes(uint64(m.Bytes)), m.Dir)
+		}
+		return table.Flush()
+	})
+}
+
+// modelInfo is what info prints.
+type modelInfo struct {
+	savedmodels.Model
+	Signatures convert.SignatureNames `json:"signatures"`
+}
+
+func newInfo() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "info MODEL", Args: oneModel, ValidArgsFunction: completeOneModel,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			model, err := savedmodels.Lookup(args[0])
+			if err != nil {
+				return err
+			}
+			info := modelInfo{model, convert.Signatures()}
+			return present(cmd, info, info.print)
+		},
 	}
-	if len(list) == 0 {
-		fmt.Fprintf(out, "no converted models in %s\n", store.Dir())
-		return nil
+	addJSON(cmd)
+	return cmd
+}
+
+func (i *modelInfo) print(out io.Writer) error {
+	shown := "throughout"
+	if i.Default.ImageOff < i.Default.Times {
+		shown = fmt.Sprintf("until timestep %d", i.Default.ImageOff)
 	}
+	fmt.Fprintf(out, "%s: %s cells, %s (%s parameters)\n", i.Name, i.Cell, i.Depth, terminal.ShortCount(i.Parameters))
+	fmt.Fprintf(out, "published accuracy    top-1 %.2f %%, top-5 %.2f %%\n", i.Top1, i.Top5)
+	fmt.Fprintf(out, "decoder               %s\n", i.Decoder)
+	fmt.Fprintf(out, "default presentation  %d timesteps of 10 ms, the image is shown %s\n", i.Default.Times, shown)
+	fmt.Fprintf(out, "checkpoint            %s.*\n\n", i.URL)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "MODEL\tWEIGHTS\tTIMESTEPS\tVARIANT\tSIZE\tDIRECTORY")
-	for _, m := range list {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", m.Model, m.Weights, m.Times, m.Variant,
-			humanize.Bytes(uint64(m.Bytes)), m.Dir)
+	fmt.Fprintln(table, "LAYER\tSHAPE\tDRIVEN FROM\tREPORTED\tAREAS")
+	for _, l := range i.Layers {
+		fmt.Fprintf(table, "%s\t%s\tt=%d\tt=%d…%d\t%s\n", l.Name, shapeText(l.Shape), l.DrivenFrom, l.ReportedFrom,
+			i.Default.Times-1, strings.Join(l.Areas, ", "))
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	s := i.Signatures
+	fmt.Fprintf(out, `
+Signatures of the converted model (tag %q):
+  %s: images [N, 224, 224, 3] in 0 … 1 → logits [N, 1000], default presentation
+  %s: frames [F, 224, 224, 3], normalized, and schedule [timesteps, N] of
+    frame numbers → %s, %s
+`, s.Tag, s.Serving, s.Presentation, s.Layers, s.Logits)
+	return nil
+}
+
+// shapeText writes a shape as NumPy does.
+func shapeText(shape []int) string {
+	parts := make([]string, len(shape))
+	for i, d := range shape {
+		parts[i] = fmt.Sprint(d)
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
 }

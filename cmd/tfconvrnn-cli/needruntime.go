@@ -16,9 +16,9 @@ import (
 )
 
 // needRuntime makes sure that the TensorFlow runtime is loaded. Where there is
-// none it installs it: without asking if the user said so, or in continuous
+// none it installs it: without asking if --yes says so, or in continuous
 // integration, and after asking on a terminal.
-func needRuntime(cmd *cobra.Command, c *console, yes bool) error {
+func needRuntime(cmd *cobra.Command, c *console) error {
 	err := tfconvrnn.RuntimeError()
 	// A library that the environment names is the user's choice, which another
 	// one in the cache would not replace.
@@ -26,7 +26,7 @@ func needRuntime(cmd *cobra.Command, c *console, yes bool) error {
 		return err
 	}
 	ci, _ := strconv.ParseBool(os.Getenv("CI"))
-	if !yes && !ci {
+	if !says(cmd, "yes") && !ci {
 		if !terminal.IsTerminal(cmd.InOrStdin()) || !c.Terminal() {
 			return err
 		}
@@ -40,15 +40,11 @@ func needRuntime(cmd *cobra.Command, c *console, yes bool) error {
 			return err
 		}
 	}
-	if _, err := installRuntime(cmd.Context(), c, runtimeinstall.Options{}); err != nil {
+	_, err = installLibrary(cmd.Context(), c, "libtensorflow", runtimeinstall.Options{}, runtimeinstall.Install)
+	if err != nil {
 		return err
 	}
 	return tfconvrnn.RuntimeError()
-}
-
-// installRuntime installs the runtime and shows its progress.
-func installRuntime(ctx context.Context, c *console, options runtimeinstall.Options) (runtimeinstall.Result, error) {
-	return installLibrary(ctx, c, "libtensorflow", options, runtimeinstall.Install)
 }
 
 // installLibrary installs with progress.
@@ -60,11 +56,11 @@ func installLibrary(ctx context.Context, c *console, name string, options runtim
 	if err != nil {
 		return result, err
 	}
+	state := "installed"
 	if result.AlreadyInstalled {
-		c.note("%s %s is already installed in %s", name, result.Manifest.Version, result.Dir)
-	} else {
-		c.note("%s %s is installed in %s", name, result.Manifest.Version, result.Dir)
+		state = "already installed"
 	}
+	c.Note("%s %s is %s in %s", name, result.Manifest.Version, state, result.Dir)
 	return result, nil
 }
 
@@ -77,7 +73,7 @@ func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further
 	if err != nil {
 		return nil, err
 	}
-	model, err := openWith(cmd, c, f.yes, f.model, f.weights, append(options, further...))
+	model, err := openWith(cmd, c, f.model, f.weights, append(options, further...))
 	if err != nil {
 		return nil, err
 	}
@@ -87,36 +83,34 @@ func loadModel(cmd *cobra.Command, c *console, f *modelFlags, times int, further
 		return nil, err
 	}
 	if measured != nil {
-		c.note("%v", measured)
+		c.Note("%v", measured)
 	}
 	return model, nil
 }
 
 // openWith is loadModel with the library's options, for a model whose precision is settled.
-func openWith(cmd *cobra.Command, c *console, yes bool, name string, weights tfconvrnn.Weights,
+func openWith(cmd *cobra.Command, c *console, name string, weights tfconvrnn.Weights,
 	options []tfconvrnn.Option) (*tfconvrnn.Model, error) {
-	if err := needRuntime(cmd, c, yes); err != nil {
+	if err := needRuntime(cmd, c); err != nil {
 		return nil, err
 	}
-	var conversion *task
+	conversion := c.Stages()
 	options = append(options, tfconvrnn.WithConversionProgress(func(done, total int64) {
-		if conversion == nil {
-			c.note("converting %s …", name)
-			conversion = c.start("converting", unitParameters, total)
+		task, begun := conversion.At("converting", unitParameters, total)
+		if begun {
+			c.Note("converting %s …", name)
 		}
-		conversion.set(done, total)
+		task.Set(done, total)
 	}))
 	model, err := tfconvrnn.LoadContext(cmd.Context(), name, options...)
-	if conversion != nil {
-		conversion.end()
-	}
+	conversion.End()
 	if err != nil {
 		return nil, err
 	}
-	c.debug("loaded", "model", name, "dir", model.Dir(), "tensorflow", libtf.Loaded().Version(), "runtime",
+	c.Debug("loaded", "model", name, "dir", model.Dir(), "tensorflow", libtf.Loaded().Version(), "runtime",
 		libtf.Loaded().Path())
 	if model.Untrained() {
-		c.warn("%s", untrainedWarning(name, weights))
+		c.Warn("%s", untrainedWarning(name, weights))
 	}
 	return model, nil
 }

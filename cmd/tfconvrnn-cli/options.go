@@ -3,9 +3,12 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/convert"
@@ -15,18 +18,18 @@ import (
 
 // modelFlags say which model is run, and on what.
 type modelFlags struct {
-	model, store, device      string
-	weights                   tfconvrnn.Weights
-	gpuFlags                  gpuFlags
-	batch, threads            int
-	precision                 tfconvrnn.Precision
-	convolution               tfconvrnn.Convolution
-	yes, quiet, verify, trust bool
+	model, store, device string
+	weights              tfconvrnn.Weights
+	gpuFlags             gpuFlags
+	batch, threads       int
+	precision            tfconvrnn.Precision
+	convolution          tfconvrnn.Convolution
+	verify, trust        bool
 }
 
 func (f *modelFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.model, "model", "", "name of the `MODEL`; see \""+program+" models\"")
+	addModel(cmd, &f.model)
 	addWeights(cmd, &f.weights)
 	addStore(cmd, &f.store)
 	flags.StringVar(&f.device, "device", "cpu",
@@ -41,9 +44,8 @@ func (f *modelFlags) register(cmd *cobra.Command) {
 		"`HOW` to convolve: auto, by Winograd where that is faster, or direct, as TensorFlow does (the last bits differ)",
 		string(tfconvrnn.ConvolutionAuto), string(tfconvrnn.ConvolutionDirect))
 	addTrust(cmd, &f.verify, &f.trust)
-	addYes(cmd, &f.yes)
-	addQuiet(cmd, &f.quiet)
-	_ = cmd.RegisterFlagCompletionFunc("model", completeModels)
+	addYes(cmd)
+	addQuiet(cmd)
 	complete(cmd, "device", "cpu", "gpu")
 }
 
@@ -79,6 +81,25 @@ func (f *modelFlags) loadOptions(times int) ([]tfconvrnn.Option, error) {
 	}
 	onDevice, err := f.gpuFlags.options(f.device)
 	return append(options, onDevice...), err
+}
+
+// runFlags say which model is run, and how it is shown what.
+type runFlags struct {
+	modelFlags
+	presentationFlags
+	inputFlags
+}
+
+// shown returns the model asked for, how its pictures are prepared, and how they are shown.
+func (f *runFlags) shown(cmd *cobra.Command) (info savedmodels.Model, p tfconvrnn.Preprocessing,
+	presentation tfconvrnn.Presentation, err error) {
+	if info, err = f.lookup(); err != nil {
+		return info, p, presentation, err
+	}
+	if p, err = f.preprocessing(); err == nil {
+		presentation, err = f.presentation(cmd, info, p)
+	}
+	return info, p, presentation, err
 }
 
 // hereOptions are those that do not change what is computed.
@@ -117,7 +138,7 @@ func (f *presentationFlags) register(cmd *cobra.Command) {
 	flags.Float64Var(&f.totalMS, "total-ms", 0, "length of the presentation in `MILLISECONDS`, instead of --times")
 	flags.BoolVar(&f.spec.Round, "round-ms", false,
 		"round --on-ms, --off-ms and --total-ms to the nearest timestep of 10 ms")
-	flags.IntVar(&f.spec.TimestepsPerFrame, "frames-per-image", 0,
+	addCount(cmd, &f.spec.TimestepsPerFrame, "frames-per-image", 0, 1,
 		"timesteps for which each image of a sequence is shown (default 1)")
 	flags.StringVar(&f.blank, "blank",
 		"published", "what is shown else: published (0.5 after normalization, as in training), gray, black, white, R,G,B (each 0 … 255), #rrggbb or a picture `FILE`")
@@ -129,9 +150,6 @@ func (f *presentationFlags) register(cmd *cobra.Command) {
 func (f *presentationFlags) presentation(cmd *cobra.Command, model savedmodels.Model, p tfconvrnn.Preprocessing) (
 	shown tfconvrnn.Presentation, err error) {
 	changed := cmd.Flags().Changed
-	if changed("frames-per-image") && f.spec.TimestepsPerFrame < 1 {
-		return shown, usagef("--frames-per-image %d: an image is shown for at least 1 timestep", f.spec.TimestepsPerFrame)
-	}
 	if changed("times") {
 		f.spec.Times = &f.times
 	}
@@ -150,35 +168,29 @@ func (f *presentationFlags) presentation(cmd *cobra.Command, model savedmodels.M
 	if err != nil {
 		return shown, usage(err)
 	}
-	quiet, _ := cmd.Flags().GetBool("quiet") // not all commands have it
 	for _, r := range rounded {
 		if !f.rounded {
-			commandConsole(cmd, quiet).note("--%s-ms %v is rounded to %d ms", r.Of, r.Given, r.Milliseconds)
+			commandConsole(cmd).Note("--%s-ms %v is rounded to %d ms", r.Of, r.Given, r.Milliseconds)
 		}
 	}
 	f.rounded = true
 	return shown, nil
 }
 
-// splitList splits a comma-separated list, without empty items.
-func splitList(lists []string) []string {
-	var items []string
-	for _, list := range lists {
-		for _, item := range strings.Split(list, ",") {
-			if item = strings.TrimSpace(item); item != "" {
-				items = append(items, item)
-			}
-		}
-	}
-	return items
-}
-
-// present prints a result: as JSON, or for people to read.
-func present(cmd *cobra.Command, asJSON bool, result any, print func(io.Writer) error) error {
-	if asJSON {
+// present prints a result: as JSON with --json, or for people to read.
+func present(cmd *cobra.Command, result any, print func(io.Writer) error) error {
+	if says(cmd, "json") {
 		return printJSON(cmd.OutOrStdout(), result)
 	}
 	return print(cmd.OutOrStdout())
+}
+
+// presentf is present with one line for people.
+func presentf(cmd *cobra.Command, result any, format string, values ...any) error {
+	return present(cmd, result, func(out io.Writer) error {
+		_, err := fmt.Fprintf(out, format, values...)
+		return err
+	})
 }
 
 func printJSON(out io.Writer, value any) error {
@@ -186,4 +198,79 @@ func printJSON(out io.Writer, value any) error {
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(value)
+}
+
+// gpuFlags say how a GPU is used.
+type gpuFlags struct {
+	numbers string
+	tf32    bool
+	memory  string
+}
+
+func (f *gpuFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.numbers, "gpu", "", "`NUMBERS` of GPUs, such as 0 or 0,1: short for --device gpu:0,gpu:1")
+	flags.BoolVar(&f.tf32, "tf32", false, "let the GPU compute in TensorFloat-32: faster, and less exact")
+	f.registerMemory(cmd)
+}
+
+func (f *gpuFlags) registerMemory(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.memory, "gpu-memory", "",
+		"most GPU memory to take, as a `SIZE` such as 8GiB, or \"all\" to reserve all at once (default: as needed)")
+}
+
+// devices returns what --device and --gpu name: the CPU, or GPUs.
+func (f *gpuFlags) devices(device string) (tfconvrnn.Devices, error) {
+	if f.numbers != "" { // run_model.py: the numbers of the GPUs
+		if device != string(tfconvrnn.CPU) {
+			return nil, usagef("give --device or --gpu, not both")
+		}
+		device = "gpu:" + strings.ReplaceAll(strings.ReplaceAll(f.numbers, " ", ""), ",", ",gpu:")
+	}
+	devices, err := tfconvrnn.ParseDevices(device)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return devices, nil
+}
+
+// options returns the library's options for what --device and --gpu name.
+func (f *gpuFlags) options(device string) ([]tfconvrnn.Option, error) {
+	devices, err := f.devices(device)
+	if err != nil {
+		return nil, err
+	}
+	options := []tfconvrnn.Option{tfconvrnn.WithDevices(devices...)}
+	if devices[0] == tfconvrnn.CPU {
+		if f.tf32 || f.memory != "" {
+			return nil, usagef("--tf32 and --gpu-memory are for GPUs; add --device gpu")
+		}
+		return options, nil
+	}
+	if f.tf32 {
+		options = append(options, tfconvrnn.WithTF32())
+	}
+	switch f.memory {
+	case "":
+	case "all":
+		options = append(options, tfconvrnn.WithGPUMemoryReserved())
+	default:
+		size, err := humanize.ParseBytes(f.memory)
+		if err != nil || size > math.MaxInt64 {
+			return nil, usagef("--gpu-memory %q is no size; write for example 8GiB, or all", f.memory)
+		}
+		options = append(options, tfconvrnn.WithGPUMemoryLimit(int64(size)))
+	}
+	return options, nil
+}
+
+// halvedMessage says that a chosen batch found no memory.
+func halvedMessage(to int, err error) string {
+	why, _, _ := strings.Cut(err.Error(), "\n") // TensorFlow adds hints for Python
+	return fmt.Sprintf("%s; it goes on with %s at once, as --batch %d does", why, plural(to, "stimulus"), to)
+}
+
+// sayHalved warns when a chosen batch finds no memory and is halved.
+func sayHalved(c *console) func(from, to int, err error) {
+	return func(_, to int, err error) { c.warnNotice(halvedMessage(to, err)) }
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -39,10 +40,15 @@ func outputFormat(file, name string) (features.Format, error) {
 // checkOutput finds out, before anything is computed, whether an output can be
 // written, and that it is none of the inputs, which --force would not have meant.
 func checkOutput(file string, force bool, inputs ...string) error {
-	if err := notInput(file, inputs...); err != nil {
-		return err
+	return cmp.Or(notInput(file, inputs...), features.CheckOutput(file, force))
+}
+
+// checkFile is checkFileName and checkOutput, of a file that need not be asked for.
+func checkFile(flag, name, example string, force bool, inputs ...string) error {
+	if name == "" {
+		return nil
 	}
-	return features.CheckOutput(file, force)
+	return cmp.Or(checkFileName(flag, name, example), checkOutput(name, force, inputs...))
 }
 
 // notInput refuses an output that is one of the inputs under whatever name.

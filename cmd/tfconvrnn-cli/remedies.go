@@ -9,12 +9,14 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/tfconvrnn/go/compare"
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/cachedir"
 	"github.com/tfconvrnn/go/internal/cluster"
 	"github.com/tfconvrnn/go/internal/evaluation"
 	"github.com/tfconvrnn/go/internal/runtimeinstall"
+	"github.com/tfconvrnn/go/recordings"
 	"github.com/tfconvrnn/go/savedmodels"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
@@ -37,6 +39,14 @@ var remedies = []struct {
 		"go on with extract work, choose another name, or replace it and what was computed of it with --force"},
 	{extraction.ErrManyRows, "choose fewer by --time, or --average-time"},
 	{extraction.ErrNotBegun, "plan anew with --force"},
+	{recordings.ErrNoLabels, "give --labels FILE, and --label COLUMN"},
+	{recordings.ErrDuplicate, "--where chooses, --ignore COORDINATE ignores"},
+	{recordings.ErrLayout, "--data-array, --data-axes, --data-coordinate and --data-bins say what is what"},
+	{compare.ErrStrata, "--stratify COORDINATE takes others, none takes stimuli by chance"},
+	{compare.ErrRoom, "choose --features-in file, more --features-memory, or --select or --reduce"},
+	{compare.ErrOtherGrams, "choose another --out"},
+	{compare.ErrGramsMissing, "the same compare gram makes them"},
+	{compare.ErrMissing, "choose --missing drop-stimuli, or another of its policies"},
 	{evaluation.ErrClasses, "--classes is all, present or a file of WordNet ids"},
 	{evaluation.ErrMissing, "give their folder with --images, or evaluate the others with --skip-unreadable"},
 	{cluster.ErrNoSlurm, "or look at the scripts with --dry-run"},
@@ -114,11 +124,18 @@ func remedy(err error) string {
 	var weights *savedmodels.NoWeightsError
 	var mismatch *features.ResumeMismatchError
 	var incomplete *runtimeinstall.IncompleteError
+	var other *extraction.OtherPlanError
+	var featureless *compare.MissingFeaturesError
 	switch {
 	case errors.As(err, &here):
 		return here.what
 	case errors.As(err, &incomplete):
 		return `what has arrived is kept; copy the others and run "` + program + ` runtime unpack" again`
+	case errors.As(err, &featureless):
+		return "--shared-stimuli leaves them out"
+	case errors.As(err, &other):
+		return fmt.Sprintf("go on with it (%s extract work --plan %s), choose another --out, or discard it with --force",
+			program, other.Plan)
 	case errors.As(err, &option):
 		r := optionRemedies[option.Option]
 		if option.Value == "" || r.what == "" {

@@ -10,27 +10,14 @@ import (
 )
 
 type respondCommand struct {
-	modelFlags
-	presentationFlags
-	inputFlags
+	runFlags
 	stdio  bool
 	shared int
 }
 
 func newRespond() *cobra.Command {
 	r := &respondCommand{}
-	cmd := &cobra.Command{
-		Use:   "respond --stdio --model MODEL [flags]",
-		Short: "Answer a program that asks a loaded model again and again",
-		Long: `Load a model and answer another program over standard input and output: images in,
-responses of units out, for closed loops in which the next images depend on the
-responses to the last. docs/closed-loops.md describes the frames; the Python package
-speaks them: tfconvrnn.load("rgc_intermediate").respond(images, ...).
-
-It ends when standard input does, and so with the program that started it.`,
-		Args: usageArgs(cobra.NoArgs),
-		RunE: r.run,
-	}
+	cmd := &cobra.Command{Use: "respond --stdio --model MODEL [flags]", RunE: r.run}
 	r.modelFlags.register(cmd)
 	r.presentationFlags.register(cmd)
 	r.registerPictures(cmd)
@@ -44,23 +31,14 @@ func (r *respondCommand) run(cmd *cobra.Command, _ []string) error {
 	if !r.stdio {
 		return usagef("say over what: --stdio is the only way")
 	}
-	info, err := r.lookup()
-	if err != nil {
-		return err
-	}
-	r.arrayRange = "" // images are as the protocol says
-	preprocessing, err := r.preprocessing()
-	if err != nil {
-		return err
-	}
-	presentation, err := r.presentation(cmd, info, preprocessing)
+	info, preprocessing, presentation, err := r.shown(cmd)
 	if err != nil {
 		return err
 	}
 	if presentation, err = presentation.Resolve(info); err != nil {
 		return err
 	}
-	c := commandConsole(cmd, r.quiet)
+	c := commandConsole(cmd)
 	model, err := loadModel(cmd, c, &r.modelFlags, presentation.Times(info))
 	if err != nil {
 		return err

@@ -44,12 +44,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:   program,
-		Short: "Features of images from the published ConvRNNs",
-		Long: `Features of images from the 20 published ConvRNNs: convolutional networks with
-recurrent cells, unrolled in timesteps of 10 ms.
-
-Start with "` + program + ` models", "` + program + ` doctor" and "` + program + ` extract --help".`,
+		Use:               program,
 		Version:           version.Version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -73,12 +68,16 @@ Start with "` + program + ` models", "` + program + ` doctor" and "` + program +
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.SetGlobalNormalizationFunc(normalizeFlag)
 	root.AddCommand(
-		newModels(), newInfo(), newConvert(), newExtract(), newPCA(), newClassify(), newPlot(), newCompare(),
-		newPresentation(),
-		newDownload(), newVerify(), newRemove(), newCollectGarbage(), newEvaluate(),
-		newRespond(), newSlurm(), newKubernetes(), newServe(), newBench(), newRuntime(), newDoctor(), newCheckpoint(),
-		newVersion(), newExitCodes(),
+		newModels(), newInfo(), newConvert(), newExtract(), newPCA(), newClassify(), newPlot(),
+		group("compare", newCompareFit(), newCompareBest(), newCompareCeiling(), newCompareRSA(), newCompareCKA(),
+			newCompareOST(), newCompareBehaviour(), newCompareGram()),
+		group("presentation", newPresentationShow()),
+		newDownload(), newVerify(), newRemove(), newCollectGarbage(), newEvaluate(), newRespond(),
+		group("slurm", newSlurmSubmit()), group("kubernetes", newKubernetesManifest()), newServe(), newBench(),
+		group("runtime", newRuntimeInstall(), newRuntimeInfo(), newRuntimePack(), newRuntimeUnpack()), newDoctor(),
+		group("checkpoint", newCheckpointInspect(), newCheckpointSeed()), newVersion(), &cobra.Command{Use: "exit-codes"},
 	)
+	document(root)
 	return root
 }
 
@@ -93,47 +92,12 @@ func endWithStdin(cmd *cobra.Command) {
 	}()
 }
 
-// unknownSubcommand is the Args of commands that only hold others.
-func unknownSubcommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	cmd.SuggestionsMinimumDistance = 2
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return usagef("unknown command %q; did you mean %s?", args[0], strings.Join(near, ", "))
-	}
-	return usagef("unknown command %q", args[0])
-}
-
 // group returns a command that only holds others.
-func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: unknownSubcommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+func group(use string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Args: unknownSubcommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(commands...)
 	return cmd
-}
-
-// usageArgs makes the errors of an Args function usage errors.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usage(err)
-		}
-		return nil
-	}
-}
-
-// oneModel is the Args of commands that take a model's name.
-func oneModel(cmd *cobra.Command, args []string) error {
-	switch len(args) {
-	case 1:
-		return nil
-	case 0:
-		return usagef("which model? %s models lists them", program)
-	}
-	return usagef("one model at a time; %d arguments are too many", len(args))
 }
 
 // publishedFlags are the flags of the published run_model.py under other names

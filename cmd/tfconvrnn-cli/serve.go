@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tfconvrnn/go/convert"
-	"github.com/tfconvrnn/go/internal/chrometrace"
 	"github.com/tfconvrnn/go/serving"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -29,29 +28,8 @@ type serveCommand struct {
 
 func newServe() *cobra.Command {
 	s := &serveCommand{}
-	cmd := &cobra.Command{
-		Use:   "serve --model MODEL[,MODEL…] [flags]",
-		Short: "Serve models over HTTP and gRPC, and a page to explore them",
-		Long: `Serve models to programs and people:
-
-  /                     a page that shows a model's responses to your pictures
-  /v2/…                 the Open Inference Protocol, for clients of KServe, Triton and others;
-                        --grpc listens for its gRPC form
-  /v1/classify          the likeliest classes of pictures: curl -F picture=@cat.jpg ADDRESS/v1/classify
-  /v1/extract           features of pictures, as JSON or .npz
-  /openapi.json         what there is, for tools
-  /metrics              figures for Prometheus
-
-Requests that wait for the same model, layers and presentation are computed together. One
-run at a time takes all cores, or each GPU of --device gpu:0,gpu:1; the models take turns. The first Ctrl-C or SIGTERM stops
-accepting requests, finishes those that were accepted, and ends with exit code 0.
-
-Only this machine is let in, unless --token-file or --insecure-no-token is given.`,
-		Example: `  ` + program + ` serve --model rgc_shallow --weights seeded:1
-  ` + program + ` serve --model ugrnn_intermediate,rgc_intermediate --listen 0.0.0.0:8080 --grpc 0.0.0.0:8081 --token-file token --tls-cert cert.pem --tls-key key.pem`,
-		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
-	}
+	cmd := &cobra.Command{Use: "serve --model MODEL[,MODEL…] [flags]",
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) }}
 	s.modelFlags.register(cmd)
 	s.registerPictures(cmd)
 	flags := cmd.Flags()
@@ -66,37 +44,38 @@ Only this machine is let in, unless --token-file or --insecure-no-token is given
 	flags.StringVar(&s.listening.Key, "tls-key", "", "`FILE` of its key")
 	flags.StringSliceVar(&s.options.Hosts, "allow-host",
 		nil, "`NAMES` that the service is called by besides localhost and addresses, where there is no token; *.example.org for those below, * for all")
-	flags.IntVar(&s.options.MaxBatch, "max-batch", 32, "most images computed together")
+	addCount(cmd, &s.options.MaxBatch, "max-batch", 32, 1, "most images computed together")
 	flags.DurationVar(&s.options.MaxDelay, "max-delay", 5*time.Millisecond,
 		"longest that a run waits for other requests to join it, where there are several clients")
-	flags.IntVar(&s.options.MaxQueue, "max-queue", 256, "most images that wait; requests beyond are refused")
-	flags.IntVar(&s.maxBodyMB, "max-body", 256, "most megabytes (MiB) of a request")
-	flags.IntVar(&s.maxMemory, "max-memory", 2048,
+	addCount(cmd, &s.options.MaxQueue, "max-queue", 256, 1, "most images that wait; requests beyond are refused")
+	addCount(cmd, &s.maxBodyMB, "max-body", 256, 1, "most megabytes (MiB) of a request")
+	addCount(cmd, &s.maxMemory, "max-memory", 2048, 1,
 		"most megabytes (MiB) that requests and results take together, beside the models")
-	flags.IntVar(&s.times, "times", convert.DefaultTimes, "most timesteps of a presentation")
+	addCount(cmd, &s.times, "times", convert.DefaultTimes, 1, "most timesteps of a presentation")
 	flags.DurationVar(&s.listening.Drain, "drain", time.Minute,
 		"longest that accepted requests may take after a signal to stop")
 	flags.StringVar(&s.trace, "trace", "",
 		"write when each run was decoded, run and copied to `FILE` (JSON), for ui.perfetto.dev or chrome://tracing")
+	obey(cmd, notBoth("token-file", "insecure-no-token"))
 	return cmd
 }
 
 func (s *serveCommand) run(cmd *cobra.Command) (err error) {
-	names := splitList([]string{s.model})
+	names := splitList(s.model)
 	if len(names) == 0 {
 		return usagef("which model? give --model NAME; %s models lists them", program)
 	}
 	if err := s.check(cmd); err != nil {
 		return err
 	}
-	con := commandConsole(cmd, s.quiet)
+	con := commandConsole(cmd)
 	s.options.Log = con.Log()
+	trace, err := newTrace(con, s.trace, "serve")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trace.close()) }()
 	if s.trace != "" {
-		trace := &extractTrace{console: con}
-		if trace.writer, err = chrometrace.Create(s.trace, program+" serve"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, trace.writer.Close()) }()
 		s.options.Trace = trace.span
 	}
 	service, err := serving.New(names, s.options)
@@ -114,7 +93,7 @@ func (s *serveCommand) run(cmd *cobra.Command) (err error) {
 	defer stop()
 	listening := make(chan struct{})
 	s.listening.Listening = func(web, calls net.Addr) {
-		con.note("listening: %s", s.listening.Describe(web, calls))
+		con.Note("listening: %s", s.listening.Describe(web, calls))
 		close(listening)
 	}
 	served := make(chan error, 1)
@@ -141,22 +120,16 @@ func (s *serveCommand) run(cmd *cobra.Command) (err error) {
 			return err
 		}
 	}
-	con.note("ready")
+	con.Note("ready")
 	err = <-served
 	if err == nil {
-		con.note("stopped; every request that was accepted is answered")
+		con.Note("stopped; every request that was accepted is answered")
 	}
 	return err
 }
 
 // check completes the options by what the flags say.
 func (s *serveCommand) check(cmd *cobra.Command) (err error) {
-	for flag, value := range map[string]int{"max-batch": s.options.MaxBatch, "max-queue": s.options.MaxQueue,
-		"max-body": s.maxBodyMB, "max-memory": s.maxMemory, "times": s.times} {
-		if value < 1 {
-			return usagef("--%s %d: it is at least 1", flag, value)
-		}
-	}
 	if cmd.Flags().Changed("batch") {
 		return usagef("serve has no --batch; --max-batch bounds what is computed together")
 	}
@@ -168,9 +141,6 @@ func (s *serveCommand) check(cmd *cobra.Command) (err error) {
 	}
 	s.options.MaxBody, s.options.MaxMemory = int64(s.maxBodyMB)<<20, int64(s.maxMemory)<<20
 	if s.tokenFile != "" {
-		if s.listening.Insecure {
-			return usagef("give --token-file or --insecure-no-token, not both")
-		}
 		s.options.Token, err = serving.ReadToken(s.tokenFile)
 		if errors.Is(err, serving.ErrToken) {
 			err = advise(err, "head -c 24 /dev/urandom | base64 > %s", s.tokenFile)

@@ -15,33 +15,21 @@ import (
 
 type verifyCommand struct {
 	tfconvrnn.VerifyOptions
-	store              string
-	yes, quiet, asJSON bool
+	store string
 }
 
 func newVerify() *cobra.Command {
 	c := &verifyCommand{}
-	cmd := &cobra.Command{
-		Use:   "verify [MODEL…]",
-		Short: "Check installed models: checksums, and what they compute",
-		Long: `Check the checkpoints and the converted models that are installed, all or those
-named: the checksums of their files, the hashes of the lock file, and whether a
-built-in picture excites every layer at every timestep as it did when the model was
-downloaded, or verified for the first time. Differences beyond rounding (0.1 % of a
-layer's RMS) are errors.`,
-		Args:              cobra.ArbitraryArgs,
-		ValidArgsFunction: completeModels,
-		RunE:              c.run,
-	}
+	cmd := &cobra.Command{Use: "verify [MODEL…]", Args: cobra.ArbitraryArgs, ValidArgsFunction: completeModels,
+		RunE: c.run}
 	flags := cmd.Flags()
 	addStore(cmd, &c.store)
 	addCheckpoints(cmd, &c.Checkpoints)
 	addLock(cmd, &c.Lock, "`FILE` of SHA-256 that download wrote")
 	flags.BoolVar(&c.ChecksumsOnly, "checksums-only", false, "do not run the models")
 	flags.BoolVar(&c.Record, "record", false, "record what the models compute now, in place of what was recorded")
-	addYes(cmd, &c.yes)
-	addQuiet(cmd, &c.quiet)
-	addJSON(cmd, &c.asJSON)
+	addYes(cmd)
+	addMessages(cmd)
 	return cmd
 }
 
@@ -57,19 +45,19 @@ func (c *verifyCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	con := commandConsole(cmd, c.quiet)
+	con := commandConsole(cmd)
 	o := c.VerifyOptions
 	o.Models, o.Lock = args, lockHere(o.Lock)
 	o.Begin = func(model, what, dir string) (func(done, total int64), func()) {
 		if what == tfconvrnn.VerifiedSavedModel {
-			con.note("verifying %s", dir)
+			con.Note("verifying %s", dir)
 			return nil, func() {}
 		}
-		progress := con.start("verifying the checkpoint of "+model, unitBytes, 0)
-		return progress.set, progress.end
+		progress := con.Start("verifying the checkpoint of "+model, unitBytes, 0)
+		return progress.Set, progress.End
 	}
 	o.Runtime = func() error {
-		if err := needRuntime(cmd, con, c.yes); err != nil {
+		if err := needRuntime(cmd, con); err != nil {
 			return fmt.Errorf("%w\n(--checksums-only does without)", err)
 		}
 		return nil
@@ -88,7 +76,7 @@ func (c *verifyCommand) run(cmd *cobra.Command, args []string) error {
 		}
 		results = append(results, r)
 	}
-	err = present(cmd, c.asJSON, results, func(out io.Writer) error {
+	err = present(cmd, results, func(out io.Writer) error {
 		return printVerifications(out, results, store.Dir())
 	})
 	return cmp.Or(err, errors.Join(failures...))

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"cmp"
 	"io"
 	"runtime"
 
@@ -15,51 +15,33 @@ import (
 )
 
 func newVersion() *cobra.Command {
-	var asJSON, sbom, notices bool
-	cmd := &cobra.Command{
-		Use:   "version",
-		Short: "Print the versions of this program, Go and, if it is found, TensorFlow",
-		Long: `Print the versions of this program, Go and, if it is found, TensorFlow.
-
-With --sbom, print a software bill of materials instead (CycloneDX 1.6, JSON): what is
-linked into this program and what it loads, with versions, checksums and licences.
-With --notices, print the texts of these licences.`,
-		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case sbom && notices || asJSON && (sbom || notices):
-				return usagef("give one of --json, --sbom and --notices")
-			case sbom:
-				return doctor.WriteSBOM(cmd.OutOrStdout())
-			case notices:
-				_, err := io.WriteString(cmd.OutOrStdout(), thirdparty.Notices())
-				return err
-			}
-			v := struct {
-				Version    string `json:"version"`
-				Converter  string `json:"converter"`
-				Go         string `json:"go"`
-				Platform   string `json:"platform"`
-				TensorFlow string `json:"tensorflow,omitempty"`
-			}{version.Version, version.Converter, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, ""}
-			if tfconvrnn.RuntimeError() == nil {
-				v.TensorFlow = libtf.Loaded().Version()
-			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), v)
-			}
-			found := v.TensorFlow
-			if found == "" {
-				found = "not found; see " + program + " doctor"
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "tfconvrnn  %s (converter %s)\nGo         %s %s\nTensorFlow %s\n", v.Version,
-				v.Converter, v.Go, v.Platform, found)
-			return nil
-		},
+	var sbom, notices bool
+	cmd := &cobra.Command{Use: "version"}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case sbom:
+			return doctor.WriteSBOM(cmd.OutOrStdout())
+		case notices:
+			_, err := io.WriteString(cmd.OutOrStdout(), thirdparty.Notices())
+			return err
+		}
+		v := struct {
+			Version    string `json:"version"`
+			Converter  string `json:"converter"`
+			Go         string `json:"go"`
+			Platform   string `json:"platform"`
+			TensorFlow string `json:"tensorflow,omitempty"`
+		}{version.Version, version.Converter, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, ""}
+		if tfconvrnn.RuntimeError() == nil {
+			v.TensorFlow = libtf.Loaded().Version()
+		}
+		return presentf(cmd, v, "tfconvrnn  %s (converter %s)\nGo         %s %s\nTensorFlow %s\n", v.Version,
+			v.Converter, v.Go, v.Platform, cmp.Or(v.TensorFlow, "not found; see "+program+" doctor"))
 	}
-	addJSON(cmd, &asJSON)
+	addJSON(cmd)
 	cmd.Flags().BoolVar(&sbom, "sbom", false, "print a software bill of materials (CycloneDX, JSON)")
 	cmd.Flags().BoolVar(&notices, "notices", false,
 		"print the licences of what is linked into this program or loaded by it")
+	obey(cmd, notBoth("json", "sbom", "notices"))
 	return cmd
 }

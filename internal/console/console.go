@@ -148,6 +148,7 @@ type Task struct {
 	console *Console
 	label   string
 	unit    Unit
+	total   int64 // at its beginning
 	begun   time.Time
 
 	resumed atomic.Int64 // was done before, and counts for no rate
@@ -182,7 +183,7 @@ func (t *Task) Resume(done, total int64) {
 // Start begins to show a task; total may be 0 if it is not known yet. Only one
 // task is shown at a time.
 func (c *Console) Start(label string, u Unit, total int64) *Task {
-	t := &Task{console: c, label: label, unit: u, begun: time.Now(), lastLine: time.Now()}
+	t := &Task{console: c, label: label, unit: u, total: total, begun: time.Now(), lastLine: time.Now()}
 	if c.quiet || !c.terminal {
 		return t
 	}
@@ -254,6 +255,9 @@ func (t *Task) Set(done, total int64) {
 	t.console.log.Info(line, "done", done, "total", total, "unit", string(t.unit))
 }
 
+// Count is Set with the total that the task began with.
+func (t *Task) Count(done int) { t.Set(int64(done), t.total) }
+
 // End removes the bar. It may be called more than once.
 func (t *Task) End() {
 	t.mu.Lock()
@@ -269,4 +273,31 @@ func (t *Task) End() {
 	t.console.bars = nil
 	t.console.mu.Unlock()
 	bars.Wait()
+}
+
+// Stages are tasks of which one is shown at a time.
+type Stages struct {
+	console *Console
+	label   string
+	task    *Task // nil for none
+}
+
+// Stages returns tasks of which none has begun.
+func (c *Console) Stages() *Stages { return &Stages{console: c} }
+
+// At returns the task of a label. It begins when it is first asked for, and ends the one before.
+func (s *Stages) At(label string, u Unit, total int64) (t *Task, begun bool) {
+	if s.task == nil || s.label != label {
+		s.End()
+		s.label, s.task, begun = label, s.console.Start(label, u, total), true
+	}
+	return s.task, begun
+}
+
+// End ends the task that is shown.
+func (s *Stages) End() {
+	if s.task != nil {
+		s.task.End()
+	}
+	s.task = nil
 }

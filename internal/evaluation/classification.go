@@ -3,7 +3,9 @@ package evaluation
 import (
 	"context"
 	"fmt"
+	"io"
 	"iter"
+	"text/tabwriter"
 
 	"github.com/tfconvrnn/go/internal/imagenet"
 	"github.com/tfconvrnn/go/savedmodels"
@@ -83,10 +85,42 @@ func (o ClassifyOptions) extract(info savedmodels.Model) []tfconvrnn.ExtractOpti
 	}
 }
 
+// Classifications are those of several stimuli.
+type Classifications []Classification
+
+// Print prints the classes of each stimulus.
+func (c Classifications) Print(out io.Writer) error {
+	for _, r := range c {
+		fmt.Fprintln(out, r.Stimulus)
+		if !r.Driven {
+			fmt.Fprintln(out, "  (not yet driven: no image had reached the readout when it was decoded; this is the blank's)")
+		}
+		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		for _, p := range r.Classes {
+			fmt.Fprintf(table, "  %5.1f %%\t%s\t%s\n", 100*p.Probability, p.WordNetID, p.Name())
+		}
+		for _, t := range r.OverTime {
+			fmt.Fprintf(table, "  %d ms", t.Milliseconds)
+			if !t.Driven {
+				fmt.Fprint(table, "\t(not yet driven)\n")
+				continue
+			}
+			for _, p := range t.Classes {
+				fmt.Fprintf(table, "\t%.1f %% %s", 100*p.Probability, p.Name())
+			}
+			fmt.Fprintln(table)
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ClassifyStimuli runs a model over stimuli, such as those of a stimuli.Reader, and returns their
 // classes. Errors are those of Check, of reading the stimuli, and of Model.Stream.
 func ClassifyStimuli(ctx context.Context, m *tfconvrnn.Model, stimuli iter.Seq[tfconvrnn.Stimulus], o ClassifyOptions) (
-	[]Classification, error) {
+	Classifications, error) {
 	info := m.Info()
 	if err := o.Check(info); err != nil {
 		return nil, err
@@ -95,7 +129,7 @@ func ClassifyStimuli(ctx context.Context, m *tfconvrnn.Model, stimuli iter.Seq[t
 	if err != nil {
 		return nil, err
 	}
-	results := []Classification{}
+	results := Classifications{}
 	err = m.Stream(ctx, stimuli, func(b *tfconvrnn.Batch) error {
 		for i, s := range b.Stimuli {
 			logits, err := b.Logits(i)

@@ -116,9 +116,9 @@ type File struct {
 
 // Result says what Install did.
 type Result struct {
-	Dir              string // directory of the libraries
-	AlreadyInstalled bool   // nothing had to be done
-	Manifest         Manifest
+	AlreadyInstalled bool     `json:"already_installed"` // nothing had to be done
+	Dir              string   `json:"dir"`               // directory of the libraries
+	Manifest         Manifest `json:"manifest"`
 }
 
 const manifestName = "manifest.json"
