@@ -71,8 +71,8 @@ var (
 	}
 	inputCauses = []error{
 		respond.ErrFrame,
-		tfconvrnn.ErrUnreadable, runtimeinstall.ErrPack, tfconvrnn.ErrImages, images.ErrUnsupportedFormat, images.ErrTooLarge,
-		images.ErrSize,
+		tfconvrnn.ErrUnreadable, runtimeinstall.ErrPack, runtimeinstall.ErrNoCUDA, tfconvrnn.ErrImages,
+		images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
 		stimuli.ErrInput, features.ErrFormat, features.ErrDataType, features.ErrRank, features.ErrFortranOrder,
 		features.ErrNoArray,
 		convert.ErrCorrupt, convert.ErrMismatch, convert.ErrNotFound, tfconvrnn.ErrUntrusted, extraction.ErrPlan,

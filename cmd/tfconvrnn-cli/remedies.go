@@ -64,6 +64,7 @@ var remedies = []struct {
 	{runtimeinstall.ErrVersion, "if you want it all the same, use --skip-checksum"},
 	{runtimeinstall.ErrNoChecksum, "give it with --sha256, or use --skip-checksum"},
 	{runtimeinstall.ErrPack, `"` + program + ` runtime pack" makes one`},
+	{runtimeinstall.ErrNoCUDA, `"` + program + ` runtime install --gpu --with-cuda" fetches them`},
 	{runtimeinstall.ErrPip, "--file and --url name a wheel or C tarball"},
 }
 

@@ -26,6 +26,9 @@ func newRuntimeInstall() *cobra.Command {
 				return err
 			}
 		}
+		if err := cuda.link(c); err != nil { // before the download, which would be for nothing
+			return err
+		}
 		name, install := "libtensorflow", runtimeinstall.Install
 		if hdf5 {
 			name, install = "h5py", runtimeinstall.InstallHDF5

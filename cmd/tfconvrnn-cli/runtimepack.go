@@ -36,15 +36,21 @@ func (f *cudaFlags) say(c *console, options runtimeinstall.Options) error {
 	return nil
 }
 
-// install installs CUDA's libraries, or links those that the machine has, as the flags say.
-func (f *cudaFlags) install(ctx context.Context, c *console, options runtimeinstall.Options) error {
-	if f.From != "" {
-		linked, err := runtimeinstall.LinkCUDA(f.From)
-		if err != nil {
-			return err
-		}
-		c.Note("%s are used from %s", strings.Join(linked, ", "), f.From)
+// link links CUDA's libraries that the machine has, as the flags say.
+func (f *cudaFlags) link(c *console) error {
+	if f.From == "" {
+		return nil
 	}
+	linked, err := runtimeinstall.LinkCUDA(f.From)
+	if err != nil {
+		return err
+	}
+	c.Note("%s are used from %s", strings.Join(linked, ", "), f.From)
+	return nil
+}
+
+// install installs CUDA's libraries, as the flags say.
+func (f *cudaFlags) install(ctx context.Context, c *console, options runtimeinstall.Options) error {
 	if !f.Wheels {
 		return nil
 	}
