@@ -1,6 +1,7 @@
 package architecture_test
 
 import (
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -108,4 +109,74 @@ func TestFiguresBeginWithTheirCommand(t *testing.T) {
 	for _, name := range []string{"docs/exactness.md", "docs/speed.md", "docs/robustness.md", "docs/models.md"} {
 		assert.Regexp(t, "\\A# [^\n]+\n\n```sh\n[^\n`]+\n```\n", texts[name], "%s", name)
 	}
+}
+
+var (
+	variable = regexp.MustCompile(`\bTFCONVRNN_[A-Z0-9_]+\b`)
+	inClone  = regexp.MustCompile(`(?:^|[\s` + "`" + `(])((?:scripts|python|cmd|docs|internal)/[\w./-]*\w)`)
+	goTest   = regexp.MustCompile(`go test ([^` + "`" + `\n&)]*)`)
+	selected = regexp.MustCompile(`-(run|bench|fuzz) (?:'([^']*)'|(\S+))`)
+	testName = regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)
+	kinds    = map[string]string{"run": "Test", "bench": "Benchmark", "fuzz": "Fuzz"}
+)
+
+// Environment variables, files and tests that documents name are there.
+func TestDocumentsNameWhatIsThere(t *testing.T) {
+	sources := textOf(t, "../..", ".go", ".sh", ".py", ".tmpl")
+	count := 0
+	for name, text := range documents(t) {
+		if name == "THIRD_PARTY_NOTICES.md" {
+			continue
+		}
+		for _, v := range variable.FindAllString(text, -1) {
+			assert.True(t, strings.Contains(sources, v), "%s: %s", name, v)
+			count++
+		}
+		for _, file := range inClone.FindAllStringSubmatch(text, -1) {
+			found, err := filepath.Glob(filepath.Join("../..", file[1]) + "*") // the beginning of several names, too
+			require.NoError(t, err)
+			assert.NotEmpty(t, found, "%s: %s", name, file[1])
+			count++
+		}
+		for _, command := range goTest.FindAllStringSubmatch(text, -1) {
+			var tests []string
+			for _, word := range strings.Fields(command[1]) {
+				if folder, ok := strings.CutPrefix(word, "./"); ok {
+					code := textOf(t, filepath.Join("../..", strings.TrimSuffix(folder, "...")), "_test.go")
+					for _, f := range testName.FindAllStringSubmatch(code, -1) {
+						tests = append(tests, f[1])
+					}
+				}
+			}
+			for _, choice := range selected.FindAllStringSubmatch(command[1], -1) {
+				pattern, _, _ := strings.Cut(choice[2]+choice[3], "/")
+				if pattern == "^$" || pattern == "." {
+					continue
+				}
+				fits := regexp.MustCompile(pattern)
+				assert.True(t, slices.ContainsFunc(tests, func(test string) bool {
+					return strings.HasPrefix(test, kinds[choice[1]]) && fits.MatchString(test)
+				}), "%s: %s finds nothing", name, command[0])
+				count++
+			}
+		}
+	}
+	assert.Greater(t, count, 200)
+}
+
+// textOf is the text of all files with these endings in a folder and those below it.
+func textOf(t *testing.T, folder string, endings ...string) string {
+	var text strings.Builder
+	require.NoError(t, filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		if !slices.ContainsFunc(endings, func(ending string) bool { return strings.HasSuffix(path, ending) }) {
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		text.Write(data)
+		return err
+	}))
+	return text.String()
 }
