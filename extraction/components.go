@@ -65,6 +65,9 @@ type componentsProvenance struct {
 // run. Errors wrap ErrManyRows, ErrComponents or ErrReduction, or are those of features.Open, Store.Read and
 // features.Create.
 func FitComponents(ctx context.Context, r ComponentsRequest) ([]Components, error) {
+	if err := features.CheckInputs(r.Output, r.Features); err != nil {
+		return nil, err
+	}
 	store, err := features.Open(r.Features)
 	if err != nil {
 		return nil, err

@@ -46,7 +46,8 @@ type Draft struct {
 
 // Prepare finds the stimuli of a request, reads and hashes their contents, and chooses the
 // format. Memory does not grow with the number of stimuli, except for formats other than Zarr,
-// the files of which begin with the columns. Errors are those of the stimuli and of options.
+// the files of which begin with the columns. Errors are those of the stimuli and of options,
+// or wrap features.ErrOwnInput.
 func Prepare(ctx context.Context, request *Request) (*Draft, error) {
 	name := filepath.Join(os.TempDir(), "tfconvrnn.plan")
 	if request.Format == features.Zarr && request.Output != "" && !request.Sketch && !storage.IsRemote(request.Output) {
@@ -64,6 +65,9 @@ func prepare(ctx context.Context, request *Request, name string) (_ *Draft, err 
 		return nil, err
 	}
 	if _, err := features.SettleName(d.recipe.Output, d.recipe.Format); err != nil {
+		return nil, err
+	}
+	if err := features.CheckInputs(d.recipe.Output, request.Inputs.Inputs...); err != nil {
 		return nil, err
 	}
 	folder := os.TempDir()

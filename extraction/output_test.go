@@ -61,6 +61,19 @@ func TestCheckOutput(t *testing.T) {
 	}
 }
 
+// Nobody means an input by Replace.
+func TestOutputIsNoInput(t *testing.T) {
+	input := filepath.Join(t.TempDir(), "a.npz")
+	require.NoError(t, os.WriteFile(input, nil, 0o666))
+	_, err := Prepare(t.Context(), testRequest(input, input, 4))
+	assert.ErrorIs(t, err, features.ErrOwnInput)
+	_, err = FitComponents(t.Context(), ComponentsRequest{Features: input, Output: input, Replace: true})
+	assert.ErrorIs(t, err, features.ErrOwnInput)
+	content, err := os.ReadFile(input)
+	require.NoError(t, err)
+	assert.Empty(t, content)
+}
+
 // What is wrong with a request is found before anything is read.
 func TestCheckRequest(t *testing.T) {
 	good := func() *Request { return testRequest("table.csv", "out.npz", 4) }

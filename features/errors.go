@@ -37,6 +37,8 @@ var (
 	// ErrForeign: what is in the way is no output of the format, so that it is never replaced.
 	// Errors that wrap it wrap ErrExists too.
 	ErrForeign = errors.New("is not an output of this format")
+	// ErrOwnInput: the output is one of the files that it is made of.
+	ErrOwnInput = errors.New("that is an input, which would be replaced by what is made of it")
 	// ErrUnfinished: an interrupted run with a journal is there, and neither
 	// Options.Resume nor Options.Force is set.
 	ErrUnfinished = errors.New("an unfinished run is there")

@@ -241,6 +241,21 @@ func CheckOutput(path string, replace bool) error {
 	return disk.CheckFolder(filepath.Dir(filepath.Clean(path)))
 }
 
+// CheckInputs finds out whether an output is none of the files or folders that it is made of, under whatever name. The
+// error wraps ErrOwnInput.
+func CheckInputs(output string, inputs ...string) error {
+	replaced, err := os.Stat(output)
+	if err != nil { // there is none, or none that can be looked at
+		return nil
+	}
+	for _, input := range inputs {
+		if info, err := os.Stat(input); err == nil && os.SameFile(replaced, info) {
+			return fmt.Errorf("%s: %w", output, ErrOwnInput)
+		}
+	}
+	return nil
+}
+
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil

@@ -95,6 +95,21 @@ func TestWriterRefusesMisuse(t *testing.T) {
 	})
 }
 
+// An output is none of its inputs, whatever they are called.
+func TestCheckInputs(t *testing.T) {
+	dir := t.TempDir()
+	input, other, link := filepath.Join(dir, "a.npz"), filepath.Join(dir, "b.npz"), filepath.Join(dir, "link.npz")
+	require.NoError(t, os.WriteFile(input, nil, 0o600))
+	require.NoError(t, os.WriteFile(other, nil, 0o600))
+	require.NoError(t, os.Symlink("a.npz", link))
+	for _, output := range []string{input, link, filepath.Join(dir, ".", "a.npz")} {
+		assert.ErrorIs(t, CheckInputs(output, other, input), ErrOwnInput)
+	}
+	assert.NoError(t, CheckInputs(other, input, link, filepath.Join(dir, "none")))
+	assert.NoError(t, CheckInputs(filepath.Join(dir, "new.npz"), input))
+	assert.NoError(t, CheckInputs("", input, ""))
+}
+
 func TestNoSpace(t *testing.T) {
 	eachFormat(t, func(t *testing.T, format Format) {
 		if disk.Free(t.TempDir()) < 0 {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/internal/version"
 )
 
@@ -49,6 +50,9 @@ func (c *Comparison) run(ctx context.Context, analysis string, features, respons
 	work func(*comparing) error) (_ *compare.Result, err error) {
 	r := &comparing{Comparison: c, features: c.Opened, result: &compare.Result{Analysis: analysis, Data: c.Data,
 		Software: cmp.Or(c.Software, version.Software), Scores: []compare.ResultScore{}}}
+	if err := c.checkOut(); err != nil {
+		return nil, err
+	}
 	if features {
 		r.result.Features = c.Features
 		if r.features == nil {
@@ -79,6 +83,9 @@ func (c *Comparison) run(ctx context.Context, analysis string, features, respons
 	}
 	return r.result, WriteResult(c.Out, r.result)
 }
+
+// checkOut refuses a result that would replace what is compared; the error wraps features.ErrOwnInput.
+func (c *Comparison) checkOut() error { return features.CheckInputs(c.Out, c.Features, c.Data) }
 
 // leftOut adds what was left out, if anything was.
 func (r *comparing) leftOut(note string) {

@@ -3,6 +3,7 @@ package recordings_test
 import (
 	"context"
 	"math"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tfconvrnn/go/compare"
+	"github.com/tfconvrnn/go/features"
 	"github.com/tfconvrnn/go/recordings"
 )
 
@@ -148,5 +150,15 @@ func TestParseWindow(t *testing.T) {
 	assert.Equal(t, []float64{70, 10}, []float64{l.FirstBin, l.BinWidth})
 	for _, text := range []string{"", "70", "70:", ":10", "70:0", "70:-1", "70:NaN"} {
 		assert.ErrorIs(t, l.ParseBins(text), recordings.ErrLayout, text)
+	}
+}
+
+// A result never replaces what it is of.
+func TestResultIsNoInput(t *testing.T) {
+	input := filepath.Join(t.TempDir(), "a.csv")
+	require.NoError(t, os.WriteFile(input, nil, 0o600))
+	for _, c := range []recordings.Comparison{{Features: "b.npz", Data: input, Out: input}, {Features: input, Data: "b.csv", Out: input}} {
+		_, err := c.Fit(t.Context(), compare.FitOptions{})
+		assert.ErrorIs(t, err, features.ErrOwnInput)
 	}
 }

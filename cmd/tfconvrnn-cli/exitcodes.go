@@ -65,8 +65,9 @@ var (
 		savedmodels.ErrUnknownModel, savedmodels.ErrUnknownLayer, savedmodels.ErrDownloadOptions, savedmodels.ErrWeights,
 		tfconvrnn.ErrPresentation, tfconvrnn.ErrOption, cluster.ErrOption, images.ErrPreprocessing, extraction.ErrReduction,
 		extraction.ErrReductionShape, extraction.ErrComponents, convert.ErrUnknownModel, convert.ErrTimes,
-		convert.ErrVariant, stimuli.ErrTimed, stimuli.ErrStills, features.ErrExists, extraction.ErrExists, fs.ErrExist,
-		runtimeinstall.ErrComponent, recordings.ErrSelection, recordings.ErrNoLabels, compare.ErrSplits, compare.ErrNoLayer,
+		convert.ErrVariant, stimuli.ErrTimed, stimuli.ErrStills, features.ErrExists,
+		features.ErrOwnInput, extraction.ErrExists, fs.ErrExist, runtimeinstall.ErrComponent,
+		recordings.ErrSelection, recordings.ErrNoLabels, compare.ErrSplits, compare.ErrNoLayer,
 		compare.ErrOptions, plotting.ErrOption, plotting.ErrNoLayer, plotting.ErrNoStimulus, plotting.ErrNoTimestep,
 	}
 	inputCauses = []error{

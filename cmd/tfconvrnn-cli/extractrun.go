@@ -254,7 +254,7 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 	inputs, err := e.inputFlags.options(cmd, args, p.recipe.Preprocessing, e.spec.TimestepsPerFrame > 0, c)
 	q := &extraction.Request{Recipe: p.recipe, Inputs: inputs, Shown: &e.spec, ChunkStimuli: e.chunk, Sketch: e.dryRun}
 	q.Output = strings.TrimSuffix(e.out, "/")
-	return q, errors.Join(err, notInput(q.Output, args...))
+	return q, err
 }
 
 // unreadableRemedy adds to an error about a stimulus, found before anything is computed,

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"os"
 	"path/filepath"
 
 	"github.com/tfconvrnn/go/features"
@@ -40,7 +39,7 @@ func outputFormat(file, name string) (features.Format, error) {
 // checkOutput finds out, before anything is computed, whether an output can be
 // written, and that it is none of the inputs, which --force would not have meant.
 func checkOutput(file string, force bool, inputs ...string) error {
-	return cmp.Or(notInput(file, inputs...), features.CheckOutput(file, force))
+	return cmp.Or(features.CheckInputs(file, inputs...), features.CheckOutput(file, force))
 }
 
 // checkFile is checkFileName and checkOutput, of a file that need not be asked for.
@@ -49,20 +48,6 @@ func checkFile(flag, name, example string, force bool, inputs ...string) error {
 		return nil
 	}
 	return cmp.Or(checkFileName(flag, name, example), checkOutput(name, force, inputs...))
-}
-
-// notInput refuses an output that is one of the inputs under whatever name.
-func notInput(output string, inputs ...string) error {
-	replaced, err := os.Stat(output)
-	if err != nil { // there is none, or none that can be looked at
-		return nil
-	}
-	for _, input := range inputs {
-		if info, err := os.Stat(input); err == nil && os.SameFile(replaced, info) {
-			return usagef("--out %s: that is the input %s, which would be replaced by what is made of it", output, input)
-		}
-	}
-	return nil
 }
 
 // checkFileName refuses a name that a flag gives a file to be written, if it can be none. Example is a file's name for
