@@ -21,6 +21,9 @@ var (
 	mostSpilled = 1 << 30  // features in the file, of those that are more
 )
 
+// checkDisk is disk.Check but in tests.
+var checkDisk = disk.Check
+
 // Wanted are Gram matrices of a layer, by its position: one for each list of weights of its bins. Features of a list
 // with several weights are their mean.
 type Wanted struct {
@@ -113,7 +116,7 @@ func eachGram(ctx context.Context, f Features, want Wanted, stimuli []int, use f
 func mostAtOnce(n, width, columns int) int {
 	most := max(mostSpilled/n, width)
 	inFile := int64(4) * int64(n) * int64(min(most, columns))
-	if n*columns > mostShelved && disk.Check(os.TempDir(), inFile) != nil {
+	if n*columns > mostShelved && checkDisk(os.TempDir(), inFile) != nil {
 		most = max(mostShelved/n, width)
 	}
 	return most

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/internal/disk"
 )
 
 // Where features go between reading and multiplying changes no bit: in memory or in a file, whole or in parts, read
@@ -44,6 +46,17 @@ func TestFeaturesBetweenReadingAndMultiplying(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "nowhere"))
 	_, err = Grams(t.Context(), f, 0, stimuli, weights)
 	assert.ErrorIs(t, err, os.ErrNotExist)
+
+	// Without room for the file they are read more often.
+	defer func() { checkDisk = disk.Check }()
+	checkDisk = func(string, int64) error { return disk.ErrNoSpace }
+	mostShelved, f.reads = f.n*1400, 0
+	got, err := Grams(t.Context(), f, 0, stimuli, weights)
+	require.NoError(t, err)
+	assert.Equal(t, 3*f.n, f.reads)
+	for i := range want {
+		assert.Equal(t, want[i].matrix(), got[i].matrix())
+	}
 	mostBlock, mostShelved = block, shelved
 	failed := errors.New("failed")
 	calls := 0

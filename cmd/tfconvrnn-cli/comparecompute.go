@@ -163,6 +163,9 @@ func (f *computedFlags) open(cmd *cobra.Command, from *featureFlags, c *console)
 	})
 	done = func(compared bool) {
 		run.shown.End()
+		if !compared && run.whole > 0 && from.grams.folder != "none" {
+			c.Note("what complete passes computed is kept; the same command goes on with the next")
+		}
 		draft.Close()
 		model.Close()
 		if compared {
@@ -183,12 +186,14 @@ type passRun struct {
 	times   int
 	shown   *terminal.Stages
 	begun   time.Time
+	whole   int // passes that are complete
 }
 
 // pass says what the first pass begins, and, once it is known, about how long all take.
 func (r *passRun) pass(p compare.Pass) extraction.RunOptions {
 	stimuli := r.draft.Recipe().Stimuli
 	total := int64(p.Of) * int64(stimuli)
+	r.whole = p.Number - 1
 	if p.Number == 1 {
 		r.shown.End()
 		r.console.Note("in passes: %s, %s, %s, of which nothing is written: the model runs %s over all stimuli …",

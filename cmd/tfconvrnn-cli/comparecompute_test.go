@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -106,6 +108,31 @@ func TestCompareComputesFeatures(t *testing.T) {
 	}
 	assert.Equal(t, string(results[0]), string(results[1]))
 	assert.Equal(t, string(results[0]), string(results[2]))
+	// What complete passes computed is kept, in whatever passes a later call goes on.
+	ctx, cancel := context.WithCancel(t.Context())
+	partCache, out := filepath.Join(dir, "part"), filepath.Join(dir, "part.json")
+	go func() {
+		defer cancel()
+		for files, _ := filepath.Glob(filepath.Join(partCache, "*.gram")); len(files) == 0 && t.Context().Err() == nil; {
+			time.Sleep(time.Millisecond)
+			files, _ = filepath.Glob(filepath.Join(partCache, "*.gram"))
+		}
+	}()
+	inPasses := append([]string{"compare", "fit", "--data", data, "--metric", "ridge", "--splits", "3", "--matrix",
+		"--gram-cache", partCache, "--out", out, "--times", "6", "--features-in", "passes", pictures}, model...)
+	code, _, stderr = run(ctx, append(inPasses, "--features-memory", "30kB")...) // well over a hundred passes
+	require.Equal(t, exitInterrupted, code, "%s", stderr)
+	assert.Contains(t, stderr, "the same command goes on with the next")
+	code, _, stderr = run(t.Context(), append(inPasses, "--features-memory", "10MB")...)
+	require.Equal(t, exitOK, code, "%s", stderr)
+	assert.Contains(t, stderr, "the model runs 1 time over all stimuli")
+	result, err := os.ReadFile(out)
+	require.NoError(t, err)
+	assert.Equal(t, string(results[0]), string(result))
+	kept, err = filepath.Glob(filepath.Join(partCache, "*"))
+	require.NoError(t, err)
+	assert.Len(t, kept, 4)
+
 	one := append([]string{"compare", "fit", "--data", data, "--matrix", "--metric", "neuron-to-neuron", "--features-in",
 		"passes", "--features-memory", "400kB"}, computed...)
 	code, _, stderr = run(t.Context(), one...)
