@@ -70,8 +70,8 @@ func addChoiceTo[T ~string](flags *pflag.FlagSet, cmd *cobra.Command, value *T, 
 	complete(cmd, name, names(values)...)
 }
 
-// addList adds a flag that takes words with commas between, and may be given several times. What the list holds
-// before is the default. Where there are values, it takes only these, and is completed with them.
+// addList adds a flag that takes words with commas between, and may be given several times. What is in the list
+// already is the default. Where there are values, it takes only these, and is completed with them.
 func addList[T ~string](cmd *cobra.Command, list *[]T, name, usage string, values ...T) {
 	given := false
 	flag := cmd.Flags().VarPF(flagValue{kind: "list",
@@ -128,9 +128,11 @@ func addSize(cmd *cobra.Command, value *int64, name, otherwise string, least int
 	shown := ""
 	flag := flagValue{kind: "string", show: func() string { return shown }, set: func(text string) error {
 		size, err := humanize.ParseBytes(text)
-		if err != nil || size > math.MaxInt64 || int64(size) < least {
-			return fmt.Errorf("it is a size of at least %s, such as %s", humanize.IBytes(uint64(least)),
-				cmp.Or(otherwise, "4GB"))
+		switch {
+		case err != nil || size > math.MaxInt64:
+			return fmt.Errorf("it is a size such as %s", cmp.Or(otherwise, "4GB"))
+		case int64(size) < least:
+			return fmt.Errorf("it is at least %s", humanize.IBytes(uint64(least)))
 		}
 		shown, *value = text, int64(size)
 		return nil

@@ -29,7 +29,7 @@ func obey(cmd *cobra.Command, rules ...rule) {
 	}
 }
 
-// needed is a flag that must be given; the question asks for it.
+// needed demands a flag, with a question.
 func needed(flag, question string) rule {
 	return func(cmd *cobra.Command) error {
 		if !cmd.Flags().Changed(flag) || cmd.Flags().Lookup(flag).Value.String() == "" {
@@ -39,7 +39,7 @@ func needed(flag, question string) rule {
 	}
 }
 
-// notBoth are flags of which one may be given.
+// notBoth lets only one of the flags be given.
 func notBoth(flags ...string) rule {
 	return func(cmd *cobra.Command) error {
 		if len(given(cmd, flags...)) < 2 {
@@ -53,7 +53,7 @@ func notBoth(flags ...string) rule {
 	}
 }
 
-// goesWith are flags that say nothing without the first.
+// goesWith refuses flags where the first, without which they say nothing, is not given.
 func goesWith(first string, flags ...string) rule {
 	return func(cmd *cobra.Command) error {
 		if of := given(cmd, flags...); len(of) > 0 && len(given(cmd, first)) == 0 {
@@ -63,7 +63,7 @@ func goesWith(first string, flags ...string) rule {
 	}
 }
 
-// differ are flags of files, which must not be the same.
+// differ refuses flags that name the same file.
 func differ(flags ...string) rule {
 	return func(cmd *cobra.Command) error {
 		seen := map[string]string{}
@@ -78,7 +78,7 @@ func differ(flags ...string) rule {
 	}
 }
 
-// onlyFor are flags that say something only for what may be there.
+// onlyFor refuses flags where that is not there which they are for.
 func onlyFor(what string, there func() bool, flags ...string) rule {
 	return func(cmd *cobra.Command) error {
 		if of := given(cmd, flags...); len(of) > 0 && !there() {
@@ -88,7 +88,7 @@ func onlyFor(what string, there func() bool, flags ...string) rule {
 	}
 }
 
-// given are those of the flags that a command line gives, and not as false.
+// given returns those of the flags that the command line gives; --json=false does not give --json.
 func given(cmd *cobra.Command, flags ...string) []string {
 	return slices.DeleteFunc(slices.Clone(flags), func(name string) bool {
 		return !cmd.Flags().Changed(name) || cmd.Flags().Lookup(name).Value.String() == "false"
