@@ -96,7 +96,7 @@ func (e *extractCommand) runPlan(cmd *cobra.Command, args []string) error {
 	})
 	progress.End()
 	if err != nil {
-		return e.remedy(p, unreadableRemedy(err))
+		return e.remedy(p, e.unreadableRemedy(err))
 	}
 	defer plan.Close()
 	noteKept(c, plan.Layers())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/tfconvrnn/go/extraction"
 	"github.com/tfconvrnn/go/features"
+	"github.com/tfconvrnn/go/internal/images"
 	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
@@ -88,7 +90,7 @@ func (e *extractCommand) prepare(cmd *cobra.Command, args []string, p *extractPl
 	draft, err := extraction.Prepare(cmd.Context(), request)
 	progress.End()
 	if err != nil {
-		return nil, unreadableRemedy(err)
+		return nil, e.unreadableRemedy(err)
 	}
 	hashed()
 	defer func() {
@@ -257,13 +259,21 @@ func (e *extractCommand) request(cmd *cobra.Command, args []string, p *extractPl
 	return q, err
 }
 
+// stimulusFaults are those of one stimulus, which --on-error skip lets pass, unlike those of a table, list or array.
+var stimulusFaults = []error{tfconvrnn.ErrUnreadable, images.ErrUnsupportedFormat, images.ErrTooLarge, images.ErrSize,
+	stimuli.ErrVideo, stimuli.ErrMissing}
+
 // unreadableRemedy adds to an error about a stimulus, found before anything is computed,
 // what to do.
-func unreadableRemedy(err error) error {
-	if stimuli.IsStimulusFault(err) && exitCode(context.Background(), err) == exitInput && remedy(err) == "" {
-		return advise(err, "mend or remove it, or add --on-error skip")
+func (e *extractCommand) unreadableRemedy(err error) error {
+	one := slices.ContainsFunc(stimulusFaults, func(fault error) bool { return errors.Is(err, fault) })
+	switch {
+	case !one || e.recipe.OnError == extraction.Skip || !stimuli.IsStimulusFault(err) || remedy(err) != "":
+		return err
+	case e.compares:
+		return advise(err, "mend or remove it")
 	}
-	return err
+	return advise(err, "mend or remove it, or add --on-error skip")
 }
 
 // keptMessage says what to do after an error that leaves something to go on with.
