@@ -17,14 +17,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Features that are computed for a comparison give the scores of those that extract wrote, are computed once, and
-// leave nothing but their Gram matrices.
-func TestCompareComputesFeatures(t *testing.T) {
+// picturesAndRates makes pictures and a table of made-up responses to them.
+func picturesAndRates(t *testing.T, dir string) (pictures, data string) {
+	t.Helper()
 	if _, err := runtimePath(); err != nil {
 		require.NotEqual(t, "1", os.Getenv(requireEnv), "%v", err)
 		t.Skip("needs libtensorflow:", err)
 	}
-	dir := t.TempDir()
 	pictures, table := filepath.Join(dir, "pictures"), "stimulus_id,neuroid_id,rate\n"
 	require.NoError(t, os.Mkdir(pictures, 0o755))
 	const n = 20
@@ -43,8 +42,17 @@ func TestCompareComputesFeatures(t *testing.T) {
 			table += fmt.Sprintf("%s,n%d,%d\n", name, j, (i*i*(j+2))%11+i*j)
 		}
 	}
-	data, store, cache := filepath.Join(dir, "data.csv"), filepath.Join(dir, "features.npz"), filepath.Join(dir, "cache")
+	data = filepath.Join(dir, "data.csv")
 	require.NoError(t, os.WriteFile(data, []byte(table), 0o600))
+	return pictures, data
+}
+
+// Features that are computed for a comparison give the scores of those that extract wrote, are computed once, and
+// leave nothing but their Gram matrices.
+func TestCompareComputesFeatures(t *testing.T) {
+	dir := t.TempDir()
+	pictures, data := picturesAndRates(t, dir)
+	store, cache := filepath.Join(dir, "features.npz"), filepath.Join(dir, "cache")
 	model := []string{"--model", "timedecay_shallow", "--weights", "seeded:1", "--layers", "conv4,imnetds"}
 	scores := func(args ...string) (list []any, stderr string) {
 		t.Helper()
