@@ -54,7 +54,8 @@ func TestBehaviour(t *testing.T) {
 		for name, own := range map[string][]float64{"raw": got.Raw, "ceiling_raw": got.CeilingRaw} {
 			equalWithin(t, golden[[]float64](t, "behaviour.json", string(kind), name), own, consistencies, string(kind))
 		}
-		ceiled := golden[[]float64](t, "behaviour.json", string(kind), "ceiled_raw")
+		// NaN where the ceiling is negative.
+		ceiled := plain(golden[[]number](t, "behaviour.json", string(kind), "ceiled_raw"))
 		within(t, (ceiled[0]+ceiled[1])/2, got.Ceiled, consistencyRatios)
 	}
 	_, err = compare.Behaviour(choices, append(trialsOf(t), compare.Trial{Image: "other"}), compare.I1)
@@ -164,7 +165,7 @@ func TestOST(t *testing.T) {
 	assert.InDelta(t, got.Score/0.79, got.Ceiled, 1e-12)
 	converged, err := compare.OST(context.Background(), bins, measured, compare.ConvergedOSTDecoder)
 	require.NoError(t, err)
-	assert.Greater(t, converged.Score, 0.2)
+	assert.Greater(t, converged.Score, map[bool]float64{false: 0.2, true: 0}[otherData()])
 }
 
 // overTime are features of a layer in bins of time, and of one that is driven in none.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tfconvrnn/go/compare"
 )
 
 // quantity is what is compared with other packages' numbers, and how far apart it may be. One without a name
@@ -26,12 +28,13 @@ var (
 	plsPredictions    = quantity{"PLS: predictions", 1e-6}
 	spanningScores    = quantity{"PLS over all bins: score, error", 1e-6}
 	ridgeScores       = quantity{"ridge, α chosen: r, predictions, errors of each α (scikit-learn, himalaya)", 1e-9}
-	ridge32Scores     = quantity{"ridge in float32 in Brain-Score: r", 5e-5}
-	predictions32     = quantity{"ridge and linear in float32: predictions", 2e-4}
-	linearScores      = quantity{"linear in float32: r, 10 splits", 5e-5}
-	linearFixedScores = quantity{"linear in float32: r, fixed sets (scikit-learn 1.5.2)", 3e-4}
-	linearCutScores   = quantity{"linear in float32: r, fixed sets (scikit-learn 1.7.2)", 5e-5}
-	oneToOneScores    = quantity{"neuron-to-neuron in float32: r", 5e-5}
+	ridge32Scores     = quantity{"ridge in float32 in Brain-Score: r", inFloat32(5e-5)}
+	float64Scores     = quantity{"ridge and linear of float64 features in Brain-Score: r", 1e-9}
+	predictions32     = quantity{"ridge and linear in float32: predictions", inFloat32(2e-4)}
+	linearScores      = quantity{"linear in float32: r, 10 splits", inFloat32(5e-5)}
+	linearFixedScores = quantity{"linear in float32: r, fixed sets (scikit-learn 1.5.2)", inFloat32(3e-4)}
+	linearCutScores   = quantity{"linear in float32: r, fixed sets (scikit-learn 1.7.2)", inFloat32(5e-5)}
+	oneToOneScores    = quantity{"neuron-to-neuron in float32: r", inFloat32(5e-5)}
 	averages          = quantity{"averages over repetitions", 1e-12}
 	ceilings          = quantity{"ceilings: internal consistency, halves of responses, predictor consistency", 1e-9}
 	ceiledScores      = quantity{"CEILED of PLS", 1e-6}
@@ -42,8 +45,8 @@ var (
 	dissimilarities32 = quantity{"RDMs of float32 features (Brain-Score)", 1e-6}
 	similarities      = quantity{"similarities of RDMs", 1e-9}
 	noiseCeilings     = quantity{"noise ceilings", 1e-9}
-	inferences        = quantity{"fixed inference: means, p, errors", 1e-9}
-	intervals         = quantity{"fixed inference: intervals", 1e-6}
+	inferences        = quantity{"inference: means, p, errors", 1e-9}
+	intervals         = quantity{"inference: intervals", 1e-6}
 	bootstraps        = quantity{"bootstrapped errors", 1e-9}
 	ckaScores         = quantity{"CKA of float32 features", 1e-6}
 	choiceRates       = quantity{"i1 … i2n: rates, d′", 1e-6}
@@ -56,11 +59,31 @@ var (
 	ostScores         = quantity{"OST: correlations", 1e-9}
 )
 
-var quantities = []quantity{plsScores, plsPredictions, spanningScores, ridgeScores, ridge32Scores, predictions32,
+// inFloat32 is the tolerance of what peers compute in float32: on other data than the standard ones rounding may leave
+// more. TestRegressionsInFloat64 has none of it.
+func inFloat32(tolerance float64) float64 {
+	if otherData() {
+		return 10 * tolerance
+	}
+	return tolerance
+}
+
+// onlyRounding tells whether scikit-learn's least squares are rounding in part: with as many features as training
+// stimuli, centring leaves of the smallest singular value a few units in the last place, which are not left out there.
+// On the standard data that is little.
+func onlyRounding(mapping compare.Mapping, features, stimuli int) bool {
+	return mapping == compare.Linear{} && features >= stimuli
+}
+
+func otherData() bool { return os.Getenv("TFCONVRNN_GOLDEN_COMPARISON") != "" }
+
+var quantities = []quantity{
+	plsScores, plsPredictions, spanningScores, ridgeScores, ridge32Scores, float64Scores, predictions32,
 	linearScores, linearFixedScores, linearCutScores, oneToOneScores, averages, ceilings, ceiledScores, correctedScores,
-	binWeights, blends,
-	dissimilarities, dissimilarities32, similarities, noiseCeilings, inferences, intervals, bootstraps, ckaScores,
-	choiceRates, consistencies, consistencyRatios, readouts, ostDecoders, ostDPrimes, ostTimes, ostScores}
+	binWeights, blends, dissimilarities, dissimilarities32, similarities, noiseCeilings, inferences, intervals,
+	bootstraps, ckaScores, choiceRates, consistencies, consistencyRatios, readouts, ostDecoders, ostDPrimes,
+	ostTimes, ostScores,
+}
 
 // worst are the largest differences of quantities, and how many numbers were compared.
 var worst = struct {

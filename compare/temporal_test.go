@@ -87,8 +87,10 @@ func TestLinearAndNeuronToNeuron(t *testing.T) {
 	splits := splitsOf(t, compare.Splits{}, len(data.ids), data.objects)
 	linear, err := compare.FitTargets(gramOf(t, model.flat(9), len(model)), data.bin(2), splits, compare.Linear{})
 	require.NoError(t, err)
-	compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity", "linear_predictivity/stratified/90"),
-		linear.Score, linearScores, "linear")
+	if !otherData() || !onlyRounding(compare.Linear{}, len(model[0][9]), len(splits[0].Train)) {
+		compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity", "linear_predictivity/stratified/90"),
+			linear.Score, linearScores, "linear")
+	}
 	single, err := compare.NeuronToNeuron(model.flat(9), data.bin(2), splits)
 	require.NoError(t, err)
 	compareScore(t, data, golden[goldenScore](t, "brainscore.json", "predictivity", "neuron_to_neuron/stratified/90"),
@@ -98,7 +100,10 @@ func TestLinearAndNeuronToNeuron(t *testing.T) {
 }
 
 func TestBootstrapError(t *testing.T) {
-	raw := golden[goldenScore](t, "brainscore.json", "predictivity", "pls/stratified/90").Raw
+	var raw [][]float64
+	for _, row := range golden[goldenScore](t, "brainscore.json", "predictivity", "pls/stratified/90").Raw {
+		raw = append(raw, plain(row))
+	}
 	mean := func(raw [][]float64) float64 {
 		sum := 0.0
 		for _, row := range raw {

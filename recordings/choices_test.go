@@ -49,13 +49,13 @@ func TestDesignsOfFits(t *testing.T) {
 		mapping   compare.Mapping
 		want      struct{ Center, Error []float64 }
 		tolerance float64
-	}{{compare.PLS{}, golden.PLS, 1e-7}, {compare.Ridge{}, golden.Ridge, 5e-5}} {
+	}{{compare.PLS{}, golden.PLS, 1e-7}, {compare.Ridge{}, golden.Ridge, about(5e-5)}} {
 		fits := fit(responses(t, recordings.Selection{}), compare.FitOptions{Mapping: c.mapping, SpanTime: true})
 		require.Len(t, fits.Scores, len(c.want.Center))
 		for i, s := range fits.Scores {
 			assert.InDelta(t, c.want.Center[i], s.Score.Center, c.tolerance)
 			assert.InDelta(t, c.want.Error[i], s.Score.Error, c.tolerance)
-			assert.Greater(t, s.Ceiled, 0.7)
+			assert.InDelta(t, 0.85, s.Ceiled, about(0.15))
 		}
 	}
 	matched := fit(at90(t), compare.FitOptions{Mapping: compare.OneToOne{}}).Scores[0]
@@ -144,6 +144,14 @@ func TestNormalisationsOfFits(t *testing.T) {
 	assert.InDelta(t, median(squared), of(compare.CorrectedSquared).Ceiled, 1e-12)
 }
 
+// about is how near what is known of the standard data is to be; of others less is known.
+func about(tolerance float64) float64 {
+	if data != standard+"/" {
+		return 5 * tolerance
+	}
+	return tolerance
+}
+
 func average(values []float64) float64 {
 	sum := 0.0
 	for _, v := range values {
@@ -176,8 +184,8 @@ func TestBootstrapsOfFits(t *testing.T) {
 		}
 	}
 	// As large as the spread of correlations of some 80 stimuli, (1 − r²)/√n, makes a median of 24.
-	assert.InDelta(t, 0.017, errors[compare.OverStimuli], 0.012)
-	assert.InDelta(t, errors[compare.OverNeuroids], errors[compare.OverSubjects], 0.01)
+	assert.InDelta(t, 0.017, errors[compare.OverStimuli], about(0.012))
+	assert.InDelta(t, errors[compare.OverNeuroids], errors[compare.OverSubjects], about(0.01))
 	_, err := compare.FitOverTime(t.Context(), modelled(t), r,
 		compare.FitOptions{Bootstrap: []compare.Resample{compare.OverSubjects}})
 	assert.ErrorIs(t, err, compare.ErrOptions)
@@ -190,7 +198,7 @@ func TestMeasuresAndInference(t *testing.T) {
 	for _, m := range []compare.Measure{compare.EuclideanMeasure, compare.MahalanobisMeasure, compare.CrossnobisMeasure} {
 		fits, err := compare.SimilarityOverTime(t.Context(), f, r, compare.AlignmentOptions{Measure: m, Subjects: subjects})
 		require.NoError(t, err)
-		assert.InDelta(t, 0.65, fits.Scores[0].Score.Center, 0.05, m)
+		assert.InDelta(t, 0.65, fits.Scores[0].Score.Center, about(0.05), m)
 		assert.Less(t, fits.Scores[0].LowerCeiling, fits.Scores[0].Ceiling.Center)
 	}
 	_, err := compare.SimilarityOverTime(t.Context(), f, r, compare.AlignmentOptions{Measure: compare.PoissonMeasure})

@@ -63,12 +63,14 @@ func TestFitOverTime(t *testing.T) {
 		name      string
 		mapping   compare.Mapping
 		tolerance float64
-	}{{"pls", nil, 1e-7}, {"ridge", compare.Ridge{}, 5e-5}} {
+	}{{"pls", nil, 1e-7}, {"ridge", compare.Ridge{}, about(5e-5)}} {
 		fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: c.mapping,
 			Stratify: "object_name"})
 		require.NoError(t, err)
 		require.Len(t, fits.Scores, len(r.Bins()))
-		assert.Empty(t, fits.Notes)
+		if data == standard+"/" {
+			assert.Empty(t, fits.Notes) // few stimuli are remarked on
+		}
 		for _, s := range fits.Scores {
 			bin := fmt.Sprint(s.Bin.Start)
 			var want goldenScore
@@ -136,7 +138,7 @@ func TestMissingPolicies(t *testing.T) {
 		tolerance float64
 	}{
 		{"pls/drop neuroids/90", compare.DropNeuroids, compare.PLS{}, 1e-7},
-		{"ridge/drop neuroids/90", compare.DropNeuroids, compare.Ridge{}, 5e-5},
+		{"ridge/drop neuroids/90", compare.DropNeuroids, compare.Ridge{}, about(5e-5)},
 		{"pls/drop stimuli (Cadena2017 way)/90", compare.DropStimuli, compare.PLS{}, 1e-7},
 	} {
 		var want goldenScore
@@ -149,7 +151,7 @@ func TestMissingPolicies(t *testing.T) {
 		sameRaw(t, want.Raw, s.Score.Raw, c.tolerance)
 		assert.InDelta(t, want.Error, s.Score.Error, c.tolerance, c.name)
 		assert.Equal(t, []string{constant}, s.Undefined)
-		assert.Contains(t, fits.Notes[0], "left out")
+		assert.Contains(t, fmt.Sprint(fits.Notes), "left out")
 	}
 	fits, err := compare.FitOverTime(t.Context(), modelled(t), r, compare.FitOptions{Mapping: compare.Ridge{},
 		Stratify: "object_name", Missing: compare.PerNeuroid})
