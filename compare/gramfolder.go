@@ -159,6 +159,22 @@ func GramFolderSize(layers []FeatureLayer, windows []Bin, stimuli int) (matrices
 	return matrices, int64(matrices) * gramBytes(stimuli), err
 }
 
+// WindowsLeftOut says of which windows MakeGrams makes no matrix of which layers, and why, a line for each window.
+func WindowsLeftOut(layers []FeatureLayer, windows []Bin) (notes []string) {
+	for _, b := range windows {
+		var without []string
+		for _, l := range layers {
+			if w := windowOf(l, b); w.reason != "" {
+				without = append(without, fmt.Sprintf("%s (%s)", l.Name, w.reason))
+			}
+		}
+		if len(without) > 0 {
+			notes = append(notes, fmt.Sprintf("there is no matrix of %v ms for %s", b, strings.Join(without, ", ")))
+		}
+	}
+	return notes
+}
+
 // IsGram tells whether a file of a folder of Gram matrices is one, by its name.
 func IsGram(name string) bool { return strings.HasSuffix(name, gramSuffix) }
 

@@ -260,3 +260,20 @@ func TestInferenceFromSamples(t *testing.T) {
 }
 
 func finite(values []float64) []float64 { return slices.DeleteFunc(values, math.IsNaN) }
+
+// Layers that begin after a window, or in it, are named.
+func TestWindowsLeftOut(t *testing.T) {
+	from := func(name string, first int) compare.FeatureLayer {
+		l := compare.FeatureLayer{Name: name, Size: 1}
+		for timestep := first; timestep < 17; timestep++ {
+			l.Bins = append(l.Bins, compare.TimestepBins(timestep)...)
+		}
+		return l
+	}
+	layers := []compare.FeatureLayer{from("conv7", 7), from("conv8", 8), from("conv9", 9)}
+	assert.Empty(t, compare.WindowsLeftOut(layers, []compare.Bin{{Start: 90, End: 170}}))
+	assert.Equal(t, []string{
+		"there is no matrix of 70-170 ms for conv8 (no features of that time: they are of 80-170 ms), " +
+			"conv9 (no features of that time: they are of 90-170 ms)",
+	}, compare.WindowsLeftOut(layers, []compare.Bin{{Start: 70, End: 170}, {Start: 90, End: 170}}))
+}

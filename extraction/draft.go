@@ -148,6 +148,7 @@ func (d *Draft) settle() error {
 			return err
 		}
 	}
+	d.noteWindows()
 	return nil
 }
 

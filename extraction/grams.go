@@ -54,6 +54,16 @@ func (r *Recipe) checkGrams(layout *features.Layout) (matrices int, size int64, 
 	return matrices, size, err
 }
 
+// noteWindows tells of layers that have no matrix of a window.
+func (d *Draft) noteWindows() {
+	if d.recipe.Grams == nil || d.request.Inputs.Warn == nil {
+		return
+	}
+	for _, note := range compare.WindowsLeftOut(recordings.LayersOf(d.layout), d.recipe.Grams.Windows) {
+		d.request.Inputs.Warn(note)
+	}
+}
+
 // Matrices is the number of Gram matrices that the plan makes.
 func (p *Plan) Matrices() int { return p.matrices }
 

@@ -273,6 +273,20 @@ func TestGramMatricesGoOn(t *testing.T) {
 	assert.False(t, slices.ContainsFunc(left, func(name string) bool { return strings.HasPrefix(name, "x.grams.") }), left)
 }
 
+// A window that a layer's features do not cover is told of, before anything is computed.
+func TestGramWindowsLeftOut(t *testing.T) {
+	q := gramsRequest(writeStimuli(t, t.TempDir(), 3, false), filepath.Join(t.TempDir(), "x.grams"))
+	q.AllTimesteps, q.Layers = false, []string{"conv4", "conv5"}
+	q.Grams.Windows = []compare.Bin{{Start: 40, End: 80}, {Start: 60, End: 80}}
+	var told []string
+	q.Inputs.Warn = func(message string) { told = append(told, message) }
+	draft, err := Prepare(t.Context(), q)
+	require.NoError(t, err)
+	require.NoError(t, draft.Close())
+	require.Len(t, told, 1)
+	assert.Contains(t, told[0], "there is no matrix of 40-80 ms for conv5 (")
+}
+
 // What cannot become Gram matrices is refused before anything is computed.
 func TestGramMatricesThatCannotBe(t *testing.T) {
 	table := writeStimuli(t, t.TempDir(), 3, false)

@@ -75,7 +75,11 @@ func (g *gramCommand) run(cmd *cobra.Command, _ []string) (err error) {
 		return usagef("--features %s are Gram matrices already", g.features)
 	}
 	o.About = f.Provenance()
-	progress := commandConsole(cmd).Start("multiplying", unitMatrices, 0)
+	c := commandConsole(cmd)
+	for _, note := range compare.WindowsLeftOut(f.Layers(), g.windows) {
+		c.warnNotice(note)
+	}
+	progress := c.Start("multiplying", unitMatrices, 0)
 	o.Progress = progress.Set
 	made, err := compare.MakeGrams(cmd.Context(), g.out, f, o)
 	progress.End()

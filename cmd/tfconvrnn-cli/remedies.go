@@ -90,6 +90,7 @@ var noticeRemedies = []struct{ notice, what string }{
 	{"their alpha is dropped", "--alpha composite:white puts them on white"},
 	{"is animated; its first frame is taken", "of GIFs, --animation frames shows all"},
 	{"is 224×224 already and is taken as it is", "--resize resize256-crop224 resizes and crops such pictures too"},
+	{"there is no matrix of ", "extract --include-all-times has features of all layers from 0 ms on"},
 	{", are taken as ", "--array-range states another range"},
 }
 

@@ -52,7 +52,7 @@ func TestRemedies(t *testing.T) {
 			describe(fmt.Errorf("%w", &stimuli.OptionError{Option: option, Err: errors.New("it")})))
 	}
 	var sources strings.Builder
-	for _, pattern := range []string{"../../stimuli/*.go", "../../internal/images/notices.go"} {
+	for _, pattern := range []string{"../../stimuli/*.go", "../../internal/images/notices.go", "../../compare/gramfolder.go"} {
 		paths, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		for _, path := range paths {
