@@ -99,5 +99,5 @@ func TestGramPlanByWorkers(t *testing.T) {
 	code, _, stderr := run(t.Context(), "extract", "--model", "timedecay_shallow", "--window", "60:90", "--out",
 		filepath.Join(dir, "x.npz"), pictures)
 	assert.Equal(t, exitUsage, code)
-	assert.Contains(t, stderr, "--window and --keep-features are for Gram matrices")
+	assert.Contains(t, stderr, "--window is for Gram matrices, --out it.grams")
 }
