@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,8 +39,17 @@ func newPlot() *cobra.Command {
 	addList(cmd, &o.Layers, "layers", "comma-separated `LAYERS` (default: all)")
 	flags.StringArrayVar(&o.Stimuli, "stimuli", nil,
 		"`STIMULUS` by name or number; repeat it for several (default: all, or the first ones)")
-	flags.IntSliceVar(&o.Timesteps, "timesteps", nil,
-		"comma-separated `TIMESTEPS` of matrices and feature maps (default: eight)")
+	flags.Func("timesteps", "comma-separated `TIMESTEPS` of matrices and feature maps (default: eight)",
+		func(text string) error {
+			for _, word := range splitList(text) {
+				t, err := strconv.Atoi(word)
+				if err != nil || t < 0 {
+					return fmt.Errorf("%q is no timestep; they are 0, 1, …", word)
+				}
+				o.Timesteps = append(o.Timesteps, t)
+			}
+			return nil
+		})
 	addCount(cmd, &o.Top, "top", 5, 1, "number of classes of probabilities")
 	addCount(cmd, &o.Channels, "channels", 16, 1, "number of feature maps of a layer")
 	addCount(cmd, &o.MaxStimuli, "max-stimuli", 100, 1,

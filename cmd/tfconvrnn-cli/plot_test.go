@@ -141,7 +141,7 @@ func TestPlotErrors(t *testing.T) {
 		{exitUsage, "holds one kind", []string{written, "--out", out, "--kind", "rdm,mosaic"}},
 		{exitUsage, "needs .gif or .html", []string{written, "--out", out, "--kind", "animation"}},
 		{exitUsage, "a GIF holds the animation", []string{written, "--out", "x.gif", "--kind", "rdm"}},
-		{exitUsage, "--top 0", []string{written, "--out", out, "--top", "0"}},
+		{exitUsage, `"0" for "--top" flag: it is at least 1`, []string{written, "--out", out, "--top", "0"}},
 		{exitUsage, "99 dpi", []string{written, "--out", out, "--dpi", "99999"}},
 		{exitUsage, `no such layer: "conv7"`, []string{written, "--out", out, "--layers", "conv7"}},
 		{exitUsage, "no such stimulus", []string{written, "--out", out, "--stimuli", "d.png"}},
