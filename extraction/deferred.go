@@ -13,6 +13,7 @@ import (
 	"github.com/tfconvrnn/go/internal/atomicfile"
 	"github.com/tfconvrnn/go/internal/processor"
 	"github.com/tfconvrnn/go/recordings"
+	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -93,14 +94,22 @@ func (d *Draft) Deferred(ctx context.Context, model *tfconvrnn.Model, o Deferred
 	if x.key, err = d.Key(model); err != nil {
 		return nil, nil, err
 	}
-	if x.ids, err = d.StimulusIDs(); err != nil {
+	var content outputContent
+	if err = d.recipe.readColumns(&content, func(each func([]stimuli.Record) error) error {
+		return d.reread(d.written, each)
+	}); err != nil {
 		return nil, nil, err
+	}
+	x.ids = content.Columns[0].Values.([]string)
+	var columns []features.Column
+	for _, c := range content.Columns {
+		columns = append(columns, features.Column{Name: c.Name, Values: c.Values})
 	}
 	provenance, err := x.provenance()
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err = recordings.ComputedFeatures(x.ids, x.layers, x.key, provenance, x.compute)
+	f, err = recordings.ComputedFeatures(x.ids, columns, x.layers, x.key, provenance, x.compute)
 	return f, x.remove, err
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 
-	"github.com/tfconvrnn/go/stimuli"
 	"github.com/tfconvrnn/go/tfconvrnn"
 )
 
@@ -29,15 +28,4 @@ func (d *Draft) Key(model *tfconvrnn.Model) (string, error) {
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:]), nil
-}
-
-// StimulusIDs returns the ids of the stimuli, in order.
-func (d *Draft) StimulusIDs() (ids []string, err error) {
-	err = d.reread(d.written, func(records []stimuli.Record) error {
-		for i := range records {
-			ids = append(ids, records[i].ID)
-		}
-		return nil
-	})
-	return ids, err
 }

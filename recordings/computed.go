@@ -15,12 +15,22 @@ import (
 )
 
 // ComputedFeatures are features of which only the shape is known until they are first asked for: then
-// open makes them. identity is equal only for equal ones. provenance says how they would be made, until those that are
-// made say it themselves. Closing them closes what open returned.
-func ComputedFeatures(stimuli []string, layers []compare.FeatureLayer, identity, provenance string,
-	open func() (*FeatureFile, error)) (*FeatureFile, error) {
+// open makes them. columns of the stimuli are labels. identity is equal only for equal features. provenance says how
+// they would be made, until those that are made say it themselves. Closing them closes what open returned.
+func ComputedFeatures(stimuli []string, columns []features.Column, layers []compare.FeatureLayer, identity,
+	provenance string, open func() (*FeatureFile, error)) (*FeatureFile, error) {
 	var made *FeatureFile
-	f := &FeatureFile{stimuli: stimuli, layers: layers, identity: identity, provenance: provenance}
+	f := &FeatureFile{stimuli: stimuli, layers: layers, identity: identity, provenance: provenance,
+		labels: map[string][]string{}}
+	all := make([]int, len(stimuli))
+	for i := range all {
+		all[i] = i
+	}
+	for i := range columns {
+		if texts := texts(&columns[i], all); len(texts) == len(stimuli) {
+			f.labels[columns[i].Name] = texts
+		}
+	}
 	f.made = func() (_ *FeatureFile, err error) {
 		if made != nil {
 			return made, nil

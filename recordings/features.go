@@ -168,23 +168,30 @@ func labelsOf(store *features.Store, at []int) (map[string][]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := Coordinate{Name: name}
-		switch values := column.Values.(type) {
-		case []string:
-			c.Kind, c.Texts = Text, values
-		case []float64:
-			c.Kind, c.Numbers = Float, values
-		case []int64:
-			c.Kind = Integer
-			for _, v := range values {
-				c.Numbers = append(c.Numbers, float64(v))
-			}
-		default:
-			continue // no labels
+		if texts := texts(&column, at); texts != nil {
+			labels[name] = texts
 		}
-		labels[name] = picked(&c, at)
 	}
 	return labels, nil
+}
+
+// texts are values of a column as texts, nil if they are no labels.
+func texts(column *features.Column, at []int) []string {
+	c := Coordinate{Name: column.Name}
+	switch values := column.Values.(type) {
+	case []string:
+		c.Kind, c.Texts = Text, values
+	case []float64:
+		c.Kind, c.Numbers = Float, values
+	case []int64:
+		c.Kind = Integer
+		for _, v := range values {
+			c.Numbers = append(c.Numbers, float64(v))
+		}
+	default:
+		return nil
+	}
+	return picked(&c, at)
 }
 
 func (f *FeatureFile) check(name string) error {

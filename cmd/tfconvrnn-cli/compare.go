@@ -49,7 +49,7 @@ func (c *comparison) runs(doing string, work func(report func(done, of int64)) (
 // openFeatures opens features of a file, or those that a model computes. done closes them, and is told whether all
 // that needs them succeeded.
 func (c *comparison) openFeatures() (done func(compared bool), err error) {
-	if c.computed != nil {
+	if c.cmd.Flags().Lookup("gram-cache") != nil {
 		if c.cache, err = c.grams.open(); err != nil {
 			return nil, err
 		}

@@ -22,6 +22,7 @@ func newCompareOST() *cobra.Command {
 		"`DECODER` of objects: brain-score, converged", "brain-score", "converged")
 	obey(c.cmd, needed("data", "which solution times? give --data FILE"))
 	c.addResult()
+	c.registerComputed(c.cmd)
 	sections(c.cmd, featureSection, flagSection{title: "Solution times", names: []string{"data", "where", "time",
 		"decoder", "missing", "shared-stimuli"}}, resultSection)
 	c.runs("fitting", func(func(done, of int64)) (*compare.Result, error) {
@@ -66,6 +67,7 @@ func newCompareBehaviour() *cobra.Command {
 			return nil
 		}, needed("data", "which trials? give --data FILE"))
 	c.addResult()
+	c.registerComputed(c.cmd)
 	sections(c.cmd, featureSection,
 		flagSection{title: "Trials", names: []string{"data", "where", "missing", "shared-stimuli"}},
 		flagSection{title: "Readout", names: []string{"readout", "labels", "label", "classes", "time", "consistency"}},

@@ -48,14 +48,19 @@ func (f *gramFlags) open() (*compare.GramCache, error) {
 	return compare.NewGramCache(folder, f.size), nil
 }
 
-// registerGrams adds the flags of commands that compare by Gram matrices, which can also compute the
-// features themselves. Those of the same names are registered before.
+// registerGrams adds the flags of commands that compare by Gram matrices.
 func (f *featureFlags) registerGrams(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.grams.folder, "gram-cache",
+	f.registerComputed(cmd)
+	cmd.Flags().StringVar(&f.grams.folder, "gram-cache",
 		"", "`DIR` to keep products of features in, from which the same features are compared again without being read or computed; none for none (default: in the user's cache)")
 	addSize(cmd, &f.grams.size, "gram-cache-size", "8GB", 0, "most that is kept; what was not used for longest goes first")
-	f.computed = &computedFlags{}
+}
+
+// registerComputed adds the flags of commands that can compute the features themselves. Those of the same names are
+// registered before.
+func (f *featureFlags) registerComputed(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	f.computed, f.grams.folder = &computedFlags{}, "none"
 	addChoice(cmd, &f.computed.keep, "features-in", extraction.KeepAuto,
 		"with --model, `PLACE` of the features until they are compared: memory, file, or passes, in each of which the model computes only as many as may be in memory, and none are written; auto takes the first of these for which there is room",
 		extraction.Keeps()...)

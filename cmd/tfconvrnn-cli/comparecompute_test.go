@@ -158,3 +158,61 @@ func TestCompareComputesFeatures(t *testing.T) {
 		assert.Equal(t, exitUsage, code, "%q", args)
 	}
 }
+
+// Decoders and readouts of features that are computed for them give the scores of those that extract wrote, with the
+// labels of the stimuli's table.
+func TestDecodersComputeFeatures(t *testing.T) {
+	dir := t.TempDir()
+	pictures, _ := picturesAndRates(t, dir)
+	table, trials, times := "stimulus_id,path,object_name\n", "stimulus_id,sample_obj,dist_obj,choice\n", "stimulus_id,label,ost,i1\n"
+	objects := []string{"car", "dog"}
+	for i := range 80 {
+		name, object, other := fmt.Sprintf("s%02d", i), objects[i%2], objects[1-i%2]
+		table += fmt.Sprintf("%s,%s,%s\n", name, filepath.Join(pictures, fmt.Sprintf("p%02d.png", i%20)), object)
+		times += fmt.Sprintf("%s,%s,%d,%.1f\n", name, object, 30+i%20, 0.2+float64(i)/80)
+		for trial := range 8 * min(1, max(0, 8-i)) { // of the first eight
+			choice := object
+			if (i+trial)%3 == 0 {
+				choice = other
+			}
+			trials += fmt.Sprintf("%s,%s,%s,%s\n", name, object, other, choice)
+		}
+	}
+	file := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+		return name
+	}
+	stimuli, store := file("stimuli.csv", table), filepath.Join(dir, "features.npz")
+	model := []string{"--model", "timedecay_shallow", "--weights", "seeded:1", "--layers", "imnetds", "--times", "6"}
+	code, _, stderr := run(t.Context(), append([]string{"extract", "--include-all-times", "--out", store, stimuli},
+		model...)...)
+	require.Equal(t, exitOK, code, "%s", stderr)
+	t.Setenv("TFCONVRNN_CACHE", filepath.Join(dir, "cache"))
+	for _, command := range [][]string{
+		{"ost", "--data", file("times.csv", times), "--decoder", "converged", "--time", "20:60"},
+		{"behaviour", "--data", file("trials.csv", trials)},
+	} {
+		t.Run(command[0], func(t *testing.T) {
+			scores := func(args ...string) (string, []any) {
+				code, stdout, stderr := run(t.Context(), append(append([]string{"compare"}, command...), args...)...)
+				require.Equal(t, exitOK, code, "%s", stderr)
+				var report struct {
+					Scores []any `json:"scores"`
+				}
+				require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+				require.NotEmpty(t, report.Scores)
+				return stderr, report.Scores
+			}
+			_, want := scores("--features", store, "--json")
+			_, got := scores(append([]string{"--json", stimuli}, model...)...)
+			assert.Equal(t, want, got)
+			stderr, got := scores(append([]string{"--json", "--features-in", "passes", stimuli}, model...)...)
+			assert.Equal(t, want, got)
+			assert.Contains(t, stderr, "of which nothing is written")
+		})
+	}
+	kept, err := filepath.Glob(filepath.Join(dir, "cache", "grams", "*"))
+	require.NoError(t, err)
+	assert.Empty(t, kept)
+}
