@@ -20,8 +20,7 @@ import (
 type request struct {
 	layers []layerRequest
 	logits *manifest.Logits // nil for none
-	// What follows from them: the tensors to fetch in each run, those that are
-	// the same in every run, and the boundaries to feed.
+	// What follows from them: the tensors to fetch in each run, those that are the same in every one, and what to feed.
 	fetches    []string
 	fetchIndex map[string]int
 	// sources are the features that fetches are made of.

@@ -31,8 +31,7 @@ import (
 // ErrAddress says that an address is no http or https URL.
 var ErrAddress = errors.New("no http or https URL")
 
-// ErrDownload is wrapped by the errors of Fetch that are about the network or the
-// server.
+// ErrDownload is wrapped by the errors of Fetch that are about the network or the server.
 var ErrDownload = errors.New("download failed")
 
 // A StatusError is an HTTP status that ends a download.

@@ -460,8 +460,7 @@ func (t *tiffPicture) largest(largest uint32, samples []uint32) uint32 {
 	return largest
 }
 
-// cutShort is for data that ends too early: at a boundary that a reader takes
-// for the end, too.
+// cutShort is for data that ends too early: at a boundary that a reader takes for the end, too.
 func cutShort(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
