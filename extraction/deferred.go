@@ -119,16 +119,7 @@ func (x *deferred) provenance() (string, error) {
 	batch, threads := x.recipe.BatchSize, x.recipe.Threads
 	err := x.complete(x.model)
 	x.recipe.BatchSize, x.recipe.Threads = batch, threads
-	return provenanceOf(x.layout), err
-}
-
-func provenanceOf(layout *features.Layout) string {
-	for _, a := range layout.Attributes {
-		if a.Name == "provenance" {
-			return a.Value
-		}
-	}
-	return ""
+	return x.layout.Provenance(), err
 }
 
 // keyFile is a file that says of which key the features are, when all are there.

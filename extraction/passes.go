@@ -17,7 +17,7 @@ func (x *deferred) inPasses() (*recordings.FeatureFile, error) {
 		return nil, err
 	}
 	const float = 4
-	return recordings.PassingFeatures(x.ids, x.layers, provenanceOf(x.layout), recordings.FeaturePasses{
+	return recordings.PassingFeatures(x.ids, x.layers, x.layout.Provenance(), recordings.FeaturePasses{
 		Room: int(x.o.Memory / float), Run: x.pass})
 }
 

@@ -160,6 +160,16 @@ func (l *Layout) Index(name string) int {
 	return slices.IndexFunc(l.Streamed, func(s Streamed) bool { return s.Name == name })
 }
 
+// Provenance is the JSON text that says how the features are made, "" if there is none.
+func (l *Layout) Provenance() string {
+	for _, a := range l.Attributes {
+		if a.Name == "provenance" {
+			return a.Value
+		}
+	}
+	return ""
+}
+
 // masks returns the indices of the streamed arrays of one value per row, which formats
 // with a file for each layer do not give a file like a layer's. They must be Bool.
 func (l *Layout) masks() ([]int, error) {

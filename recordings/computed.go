@@ -175,12 +175,8 @@ func (m *MemoryFeatures) Abort() error { return nil }
 
 // Features are what was written, of stimuli with these ids.
 func (m *MemoryFeatures) Features(stimuli []string) (*FeatureFile, error) {
-	f := &FeatureFile{stimuli: stimuli, layers: LayersOf(m.layout), close: func() error { return nil }}
-	for _, a := range m.layout.Attributes {
-		if a.Name == "provenance" {
-			f.provenance = a.Value
-		}
-	}
+	f := &FeatureFile{stimuli: stimuli, layers: LayersOf(m.layout), provenance: m.layout.Provenance(),
+		close: func() error { return nil }}
 	var some []float32
 	f.rows = func(layer, stimulus int, bins []int) ([]float32, error) {
 		l := f.layers[layer]
